@@ -1,0 +1,661 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * belay.h: goroutines for C whose life cycle is guaranteed.
+ *
+ *     #include <belay.h>
+ *     #include <stdio.h>
+ *
+ *     static int hello(void *arg)
+ *     {
+ *         printf("hello from goroutine %s\n", (const char *)arg);
+ *         return 0;
+ *     }
+ *
+ *     static int main_goroutine(void *arg)
+ *     {
+ *         (void)arg;
+ *         BL_SCOPE(s, .timeout = BL_SEC);
+ *         bl_go(s, hello, "one");
+ *         bl_go(s, hello, "two");
+ *         return bl_scope_wait(s);
+ *     }
+ *
+ *     int main(void) { return bl_run(main_goroutine, NULL, NULL); }
+ *
+ * Conventions, true of every call unless its comment says otherwise:
+ *   - A call that can fail returns int: >= 0 is success, a negative BL_E… says why. errno is never
+ *     used to report. What is always a bug in the program is fatal: a message in Go's words, the
+ *     goroutine's traceback, exit status 2.
+ *   - "Waits" means it may park the goroutine. Every call that waits is a stop path: it returns
+ *     BL_ECANCELED when the goroutine's current context is cancelled, BL_ETIMEDOUT when that
+ *     context's deadline has passed. What can proceed at once proceeds.
+ *   - A call may be made from any goroutine, and from a plain thread, which it then blocks.
+ *     A plain thread has the background context, which is never cancelled.
+ *   - Names beginning with bl__ or BL__ are private, and so are the fields of every struct whose
+ *     names begin so.
+ */
+#ifndef BELAY_H
+#define BELAY_H
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <belay/version.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define BL__NODISCARD __attribute__((warn_unused_result))
+#define BL__NORETURN __attribute__((noreturn))
+
+/* ---- 1. Results ------------------------------------------------------------------------------ */
+
+/* Every error of the library: name, value, text. */
+#define BL__ERRORS(X)                                                                              \
+    X(EPERM, -EPERM, "operation not permitted")                                                    \
+    X(EINTR, -EINTR, "interrupted system call")                                                    \
+    X(EIO, -EIO, "input/output error")                                                             \
+    X(EBADF, -EBADF, "bad file descriptor")                                                        \
+    X(EAGAIN, -EAGAIN, "would have to wait")                                                       \
+    X(ENOMEM, -ENOMEM, "out of memory")                                                            \
+    X(EACCES, -EACCES, "permission denied")                                                        \
+    X(EBUSY, -EBUSY, "resource busy")                                                              \
+    X(EEXIST, -EEXIST, "already exists")                                                           \
+    X(ENOENT, -ENOENT, "no such file or directory")                                                \
+    X(EINVAL, -EINVAL, "invalid argument")                                                         \
+    X(EMFILE, -EMFILE, "too many open files")                                                      \
+    X(EPIPE, -EPIPE, "broken pipe")                                                                \
+    X(ERANGE, -ERANGE, "out of range")                                                             \
+    X(EDEADLK, -EDEADLK, "would deadlock")                                                         \
+    X(ENOSYS, -ENOSYS, "not supported by this system")                                             \
+    X(EOVERFLOW, -EOVERFLOW, "value too large")                                                    \
+    X(ENOTSUP, -ENOTSUP, "operation not supported")                                                \
+    X(EADDRINUSE, -EADDRINUSE, "address already in use")                                           \
+    X(ECONNABORTED, -ECONNABORTED, "connection aborted")                                           \
+    X(ECONNREFUSED, -ECONNREFUSED, "connection refused")                                           \
+    X(ECONNRESET, -ECONNRESET, "connection reset by peer")                                         \
+    X(ETIMEDOUT, -ETIMEDOUT, "deadline exceeded")                                                  \
+    X(ECANCELED, -ECANCELED, "context canceled")                                                   \
+    X(ECLOSED, -4097, "closed")
+
+enum {
+#define BL__ERROR_ENUM(name, value, text) BL_##name = (value),
+    BL__ERRORS(BL__ERROR_ENUM)
+#undef BL__ERROR_ENUM
+};
+
+/* The constant's name ("BL_ECANCELED") and a text ("context canceled") for a result of this library
+ * or a negated errno. Static strings; 0 or a positive number is "BL_OK" and "success", an unknown
+ * one "BL_E?" and "unknown error". Do not wait. */
+const char *bl_err_name(int err);
+const char *bl_strerror(int err);
+
+/* ---- 2. Time --------------------------------------------------------------------------------- */
+
+typedef int64_t bl_dur;  /* nanoseconds */
+typedef int64_t bl_time; /* nanoseconds on the monotonic clock */
+
+#define BL_NS ((bl_dur)1)
+#define BL_US ((bl_dur)1000)
+#define BL_MS ((bl_dur)1000000)
+#define BL_SEC ((bl_dur)1000000000)
+#define BL_MIN (60 * BL_SEC)
+#define BL_HOUR (60 * BL_MIN)
+#define BL_NEVER INT64_MAX /* the deadline that never comes */
+
+/* Now, on the monotonic clock (CLOCK_MONOTONIC). Does not wait. */
+bl_time bl_now(void);
+
+/* bl_now() + d, kept within the range of bl_time. */
+bl_time bl_in(bl_dur d);
+
+/* ---- 3. The runtime and goroutines ----------------------------------------------------------- */
+
+typedef int (*bl_fn)(void *arg);
+
+typedef struct bl_scope bl_scope;
+typedef struct bl_ctx bl_ctx;
+typedef struct bl_chan bl_chan;
+typedef struct bl_stop bl_stop;
+typedef struct bl_ticker bl_ticker;
+
+/* Where in the user's program something was made. The macros below fill one in. */
+typedef struct bl__site {
+    const char *what; /* the expression that names the function or object */
+    const char *func; /* the function that made it */
+    const char *file;
+    int line;
+} bl__site;
+
+#define BL__SITE(name, text)                                                                       \
+    static const bl__site name = {(text), __func__, __FILE__, __LINE__}
+
+enum { BL_LEAK_REPORT = 1, BL_LEAK_FAIL, BL_LEAK_IGNORE };
+enum { BL_DEADLOCK_REPORT = 1, BL_DEADLOCK_EXIT, BL_DEADLOCK_ABORT };
+
+/* Settings of a run; a field that is 0 has its default, which the environment can set. */
+typedef struct bl_options {
+    size_t size;       /* sizeof(bl_options), or 0 for that of this header */
+    int procs;         /* processors: goroutines that run at one time; BELAY_PROCS; default: the CPUs
+                          that the affinity mask and the cgroup's limit leave */
+    size_t stack_size; /* bytes of stack a goroutine, rounded up to pages; BELAY_STACK; 64 KiB */
+    int max_threads;   /* bound on the runtime's threads; BELAY_MAX_THREADS; 10,000 */
+    int on_leak;       /* BL_LEAK_…; BELAY_ON_LEAK=report|fail|ignore; report */
+    int on_deadlock;   /* BL_DEADLOCK_…; BELAY_ON_DEADLOCK=report|exit|abort; report */
+    int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; 0: off */
+} bl_options;
+
+/*
+ * Starts the runtime, runs fn(arg) as the main goroutine in the root scope, and returns fn's result
+ * when it has returned and the root scope has been joined. What has not ended the root scope's grace
+ * after that is reported as leaked, and bl_run returns all the same.
+ * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it; BL_EINVAL: bad options; BL_EBUSY: already
+ * running. To be called from a plain thread; may be called again after it has returned.
+ */
+int bl_run(bl_fn fn, void *arg, const bl_options *opts);
+
+/*
+ * bl_go(s, fn, arg): starts fn(arg) as a goroutine in scope s (Go: the go statement).
+ * fn's result is 0, or a negative error, which cancels s. arg stays the caller's.
+ * Does not wait, unless s has a limit: then it waits for room.
+ * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, and nothing was started; BL_ENOMEM.
+ * Fatal on a closed scope.
+ */
+int bl__go(bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
+#define bl_go(s, fn, arg)                                                                          \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, #fn);                                                              \
+        bl__go(BL__SCOPE(s), (fn), (arg), &bl__site_here);                                         \
+    }))
+
+/* The same with a copy of the size bytes at value, made before it returns; fn gets the address of
+ * its copy, aligned for any type and valid until fn returns. */
+int bl__go_copy(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site);
+#define bl_go_copy(s, fn, value, size)                                                             \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, #fn);                                                              \
+        bl__go_copy(BL__SCOPE(s), (fn), (value), (size), &bl__site_here);                          \
+    }))
+
+/* Lets the other goroutines run (Go: runtime.Gosched). On a plain thread: sched_yield. */
+void bl_yield(void);
+
+/* Waits for d; 0, BL_ECANCELED or BL_ETIMEDOUT. d <= 0 only yields. */
+BL__NODISCARD int bl_sleep(bl_dur d);
+
+/* The goroutine's number, from 1 (the main goroutine), never used again in a run; 0 on a plain
+ * thread. */
+uint64_t bl_id(void);
+
+/* The number of processors (Go: GOMAXPROCS); of the next run, when none is under way. */
+int bl_procs(void);
+/* Sets it; the number before. n < 1 only asks. At most 256 are used. */
+int bl_set_procs(int n);
+
+/* The number of goroutines that were started and have not ended. */
+size_t bl_goroutines(void);
+
+/* Gives the goroutine a label, which reports show and goroutines it starts inherit. Both strings are
+ * copied; value NULL removes it. 0, BL_ENOMEM, or BL_EINVAL on a plain thread. */
+int bl_label(const char *key, const char *value);
+
+/* The root scope, for what lives as long as the run. Fatal when no run is under way. */
+bl_scope *bl_root(void);
+
+/* ---- 4. Scopes: who stops what --------------------------------------------------------------- */
+
+#ifdef __cplusplus
+#define BL__OR_ZERO {} /* lets C++ leave a field out without a warning */
+#else
+#define BL__OR_ZERO
+#endif
+
+/* All fields may be left out. C++ wants those that are given in this order. */
+typedef struct bl_scope_opts {
+    bl_dur timeout BL__OR_ZERO;   /* cancels the scope with BL_ETIMEDOUT when it has passed; 0: none */
+    const char *name BL__OR_ZERO; /* for reports; not copied */
+    bl_time deadline BL__OR_ZERO; /* as timeout, at a point in time; 0 or BL_NEVER: none; the earlier
+                                     of the two counts */
+    int limit BL__OR_ZERO;        /* goroutines at one time; bl_go waits for room; 0: no limit */
+    bl_dur grace BL__OR_ZERO;     /* how long a stop may take unreported; 0: BELAY_GRACE, or 1 s */
+    bool shield BL__OR_ZERO;      /* the parent's cancellation does not reach in */
+    bl_ctx *ctx BL__OR_ZERO;      /* parent context; NULL: the current one */
+    bool keep_going BL__OR_ZERO;  /* a goroutine's error does not cancel the others */
+} bl_scope_opts;
+
+/* Lives in its opener's frame. */
+struct bl_scope {
+    bl_ctx *bl__ctx;            /* immutable: one reference */
+    bl_scope *bl__parent;       /* immutable: the opener's scope before */
+    int64_t bl__live;           /* atomic: who is not yet joined, and two bits: life/scope.h */
+    int64_t bl__started;        /* opener: its goroutines that are not in live yet */
+    void *bl__opener_g;         /* immutable: the record of who opened it, and joins it */
+    const bl__site *bl__made;   /* immutable: where it was opened */
+    const char *bl__name;       /* immutable */
+    bl_dur bl__grace;           /* immutable */
+    bl_time bl__cancelled_at;   /* atomic: 0 if it was cancelled with nobody in it */
+    void *bl__resources;        /* lock: what is freed when it closes, newest first */
+    void *bl__timers;           /* lock: its pending bl_after_func */
+    void *bl__room_head;        /* lock: goroutines that wait for room */
+    void *bl__room_tail;        /* lock */
+    uint32_t bl__lock;
+    int32_t bl__limit;          /* immutable */
+    int32_t bl__running;        /* lock: goroutines counted against limit */
+    int32_t bl__err;            /* atomic: the first error of a goroutine */
+    uint32_t bl__magic;         /* atomic: open, closed, or neither */
+    uint8_t bl__keep_going;     /* immutable */
+    uint8_t bl__grace_reported; /* opener */
+    uint16_t bl__reserved;
+};
+
+/* Opens s with o (NULL: defaults) and makes its context the opener's current one until it is closed.
+ * s is uninitialised storage of the caller, in use until bl_scope_close. To be closed by its opener,
+ * the innermost first. 0, or BL_ENOMEM: s is then open all the same, and cancelled with that cause. */
+int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
+#define bl_scope_open(s, o)                                                                        \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, #s);                                                               \
+        bl__scope_open(BL__SCOPE(s), (o), &bl__site_here);                                         \
+    }))
+
+/* Cancels s (BL_ECANCELED), joins its goroutines, frees what belongs to it and closes it. What
+ * bl_scope_wait would have returned. Waits and is no stop path. Fatal if s is not open, or not the
+ * opener's innermost. */
+int bl_scope_close(bl_scope *s);
+
+/* Joins all goroutines of s: the first error of one of them, else the cause if s was cancelled, else
+ * 0. May be called again, and bl_go after it. Waits and is no stop path: the goroutines are told to
+ * stop by the scope's cancellation. (Go: sync.WaitGroup.Wait, errgroup.Group.Wait.) */
+int bl_scope_wait(bl_scope *s);
+
+/* Cancels s and all below it with cause (0: BL_ECANCELED). The first cause wins. Does not wait. */
+void bl_scope_cancel(bl_scope *s, int cause);
+
+/* The scope's context; the scope's reference. */
+bl_ctx *bl_scope_ctx(bl_scope *s);
+
+void bl__scope_leave(bl_scope (*s)[1]);
+
+/* BL_SCOPE(s, .name = "fetch", …): declares s, a scope for the rest of the block, which is cancelled
+ * and joined on every path out of it: its end, return, break, goto. */
+#define BL_SCOPE(s, ...)                                                                           \
+    bl_scope s[1] __attribute__((cleanup(bl__scope_leave)));                                       \
+    (void)(__extension__({                                                                         \
+        BL__SITE(bl__site_here, #s);                                                               \
+        const bl_scope_opts bl__opts_here = {__VA_ARGS__};                                         \
+        bl__scope_open(s, &bl__opts_here, &bl__site_here);                                         \
+    }))
+
+/* ---- 5. Contexts ----------------------------------------------------------------------------- */
+
+/* The goroutine's current context: its innermost scope's. Borrowed: the scope holds the reference. */
+bl_ctx *bl_ctx_current(void);
+/* The context that is never cancelled. (Go: context.Background.) */
+bl_ctx *bl_ctx_background(void);
+
+/*
+ * A new context below p, with one reference that the caller releases; NULL: no memory.
+ * Cancelled when p is, when its own deadline passes (err BL_ETIMEDOUT), or by bl_ctx_cancel; the
+ * first one wins. bl_ctx_without_cancel keeps p's values only. Releasing the last reference cancels
+ * it. (Go: context.WithCancelCause, WithoutCancel, WithDeadline, WithTimeout, WithValue.)
+ */
+bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void *value,
+                    const bl__site *site);
+enum { BL__CTX_CANCEL, BL__CTX_DETACHED, BL__CTX_DEADLINE, BL__CTX_VALUE };
+#define BL__CTX_NEW(p, kind, t, key, value)                                                        \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, "context");                                                        \
+        bl__ctx_new((p), (kind), (t), (key), (value), &bl__site_here);                             \
+    }))
+#define bl_ctx_with_cancel(p) BL__CTX_NEW(p, BL__CTX_CANCEL, BL_NEVER, NULL, NULL)
+#define bl_ctx_without_cancel(p) BL__CTX_NEW(p, BL__CTX_DETACHED, BL_NEVER, NULL, NULL)
+#define bl_ctx_with_deadline(p, t) BL__CTX_NEW(p, BL__CTX_DEADLINE, t, NULL, NULL)
+#define bl_ctx_with_timeout(p, d) BL__CTX_NEW(p, BL__CTX_DEADLINE, bl_in(d), NULL, NULL)
+#define bl_ctx_with_value(p, key, value) BL__CTX_NEW(p, BL__CTX_VALUE, BL_NEVER, key, value)
+
+/* Cancels c and all below it with cause (0: BL_ECANCELED). Idempotent. Does not wait. */
+void bl_ctx_cancel(bl_ctx *c, int cause);
+/* 0, BL_ECANCELED, or BL_ETIMEDOUT if a deadline passed. (Go: Context.Err.) */
+int bl_ctx_err(bl_ctx *c);
+/* 0, or the cause given to the cancellation that came first; for a deadline BL_ETIMEDOUT. */
+int bl_ctx_cause(bl_ctx *c);
+/* True and *t (if t is not NULL) if c has a deadline. */
+bool bl_ctx_deadline(bl_ctx *c, bl_time *t);
+/* The value of the nearest bl_ctx_with_value with this key (compared as an address), or NULL. */
+void *bl_ctx_value(bl_ctx *c, const void *key);
+/* A channel that the cancellation closes, for select with BL_RECV(done, NULL). The context's own,
+ * valid as long as it. NULL if c can never be cancelled. No memory for it is fatal. */
+bl_chan *bl_ctx_done(bl_ctx *c);
+
+/* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already). The
+ * handle belongs to s, whose close stops it too. NULL: no memory. (Go: context.AfterFunc.) */
+bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
+#define bl_ctx_after(c, s, fn, arg)                                                                \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, #fn);                                                              \
+        bl__ctx_after((c), BL__SCOPE(s), (fn), (arg), &bl__site_here);                             \
+    }))
+/* True: it was stopped before it started and will not run. */
+bool bl_ctx_after_stop(bl_stop *stop);
+
+/* One more reference, and one less. Retain returns c. */
+bl_ctx *bl_ctx_retain(bl_ctx *c);
+void bl_ctx_release(bl_ctx *c);
+
+/* ---- 6. Channels and select ------------------------------------------------------------------ */
+
+/*
+ * A channel of elements of elem_size bytes (0 to 65,535) with a buffer for cap of them; with cap 0 a
+ * send and a receive meet. One reference, which the caller releases. NULL: no memory, or a size out
+ * of range. (Go: make(chan T, cap).)
+ */
+bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site);
+#define bl_chan_new(elem_size, cap)                                                                \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, "channel");                                                        \
+        bl__chan_new((elem_size), (cap), &bl__site_here);                                          \
+    }))
+/* The same, belonging to scope s, which releases it when it closes. */
+bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__site *site);
+#define bl_scope_chan(s, elem_size, cap)                                                           \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, "channel");                                                        \
+        bl__scope_chan(BL__SCOPE(s), (elem_size), (cap), &bl__site_here);                          \
+    }))
+bl_chan *bl_chan_retain(bl_chan *c);
+void bl_chan_release(bl_chan *c);
+
+/*
+ * Send and receive. v points to an element: sizeof *(v) must be the channel's element size, anything
+ * else is fatal. v NULL sends zeros, or receives and drops; a void * is taken to point to a whole
+ * element. send copies the element out before it returns, recv copies one in.
+ *   0; BL_ECLOSED: the channel is closed (a send is refused, a receive has drained the buffer and v
+ *   is zeroed); BL_ECANCELED or BL_ETIMEDOUT: stopped.
+ * try: BL_EAGAIN instead of waiting. until: BL_ETIMEDOUT when the deadline has passed.
+ * On a NULL channel they wait until they are stopped.
+ */
+BL__NODISCARD int bl__chan_send(bl_chan *c, const void *v, size_t size);
+BL__NODISCARD int bl__chan_recv(bl_chan *c, void *v, size_t size);
+BL__NODISCARD int bl__chan_try_send(bl_chan *c, const void *v, size_t size);
+BL__NODISCARD int bl__chan_try_recv(bl_chan *c, void *v, size_t size);
+BL__NODISCARD int bl__chan_send_until(bl_chan *c, const void *v, size_t size, bl_time deadline);
+BL__NODISCARD int bl__chan_recv_until(bl_chan *c, void *v, size_t size, bl_time deadline);
+#define bl_chan_send(c, v) bl__chan_send((c), (v), BL__SIZE(v))
+#define bl_chan_recv(c, v) bl__chan_recv((c), (v), BL__SIZE(v))
+#define bl_chan_try_send(c, v) bl__chan_try_send((c), (v), BL__SIZE(v))
+#define bl_chan_try_recv(c, v) bl__chan_try_recv((c), (v), BL__SIZE(v))
+#define bl_chan_send_until(c, v, deadline) bl__chan_send_until((c), (v), BL__SIZE(v), (deadline))
+#define bl_chan_recv_until(c, v, deadline) bl__chan_recv_until((c), (v), BL__SIZE(v), (deadline))
+
+/* Closes c: waiting and later receivers get what is buffered, then BL_ECLOSED; senders BL_ECLOSED.
+ * Fatal if c is NULL or closed already. Does not wait. */
+void bl_chan_close(bl_chan *c);
+/* Elements buffered, and room for how many; 0 for NULL. */
+size_t bl_chan_len(bl_chan *c);
+size_t bl_chan_cap(bl_chan *c);
+
+/* One case of a select. */
+typedef struct bl_case {
+    bl_chan *chan; /* NULL: never ready */
+    void *val;     /* the element to send, or where to put the received one */
+    size_t size;   /* sizeof *val, or BL__ANY_SIZE */
+    int op;        /* BL__OP_SEND or BL__OP_RECV */
+    int err;       /* out: 0 or BL_ECLOSED, for the case that ran */
+} bl_case;
+enum { BL__OP_SEND = 1, BL__OP_RECV = 2 };
+#define BL__ANY_SIZE SIZE_MAX
+
+/*
+ * Waits until one of the n cases can proceed, runs exactly that one and returns its index; of several
+ * ready ones each is as likely. A case on a closed channel is ready, and its err is BL_ECLOSED.
+ *   BL_ECANCELED or BL_ETIMEDOUT: stopped; try: BL_EAGAIN when none is ready; until: BL_ETIMEDOUT;
+ *   BL_ENOMEM: very many cases and no memory. n 0 waits until stopped.
+ */
+BL__NODISCARD int bl_select(bl_case *cs, size_t n);
+BL__NODISCARD int bl_try_select(bl_case *cs, size_t n);
+BL__NODISCARD int bl_select_until(bl_case *cs, size_t n, bl_time deadline);
+
+/* ---- 7. Sync --------------------------------------------------------------------------------- */
+/*
+ * All are valid when zero, live in the caller's storage, and are fatal when copied after first use or
+ * misused. The storage may be reused as soon as the last wait or unlock has returned.
+ */
+
+/* A mutual exclusion lock (Go: sync.Mutex). Belongs to the goroutine or thread that took it. */
+typedef struct bl_mutex {
+    uintptr_t bl__word;         /* atomic: owner's record | flags; 0 is unlocked */
+    struct bl_mutex *bl__self;  /* where it was first used, to find copies */
+    struct bl_mutex *bl__held;  /* owner: the holder's list of what it holds */
+    void *bl__head;             /* lock: waiters, first in first out */
+    void *bl__tail;             /* lock */
+    uint32_t bl__lock;          /* of the waiters */
+    uint32_t bl__tick;          /* owner: the holder's count of switches when it took it */
+} bl_mutex;
+
+void bl_mutex_lock(bl_mutex *m);       /* waits, no stop path; fatal if held by the caller */
+bool bl_mutex_try_lock(bl_mutex *m);   /* true: it is the caller's now */
+BL__NODISCARD int bl_mutex_lock_until(bl_mutex *m, bl_time deadline); /* 0, or stopped */
+void bl_mutex_unlock(bl_mutex *m);     /* fatal if not held by the caller */
+
+/* A reader/writer lock (Go: sync.RWMutex). A waiting writer holds off new readers. */
+typedef struct bl_rwmutex {
+    uintptr_t bl__word;         /* atomic: readers, or the writer's record, and flags; 0 is free */
+    struct bl_rwmutex *bl__self; /* where it was first used */
+    struct bl_rwmutex *bl__held; /* owner: the writer's list of what it holds */
+    void *bl__readers[2];       /* lock: waiting readers */
+    void *bl__writers[2];       /* lock: waiting writers, first in first out */
+    uint32_t bl__lock;          /* of the waiters */
+    uint32_t bl__ended;         /* lock: the writer that ended holding it */
+} bl_rwmutex;
+
+void bl_rwmutex_lock(bl_rwmutex *m);   /* waits, no stop path; fatal if held by the caller */
+bool bl_rwmutex_try_lock(bl_rwmutex *m);
+BL__NODISCARD int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline);
+void bl_rwmutex_unlock(bl_rwmutex *m); /* fatal if not held for writing by the caller */
+void bl_rwmutex_rlock(bl_rwmutex *m);  /* waits, no stop path */
+bool bl_rwmutex_try_rlock(bl_rwmutex *m);
+BL__NODISCARD int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline);
+void bl_rwmutex_runlock(bl_rwmutex *m); /* fatal if no reader holds it */
+
+/* A condition variable (Go: sync.Cond), first in first out, for one mutex; with another it is fatal.
+ * Wait unlocks m, waits, and has m locked again when it returns, also with an error. */
+typedef struct bl_cond {
+    struct bl_cond *bl__self;
+    bl_mutex *bl__mutex; /* lock: the one it goes with, while somebody waits */
+    void *bl__head;      /* lock: waiters, first in first out */
+    void *bl__tail;      /* lock */
+    uint32_t bl__lock;
+    uint32_t bl__reserved;
+} bl_cond;
+
+BL__NODISCARD int bl_cond_wait(bl_cond *c, bl_mutex *m);
+BL__NODISCARD int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline);
+void bl_cond_signal(bl_cond *c);    /* wakes the one that has waited longest, if any */
+void bl_cond_broadcast(bl_cond *c); /* wakes all that wait now */
+
+/* Waits for a number of things to be done (Go: sync.WaitGroup). */
+typedef struct bl_waitgroup {
+    struct bl_waitgroup *bl__self;
+    int64_t bl__count;   /* lock */
+    void *bl__head;      /* lock: waiters */
+    void *bl__tail;      /* lock */
+    uint32_t bl__lock;
+    uint32_t bl__waking; /* lock: woken and not yet returned */
+} bl_waitgroup;
+
+void bl_waitgroup_add(bl_waitgroup *wg, int n); /* fatal below zero */
+void bl_waitgroup_done(bl_waitgroup *wg);       /* add(-1) */
+BL__NODISCARD int bl_waitgroup_wait(bl_waitgroup *wg); /* 0 when the count is zero, or stopped */
+BL__NODISCARD int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline);
+/* add(1), and fn(arg) as a goroutine of s that calls done when it ends; as bl_go, and when that
+ * fails the count is as before. (Go: WaitGroup.Go.) */
+int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
+#define bl_waitgroup_go(wg, s, fn, arg)                                                            \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, #fn);                                                              \
+        bl__waitgroup_go((wg), BL__SCOPE(s), (fn), (arg), &bl__site_here);                         \
+    }))
+
+/* Runs a function once (Go: sync.Once). */
+typedef struct bl_once {
+    struct bl_once *bl__self;
+    void *bl__runner;   /* lock: the record of who runs it */
+    void *bl__head;     /* lock: waiters */
+    void *bl__tail;     /* lock */
+    uint32_t bl__lock;
+    uint32_t bl__done;  /* atomic */
+} bl_once;
+
+/* Runs fn(arg) if it is the first call for o; returns when that first call has returned. fn's result
+ * is not looked at. Waits and is no stop path; fatal if fn itself calls it for o. */
+void bl_once_do(bl_once *o, bl_fn fn, void *arg);
+
+/* A weighted semaphore, first in first out (Go: x/sync/semaphore). Nobody owns what is acquired. */
+typedef struct bl_sem {
+    struct bl_sem *bl__self;
+    int64_t bl__count;  /* lock: what is free */
+    void *bl__head;     /* lock: waiters */
+    void *bl__tail;     /* lock */
+    uint32_t bl__lock;
+    uint32_t bl__reserved;
+} bl_sem;
+
+void bl_sem_init(bl_sem *s, int64_t n);                   /* n free; a zero bl_sem has none */
+BL__NODISCARD int bl_sem_acquire(bl_sem *s, int64_t k);   /* 0, or stopped; BL_EINVAL: k < 0 */
+bool bl_sem_try_acquire(bl_sem *s, int64_t k);
+BL__NODISCARD int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline);
+void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what was acquired */
+
+/* ---- 8. Timers and tickers ------------------------------------------------------------------- */
+/*
+ * Go's contract since 1.23: after stop or reset has returned no value of before is received; a
+ * timer's channel has len and cap 0; what is received is the time it was due.
+ */
+
+#define BL__TIMER_CHAN_WORDS 24
+
+/* What the heap of timers works on; a bl_timer begins with it. */
+#define BL__TIMER_HEAD                                                                             \
+    bl_time bl__when;          /* lock: of its heap: when it is due */                             \
+    bl_dur bl__period;         /* of a ticker */                                                   \
+    void *bl__heap;            /* lock to write, atomic: the heap that it is in, or NULL */        \
+    uint64_t bl__index;        /* lock: where in it */                                             \
+    void (*bl__fire)(struct bl_timer * t, bl_time now); /* immutable while armed */                \
+    struct bl_timer *bl__next; /* lock: when there is no room in the heap's array */               \
+    uint32_t bl__firing;       /* atomic: calls of bl__fire under way */                           \
+    uint32_t bl__spare;
+
+/* Valid when zero; in the caller's storage, which stays in use until it was stopped, or has fired: its
+ * value was received, its function has begun. */
+typedef struct bl_timer {
+    BL__TIMER_HEAD
+    struct bl_timer *bl__self; /* atomic: its address once it was used, to find copies */
+    const bl__site *bl__made;  /* lock */
+    void *bl__after;           /* lock: of an after_func: the record of its last start */
+    uint64_t bl__after_use;    /* lock: and which use of that record */
+    bl_scope *bl__scope;       /* lock: of an after_func */
+    bl_fn bl__fn;              /* lock: of an after_func */
+    void *bl__arg;             /* lock: of an after_func */
+    uint32_t bl__lock;
+    uint32_t bl__kind;         /* lock: what it was started as last */
+    uint64_t bl__chan[BL__TIMER_CHAN_WORDS];
+} bl_timer;
+
+/* Starts t to send the time on its channel once, d from now. 0. On a pending timer: as reset.
+ * (Go: time.NewTimer.) Does not wait. */
+int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site);
+#define bl_timer_start(t, d)                                                                       \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, "timer");                                                          \
+        bl__timer_start((t), (d), &bl__site_here);                                                 \
+    }))
+/* The channel, of bl_time, which is part of t and not to be closed, retained or released. */
+bl_chan *bl_timer_chan(bl_timer *t);
+/* Stops t: true if it was pending, or its value not yet received, and nothing will come. For an
+ * after_func: true if it has not started and will not. */
+bool bl_timer_stop(bl_timer *t);
+/* Sets it to be due d from now; what bl_timer_stop would have returned. */
+bool bl_timer_reset(bl_timer *t, bl_dur d);
+/* Starts fn(arg) in scope s, d from now. Closing s stops it. 0, or BL_ECANCELED/BL_ETIMEDOUT on a
+ * cancelled scope. (Go: time.AfterFunc.) */
+int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, const bl__site *site);
+#define bl_after_func(t, s, d, fn, arg)                                                            \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, #fn);                                                              \
+        bl__after_func((t), BL__SCOPE(s), (d), (fn), (arg), &bl__site_here);                       \
+    }))
+/* bl_timer_stop, and if its function has started, waits until it has ended. No stop path. */
+bool bl_timer_stop_wait(bl_timer *t);
+
+/* A ticker that sends the time every period, dropping ticks for a slow receiver. Belongs to s, which
+ * stops and frees it when it closes. period <= 0 is fatal. NULL: no memory. (Go: time.NewTicker.) */
+bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site);
+#define bl_ticker_new(s, period)                                                                   \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, "ticker");                                                         \
+        bl__ticker_new(BL__SCOPE(s), (period), &bl__site_here);                                    \
+    }))
+bl_chan *bl_ticker_chan(bl_ticker *t);              /* of bl_time; the ticker's own */
+void bl_ticker_reset(bl_ticker *t, bl_dur period);  /* also starts a stopped one; period <= 0 is fatal */
+void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after it */
+
+#ifdef __cplusplus
+}
+#endif
+
+/* ---- What the macros need -------------------------------------------------------------------- */
+
+#ifndef __cplusplus
+
+/* A scope as declared by BL_SCOPE(s), its address &s, or a pointer to one. */
+#define BL__SCOPE(s)                                                                               \
+    ((bl_scope *)_Generic((s), bl_scope * : (s), bl_scope(*)[1] : (s), void * : (s)))
+
+/* The size of what v points to; of a void * (and so of NULL) nothing is known. */
+#define BL__SIZE(v)                                                                                \
+    (__extension__ _Generic((v), void * : BL__ANY_SIZE, const void * : BL__ANY_SIZE,               \
+                            default : sizeof(*(v))))
+
+#define BL_RECV(c, v)                                                                              \
+    ((bl_case){.chan = (c), .val = (v), .size = BL__SIZE(v), .op = BL__OP_RECV})
+#define BL_SEND(c, v)                                                                              \
+    ((bl_case){.chan = (c), .val = (void *)(v), .size = BL__SIZE(v), .op = BL__OP_SEND})
+
+/* BL_SELECT(BL_RECV(a, &x), BL_SEND(b, &y), …): bl_select over the cases listed. */
+#define BL_SELECT(...)                                                                             \
+    bl_select((bl_case[]){__VA_ARGS__}, sizeof((bl_case[]){__VA_ARGS__}) / sizeof(bl_case))
+
+#else
+
+#include <initializer_list>
+
+static inline bl_scope *bl__scope_of(bl_scope *s) { return s; }
+static inline bl_scope *bl__scope_of(bl_scope (*s)[1]) { return *s; }
+#define BL__SCOPE(s) (bl__scope_of(s))
+
+template <class T> constexpr size_t bl__size_of(const T *) { return sizeof(T); }
+constexpr size_t bl__size_of(const void *) { return BL__ANY_SIZE; }
+#define BL__SIZE(v) (bl__size_of(v))
+
+static inline bl_case bl__case(bl_chan *c, const void *v, size_t size, int op)
+{
+    return bl_case{c, const_cast<void *>(v), size, op, 0};
+}
+#define BL_RECV(c, v) (bl__case((c), (v), BL__SIZE(v), BL__OP_RECV))
+#define BL_SEND(c, v) (bl__case((c), (v), BL__SIZE(v), BL__OP_SEND))
+
+template <size_t N> BL__NODISCARD inline int bl__select_array(const bl_case (&cs)[N])
+{
+    bl_case copy[N];
+    for (size_t i = 0; i < N; i++)
+        copy[i] = cs[i];
+    return bl_select(copy, N);
+}
+#define BL_SELECT(...) (bl__select_array({__VA_ARGS__}))
+
+#endif
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sanitize.h: what AddressSanitizer, ThreadSanitizer and valgrind have to be told of a switch. All of
+ * it is empty in an ordinary build, but valgrind's, which is a few instructions when a stack is made.
+ *
+ * ASan: start_switch_fiber before leaving a stack (NULL instead of the place to save when it ends),
+ * finish_switch_fiber on the other; a stack is unpoisoned before it is used again.
+ * TSan: each goroutine is a fiber. The switch itself orders nothing (flag 1, no_sync): two goroutines
+ * on one thread are ordered by what they communicate, as on two.
+ */
+#ifndef BL__ARCH_SANITIZE_H
+#define BL__ARCH_SANITIZE_H
+
+#include <stddef.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define BL__ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define BL__ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define BL__TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define BL__TSAN 1
+#endif
+#endif
+#ifndef BL__ASAN
+#define BL__ASAN 0
+#endif
+#ifndef BL__TSAN
+#define BL__TSAN 0
+#endif
+
+#if BL__ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if BL__TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+#if defined(__has_include)
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#define BL__VALGRIND 1
+#endif
+#endif
+
+static inline void bl__san_stack_made(void *lo, void *hi)
+{
+#ifdef BL__VALGRIND
+    (void)VALGRIND_STACK_REGISTER(lo, (char *)hi - 1);
+#endif
+    (void)lo;
+    (void)hi;
+}
+
+static inline void bl__san_stack_reuse(void *lo, void *hi)
+{
+#if BL__ASAN
+    __asan_unpoison_memory_region(lo, (size_t)((char *)hi - (char *)lo));
+#endif
+    (void)lo;
+    (void)hi;
+}
+
+static inline void *bl__san_fiber_new(void)
+{
+#if BL__TSAN
+    return __tsan_create_fiber(0);
+#else
+    return NULL;
+#endif
+}
+
+static inline void *bl__san_fiber_current(void)
+{
+#if BL__TSAN
+    return __tsan_get_current_fiber();
+#else
+    return NULL;
+#endif
+}
+
+static inline void bl__san_fiber_free(void *fiber)
+{
+#if BL__TSAN
+    if (fiber != NULL)
+        __tsan_destroy_fiber(fiber);
+#endif
+    (void)fiber;
+}
+
+/* Before the switch: to the stack [lo, hi) of a goroutine or thread with this fiber. */
+static inline void bl__san_switch_start(void **save, void *fiber, void *lo, void *hi)
+{
+#if BL__ASAN
+    __sanitizer_start_switch_fiber(save, lo, (size_t)((char *)hi - (char *)lo));
+#endif
+#if BL__TSAN
+    __tsan_switch_to_fiber(fiber, 1);
+#endif
+    (void)save;
+    (void)fiber;
+    (void)lo;
+    (void)hi;
+}
+
+/* After it, on the new stack; saved as it was left at start, NULL on a new stack. */
+static inline void bl__san_switch_finish(void *saved)
+{
+#if BL__ASAN
+    __sanitizer_finish_switch_fiber(saved, NULL, NULL);
+#endif
+    (void)saved;
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* The context switch for aarch64; see switch.h for the frame. */
+#ifdef __aarch64__
+    .text
+    .globl bl__switch
+    .hidden bl__switch
+    .type bl__switch, %function
+    .p2align 5
+bl__switch:                     /* x0: where to save, x1: what to load */
+    .cfi_startproc
+    sub sp, sp, #176
+    .cfi_def_cfa_offset 176
+    stp x19, x20, [sp, #0]
+    .cfi_offset x19, -176
+    .cfi_offset x20, -168
+    stp x21, x22, [sp, #16]
+    .cfi_offset x21, -160
+    .cfi_offset x22, -152
+    stp x23, x24, [sp, #32]
+    .cfi_offset x23, -144
+    .cfi_offset x24, -136
+    stp x25, x26, [sp, #48]
+    .cfi_offset x25, -128
+    .cfi_offset x26, -120
+    stp x27, x28, [sp, #64]
+    .cfi_offset x27, -112
+    .cfi_offset x28, -104
+    stp x29, x30, [sp, #80]
+    .cfi_offset x29, -96
+    .cfi_offset x30, -88
+    stp d8, d9, [sp, #96]
+    stp d10, d11, [sp, #112]
+    stp d12, d13, [sp, #128]
+    stp d14, d15, [sp, #144]
+    mrs x9, fpcr
+    str x9, [sp, #160]
+    mov x10, sp
+    str x10, [x0]
+    mov sp, x1                  /* the same frame, another goroutine's: the CFI holds on */
+    ldr x10, [sp, #160]
+    cmp x9, x10
+    b.eq 1f
+    msr fpcr, x10
+1:  ldp x19, x20, [sp, #0]
+    ldp x21, x22, [sp, #16]
+    ldp x23, x24, [sp, #32]
+    ldp x25, x26, [sp, #48]
+    ldp x27, x28, [sp, #64]
+    ldp x29, x30, [sp, #80]
+    ldp d8, d9, [sp, #96]
+    ldp d10, d11, [sp, #112]
+    ldp d12, d13, [sp, #128]
+    ldp d14, d15, [sp, #144]
+    add sp, sp, #176
+    .cfi_def_cfa_offset 0
+    ret
+    .cfi_endproc
+    .size bl__switch, .-bl__switch
+
+    .globl bl__entry
+    .hidden bl__entry
+    .type bl__entry, %function
+    .p2align 4
+bl__entry:
+    .cfi_startproc
+    .cfi_undefined x30
+    mov x29, xzr
+    bl bl__goroutine_main
+    brk #1
+    .cfi_endproc
+    .size bl__entry, .-bl__entry
+#endif
+    .section .note.GNU-stack, "", %progbits

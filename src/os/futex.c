@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/futex.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout)
+{
+    struct timespec ts = {timeout / 1000000000, timeout % 1000000000};
+    int saved = errno;
+    if (timeout > 0)
+        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
+                timeout == INT64_MAX ? NULL : &ts, NULL, 0);
+    errno = saved;
+}
+
+void bl__futex_wake(uint32_t *word, int n)
+{
+    int saved = errno;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+    errno = saved;
+}

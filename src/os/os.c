@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include "os/os.h"
+
+#include <linux/membarrier.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/sched.h"
+
+static bool barrier_expedited; /* immutable after bl__barrier_init */
+
+int64_t bl__clock(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+bool bl__barrier_init(void)
+{
+    if (!barrier_expedited)
+        barrier_expedited =
+            syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+            syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+    return barrier_expedited;
+}
+
+void bl__heavy_barrier(void)
+{
+    fence_seq_cst(); /* alone where the other side has a fence of its own */
+    if (barrier_expedited)
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+int bl__thread_count(void)
+{
+    char line[256];
+    int count = -1;
+    FILE *f = fopen("/proc/self/status", "re");
+    if (f == NULL)
+        return -1;
+    while (fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "Threads:", 8) == 0) {
+            count = (int)strtol(line + 8, NULL, 10);
+            break;
+        }
+    fclose(f);
+    return count;
+}
+
+int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGFPE);
+    sigdelset(&all, SIGILL);
+    sigdelset(&all, SIGTRAP);
+    sigdelset(&all, SIGABRT);
+    if (block_signals)
+        pthread_sigmask(SIG_BLOCK, &all, &before);
+    int err = pthread_create(out, NULL, fn, arg);
+    if (block_signals)
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -err;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* os.h: what the runtime asks of Linux, beside futexes and memory for stacks. */
+#ifndef BL__OS_OS_H
+#define BL__OS_OS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* CPUs that this process may keep busy: the affinity mask, cut to the cgroup's CPU limit (v2 cpu.max
+ * and v1 cpu.cfs_quota_us, the tightest on the way up), rounded up; at least 1. */
+int bl__cpu_count(void);
+/* The part that parses: root stands for "/" (tests pass their own). The limit in CPUs, rounded up,
+ * or 0 for none. */
+int bl__cgroup_cpus(const char *root);
+
+/* Nanoseconds on CLOCK_MONOTONIC. */
+int64_t bl__clock(void);
+
+/* Makes bl__heavy_barrier ready: true if the kernel has membarrier's expedited form, which lets the
+ * other side do without a fence (core/sched.h). */
+bool bl__barrier_init(void);
+
+/* Threads of this process, by the kernel's count; -1 when it cannot be told. */
+int bl__thread_count(void);
+
+/* Starts a thread with all signals but the synchronous ones blocked, as the runtime's own are, or
+ * with the caller's mask. 0 or a negative error. */
+int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals);
+
+#endif
