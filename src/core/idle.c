@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * idle.c: threads that have nothing to run: looking for work, sleeping, being woken.
+ *
+ * As in Go's runtime, a thread that runs out of work looks into the others' queues for a moment
+ * ("spinning") before it sleeps, and whoever queues work wakes a thread only if a processor is idle
+ * and nobody spins. A spinning thread that finds work wakes the next one, so that waking ramps up
+ * one by one and not in a herd.
+ *
+ * No wake-up is lost. A producer stores into its queue, then loads idle_ps and spinning; a thread
+ * going to sleep stores idle_ps and spinning, then looks into all queues once more. Between its two
+ * steps the producer has no fence: the sleeper's bl__heavy_barrier executes one for it.
+ *
+ * Among the sleepers one keeps the time: it sleeps until the first timer of all processors is due.
+ */
+#include "arch/relax.h"
+#include "core/proc.h"
+#include "os/futex.h"
+#include "os/os.h"
+
+enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 16 };
+
+/* Under sched's lock. */
+static void p_release(bl__m *m)
+{
+    bl__p *p = m->p;
+    m->p = NULL;
+    p->m = NULL;
+    p->idle_next = bl__rt.idle_p;
+    bl__rt.idle_p = p;
+    store_seq_cst(&bl__rt.idle_ps, bl__rt.idle_ps + 1); /* before the last look: see the top */
+}
+
+/* Under sched's lock: the link to an idle processor. One beyond the number wanted stays idle. */
+static bl__p **p_find_link(void)
+{
+    bl__p **at = &bl__rt.idle_p;
+    while (*at != NULL && (*at)->id >= load_relaxed(&bl__rt.procs))
+        at = &(*at)->idle_next;
+    return at;
+}
+
+static bl__p *p_find(void) { return *p_find_link(); }
+
+static bl__p *p_acquire(void)
+{
+    bl__p **at = p_find_link();
+    bl__p *p = *at;
+    if (p != NULL) {
+        *at = p->idle_next;
+        p->idle_next = NULL;
+        store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps - 1);
+    }
+    return p;
+}
+
+static void m_adopt(bl__m *m, bl__p *p, bool spinning)
+{
+    m->p = p;
+    p->m = m;
+    m->spinning = spinning;
+    if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)
+        store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
+}
+
+/* Gives an idle processor to a sleeping thread, or to a new one, which looks for work. */
+void bl__wake_one(void)
+{
+    uint32_t none = 0;
+    if (load_relaxed(&bl__rt.stopping) || !cas_acq_rel(&bl__rt.spinning, &none, 1u)) /* ORD(spin) */
+        return; /* somebody looks already */
+    bl__lock(&bl__rt.lock);
+    bl__p *p = p_acquire();
+    bl__m *m = NULL;
+    if (p != NULL && (m = bl__rt.idle_m) != NULL) {
+        bl__rt.idle_m = m->idle_next;
+        m_adopt(m, p, true);
+    } else if (p != NULL && bl__m_start(p, true) < 0) {
+        p->idle_next = bl__rt.idle_p; /* no thread for it: the others do its work */
+        bl__rt.idle_p = p;
+        store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + 1);
+        p = NULL;
+    }
+    bl__unlock(&bl__rt.lock);
+    if (p == NULL)
+        add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
+    if (m != NULL) {
+        store_release(&m->wake, 1u); /* ORD(wake): with the load in m_sleep */
+        bl__futex_wake(&m->wake, 1);
+    }
+}
+
+void bl__m_unpark_all(void)
+{
+    bl__lock(&bl__rt.lock);
+    for (bl__m *m = bl__rt.idle_m; m != NULL;) {
+        bl__m *next = m->idle_next; /* m may be gone once it is woken */
+        store_release(&m->wake, 1u); /* ORD(wake) */
+        bl__futex_wake(&m->wake, 1);
+        m = next;
+    }
+    bl__rt.idle_m = NULL;
+    bl__unlock(&bl__rt.lock);
+}
+
+static void spin_stop(bl__m *m)
+{
+    if (!m->spinning)
+        return;
+    m->spinning = 0;
+    add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin): with the compare in wake_one */
+}
+
+/* Work found: the next thread may look for more. */
+static bl__task *found(bl__m *m, bl__task *t)
+{
+    if (m->spinning) {
+        spin_stop(m);
+        if (load_relaxed(&bl__rt.idle_ps) != 0)
+            bl__wake_one();
+    }
+    return t;
+}
+
+/* Fires what is due of anybody's timers. */
+static void timers_look(bl__m *m)
+{
+    uint32_t procs = load_relaxed(&bl__rt.procs);
+    bl_time now = 0;
+    for (uint32_t i = 0; i < procs; i++) {
+        bl__timers *ts = &bl__rt.ps[(m->p->id + i) % procs]->timers;
+        bl_time first = load_relaxed(&ts->first);
+        if (first == BL_NEVER)
+            continue;
+        if (now == 0) {
+            now = bl__clock();
+            store_relaxed(&bl__rt.coarse, now);
+        }
+        if (first <= now)
+            bl__timers_run(ts, now);
+    }
+}
+
+static bl__task *steal_round(bl__p *p, bool *stale)
+{
+    uint32_t procs = load_relaxed(&bl__rt.procs);
+    uint32_t start = bl__rng(p) % procs;
+    for (uint32_t i = 0; i < procs; i++) {
+        bl__p *victim = bl__rt.ps[(start + i) % procs];
+        if (victim == p)
+            continue;
+        bool take_next = stale != NULL && stale[victim->id];
+        bl__task *t = bl__runq_steal(p, victim, take_next);
+        if (t != NULL)
+            return t;
+    }
+    return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, BL__RING / 2) : NULL;
+}
+
+/* Looks into the others' queues for SPIN_NS. A run-next slot is taken only from a processor that has
+ * not picked anything for STALE_NS: else its owner would have run it in less time than it takes us. */
+static bl__task *spin(bl__m *m)
+{
+    uint32_t ticks[BL__MAX_PROCS];
+    bool stale[BL__MAX_PROCS];
+    uint32_t procs = load_relaxed(&bl__rt.procs);
+    bl_time begin = bl__clock();
+    for (uint32_t i = 0; i < procs; i++)
+        ticks[i] = load_relaxed(&bl__rt.ps[i]->tick);
+    bl__task *t = steal_round(m->p, NULL);
+    while (t == NULL && !load_relaxed(&bl__rt.stopping)) {
+        for (int i = 0; i < SPIN_PAUSES; i++)
+            bl__cpu_relax();
+        bl_time now = bl__clock();
+        if (now - begin >= SPIN_NS)
+            return NULL;
+        bool late = now - begin >= STALE_NS;
+        for (uint32_t i = 0; late && i < procs; i++)
+            stale[i] = load_relaxed(&bl__rt.ps[i]->tick) == ticks[i];
+        timers_look(m);
+        t = bl__runq_get(m->p);
+        if (t == NULL)
+            t = steal_round(m->p, late ? stale : NULL);
+    }
+    return t;
+}
+
+/* Is there anything that a thread with a processor could do? */
+static bool work_visible(void)
+{
+    if (load_relaxed(&bl__rt.queued) != 0)
+        return true;
+    uint32_t procs = load_relaxed(&bl__rt.procs);
+    for (uint32_t i = 0; i < procs; i++)
+        if (load_relaxed(&bl__rt.ps[i]->shared) && !bl__runq_empty(bl__rt.ps[i]))
+            return true;
+    return bl__timers_first() <= load_relaxed(&bl__rt.coarse);
+}
+
+/* Under sched's lock: puts m among the sleepers; how long it is to sleep. */
+static int64_t sleep_begin(bl__m *m)
+{
+    bl_time first = p_find() != NULL ? bl__timers_first() : BL_NEVER; /* else the busy ones look */
+    for (bl__m *other = bl__rt.idle_m; other != NULL && first != BL_NEVER; other = other->idle_next)
+        if (other->sleeps_until <= first)
+            first = BL_NEVER; /* it keeps the time */
+    m->sleeps_until = first;
+    store_relaxed(&m->wake, 0u);
+    m->idle_next = bl__rt.idle_m;
+    bl__rt.idle_m = m;
+    if (first == BL_NEVER)
+        return INT64_MAX;
+    bl_time now = bl__clock();
+    return first > now ? first - now : 0;
+}
+
+/* Takes m off the sleepers, if nobody has woken it, with an idle processor if there is one. */
+static void sleep_end(bl__m *m)
+{
+    bl__lock(&bl__rt.lock);
+    bl__m **at = &bl__rt.idle_m;
+    while (*at != NULL && *at != m)
+        at = &(*at)->idle_next;
+    if (*at == m) {
+        *at = m->idle_next;
+        bl__p *p = p_acquire();
+        if (p != NULL)
+            m_adopt(m, p, false);
+    }
+    bl__unlock(&bl__rt.lock);
+}
+
+/* Sleeps without a processor until it is given one, or the first timer is due. */
+static void m_sleep(bl__m *m)
+{
+    bl__lock(&bl__rt.lock);
+    int64_t timeout = sleep_begin(m);
+    bl__unlock(&bl__rt.lock);
+    if (timeout == INT64_MAX && bl__all_idle() && bl__timers_first() == BL_NEVER)
+        bl__sysmon_notify(); /* is anybody left who can wake us? */
+    while (load_acquire(&m->wake) == 0) { /* ORD(wake): with the store in wake_one */
+        if (load_relaxed(&bl__rt.stopping))
+            break;
+        if (timeout > 0)
+            bl__futex_wait(&m->wake, 0, timeout);
+        if (timeout != INT64_MAX)
+            break;
+    }
+    if (m->p == NULL || load_relaxed(&m->wake) == 0)
+        sleep_end(m);
+    store_relaxed(&bl__rt.coarse, bl__clock());
+    if (m->p != NULL && load_relaxed(&bl__rt.sysmon_deep))
+        bl__sysmon_notify();
+}
+
+bool bl__all_idle(void) { return load_relaxed(&bl__rt.idle_ps) >= load_relaxed(&bl__rt.procs); }
+
+/* Gives back the processor, looks once more, and sleeps. */
+static void rest(bl__m *m)
+{
+    bool shared = load_relaxed(&bl__rt.procs) > 1;
+    bl__lock(&bl__rt.lock);
+    if (bl__rt.queued != 0 && m->p->id < load_relaxed(&bl__rt.procs)) {
+        bl__unlock(&bl__rt.lock);
+        return;
+    }
+    p_release(m);
+    bl__unlock(&bl__rt.lock);
+    spin_stop(m);
+    if (shared)
+        bl__heavy_barrier();
+    if (work_visible()) {
+        bl__lock(&bl__rt.lock);
+        bl__p *p = p_acquire();
+        if (p != NULL)
+            m_adopt(m, p, false);
+        bl__unlock(&bl__rt.lock);
+        if (p != NULL)
+            return;
+    }
+    m_sleep(m);
+}
+
+bl__task *bl__find_task(bl__m *m)
+{
+    for (;;) {
+        bl__p *p = m->p;
+        if (load_acquire(&bl__rt.stopping)) /* ORD(stop): with the store in bl_run's end */
+            return NULL;
+        if (p == NULL) {
+            m_sleep(m);
+            continue;
+        }
+        if (p->id >= load_relaxed(&bl__rt.procs)) {
+            bl__runq_drain(p);
+            rest(m);
+            continue;
+        }
+        timers_look(m);
+        bl__task *t = bl__pick(p);
+        if (t != NULL)
+            return found(m, t);
+        if (p->shared) {
+            uint32_t busy = load_relaxed(&bl__rt.procs) - load_relaxed(&bl__rt.idle_ps);
+            if (!m->spinning && 2 * load_relaxed(&bl__rt.spinning) < busy) {
+                m->spinning = 1;
+                add_acq_rel(&bl__rt.spinning, 1u); /* ORD(spin): with the compare in wake_one */
+            }
+            if (m->spinning && (t = spin(m)) != NULL)
+                return found(m, t);
+        }
+        rest(m);
+    }
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.h: the runtime's own lock, one word, for sections of some dozens of instructions.
+ *
+ * 0 free, 1 held, 2 held and somebody may sleep on the word. Taking it is one compare-and-swap;
+ * giving it back is a load and a plain store, since a locked instruction costs more than the whole
+ * section it would protect. The price is one hole, closed by a bound: an unlocker that has read 1
+ * and is preempted before its store can miss a waiter that writes 2 and falls asleep in between; so
+ * waiters sleep at most BL__LOCK_NAP at a time and look again.
+ *
+ * Never held across a switch of goroutines, except by a parking goroutine, whose successor gives it
+ * back (sched.h). In debug builds ranks are checked: see core/rank.h.
+ */
+#ifndef BL__CORE_LOCK_H
+#define BL__CORE_LOCK_H
+
+#include "core/atomic.h"
+
+void bl__lock_slow(uint32_t *lock);
+void bl__unlock_slow(uint32_t *lock);
+
+static inline bool bl__trylock(uint32_t *lock)
+{
+    uint32_t free = 0;
+    return cas_acquire(lock, &free, 1); /* ORD(lock): with the store in bl__unlock */
+}
+
+static inline void bl__lock(uint32_t *lock)
+{
+    if (__builtin_expect(!bl__trylock(lock), 0))
+        bl__lock_slow(lock);
+}
+
+static inline void bl__unlock(uint32_t *lock)
+{
+    uint32_t was = load_relaxed(lock);
+    store_release(lock, 0u); /* ORD(lock): with the swap in bl__lock */
+    if (__builtin_expect(was == 2, 0))
+        bl__unlock_slow(lock);
+}
+
+#endif

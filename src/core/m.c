@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * m.c: the runtime's threads, and the records of plain threads that call in.
+ *
+ * The thread that calls bl_run is not among the runtime's: it waits for the end, so that bl_run can
+ * return even when a goroutine never gives its thread back.
+ */
+#include <pthread.h>
+#include <sys/prctl.h>
+
+#include "arch/sanitize.h"
+#include "core/proc.h"
+#include "debug/crash.h"
+#include "os/futex.h"
+#include "os/os.h"
+
+static void g0_init(bl__m *m, uint32_t kind)
+{
+    m->g0.task.kind = kind;
+    m->g0.task.status = BL__G_RUNNING;
+    m->g0.ctx = bl_ctx_background();
+    m->g = &m->g0;
+}
+
+/* The bounds of this thread's stack, which AddressSanitizer wants to know. */
+static void stack_bounds(bl__g *g)
+{
+#if BL__ASAN
+    pthread_attr_t attr;
+    size_t size = 0;
+    if (pthread_getattr_np(pthread_self(), &attr) == 0) {
+        pthread_attr_getstack(&attr, &g->stack_lo, &size);
+        pthread_attr_destroy(&attr);
+        g->stack_hi = (char *)g->stack_lo + size;
+    }
+#endif
+    g->fiber = bl__san_fiber_current();
+}
+
+static void m_exit(bl__m *m)
+{
+    bl__crash_thread_fini();
+    bl__tls_set(NULL);
+    bl__lock(&bl__rt.lock);
+    bl__m **at = &bl__rt.all_m;
+    while (*at != m)
+        at = &(*at)->all_next;
+    *at = m->all_next;
+    bl__free(m);
+    store_release(&bl__rt.threads, bl__rt.threads - 1); /* ORD(threads): with the load in bl_run */
+    bl__unlock(&bl__rt.lock);
+    bl__futex_wake(&bl__rt.threads, 1);
+}
+
+static void *m_main(void *arg)
+{
+    bl__m *m = arg;
+    bl__tls_set(m);
+    prctl(PR_SET_TIMERSLACK, 1UL); /* a sleep ends when it is due, not up to 50 us later */
+    pthread_setname_np(pthread_self(), "belay");
+    stack_bounds(&m->g0);
+    bl__crash_thread_init();
+    bl__schedule();
+    m_exit(m);
+    return NULL;
+}
+
+/* Starts a thread that holds p. 0, or BL_ENOMEM or BL_EAGAIN. Under sched's lock. */
+int bl__m_start(bl__p *p, bool spinning)
+{
+    if (bl__rt.threads >= bl__rt.max_threads)
+        return BL_EAGAIN;
+    bl__m *m = bl__zalloc(sizeof *m);
+    if (m == NULL)
+        return BL_ENOMEM;
+    g0_init(m, BL__TASK_G);
+    m->p = p;
+    m->spinning = spinning;
+    p->m = m;
+    if (load_relaxed(&bl__rt.procs) > 1)
+        store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
+    m->all_next = bl__rt.all_m;
+    bl__rt.all_m = m;
+    bl__rt.threads++;
+    int err = bl__thread_start(&m->thread, m_main, m, false);
+    if (err < 0) {
+        bl__rt.all_m = m->all_next;
+        bl__rt.threads--;
+        p->m = NULL;
+        bl__free(m);
+        return err;
+    }
+    pthread_detach(m->thread);
+    return 0;
+}
+
+/* ---- Plain threads ---- */
+
+static pthread_key_t thread_key; /* immutable after thread_key_make; its destructor frees records */
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+static bool thread_key_made;
+
+static void thread_free(void *arg)
+{
+    bl__m *m = arg;
+    bl__ctx_unregister(&m->g0);
+    bl__tls_set(NULL);
+    bl__free(m);
+}
+
+static void thread_key_make(void) { thread_key_made = pthread_key_create(&thread_key, thread_free) == 0; }
+
+/* A plain thread's first call: it gets a record, which goes when it ends. */
+bl__g *bl__self_slow(void)
+{
+    pthread_once(&thread_once, thread_key_make);
+    bl__m *m = thread_key_made ? bl__zalloc(sizeof *m) : NULL;
+    if (m == NULL || pthread_setspecific(thread_key, m) != 0)
+        bl__fatal("belay: out of memory for the record of a thread");
+    g0_init(m, BL__TASK_THREAD);
+    bl__tls_set(m);
+    return m->g;
+}

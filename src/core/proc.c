@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * proc.c: switching between goroutines, parking and waking them.
+ *
+ * A goroutine that parks picks the next one itself and switches straight to it; only when there is
+ * none does it go to the thread's own stack, where the scheduler's loop looks further and sleeps.
+ *
+ * The commit. A goroutine counts as parked only when its registers are saved, and they are saved by
+ * the switch; so everything that lets others find it runs after the switch, on the stack of whoever
+ * is switched to (bl__after_switch): making g->wait say that it waits, arming its deadline, giving
+ * back the lock under which it queued itself, putting a yielding goroutine into the run queue,
+ * freeing the stack of one that has ended. Doing any of it before the switch is the classic double
+ * run: another thread takes the goroutine and runs it on a stack that is still in use.
+ *
+ * Parking against cancellation is Dekker's handshake: commit stores g->wait, then loads the context's
+ * state; the canceller stores the state, then loads g->wait. The commit has no fence where the kernel
+ * has membarrier, which the canceller calls (see bl__heavy_barrier in sched.h). The lock of the object
+ * is given back last: a goroutine woken early by a cancellation has to take that lock to unlink
+ * itself, so until then its record and its frame stay.
+ */
+#include "core/proc.h"
+
+#include <sched.h>
+
+#include "arch/sanitize.h"
+#include "arch/switch.h"
+#include "life/ctx.h"
+#include "os/futex.h"
+#include "os/os.h"
+
+__thread void *bl__tls;
+bl__sched bl__rt;
+
+/* The other half of bl__park: g's registers are saved. */
+static void commit_park(bl__g *g)
+{
+    bl__park_timer *timer = (bl__park_timer *)(void *)g->park_timer;
+    uint32_t *lock = g->park_lock;
+    void (*unlock)(bl__g *, void *) = g->park_unlock;
+    void *unlock_arg = g->park_unlock_arg;
+
+    if (__builtin_expect(timer != NULL, 0)) {
+        timer->in = bl__timers_here();
+        bl__lock(&timer->in->lock);
+        bl__timers_insert(timer->in, g->park_timer);
+    }
+    store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
+    if (g->wait_kind == BL__W_CANCELLABLE) {
+        if (!bl__rt.asymmetric)
+            fence_seq_cst(); /* Dekker's: the store above before the load below */
+        else
+            fence_compiler();
+        int state = bl__ctx_state(g->ctx);
+        if (__builtin_expect(state != 0, 0) && bl__claim_cancel(g))
+            bl__ready(g, state);
+    }
+    if (__builtin_expect(timer != NULL, 0))
+        bl__unlock(&timer->in->lock);
+    if (__builtin_expect(unlock != NULL, 0))
+        unlock(g, unlock_arg);
+    else
+        bl__unlock(lock);
+}
+
+void bl__after_switch(void)
+{
+    bl__m *m = bl__this_m();
+    bl__g *prev = m->prev;
+    switch (m->action) {
+    case BL__SWITCH_PARK:
+        commit_park(prev);
+        break;
+    case BL__SWITCH_YIELD:
+        bl__runq_put(m->p, &prev->task);
+        bl__wake_maybe(m->p);
+        break;
+    case BL__SWITCH_END:
+        bl__san_fiber_free(prev->fiber);
+        bl__stack_put(m->p, prev);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Out of line, so that there is one place where goroutines leave and come back (arch/switch.h). */
+__attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to)
+{
+    void *saved = NULL;
+    m->prev = from;
+    m->action = action;
+    m->g = to;
+    store_relaxed(&to->task.status, (uint32_t)BL__G_RUNNING);
+    bl__san_switch_start(action == BL__SWITCH_END ? NULL : &saved, to->fiber, to->stack_lo,
+                         to->stack_hi);
+    bl__switch(&from->sp, to->sp);
+    bl__san_switch_finish(saved);
+    bl__after_switch();
+}
+
+static bl__task *pick_global(bl__p *p)
+{
+    return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, BL__RING / 2) : NULL;
+}
+
+/* What must not wait for the local queue to run dry. */
+static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
+{
+    if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)
+        store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
+    if (load_relaxed(&p->timers.first) != BL_NEVER) {
+        bl_time now = bl__clock();
+        store_relaxed(&bl__rt.coarse, now);
+        bl__timers_run(&p->timers, now);
+    }
+    return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, 1) : NULL;
+}
+
+/* The next task of p, the caller's, or NULL. Run-next first, since what was just woken is warm in the
+ * cache; but not so often in a row that a pair which wakes each other keeps the rest waiting. */
+bl__task *bl__pick(bl__p *p)
+{
+    bl__task *t;
+    uint32_t tick = p->tick;
+    store_relaxed(&p->tick, tick + 1);
+    if (__builtin_expect(tick % BL__FAIR_TICK == 0, 0) && (t = pick_fair(p)) != NULL)
+        return t;
+    if (p->streak < BL__NEXT_STREAK && (t = bl__next_take(p)) != NULL) {
+        p->streak++;
+        return t;
+    }
+    p->streak = 0;
+    if ((t = bl__runq_get(p)) != NULL || (t = bl__next_take(p)) != NULL)
+        return t;
+    return pick_global(p);
+}
+
+/* Leaves from for the next goroutine, or for the scheduler's loop when there is none. */
+void bl__switch_next(bl__m *m, bl__g *from, uint32_t action)
+{
+    bl__g *to = NULL;
+    if (__builtin_expect(!load_relaxed(&bl__rt.stopping), 1)) {
+        bl__task *t = bl__pick(m->p);
+        if (t != NULL)
+            to = bl__task_goroutine(m, t);
+    }
+    bl__switch_to(m, from, action, to != NULL ? to : &m->g0);
+}
+
+void bl__schedule(void)
+{
+    bl__m *m = bl__this_m();
+    bl__task *t;
+    while ((t = bl__find_task(m)) != NULL) {
+        bl__g *g = bl__task_goroutine(m, t);
+        if (g != NULL)
+            bl__switch_to(m, &m->g0, BL__SWITCH_NONE, g);
+    }
+}
+
+/* A plain thread waits on its own word; its record is claimed and readied like any other. */
+static int park_thread(bl__g *g, const bl__wait *w)
+{
+    bl__m *m = bl__this_m();
+    bool endless = w->deadline == BL_NEVER;
+    store_relaxed(&g->thread_futex, 0u);
+    store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
+    if (endless) {
+        store_relaxed(&m->blocked, 1u);
+        add_relaxed(&bl__rt.plain_blocked, 1u);
+        bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
+    }
+    store_seq_cst(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims; and Dekker's */
+    int state = w->cancellable ? bl__ctx_state(g->ctx) : 0;
+    if (state != 0 && bl__claim_cancel(g))
+        bl__ready(g, state);
+    if (w->unlock != NULL)
+        w->unlock(g, w->unlock_arg);
+    else
+        bl__unlock(w->lock);
+    while (load_acquire(&g->thread_futex) == 0) { /* ORD(thread): with bl__ready */
+        int64_t left = endless ? INT64_MAX : w->deadline - bl__clock();
+        if (left > 0) {
+            bl__futex_wait(&g->thread_futex, 0, left);
+            continue;
+        }
+        uint32_t was = load_relaxed(&g->wait);
+        if (was >= BL__W_TIMED && cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED)) {
+            g->result = BL_ETIMEDOUT;
+            break;
+        }
+        endless = true; /* somebody has claimed it and is about to ready it */
+    }
+    if (load_relaxed(&m->blocked)) {
+        store_relaxed(&m->blocked, 0u);
+        add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
+    }
+    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
+    g->reason = BL__WAIT_NONE;
+    store_relaxed(&g->wait, (uint32_t)BL__W_NONE);
+    return g->result;
+}
+
+/* A deadline of a parked goroutine has come. Under the lock of the heap, which keeps the frame that
+ * the timer is in from going away (park_timed). */
+void bl__park_timer_fire(bl_timer *t, bl_time now)
+{
+    bl__g *g = ((bl__park_timer *)(void *)t)->g;
+    (void)now;
+    if (bl__claim(g))
+        bl__ready(g, BL_ETIMEDOUT);
+}
+
+static void park_switch(bl__g *g)
+{
+    bl__m *m = bl__this_m();
+    g->switches++;
+    store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
+    bl__switch_next(m, g, BL__SWITCH_PARK);
+}
+
+static __attribute__((noinline)) void park_timed(bl__g *g, bl_time deadline)
+{
+    bl__park_timer timer = {.g = g};
+    timer.head.bl__when = deadline;
+    timer.head.bl__fire = bl__park_timer_fire;
+    g->park_timer = (bl_timer *)(void *)&timer;
+    park_switch(g);
+    g->park_timer = NULL;
+    bl__lock(&timer.in->lock); /* always: it may be about to fire */
+    if (timer.head.bl__heap != NULL)
+        bl__timers_remove(timer.in, (bl_timer *)(void *)&timer);
+    bl__unlock(&timer.in->lock);
+}
+
+int bl__park(bl__g *g, const bl__wait *w)
+{
+    g->reason = (uint8_t)w->reason;
+    g->wait_obj = w->obj;
+    g->since = load_relaxed(&bl__rt.coarse);
+    g->wait_kind = w->cancellable                                 ? BL__W_CANCELLABLE
+                   : w->is_select || w->deadline != BL_NEVER ? BL__W_TIMED
+                                                                  : BL__W_SOLE;
+    if (w->cancellable && __builtin_expect(g->registered != g->ctx, 0))
+        bl__ctx_register(g);
+    if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0))
+        return park_thread(g, w);
+    g->park_lock = w->lock;
+    g->park_unlock = w->unlock;
+    g->park_unlock_arg = w->unlock_arg;
+    if (__builtin_expect(w->deadline == BL_NEVER, 1))
+        park_switch(g);
+    else
+        park_timed(g, w->deadline);
+    g->reason = BL__WAIT_NONE;
+    store_relaxed(&g->wait, (uint32_t)BL__W_NONE);
+    return g->result;
+}
+
+void bl__ready(bl__g *g, int result)
+{
+    g->result = result;
+    if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0)) {
+        store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in park_thread */
+        bl__futex_wake(&g->thread_futex, 1); /* its record may be gone: a wake does not touch it */
+        return;
+    }
+    bl__m *m = bl__this_m();
+    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
+    if (__builtin_expect(m == NULL || m->p == NULL, 0)) {
+        bl__runq_put_global(&g->task, &g->task, 1);
+    } else if (m->g == &m->g0) { /* timers, in the order in which they were due */
+        bl__runq_put(m->p, &g->task);
+        bl__wake_maybe(m->p);
+    } else {
+        bl__next_put(m->p, &g->task);
+    }
+}
+
+void bl_yield(void)
+{
+    bl__m *m = bl__this_m();
+    if (m == NULL || m->p == NULL) {
+        sched_yield();
+        return;
+    }
+    bl__task *t = bl__pick(m->p);
+    bl__g *to = t != NULL ? bl__task_goroutine(m, t) : NULL;
+    if (to == NULL && !load_relaxed(&bl__rt.stopping))
+        return;
+    bl__g *g = m->g;
+    g->switches++;
+    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
+    bl__switch_to(m, g, BL__SWITCH_YIELD, to != NULL ? to : &m->g0);
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * proc.h: the inside of the scheduler: G, M, P and the runtime object. Only core (and reports, for
+ * reading) includes it.
+ *
+ *   G  a goroutine (bl__g), or one that has not run yet and has no stack (bl__spawned)
+ *   M  a thread of the runtime (bl__m); a plain thread that calls in has one too, with no P
+ *   P  a processor (bl__p): the right to run goroutines, with a run queue, caches and timers of its
+ *      own, so that the common path takes no lock and shares no cache line
+ *
+ * Invariants:
+ *   - a P is held by one M or is on the idle list; an M runs goroutines only while it holds a P
+ *   - a runnable task is in exactly one place: a run-next slot, a ring, the global queue
+ *   - a P that is not shared has no thieves: its owner works on the queue with plain stores
+ */
+#ifndef BL__CORE_PROC_H
+#define BL__CORE_PROC_H
+
+#include <pthread.h>
+
+#include "core/sched.h"
+
+enum {
+    BL__MAX_PROCS = 256,
+    BL__RING = 256,          /* run queue of a P; a power of two */
+    BL__NEXT_STREAK = 100,   /* run-next picks in a row before the ring has its turn */
+    BL__FAIR_TICK = 64,      /* every so many picks the global queue, timers and requests go first */
+    BL__STACK_CACHE = 128,   /* free stacks that a P keeps */
+    BL__SPAWN_CACHE = 512,   /* free spawn records that a P keeps */
+    BL__CACHE_LINE = 64
+};
+
+/* A goroutine that was started and has not run: what its record is made from. 128 bytes. */
+struct bl__spawned {
+    bl__task task;
+    bl_fn fn;
+    void *arg;
+    bl_scope *scope;
+    const bl__site *site;
+    uint64_t id;
+    uint64_t parent;
+    bl__labels *labels;
+    void *copy_heap;
+    uint32_t copy_size; /* of copy; 0: none there */
+    uint32_t reserved;
+    uint64_t copy[5];
+};
+
+typedef struct bl__timer_entry {
+    bl_time when;
+    bl_timer *timer;
+} bl__timer_entry;
+
+/* Pending timers: a 4-ary heap in an array, which is cheap on the cache, and a list for what found
+ * no room in it. */
+typedef struct bl__timers {
+    uint32_t lock;
+    uint32_t reserved;
+    bl_time first;            /* lock to write; atomic to read: the earliest due, or BL_NEVER */
+    bl__timer_entry *entries; /* lock */
+    size_t count;             /* lock */
+    size_t capacity;          /* lock */
+    bl_timer *spill;          /* lock */
+} bl__timers;
+
+struct bl__p {
+    /* What the owner works on. */
+    bl__task *next;           /* atomic: the run-next slot; set by the owner, taken by anyone */
+    uint32_t tail;            /* atomic: written by the owner */
+    uint32_t tick;            /* atomic to read: picks so far */
+    uint32_t streak;          /* owner: run-next picks in a row */
+    uint32_t shared;          /* atomic to read: owner lets others steal */
+    uint32_t rng;             /* owner */
+    uint32_t id;              /* immutable */
+    bl__g *free_stacks;       /* owner: linked by task.next */
+    uint32_t free_stacks_count;
+    uint32_t free_spawns_count;
+    bl__spawned *free_spawns; /* owner */
+    uint64_t id_next;         /* owner: goroutine ids to give out, up to id_end */
+    uint64_t id_end;
+    uint64_t started;         /* owner; atomic to read */
+    uint64_t ended;           /* owner; atomic to read */
+    bl__m *m;                 /* lock: sched; who holds it */
+    bl__p *idle_next;         /* lock: sched */
+    /* What thieves write. */
+    uint32_t head __attribute__((aligned(BL__CACHE_LINE))); /* atomic: compare-and-swap if shared */
+    bl__timers timers __attribute__((aligned(BL__CACHE_LINE)));
+    /* sysmon's notes. */
+    bl__task *seen_next;
+    uint32_t seen_tick;
+    bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
+};
+
+/* The deadline of a park, in the parked goroutine's frame: the head of a bl_timer, and whose it is. */
+typedef struct bl__park_timer {
+    bl__timer_head head;
+    bl__timers *in; /* immutable while parked: the heap that it was put in */
+    bl__g *g;       /* immutable */
+} bl__park_timer;
+
+void bl__park_timer_fire(bl_timer *t, bl_time now);
+
+enum { BL__SWITCH_NONE, BL__SWITCH_PARK, BL__SWITCH_YIELD, BL__SWITCH_END };
+
+struct bl__m {
+    bl__g *g;             /* owner: the current goroutine; or &g0; or the plain thread's record */
+    bl__p *p;             /* owner: NULL for a plain thread and while idle */
+    bl__g *prev;          /* owner: the goroutine switched away from, whose commit is due */
+    uint32_t action;      /* owner: BL__SWITCH_…, what the commit does */
+    uint32_t spinning;    /* owner: counted in sched.spinning */
+    uint32_t wake;        /* atomic: 1 when it was woken; what it sleeps on */
+    uint32_t abandoned;   /* immutable once set: the run has ended without it */
+    bl__m *idle_next;     /* lock: sched */
+    bl__m *all_next;      /* immutable */
+    pthread_t thread;     /* immutable */
+    bl_time sleeps_until; /* lock: sched; while idle: when it looks at the timers by itself */
+    uint32_t run;         /* immutable: the run it belongs to */
+    uint32_t blocked;     /* atomic: a plain thread that waits without a deadline */
+    void *crash_stack;    /* debug/crash.c's */
+    bl__g g0;             /* the thread's own stack: the scheduler's loop; a plain thread's record */
+};
+
+typedef struct bl__arena bl__arena;
+
+/* The runtime: the one object of file scope. */
+typedef struct bl__sched {
+    /* Read everywhere, written seldom. */
+    bl__p *ps[BL__MAX_PROCS];   /* immutable once set */
+    uint32_t procs;             /* atomic: Ps in use */
+    uint32_t procs_wanted;      /* atomic: by bl_set_procs */
+    uint32_t running;           /* atomic: a run is under way */
+    uint32_t run;               /* atomic: number of the run */
+    uint32_t stopping;          /* atomic */
+    uint32_t asymmetric;        /* immutable: the kernel does our fences (bl__heavy_barrier) */
+    uint32_t frozen;            /* atomic: a fatal error is being reported */
+    uint32_t max_threads;       /* immutable in a run */
+    bl_options options;         /* immutable in a run */
+    size_t stack_size;          /* immutable while there are stacks: usable bytes */
+    bl_scope root;
+
+    /* Work in common. */
+    uint32_t lock __attribute__((aligned(BL__CACHE_LINE)));
+    uint32_t queued;            /* lock to write, atomic to read: tasks in the global queue */
+    bl__task *queue_head;       /* lock */
+    bl__task *queue_tail;       /* lock */
+    bl__p *idle_p;              /* lock */
+    bl__m *idle_m;              /* lock */
+    uint32_t threads;           /* lock: Ms that live */
+    uint32_t plain_blocked;     /* atomic: plain threads that wait for goroutines without an end */
+
+    uint32_t idle_ps __attribute__((aligned(BL__CACHE_LINE))); /* atomic; written under lock */
+    uint32_t spinning;          /* atomic: Ms that look for work */
+    uint64_t ids;               /* atomic: goroutine ids given to Ps */
+    bl_time coarse;             /* atomic: a recent bl_now() */
+    uint64_t started;           /* atomic: goroutines started by plain threads */
+
+    /* Memory. */
+    uint32_t stack_lock __attribute__((aligned(BL__CACHE_LINE)));
+    uint32_t no_stack_waiting;  /* stack_lock to write: tasks that found no stack */
+    bl__task *no_stack;         /* stack_lock */
+    bl__arena *arenas;          /* stack_lock to write, newest first */
+    bl__g *free_stacks;         /* stack_lock */
+    size_t free_stacks_count;   /* stack_lock */
+    bl__spawned *free_spawns;   /* stack_lock */
+    void *spawn_slabs;          /* stack_lock */
+    bl__m *all_m;               /* lock */
+
+    /* sysmon. */
+    pthread_t sysmon;
+    uint32_t sysmon_wake;       /* atomic: what it sleeps on; 1 wakes it */
+    uint32_t sysmon_deep;       /* atomic: it sleeps without an end */
+    uint32_t signaled;          /* atomic: SIGINT or SIGTERM to be acted on */
+} bl__sched;
+
+extern bl__sched bl__rt;
+
+static inline bl__m *bl__this_m(void) { return bl__tls_get(); }
+
+/* proc.c */
+void bl__schedule(void);          /* the scheduler's loop, on the thread's stack; returns at the end */
+void bl__after_switch(void);      /* what every switch does on the other side */
+void bl__goroutine_main(void);    /* the body of every goroutine (spawn.c) */
+bl__g *bl__task_goroutine(bl__m *m, bl__task *t); /* gives a task a stack; NULL: there is none */
+bl__task *bl__pick(bl__p *p);
+void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to);
+void bl__switch_next(bl__m *m, bl__g *from, uint32_t action);
+
+/* runq.c */
+void bl__runq_overflow(bl__p *p, bl__task *t);
+void bl__runq_put_global(bl__task *first, bl__task *last, uint32_t n);
+bl__task *bl__runq_get_global(bl__p *p, uint32_t max);
+bl__task *bl__runq_steal(bl__p *p, bl__p *victim, bool take_next);
+void bl__runq_drain(bl__p *p);
+
+/* idle.c */
+void bl__wake_one(void);
+bl__task *bl__find_task(bl__m *m); /* waits for work; NULL: the run is over */
+void bl__m_unpark_all(void);
+bool bl__all_idle(void);
+
+/* m.c */
+int bl__m_start(bl__p *p, bool spinning); /* under sched's lock */
+
+/* stack.c */
+int bl__stack_init(size_t size);
+bl__g *bl__stack_get(bl__p *p);
+void bl__stack_put(bl__p *p, bl__g *g);
+void bl__stack_fini(bool keep);
+
+void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg);
+
+/* spawn.c */
+void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg);
+void bl__spawn_fini(bool keep);
+
+/* timer.c */
+void bl__timers_run(bl__timers *ts, bl_time now); /* fires what is due */
+bl_time bl__timers_first(void);                   /* of all Ps */
+void bl__timers_insert(bl__timers *ts, bl_timer *t); /* under its lock */
+void bl__timers_remove(bl__timers *ts, bl_timer *t); /* under its lock; t is in it */
+bl__timers *bl__timers_here(void);                /* those of this thread's P, or of some P */
+
+/* sysmon.c */
+int bl__sysmon_start(void);
+void bl__sysmon_stop(void);
+void bl__sysmon_notify(void);
+
+/* Adds to the end of p's ring; p is the caller's. */
+static inline void bl__runq_put(bl__p *p, bl__task *t)
+{
+    uint32_t tail = p->tail;
+    if (__builtin_expect(tail - load_acquire(&p->head) >= BL__RING, 0)) { /* ORD(head) */
+        bl__runq_overflow(p, t);
+        return;
+    }
+    store_relaxed(&p->ring[tail % BL__RING], t);
+    store_release(&p->tail, tail + 1); /* ORD(tail): with the load in steal */
+}
+
+/* Takes from the front of p's ring; p is the caller's. */
+static inline bl__task *bl__runq_get(bl__p *p)
+{
+    uint32_t head = load_relaxed(&p->head);
+    if (!p->shared) {
+        if (head == p->tail)
+            return NULL;
+        bl__task *t = p->ring[head % BL__RING];
+        store_relaxed(&p->head, head + 1);
+        return t;
+    }
+    while (head != p->tail) {
+        bl__task *t = load_relaxed(&p->ring[head % BL__RING]);
+        if (cas_acq_rel(&p->head, &head, head + 1)) /* ORD(head): with the load in put */
+            return t;
+    }
+    return NULL;
+}
+
+static inline bool bl__runq_empty(bl__p *p)
+{
+    return load_relaxed(&p->head) == load_relaxed(&p->tail);
+}
+
+/* Takes the run-next slot of p, the caller's. */
+static inline bl__task *bl__next_take(bl__p *p)
+{
+    bl__task *t = load_relaxed(&p->next);
+    if (t == NULL)
+        return NULL;
+    if (!p->shared) {
+        store_relaxed(&p->next, NULL);
+        return t;
+    }
+    return cas_acquire(&p->next, &t, NULL) ? t : NULL; /* ORD(next): with the store in put */
+}
+
+/* Work for another thread has been queued on p, the caller's: wakes one if there is one to wake and
+ * nobody is looking for work already. */
+static inline void bl__wake_maybe(bl__p *p)
+{
+    if (p->shared && load_relaxed(&bl__rt.idle_ps) != 0 && load_relaxed(&bl__rt.spinning) == 0)
+        bl__wake_one();
+}
+
+/* Puts t in the run-next slot of p, the caller's; who was there goes to the end of the ring. */
+static inline void bl__next_put(bl__p *p, bl__task *t)
+{
+    bl__task *old = load_relaxed(&p->next);
+    if (old == NULL) {
+        store_release(&p->next, t); /* ORD(next): with the swaps that take it */
+        return;
+    }
+    if (p->shared)
+        old = swap_acq_rel(&p->next, t); /* ORD(next) */
+    else
+        store_relaxed(&p->next, t);
+    if (old != NULL) {
+        bl__runq_put(p, old);
+        bl__wake_maybe(p);
+    }
+}
+
+static inline uint32_t bl__rng(bl__p *p)
+{
+    uint32_t x = p->rng; /* Marsaglia, Xorshift RNGs (2003) */
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return p->rng = x;
+}
+
+#endif

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * run.c: a run of the runtime from bl_run's call to its return.
+ *
+ * bl_run's caller is not a thread of the runtime; it waits until the main goroutine has returned and
+ * the root scope is joined. Then `stopping` is set, and every thread goes to its scheduler's loop at
+ * its next switch and ends. A thread that does not come, because a leaked goroutine keeps it, is left
+ * behind with all memory that it could touch.
+ */
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch/sanitize.h"
+#include "core/label.h"
+#include "core/proc.h"
+#include "debug/crash.h"
+#include "debug/fatal.h"
+#include "debug/report.h"
+#include "life/scope.h"
+#include "os/futex.h"
+#include "os/os.h"
+
+enum { STACK_DEFAULT = 64 * 1024, THREADS_DEFAULT = 10000, EXIT_WAIT = 100 /* ms */ };
+
+/* What bl_run hands to the main goroutine, and gets back. In bl_run's frame. */
+typedef struct run_main {
+    bl_fn fn;
+    void *arg;
+    int result;
+    size_t left;     /* goroutines that did not end */
+    uint32_t done;   /* atomic: what bl_run's caller sleeps on */
+} run_main;
+
+/* ---- Settings ---- */
+
+/* The number that an environment variable gives, or fallback. */
+static long long env_number(const char *name, long long fallback)
+{
+    const char *text = getenv(name);
+    if (text == NULL || *text == '\0')
+        return fallback;
+    char *end;
+    long long n = strtoll(text, &end, 10);
+    if (*end == 'k' || *end == 'K')
+        n *= 1024, end++;
+    else if (*end == 'm' || *end == 'M')
+        n *= 1024 * 1024, end++;
+    if (*end != '\0' || n < 1) {
+        bl__warn("%s=%s is not a number above 0, and is ignored", name, text);
+        return fallback;
+    }
+    return n;
+}
+
+/* The place, from 1, of what an environment variable says among the words, or fallback. */
+static int env_word(const char *name, const char *const *words, int fallback)
+{
+    const char *text = getenv(name);
+    if (text == NULL || *text == '\0')
+        return fallback;
+    for (int i = 0; words[i] != NULL; i++)
+        if (strcmp(text, words[i]) == 0)
+            return i + 1;
+    bl__warn("%s=%s is not one of %s, %s, %s, and is ignored", name, text, words[0], words[1],
+             words[2]);
+    return fallback;
+}
+
+static int procs_default(void)
+{
+    long long n = env_number("BELAY_PROCS", 0);
+    if (n == 0)
+        n = bl__cpu_count();
+    return n < BL__MAX_PROCS ? (int)n : BL__MAX_PROCS;
+}
+
+static int options_take(const bl_options *given)
+{
+    static const char *const leak[] = {"report", "fail", "ignore", NULL};
+    static const char *const deadlock[] = {"report", "exit", "abort", NULL};
+    bl_options o = {0};
+    if (given != NULL) {
+        size_t size = given->size != 0 ? given->size : sizeof o;
+        memcpy(&o, given, size < sizeof o ? size : sizeof o);
+    }
+    if (o.procs < 0 || o.max_threads < 0 || o.on_leak < 0 || o.on_leak > BL_LEAK_IGNORE ||
+        o.on_deadlock < 0 || o.on_deadlock > BL_DEADLOCK_ABORT)
+        return BL_EINVAL;
+    if (o.procs == 0)
+        o.procs = (int)load_relaxed(&bl__rt.procs_wanted);
+    if (o.procs == 0)
+        o.procs = procs_default();
+    if (o.procs > BL__MAX_PROCS)
+        o.procs = BL__MAX_PROCS;
+    if (o.stack_size == 0)
+        o.stack_size = (size_t)env_number("BELAY_STACK", STACK_DEFAULT);
+    if (o.max_threads == 0) {
+        long long n = env_number("BELAY_MAX_THREADS", THREADS_DEFAULT);
+        o.max_threads = n < INT_MAX ? (int)n : INT_MAX;
+    }
+    if (o.on_leak == 0)
+        o.on_leak = env_word("BELAY_ON_LEAK", leak, BL_LEAK_REPORT);
+    if (o.on_deadlock == 0)
+        o.on_deadlock = env_word("BELAY_ON_DEADLOCK", deadlock, BL_DEADLOCK_REPORT);
+    bl__rt.options = o;
+    bl__rt.max_threads = (uint32_t)o.max_threads;
+    return 0;
+}
+
+/* ---- Processors ---- */
+
+static bl__p *p_new(uint32_t id)
+{
+    bl__p *p = NULL;
+    if (posix_memalign((void **)&p, BL__CACHE_LINE, sizeof *p) != 0)
+        return NULL;
+    memset(p, 0, sizeof *p);
+    p->id = id;
+    p->rng = 0x9e3779b9u * (id + 1);
+    p->timers.first = BL_NEVER;
+    p->tick = 1;
+    return p;
+}
+
+/* Makes processors up to n, idle. Under sched's lock. 0 or BL_ENOMEM, with as many as there are. */
+static int ps_grow(uint32_t n)
+{
+    uint32_t have = 0;
+    while (bl__rt.ps[have] != NULL)
+        have++;
+    for (; have < n; have++) {
+        bl__p *p = p_new(have);
+        if (p == NULL)
+            return BL_ENOMEM;
+        p->idle_next = bl__rt.idle_p;
+        bl__rt.idle_p = p;
+        store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + 1);
+        store_release(&bl__rt.ps[have], p);
+    }
+    return 0;
+}
+
+static void ps_free(void)
+{
+    for (int i = 0; i < BL__MAX_PROCS && bl__rt.ps[i] != NULL; i++) {
+        bl__free(bl__rt.ps[i]->timers.entries);
+        bl__free(bl__rt.ps[i]);
+    }
+}
+
+int bl_procs(void)
+{
+    uint32_t n = load_relaxed(load_relaxed(&bl__rt.running) ? &bl__rt.procs : &bl__rt.procs_wanted);
+    return n != 0 ? (int)n : procs_default();
+}
+
+int bl_set_procs(int n)
+{
+    int before = bl_procs();
+    if (n < 1)
+        return before;
+    if (n > BL__MAX_PROCS)
+        n = BL__MAX_PROCS;
+    store_relaxed(&bl__rt.procs_wanted, (uint32_t)n);
+    if (!load_relaxed(&bl__rt.running))
+        return before;
+    bl__lock(&bl__rt.lock);
+    if (ps_grow((uint32_t)n) == 0)
+        store_release(&bl__rt.procs, (uint32_t)n); /* ORD(procs): the Ps are there before */
+    bl__unlock(&bl__rt.lock);
+    bl__m *m = bl__this_m();
+    if (m != NULL && m->p != NULL && n > 1 && !m->p->shared)
+        store_release(&m->p->shared, 1u); /* ORD(shared): with the load in steal */
+    bl__wake_one();
+    return before;
+}
+
+/* ---- SIGINT and SIGTERM ---- */
+
+static struct sigaction signal_before[2]; /* of the run, for its end */
+
+static void on_signal(int sig)
+{
+    if (load_relaxed(&bl__rt.signaled) != 0) { /* the second: die of it */
+        signal(sig, SIG_DFL);
+        raise(sig);
+        return;
+    }
+    store_release(&bl__rt.signaled, (uint32_t)sig); /* ORD(signal): with signals_look */
+    bl__sysmon_notify();
+}
+
+static void signals_install(void)
+{
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
+    sigemptyset(&sa.sa_mask);
+    store_relaxed(&bl__rt.signaled, 0u);
+    sigaction(SIGINT, &sa, &signal_before[0]);
+    sigaction(SIGTERM, &sa, &signal_before[1]);
+}
+
+static void signals_restore(void)
+{
+    sigaction(SIGINT, &signal_before[0], NULL);
+    sigaction(SIGTERM, &signal_before[1], NULL);
+}
+
+/* ---- Fork ---- */
+
+/* In the child only the thread that forked is left. It goes on with the processor that it holds, and
+ * nobody is woken any more; what the others ran does not exist there. Meant for exec and _exit. */
+static void fork_child(void)
+{
+    if (!load_relaxed(&bl__rt.running))
+        return;
+    bl__m *m = bl__this_m();
+    bl__rt.lock = 0;
+    bl__rt.stack_lock = 0;
+    bl__rt.idle_m = NULL;
+    bl__rt.idle_p = NULL;
+    store_relaxed(&bl__rt.idle_ps, 0u);
+    store_relaxed(&bl__rt.spinning, 1u); /* so that nobody is looked for */
+    if (m != NULL && m->p != NULL && m->p->id != 0) {
+        bl__p *zero = bl__rt.ps[0];
+        bl__rt.ps[0] = m->p;
+        bl__rt.ps[m->p->id] = zero;
+        zero->id = m->p->id;
+        m->p->id = 0;
+    }
+    store_relaxed(&bl__rt.procs, 1u);
+}
+
+static void fork_prepare(void) { pthread_atfork(NULL, NULL, fork_child); }
+
+/* ---- The run ---- */
+
+void bl__counts(uint64_t *started, uint64_t *ended)
+{
+    *started = load_relaxed(&bl__rt.started);
+    *ended = 0;
+    for (int i = 0; i < BL__MAX_PROCS && bl__rt.ps[i] != NULL; i++) {
+        *started += load_relaxed(&bl__rt.ps[i]->started);
+        *ended += load_relaxed(&bl__rt.ps[i]->ended);
+    }
+}
+
+size_t bl_goroutines(void)
+{
+    uint64_t started;
+    uint64_t ended;
+    if (!load_relaxed(&bl__rt.running))
+        return 0;
+    bl__counts(&started, &ended);
+    return started > ended ? (size_t)(started - ended) : 0;
+}
+
+uint64_t bl_id(void) { return bl__self()->id; }
+
+bl_scope *bl_root(void)
+{
+    if (!load_relaxed(&bl__rt.running))
+        bl__fatal("belay: bl_root outside of bl_run");
+    return &bl__rt.root;
+}
+
+static int main_goroutine(void *arg)
+{
+    run_main *run = arg;
+    run->result = run->fn(run->arg);
+    run->left = bl__root_close(&bl__rt.root);
+    bl__p *p = bl__this_m()->p;
+    store_relaxed(&p->ended, p->ended + 1);
+    bl__g *g = bl__self();
+    bl__labels_release(g->labels);
+    g->labels = NULL;
+    store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
+    store_release(&bl__rt.stopping, 1u); /* ORD(stop): with the loads in find_task and sysmon */
+    bl__m_unpark_all();
+    store_release(&run->done, 1u); /* ORD(done): with the load in bl_run */
+    bl__futex_wake(&run->done, 1);
+    bl__m *m = bl__this_m();
+    bl__switch_to(m, m->g, BL__SWITCH_NONE, &m->g0); /* for good */
+    return 0;
+}
+
+static void rt_reset(void)
+{
+    bl__p *none = NULL;
+    for (int i = 0; i < BL__MAX_PROCS; i++)
+        bl__rt.ps[i] = none;
+    bl__rt.queue_head = NULL;
+    bl__rt.queue_tail = NULL;
+    bl__rt.queued = 0;
+    bl__rt.idle_p = NULL;
+    bl__rt.idle_m = NULL;
+    bl__rt.idle_ps = 0;
+    bl__rt.spinning = 0;
+    bl__rt.started = 0;
+    bl__rt.ids = 0;
+    bl__rt.no_stack = NULL;
+    bl__rt.no_stack_waiting = 0;
+    bl__rt.sysmon_wake = 0;
+    bl__rt.sysmon_deep = 0;
+    store_relaxed(&bl__rt.stopping, 0u);
+    store_relaxed(&bl__rt.coarse, bl__clock());
+    bl__rt.asymmetric = bl__barrier_init();
+}
+
+/* Processors, the root scope, the main goroutine, sysmon, the first thread. */
+static int run_start(run_main *run)
+{
+    static const bl__site site = {"main", "bl_run", __FILE__, __LINE__};
+    int err = bl__stack_init(bl__rt.options.stack_size);
+    if (err == 0)
+        err = ps_grow((uint32_t)bl__rt.options.procs);
+    if (err < 0)
+        return err;
+    store_relaxed(&bl__rt.procs, (uint32_t)bl__rt.options.procs);
+    if ((err = bl__root_open(&bl__rt.root)) < 0)
+        return err;
+    store_relaxed(&bl__rt.spinning, 1u); /* the first thread, which the spawn is not to start */
+    if ((err = bl__spawn(&bl__rt.root, main_goroutine, run, NULL, 0, &site)) < 0 ||
+        (err = bl__sysmon_start()) < 0)
+        return err;
+    bl__lock(&bl__rt.lock);
+    bl__p *p = bl__rt.idle_p;
+    bl__rt.idle_p = p->idle_next;
+    store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps - 1);
+    err = bl__m_start(p, true);
+    bl__unlock(&bl__rt.lock);
+    if (err < 0) {
+        store_release(&bl__rt.stopping, 1u); /* ORD(stop) */
+        bl__sysmon_stop();
+    }
+    return err;
+}
+
+/* Waits for the runtime's threads to end; with goroutines left behind, not for ever. */
+static bool threads_join(bool patient)
+{
+    bl_time until = patient ? BL_NEVER : bl_in(EXIT_WAIT * BL_MS);
+    uint32_t n;
+    while ((n = load_acquire(&bl__rt.threads)) != 0) { /* ORD(threads): with m_exit */
+        int64_t left = patient ? INT64_MAX : until - bl__clock();
+        if (left <= 0)
+            return false;
+        bl__m_unpark_all();
+        bl__futex_wait(&bl__rt.threads, n, left < BL_MS * 10 ? left : BL_MS * 10);
+    }
+    return true;
+}
+
+static void run_end(bool clean)
+{
+    if (clean)
+        ps_free();
+    bl__stack_fini(!clean);
+    bl__spawn_fini(!clean);
+    bl__crash_uninstall();
+    if (bl__rt.options.signals)
+        signals_restore();
+    bl__rt.run++;
+    store_release(&bl__rt.running, 0u); /* ORD(running) */
+}
+
+int bl_run(bl_fn fn, void *arg, const bl_options *opts)
+{
+    static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
+    run_main run = {.fn = fn, .arg = arg};
+    uint32_t idle = 0;
+    if (fn == NULL)
+        return BL_EINVAL;
+    if (!cas_acq_rel(&bl__rt.running, &idle, 1u)) /* ORD(running): with the store in run_end */
+        return BL_EBUSY;
+    rt_reset();
+    int err = options_take(opts);
+    if (err < 0) {
+        store_release(&bl__rt.running, 0u); /* ORD(running) */
+        return err;
+    }
+    pthread_once(&fork_once, fork_prepare);
+    bl__crash_install();
+    if (bl__rt.options.signals)
+        signals_install();
+    if ((err = run_start(&run)) < 0) {
+        run_end(true);
+        return err;
+    }
+    while (load_acquire(&run.done) == 0) /* ORD(done): with the store in main_goroutine */
+        bl__futex_wait(&run.done, 0, INT64_MAX);
+    bl__sysmon_stop();
+    if (run.left > 0 && bl__rt.options.on_leak != BL_LEAK_IGNORE)
+        bl__report_leaks(run.left);
+    bool clean = threads_join(run.left == 0) && run.left == 0;
+    bl__report_summary();
+    if (run.left > 0 && bl__rt.options.on_leak == BL_LEAK_FAIL && run.result == 0)
+        bl__exit_leaked();
+    run_end(clean);
+    return run.result;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * runq.c: the queues of runnable goroutines, as in Go's runtime: a ring for each processor, which
+ * only its owner fills and anyone may empty, and one list for all, under a lock. (The ring's owner
+ * and thieves both take from the front, so the order is first in first out.) A ring that runs over
+ * hands half of itself to the list.
+ *
+ * head only grows, by compare-and-swap where the processor is shared; tail only grows, by its owner.
+ * A slot is read before the compare-and-swap that makes it the reader's: if that succeeds, head had
+ * not moved, so the owner had not filled the slot again.
+ */
+#include "core/proc.h"
+
+/* Moves half of p's full ring, and t, to the global queue. */
+void bl__runq_overflow(bl__p *p, bl__task *t)
+{
+    bl__task *batch[BL__RING / 2];
+    uint32_t n = 0;
+    while (n < BL__RING / 2 && (batch[n] = bl__runq_get(p)) != NULL)
+        n++;
+    if (n == 0) { /* thieves emptied it meanwhile */
+        bl__runq_put(p, t);
+        return;
+    }
+    for (uint32_t i = 0; i + 1 < n; i++)
+        batch[i]->next = batch[i + 1];
+    batch[n - 1]->next = t;
+    bl__runq_put_global(batch[0], t, n + 1);
+}
+
+/* Adds a list of n tasks to the global queue, and wakes somebody for them. */
+void bl__runq_put_global(bl__task *first, bl__task *last, uint32_t n)
+{
+    last->next = NULL;
+    bl__lock(&bl__rt.lock);
+    if (bl__rt.queue_tail != NULL)
+        bl__rt.queue_tail->next = first;
+    else
+        bl__rt.queue_head = first;
+    bl__rt.queue_tail = last;
+    store_relaxed(&bl__rt.queued, bl__rt.queued + n);
+    bool idle = bl__rt.idle_ps != 0;
+    bl__unlock(&bl__rt.lock);
+    if (idle && load_relaxed(&bl__rt.spinning) == 0)
+        bl__wake_one();
+}
+
+/* A fair share of the global queue, at most max: one is returned, the others go to p's ring, which
+ * has room for them. */
+bl__task *bl__runq_get_global(bl__p *p, uint32_t max)
+{
+    bl__lock(&bl__rt.lock);
+    uint32_t n = bl__rt.queued / load_relaxed(&bl__rt.procs) + 1;
+    uint32_t room = BL__RING - (p->tail - load_acquire(&p->head)); /* ORD(head): only grows */
+    n = n < max ? n : max;
+    n = n < room + 1 ? n : room + 1;
+    bl__task *t = bl__rt.queue_head;
+    for (uint32_t i = 0; i < n && bl__rt.queue_head != NULL; i++) {
+        bl__task *next = bl__rt.queue_head->next;
+        if (i > 0)
+            bl__runq_put(p, bl__rt.queue_head);
+        bl__rt.queue_head = next;
+        store_relaxed(&bl__rt.queued, bl__rt.queued - 1);
+    }
+    if (bl__rt.queue_head == NULL)
+        bl__rt.queue_tail = NULL;
+    bl__unlock(&bl__rt.lock);
+    return t;
+}
+
+/* Half of the victim's ring to p, the caller's, whose ring is empty; one of them is returned. The
+ * run-next slot only if take_next, and the ring has nothing: its owner is about to run it. */
+bl__task *bl__runq_steal(bl__p *p, bl__p *victim, bool take_next)
+{
+    if (!load_acquire(&victim->shared)) /* ORD(shared): with the store in pick_fair */
+        return NULL;
+    for (;;) {
+        uint32_t head = load_acquire(&victim->head); /* ORD(head): with the other takers */
+        uint32_t tail = load_acquire(&victim->tail); /* ORD(tail): with the store in put */
+        uint32_t n = tail - head;
+        n -= n / 2;
+        if (n == 0)
+            break;
+        if (n > BL__RING / 2)
+            continue; /* head was old when tail was read */
+        uint32_t to = p->tail;
+        for (uint32_t i = 0; i < n; i++)
+            store_relaxed(&p->ring[(to + i) % BL__RING],
+                          load_relaxed(&victim->ring[(head + i) % BL__RING]));
+        if (!cas_acq_rel(&victim->head, &head, head + n)) /* ORD(head) */
+            continue;
+        if (n > 1)
+            store_release(&p->tail, to + n - 1); /* ORD(tail) */
+        return p->ring[(to + n - 1) % BL__RING];
+    }
+    bl__task *t = load_relaxed(&victim->next);
+    if (take_next && t != NULL && cas_acquire(&victim->next, &t, NULL)) /* ORD(next): with put */
+        return t;
+    return NULL;
+}
+
+/* Gives all that p, the caller's, has queued to the others. */
+void bl__runq_drain(bl__p *p)
+{
+    bl__task *t;
+    while ((t = bl__next_take(p)) != NULL || (t = bl__runq_get(p)) != NULL)
+        bl__runq_put_global(t, t, 1);
+}

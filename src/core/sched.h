@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sched.h: what the layers above core know of goroutines: their record, parking, waking, spawning.
+ *
+ * Parking and waking
+ *   A goroutine waits like this (so do plain threads: the record of a plain thread stands for it):
+ *
+ *       bl__g *g = bl__self();
+ *       bl__lock(&obj->lock);
+ *       …it has to wait: link a waiter that names g into obj's queue…
+ *       int r = bl__park(g, &(bl__wait){.reason = …, .obj = obj, .lock = &obj->lock, …});
+ *       …obj->lock is not held now. r < 0 (cancelled, deadline): the waiter may still be linked, so
+ *       take the lock and unlink it. r >= 0: the waker has unlinked it.
+ *
+ *   and is woken like this, under the same lock:
+ *
+ *       …find the waiter w in the queue…
+ *       if (bl__claim(w->g)) { unlink w; …copy the value…; bl__ready(w->g, 0); }
+ *       else { somebody else (cancellation, deadline, another case of its select) has it: unlink w,
+ *              and look at the next }
+ *
+ *   g->wait decides: it becomes CLAIMED exactly once for a wait, and only the claimer calls
+ *   bl__ready, exactly once. A wait begins (SOLE, TIMED or CANCELLABLE) only when g's registers are saved, on the stack of
+ *   whoever runs next (the commit in sched.c), and the lock is given back after that: so who holds
+ *   the lock never sees a goroutine that is linked and still running.
+ *   A waiter lives in the waiting goroutine's frame, so nobody may touch it after bl__ready.
+ *
+ * Lock ranks, taken in this order: scope, ctx, once/waitgroup/cond/sem/rwmutex/mutex waiters, channel
+ * (several by address), timer heap, scheduler. bl__ready may be called under all of them but the
+ * last two.
+ */
+#ifndef BL__CORE_SCHED_H
+#define BL__CORE_SCHED_H
+
+#include <belay.h>
+#include <stdlib.h>
+
+#include "arch/tls.h"
+#include "core/lock.h"
+
+typedef struct bl__g bl__g;
+typedef struct bl__m bl__m;
+typedef struct bl__p bl__p;
+
+/* What a goroutine waits for; the texts are in wait_reason.c, Go's where Go has one. */
+typedef enum bl__reason {
+    BL__WAIT_NONE,
+    BL__WAIT_CHAN_RECV,
+    BL__WAIT_CHAN_SEND,
+    BL__WAIT_CHAN_RECV_NIL,
+    BL__WAIT_CHAN_SEND_NIL,
+    BL__WAIT_SELECT,
+    BL__WAIT_SELECT_NONE,
+    BL__WAIT_SLEEP,
+    BL__WAIT_IO,
+    BL__WAIT_MUTEX,
+    BL__WAIT_RW_RLOCK,
+    BL__WAIT_RW_LOCK,
+    BL__WAIT_COND,
+    BL__WAIT_WAITGROUP,
+    BL__WAIT_ONCE,
+    BL__WAIT_SEM,
+    BL__WAIT_SCOPE,      /* scope wait: joining */
+    BL__WAIT_SCOPE_ROOM, /* bl_go waits for room under the scope's limit */
+    BL__WAIT_TIMER,      /* timer stop wait */
+    BL__WAIT_REASONS
+} bl__reason;
+
+const char *bl__reason_text(bl__reason r);
+
+/* g->wait. Who may end a wait: in SOLE the holder of the object's lock alone, with plain stores; in
+ * TIMED also its deadline, or it is a select with several objects; in CANCELLABLE also a cancellation. */
+enum { BL__W_NONE, BL__W_CLAIMED, BL__W_SOLE, BL__W_TIMED, BL__W_CANCELLABLE };
+
+enum { BL__TASK_SPAWN = 1, BL__TASK_G, BL__TASK_THREAD }; /* task->kind */
+
+/* What a run queue holds: a goroutine, or one that has not run yet and has no stack. */
+typedef struct bl__task {
+    struct bl__task *next; /* owner: the queue that it is in */
+    uint32_t kind;         /* immutable */
+    uint32_t status;       /* BL__G_…; atomic, for reports */
+} bl__task;
+
+enum { BL__G_DEAD, BL__G_RUNNABLE, BL__G_RUNNING, BL__G_PARKED }; /* task->status */
+
+/* Labels are immutable, shared and counted; see core/label.c. */
+typedef struct bl__labels bl__labels;
+
+/* The record of a goroutine, at the top of its stack; or of a plain thread that calls in. */
+struct bl__g {
+    bl__task task;
+    void *sp;                /* g only while parked: its saved stack pointer */
+    uint32_t wait;           /* atomic: BL__W_… */
+    int32_t result;          /* claimer: what bl__park returns */
+    uint32_t *park_lock;     /* g: the lock that the commit gives back */
+    bl_ctx *ctx;             /* g: its current context; borrowed from its scope */
+    bl_ctx *registered;      /* lock: of that ctx: in whose list of goroutines it is, or NULL */
+    const void *wait_obj;    /* g; read by reports while parked */
+    bl_time since;           /* g: when it parked, on the coarse clock */
+    uint8_t reason;          /* g: bl__reason */
+    uint8_t wait_kind;       /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
+    uint16_t reserved;
+    uint32_t switches;       /* g: how often it has parked or yielded */
+    void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
+    void *park_unlock_arg;   /* g */
+    bl_timer *park_timer;    /* g: the timer that the commit arms, or NULL */
+    bl_scope *scope;         /* immutable: the scope it was started in */
+    bl_scope *inner;         /* g: the innermost scope it has open, or scope */
+    void *held;              /* g: bl_mutex it holds, linked by bl__held */
+    void *held_rw;           /* g: bl_rwmutex it holds for writing, linked by bl__held */
+    bl_fn fn;                /* immutable */
+    void *arg;               /* immutable */
+    uint64_t id;             /* immutable while it lives */
+    uint64_t parent;         /* immutable: the id of who started it */
+    const bl__site *site;    /* immutable: where it was started */
+    bl__labels *labels;      /* g */
+    struct bl__g *reg_next;  /* lock: registered's */
+    struct bl__g *reg_prev;  /* lock: registered's */
+    void *stack_lo;          /* immutable: lowest usable address */
+    void *stack_hi;          /* immutable */
+    void *fiber;             /* the sanitizers' */
+    void *copy_heap;         /* g: bl_go_copy's value where it is large */
+    uint32_t thread_futex;   /* a plain thread's: 1 when woken */
+    uint32_t lock;           /* for waits that have no object */
+    uint64_t copy[5];        /* bl_go_copy's value where it is small */
+};
+
+/* How a goroutine is about to wait. */
+typedef struct bl__wait {
+    bl__reason reason;
+    bool cancellable;  /* a stop path */
+    bool is_select;
+    const void *obj;   /* what it waits on, for reports */
+    uint32_t *lock;    /* held; given back once the goroutine can be woken. Never NULL: a wait
+                          without an object takes &g->lock */
+    bl_time deadline;  /* BL_NEVER: none (not 0!) */
+    void (*unlock)(bl__g *g, void *arg); /* instead of giving back lock, when it takes more; then
+                                            nothing of g may be touched after it gave back the last */
+    void *unlock_arg;
+} bl__wait;
+
+/* The record of the calling goroutine or plain thread. Never NULL. */
+bl__g *bl__self_slow(void);
+static inline bl__g *bl__self(void)
+{
+    bl__g **m = bl__tls_get(); /* a bl__m begins with its current goroutine */
+    return __builtin_expect(m != NULL, 1) ? *m : bl__self_slow();
+}
+
+/* Parks g, the caller, as described above. What the claimer passed to bl__ready (>= 0), or, where
+ * cancellable and with a deadline, BL_ECANCELED or BL_ETIMEDOUT. A context that is cancelled already
+ * or a deadline that has passed does not wait (it still goes through the queue and comes back). */
+int bl__park(bl__g *g, const bl__wait *w);
+
+/* True: the wait of g is the caller's to end, with bl__ready. Under the lock of what g waits on. */
+static inline bool bl__claim(bl__g *g)
+{
+    uint32_t was = load_relaxed(&g->wait);
+    if (was == BL__W_SOLE) {
+        store_relaxed(&g->wait, (uint32_t)BL__W_CLAIMED);
+        return true;
+    }
+    return was > BL__W_SOLE &&
+           cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED); /* ORD(wait): with commit */
+}
+
+/* The same for the cancellation of g->registered, under that context's lock. */
+static inline bool bl__claim_cancel(bl__g *g)
+{
+    uint32_t was = BL__W_CANCELLABLE;
+    return load_relaxed(&g->wait) == BL__W_CANCELLABLE &&
+           cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED); /* ORD(wait): with commit */
+}
+
+/* Makes the claimed g runnable; its bl__park returns result. Any thread. */
+void bl__ready(bl__g *g, int result);
+
+/* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
+ * (who has counted it; the end of the goroutine calls bl__scope_ended). 0 or BL_ENOMEM. */
+int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_size,
+              const bl__site *site);
+
+/* Called by core when a goroutine of s has ended with result; defined in life/scope.c. After it has
+ * counted the goroutine out it touches s no more. Held locks are reported by sync/held.c before. */
+void bl__scope_ended(bl__g *g, bl_scope *s, int result);
+void bl__held_at_end(bl__g *g);
+
+/* Called by core before a cancellable park when g->registered != g->ctx: puts g on the list of
+ * goroutines that a cancellation of g->ctx looks at; and takes it off whatever list it is on.
+ * Defined in life/ctx.c. */
+void bl__ctx_register(bl__g *g);
+void bl__ctx_unregister(bl__g *g);
+
+/* The context's state for a parking goroutine: 0, BL_ECANCELED or BL_ETIMEDOUT. life/ctx.h has it as
+ * the first field of bl_ctx, so that core can read it: */
+static inline int bl__ctx_state(const bl_ctx *c)
+{
+    return load_relaxed((const int32_t *)(const void *)c);
+}
+
+/*
+ * The Dekker handshake between a parking goroutine and a cancellation. The parker stores g->wait and
+ * then loads the context's state, without a fence between them; the canceller stores the state,
+ * calls this, and then looks at g->wait of each goroutine on its list. membarrier(2) makes every
+ * running thread execute a full barrier, so one of the two sees the other.
+ */
+void bl__heavy_barrier(void);
+
+/* ---- Timers: core/timer.c ---- */
+
+typedef struct bl__timer_head {
+    BL__TIMER_HEAD
+} bl__timer_head;
+
+/* Arms t, whose bl__fire is called at t->bl__when by some thread of the runtime with no lock held,
+ * and which is in no heap. Never fails. */
+void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time now));
+/* Takes t out of its heap: true if it was in one; false: fired, firing, or never armed. */
+bool bl__timer_disarm(bl_timer *t);
+/* t->bl__fire has been called or is about to be, until bl__fire returns. Spins until that is over;
+ * not from inside bl__fire. */
+void bl__timer_wait_fired(bl_timer *t);
+
+/* ---- Fatal errors: debug/fatal.c ---- */
+
+/* "fatal error: " text, the traceback of the caller's goroutine, exit status 2. printf-like. */
+BL__NORETURN void bl__fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* A line on stderr that begins "belay: ". */
+void bl__warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- For reports ---- */
+
+/* Calls fn for every task (goroutine, or started and not yet run) that lives; best effort while
+ * others run. */
+typedef struct bl__spawned bl__spawned;
+void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg);
+
+/* Goroutines started and ended in this run. */
+void bl__counts(uint64_t *started, uint64_t *ended);
+
+/* malloc, calloc and free: the places where the library takes memory of its own have one name. */
+static inline void *bl__alloc(size_t size) { return malloc(size); }
+static inline void *bl__zalloc(size_t size) { return calloc(1, size); }
+static inline void bl__free(void *p) { free(p); }
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * spawn.c: how goroutines begin and end.
+ *
+ * bl_go makes a small record (bl__spawned) and queues it. Whoever picks it gives it a stack and the
+ * full record at the stack's top; so goroutines that have not run cost no stack, and a batch of short
+ * ones runs on one warm stack after the other. A goroutine that ends and finds that the next task has
+ * not run yet either lends it its own stack, and there is no switch at all.
+ */
+#include <string.h>
+
+#include "arch/sanitize.h"
+#include "arch/switch.h"
+#include "core/label.h"
+#include "core/proc.h"
+
+enum { SLAB = 64, ID_BLOCK = 64 };
+
+_Static_assert(sizeof(bl__spawned) == 128, "two cache lines");
+
+/* The slabs of a run, which go with it. */
+typedef struct spawn_slab {
+    struct spawn_slab *next;
+    bl__spawned records[SLAB] __attribute__((aligned(BL__CACHE_LINE)));
+} spawn_slab;
+
+/* A list of free records from the common stock, or of new ones. NULL: no memory. */
+static bl__spawned *spawned_stock(uint32_t *count)
+{
+    bl__lock(&bl__rt.stack_lock);
+    bl__spawned *first = bl__rt.free_spawns;
+    uint32_t n = 0;
+    if (first != NULL) {
+        bl__spawned *last = first;
+        for (n = 1; n < BL__SPAWN_CACHE / 2 && last->task.next != NULL; n++)
+            last = (bl__spawned *)(void *)last->task.next;
+        bl__rt.free_spawns = (bl__spawned *)(void *)last->task.next;
+        last->task.next = NULL;
+        *count = n;
+        bl__unlock(&bl__rt.stack_lock);
+        return first;
+    }
+    spawn_slab *slab = NULL;
+    if (posix_memalign((void **)&slab, BL__CACHE_LINE, sizeof *slab) == 0) {
+        memset(slab, 0, sizeof *slab);
+        slab->next = bl__rt.spawn_slabs;
+        for (n = 0; n < SLAB; n++)
+            slab->records[n].task.next = n + 1 < SLAB ? &slab->records[n + 1].task : NULL;
+        first = slab->records;
+        bl__rt.spawn_slabs = slab;
+    }
+    bl__unlock(&bl__rt.stack_lock);
+    *count = n;
+    return first;
+}
+
+static void spawned_restock(bl__spawned *first, bl__spawned *last)
+{
+    bl__lock(&bl__rt.stack_lock);
+    last->task.next = (bl__task *)(void *)bl__rt.free_spawns;
+    bl__rt.free_spawns = first;
+    bl__unlock(&bl__rt.stack_lock);
+}
+
+static bl__spawned *spawned_new(bl__p *p)
+{
+    bl__spawned *s;
+    if (p == NULL) { /* a plain thread: no cache of its own */
+        uint32_t n;
+        if ((s = spawned_stock(&n)) == NULL)
+            return NULL;
+        if (s->task.next != NULL) {
+            bl__spawned *last = s;
+            while (last->task.next != NULL)
+                last = (bl__spawned *)(void *)last->task.next;
+            spawned_restock((bl__spawned *)(void *)s->task.next, last);
+        }
+        return s;
+    }
+    if (__builtin_expect(p->free_spawns == NULL, 0)) {
+        p->free_spawns = spawned_stock(&p->free_spawns_count);
+        if (p->free_spawns == NULL)
+            return NULL;
+    }
+    s = p->free_spawns;
+    p->free_spawns = (bl__spawned *)(void *)s->task.next;
+    p->free_spawns_count--;
+    return s;
+}
+
+static void spawned_free(bl__p *p, bl__spawned *s)
+{
+    store_relaxed(&s->task.status, (uint32_t)BL__G_DEAD);
+    s->task.next = (bl__task *)(void *)p->free_spawns;
+    p->free_spawns = s;
+    if (__builtin_expect(++p->free_spawns_count < BL__SPAWN_CACHE, 1))
+        return;
+    bl__spawned *keep = p->free_spawns;
+    for (uint32_t i = 1; i < BL__SPAWN_CACHE / 2; i++)
+        keep = (bl__spawned *)(void *)keep->task.next;
+    bl__spawned *first = (bl__spawned *)(void *)keep->task.next;
+    bl__spawned *last = first;
+    while (last->task.next != NULL)
+        last = (bl__spawned *)(void *)last->task.next;
+    keep->task.next = NULL;
+    p->free_spawns_count = BL__SPAWN_CACHE / 2;
+    spawned_restock(first, last);
+}
+
+static uint64_t id_new(bl__p *p)
+{
+    if (p == NULL)
+        return add_relaxed(&bl__rt.ids, (uint64_t)1) + 1;
+    if (__builtin_expect(p->id_next == p->id_end, 0)) {
+        p->id_next = add_relaxed(&bl__rt.ids, (uint64_t)ID_BLOCK) + 1;
+        p->id_end = p->id_next + ID_BLOCK;
+    }
+    return p->id_next++;
+}
+
+/* The value of bl_go_copy: in the record where it fits, else in memory of its own. */
+static bool copy_take(bl__spawned *s, const void *copy, size_t size)
+{
+    s->copy_heap = NULL;
+    s->copy_size = 0;
+    if (__builtin_expect(copy == NULL, 1))
+        return true;
+    if (size <= sizeof s->copy) {
+        s->copy_size = (uint32_t)sizeof s->copy;
+        memcpy(s->copy, copy, size);
+        return true;
+    }
+    if ((s->copy_heap = bl__alloc(size)) == NULL)
+        return false;
+    memcpy(s->copy_heap, copy, size);
+    s->arg = s->copy_heap;
+    return true;
+}
+
+int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
+              const bl__site *site)
+{
+    bl__m *m = bl__this_m();
+    bl__p *p = m != NULL ? m->p : NULL;
+    bl__spawned *s = spawned_new(p);
+    if (__builtin_expect(s == NULL, 0))
+        return BL_ENOMEM;
+    s->task.kind = BL__TASK_SPAWN;
+    s->fn = fn;
+    s->arg = arg;
+    s->scope = scope;
+    s->site = site;
+    s->id = id_new(p);
+    s->parent = m != NULL ? m->g->id : 0;
+    s->labels = m != NULL ? bl__labels_retain(m->g->labels) : NULL;
+    if (__builtin_expect(!copy_take(s, copy, copy_size), 0)) {
+        bl__labels_release(s->labels);
+        store_relaxed(&s->task.status, (uint32_t)BL__G_DEAD);
+        spawned_restock(s, s);
+        return BL_ENOMEM;
+    }
+    store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
+    if (__builtin_expect(p == NULL, 0)) {
+        add_relaxed(&bl__rt.started, (uint64_t)1);
+        bl__runq_put_global(&s->task, &s->task, 1);
+        return 0;
+    }
+    store_relaxed(&p->started, p->started + 1);
+    bl__runq_put(p, &s->task);
+    bl__wake_maybe(p);
+    return 0;
+}
+
+/* Makes g's record from s, and frees s. */
+static void begin(bl__p *p, bl__g *g, bl__spawned *s)
+{
+    g->wait = BL__W_NONE;
+    g->reason = BL__WAIT_NONE;
+    g->switches = 0;
+    g->ctx = s->scope->bl__ctx;
+    g->registered = NULL;
+    g->scope = s->scope;
+    g->inner = s->scope;
+    g->held = NULL;
+    g->held_rw = NULL;
+    g->park_timer = NULL;
+    g->fn = s->fn;
+    g->arg = s->arg;
+    g->id = s->id;
+    g->parent = s->parent;
+    g->site = s->site;
+    g->labels = s->labels;
+    g->copy_heap = s->copy_heap;
+    if (__builtin_expect(s->copy_size != 0, 0)) {
+        memcpy(g->copy, s->copy, sizeof g->copy);
+        g->arg = g->copy;
+    }
+    spawned_free(p, s);
+}
+
+/* No stack for t now: it waits for one to be freed. */
+static __attribute__((noinline)) void wait_for_stack(bl__task *t)
+{
+    bl__lock(&bl__rt.stack_lock);
+    t->next = NULL;
+    bl__task **at = &bl__rt.no_stack;
+    while (*at != NULL)
+        at = &(*at)->next;
+    *at = t;
+    store_relaxed(&bl__rt.no_stack_waiting, bl__rt.no_stack_waiting + 1);
+    bl__unlock(&bl__rt.stack_lock);
+}
+
+/* The goroutine of t, with a stack; NULL: there is no memory for one. */
+bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
+{
+    if (t->kind == BL__TASK_G)
+        return (bl__g *)(void *)t;
+    bl__g *g = bl__stack_get(m->p);
+    if (__builtin_expect(g == NULL, 0)) {
+        wait_for_stack(t);
+        return NULL;
+    }
+    begin(m->p, g, (bl__spawned *)(void *)t);
+    g->sp = bl__context_new(g->stack_hi);
+    g->fiber = bl__san_fiber_new();
+    return g;
+}
+
+/* Counts g out. Afterwards nobody knows of it but its processor. */
+static void end(bl__g *g, int result)
+{
+    if (__builtin_expect(g->inner != g->scope, 0))
+        bl__fatal("belay: goroutine ended with a scope left open: %s (opened at %s:%d); "
+                  "close it with bl_scope_close, or declare it with BL_SCOPE",
+                  g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
+    if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
+        bl__held_at_end(g);
+    if (g->registered != NULL)
+        bl__ctx_unregister(g);
+    if (__builtin_expect(g->copy_heap != NULL, 0))
+        bl__free(g->copy_heap);
+    bl__labels_release(g->labels);
+    g->labels = NULL;
+    bl_scope *scope = g->scope;
+    store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
+    bl__p *p = bl__this_m()->p;
+    store_relaxed(&p->ended, p->ended + 1);
+    bl__scope_ended(g, scope, result);
+}
+
+void bl__goroutine_main(void)
+{
+    bl__san_switch_finish(NULL);
+    bl__after_switch();
+    bl__g *g = bl__this_m()->g;
+    for (;;) {
+        end(g, g->fn(g->arg));
+        bl__m *m = bl__this_m();
+        bl__task *t = load_relaxed(&bl__rt.stopping) ? NULL : bl__pick(m->p);
+        if (t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN) {
+            begin(m->p, g, (bl__spawned *)(void *)t);
+            store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
+            continue;
+        }
+        bl__g *next = t != NULL ? bl__task_goroutine(m, t) : NULL;
+        bl__switch_to(m, g, BL__SWITCH_END, next != NULL ? next : &m->g0);
+    }
+}
+
+static void spawned_as_goroutine(const bl__spawned *s, void (*fn)(const bl__g *, void *), void *arg)
+{
+    bl__g g = {.task = {.kind = BL__TASK_SPAWN, .status = BL__G_RUNNABLE},
+               .scope = s->scope,
+               .inner = s->scope,
+               .fn = s->fn,
+               .id = s->id,
+               .parent = s->parent,
+               .site = s->site,
+               .labels = s->labels};
+    fn(&g, arg);
+}
+
+void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg)
+{
+    for (spawn_slab *slab = bl__rt.spawn_slabs; slab != NULL; slab = slab->next)
+        for (int i = 0; i < SLAB; i++)
+            if (load_relaxed(&slab->records[i].task.status) != BL__G_DEAD)
+                spawned_as_goroutine(&slab->records[i], fn, arg);
+}
+
+void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg)
+{
+    bl__each_stack(fn, arg);
+    bl__each_spawned(fn, arg);
+}
+
+void bl__spawn_fini(bool keep)
+{
+    while (!keep && bl__rt.spawn_slabs != NULL) {
+        spawn_slab *slab = bl__rt.spawn_slabs;
+        bl__rt.spawn_slabs = slab->next;
+        bl__free(slab);
+    }
+    bl__rt.spawn_slabs = NULL;
+    bl__rt.free_spawns = NULL;
+}

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stack.c: the goroutines' stacks, and their records, which sit at the top of them.
+ *
+ * Stacks are carved from big arenas of reserved address space: slot after slot, each a guard page
+ * and then the stack. With the record in the stack's topmost page an idle goroutine costs one page
+ * and its share of a page table. Records are never unmapped during a run, so reports can walk them.
+ *
+ * Guards. MADV_GUARD_INSTALL (Linux 6.13) marks the page in the page table and splits no mapping, so
+ * a million guarded stacks fit under the default vm.max_map_count; process_madvise does a whole batch
+ * in one call. Elsewhere mprotect, two mappings each, up to a budget; beyond it stacks have a canary
+ * instead, looked at when they are freed, and a warning says so once.
+ *
+ * Colours. A slot is an odd number of pages, which spreads the pages that are in use over the sets of
+ * the TLB; and the record lies at a different distance from the top in neighbouring slots, which
+ * spreads the lines in use over the sets of the L1 cache. Without it, a thousand goroutines that take
+ * turns evict each other's stacks (FACTS: 14 ns a switch on a few stacks, 33 over a thousand).
+ *
+ * Freed stacks go to the processor's cache, last in first out, since the last is warm; half of a full
+ * cache goes to the common list, after the pages below the topmost ones have been given back to the
+ * kernel.
+ */
+#include <errno.h>
+#include <linux/mman.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "arch/sanitize.h"
+#include "core/proc.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+enum {
+    BATCH = 64,           /* stacks made at a time, at most; first fewer */
+    BATCH_FIRST = 4,
+    COLOURS = 32,
+    COLOUR_STEP = 64,     /* bytes: a cache line */
+    KEEP_PAGES = 2,       /* topmost pages that a free stack keeps */
+    GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
+};
+
+#define ARENA_FIRST ((size_t)4 << 20)
+#define ARENA_MOST ((size_t)1 << 30)
+#define CANARY 0x62656c6179737461u
+
+struct bl__arena {
+    bl__arena *next;  /* immutable */
+    char *base;       /* immutable */
+    size_t bytes;     /* immutable */
+    size_t slots;     /* immutable */
+    size_t used;      /* stack_lock to write, atomic to read: slots carved */
+};
+
+enum { GUARD_MADVISE = 1, GUARD_MPROTECT, GUARD_NONE };
+
+static struct {
+    size_t page;
+    size_t slot;      /* bytes from one stack to the next: guard and stack */
+    int guard;        /* GUARD_… */
+    int pidfd;        /* of this process, for process_madvise; -1: it does not do it */
+    size_t guards;    /* stack_lock: made by mprotect */
+    size_t batch;     /* stack_lock */
+    size_t arena;     /* stack_lock: bytes of the next */
+} mem;
+
+/* Does the kernel keep us out of a guard? Asked without touching it, since some emulators take any
+ * advice and do nothing. */
+static int guard_probe(void)
+{
+    int kind = GUARD_MPROTECT;
+    void *p = mmap(NULL, mem.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED)
+        return kind;
+    if (madvise(p, mem.page, MADV_GUARD_INSTALL) == 0 &&
+        madvise(p, mem.page, MADV_POPULATE_WRITE) != 0 && errno == EFAULT)
+        kind = GUARD_MADVISE;
+    munmap(p, mem.page);
+    return kind;
+}
+
+int bl__stack_init(size_t size)
+{
+    mem.page = (size_t)sysconf(_SC_PAGESIZE);
+    if (size < 4 * mem.page)
+        size = 4 * mem.page;
+    if (size > ARENA_MOST / 4)
+        return BL_EINVAL;
+    size = (size + mem.page - 1) / mem.page * mem.page;
+    mem.slot = size + mem.page;
+    if (mem.slot / mem.page % 2 == 0)
+        mem.slot += mem.page; /* odd, for the colours */
+    bl__rt.stack_size = mem.slot - mem.page;
+    if (mem.guard == 0) {
+        mem.guard = guard_probe();
+        mem.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    }
+    mem.batch = BATCH_FIRST;
+    mem.arena = ARENA_FIRST;
+    while (mem.arena < 8 * mem.slot)
+        mem.arena *= 2;
+    return 0;
+}
+
+/* Where the record of the slot that begins at slot and is the index-th of its arena lies. */
+static bl__g *slot_record(char *slot, size_t index)
+{
+    size_t colour = index * 5 % COLOURS * COLOUR_STEP;
+    size_t at = (mem.slot - sizeof(bl__g) - colour) / BL__CACHE_LINE * BL__CACHE_LINE;
+    return (bl__g *)(void *)(slot + at);
+}
+
+static bl__arena *arena_new(void)
+{
+    size_t bytes = mem.arena;
+    void *base = MAP_FAILED;
+    bl__arena *a = bl__alloc(sizeof *a);
+    while (a != NULL && bytes >= 2 * mem.slot) {
+        base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (base != MAP_FAILED)
+            break;
+        bytes /= 2; /* an address space limit: what is left may do */
+    }
+    if (base == MAP_FAILED) {
+        bl__free(a);
+        return NULL;
+    }
+    madvise(base, bytes, MADV_NOHUGEPAGE);
+    *a = (bl__arena){bl__rt.arenas, base, bytes, bytes / mem.slot, 0};
+    if (mem.arena < ARENA_MOST)
+        mem.arena *= 2;
+    store_release(&bl__rt.arenas, a); /* ORD(arena): with the load in each_goroutine */
+    return a;
+}
+
+/* The same advice for the page at offset in each of n slots, in one call where the kernel can. */
+static void advise_slots(char *first, size_t n, size_t offset, int advice)
+{
+    struct iovec pages[BATCH];
+    for (size_t i = 0; i < n; i++)
+        pages[i] = (struct iovec){first + i * mem.slot + offset, mem.page};
+    size_t done = 0;
+    if (mem.pidfd >= 0) {
+        long r = syscall(SYS_process_madvise, mem.pidfd, pages, n, advice, 0);
+        done = r > 0 ? (size_t)r / mem.page : 0;
+    }
+    for (; done < n; done++)
+        madvise(pages[done].iov_base, mem.page, advice);
+}
+
+static void guards_make(char *first, size_t n)
+{
+    if (mem.guard == GUARD_MADVISE) {
+        advise_slots(first, n, 0, MADV_GUARD_INSTALL);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char *page = first + i * mem.slot;
+        if (mem.guard == GUARD_MPROTECT && mem.guards < GUARD_BUDGET &&
+            mprotect(page, mem.page, PROT_NONE) == 0) {
+            mem.guards++;
+            continue;
+        }
+        if (mem.guard == GUARD_MPROTECT) {
+            mem.guard = GUARD_NONE;
+            bl__warn("%zu stacks have guard pages; the kernel allows no more mappings "
+                     "(vm.max_map_count), so further ones have a canary only",
+                     mem.guards);
+        }
+        *(uint64_t *)(void *)(page + mem.page) = CANARY;
+    }
+}
+
+/* Makes a batch of stacks and puts them on p's list. False: no address space or memory. */
+static bool stacks_make(bl__p *p)
+{
+    bl__lock(&bl__rt.stack_lock);
+    bl__arena *a = bl__rt.arenas;
+    if ((a == NULL || a->used == a->slots) && (a = arena_new()) == NULL) {
+        bl__unlock(&bl__rt.stack_lock);
+        return false;
+    }
+    size_t n = a->slots - a->used < mem.batch ? a->slots - a->used : mem.batch;
+    mem.batch = mem.batch * 2 < BATCH ? mem.batch * 2 : BATCH;
+    char *first = a->base + a->used * mem.slot;
+    guards_make(first, n);
+    if (n > BATCH_FIRST)
+        advise_slots(first, n, mem.slot - mem.page, MADV_POPULATE_WRITE);
+    for (size_t i = n; i-- > 0;) {
+        bl__g *g = slot_record(first + i * mem.slot, a->used + i);
+        g->stack_lo = first + i * mem.slot + mem.page;
+        g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
+        bl__san_stack_made(g->stack_lo, g->stack_hi);
+        g->task.kind = BL__TASK_G;
+        g->task.next = (bl__task *)(void *)p->free_stacks;
+        p->free_stacks = g;
+        p->free_stacks_count++;
+    }
+    store_release(&a->used, a->used + n); /* ORD(arena) */
+    bl__unlock(&bl__rt.stack_lock);
+    return true;
+}
+
+static bl__g *list_pop(bl__g **list)
+{
+    bl__g *g = *list;
+    *list = (bl__g *)(void *)g->task.next;
+    return g;
+}
+
+static void list_push(bl__g **list, bl__g *g)
+{
+    g->task.next = (bl__task *)(void *)*list;
+    *list = g;
+}
+
+/* Half a cache from the common list. */
+static bool refill(bl__p *p)
+{
+    if (load_relaxed(&bl__rt.free_stacks_count) == 0)
+        return false;
+    bl__lock(&bl__rt.stack_lock);
+    for (int i = 0; i < BL__STACK_CACHE / 2 && bl__rt.free_stacks != NULL; i++) {
+        list_push(&p->free_stacks, list_pop(&bl__rt.free_stacks));
+        p->free_stacks_count++;
+        store_relaxed(&bl__rt.free_stacks_count, bl__rt.free_stacks_count - 1);
+    }
+    bl__unlock(&bl__rt.stack_lock);
+    return p->free_stacks != NULL;
+}
+
+/* A stack for a goroutine that p, the caller's, is about to run, or NULL. */
+bl__g *bl__stack_get(bl__p *p)
+{
+    if (__builtin_expect(p->free_stacks == NULL, 0) && !refill(p) && !stacks_make(p))
+        return NULL;
+    p->free_stacks_count--;
+    bl__g *g = list_pop(&p->free_stacks);
+    bl__san_stack_reuse(g->stack_lo, g->stack_hi);
+    return g;
+}
+
+/* Gives the pages of n free stacks below the topmost ones back to the kernel. */
+static void trim(bl__g *list)
+{
+    struct iovec parts[BL__STACK_CACHE];
+    size_t n = 0;
+    for (bl__g *g = list; g != NULL && n < BL__STACK_CACHE; g = (bl__g *)(void *)g->task.next) {
+        char *keep = (char *)(((uintptr_t)g + sizeof *g - 1) / mem.page * mem.page);
+        keep -= (KEEP_PAGES - 1) * mem.page;
+        parts[n++] = (struct iovec){g->stack_lo, (size_t)(keep - (char *)g->stack_lo)};
+    }
+    if (mem.pidfd >= 0 && n > 0 &&
+        syscall(SYS_process_madvise, mem.pidfd, parts, n, MADV_DONTNEED, 0) > 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        madvise(parts[i].iov_base, parts[i].iov_len, MADV_DONTNEED);
+}
+
+static __attribute__((noinline)) void spill(bl__p *p)
+{
+    bl__g *first = p->free_stacks; /* the warm half stays */
+    bl__g *last = first;
+    uint32_t keep = BL__STACK_CACHE / 2;
+    for (uint32_t i = 1; i < keep; i++)
+        last = (bl__g *)(void *)last->task.next;
+    bl__g *cold = (bl__g *)(void *)last->task.next;
+    last->task.next = NULL;
+    uint32_t n = p->free_stacks_count - keep;
+    p->free_stacks_count = keep;
+    if (mem.guard != GUARD_NONE)
+        trim(cold);
+    bl__lock(&bl__rt.stack_lock);
+    while (cold != NULL)
+        list_push(&bl__rt.free_stacks, list_pop(&cold));
+    store_relaxed(&bl__rt.free_stacks_count, bl__rt.free_stacks_count + n);
+    bl__unlock(&bl__rt.stack_lock);
+}
+
+/* Tasks that found no stack try again, now that there is one. */
+static __attribute__((noinline)) void retry_waiting(void)
+{
+    bl__lock(&bl__rt.stack_lock);
+    bl__task *t = bl__rt.no_stack;
+    if (t != NULL) {
+        bl__rt.no_stack = t->next;
+        store_relaxed(&bl__rt.no_stack_waiting, bl__rt.no_stack_waiting - 1);
+    }
+    bl__unlock(&bl__rt.stack_lock);
+    if (t != NULL)
+        bl__runq_put_global(t, t, 1);
+}
+
+/* Takes back the stack of a goroutine that has ended; on another stack than that. */
+void bl__stack_put(bl__p *p, bl__g *g)
+{
+    if (mem.guard == GUARD_NONE && *(uint64_t *)g->stack_lo != CANARY &&
+        *(uint64_t *)g->stack_lo != 0)
+        bl__fatal("belay: a goroutine overflowed its stack of %zu KiB, which has no guard page; "
+                  "set bl_options.stack_size or BELAY_STACK",
+                  bl__rt.stack_size / 1024);
+    list_push(&p->free_stacks, g);
+    if (__builtin_expect(++p->free_stacks_count >= BL__STACK_CACHE, 0))
+        spill(p);
+    if (__builtin_expect(load_relaxed(&bl__rt.no_stack_waiting) != 0, 0))
+        retry_waiting();
+}
+
+/* The end of a run: unmaps all stacks, unless some still belong to goroutines. */
+void bl__stack_fini(bool keep)
+{
+    while (bl__rt.arenas != NULL) {
+        bl__arena *a = bl__rt.arenas;
+        bl__rt.arenas = a->next;
+        if (!keep)
+            munmap(a->base, a->bytes);
+        bl__free(a);
+    }
+    bl__rt.free_stacks = NULL;
+    bl__rt.free_stacks_count = 0;
+}
+
+void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg)
+{
+    for (bl__arena *a = load_acquire(&bl__rt.arenas); a != NULL; a = a->next) { /* ORD(arena) */
+        size_t used = load_acquire(&a->used);
+        for (size_t i = 0; i < used; i++) {
+            bl__g *g = slot_record(a->base + i * mem.slot, i);
+            if (load_relaxed(&g->task.status) != BL__G_DEAD)
+                fn(g, arg);
+        }
+    }
+}

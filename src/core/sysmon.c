@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sysmon.c: the thread that watches the others, and needs no processor.
+ *
+ *   - keeps the coarse clock, with which parked goroutines are stamped;
+ *   - wakes a thread for a run-next slot or a timer that its processor has not come to, because the
+ *     goroutine that it runs takes long;
+ *   - acts on SIGINT and SIGTERM where the run asked for it;
+ *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
+ *
+ * Like Go's it looks every 20 us while there is something to find and less and less often when there
+ * is not, to 10 ms; with all processors idle it sleeps until somebody wakes it.
+ */
+#include <signal.h>
+
+#include "arch/sanitize.h"
+#include "core/proc.h"
+#include "debug/fatal.h"
+#include "os/futex.h"
+#include "os/os.h"
+
+enum { SHORTEST = 20000, LONGEST = 10000000, QUIET_LOOKS = 50 };
+
+#define RECHECK_MOST (10 * BL_SEC)
+
+/* Threads that are neither ours nor known to wait for goroutines without an end could still wake
+ * somebody. Ours: the Ms, sysmon, and the one that waits in bl_run. */
+static bool others_could_wake(void)
+{
+    int ours = (int)load_relaxed(&bl__rt.threads) + 2 + (BL__TSAN ? 1 : 0);
+    int waiting = (int)load_relaxed(&bl__rt.plain_blocked);
+    int all = bl__thread_count();
+    return all < 0 || all > ours + waiting;
+}
+
+/* Under sched's lock, with which processors come and go: nothing runs, nothing is going to. */
+static bool nothing_runs(void)
+{
+    uint32_t idle = 0;
+    for (bl__p *p = bl__rt.idle_p; p != NULL; p = p->idle_next)
+        idle += p->id < load_relaxed(&bl__rt.procs);
+    return idle == load_relaxed(&bl__rt.procs) && bl__rt.queued == 0 &&
+           load_relaxed(&bl__rt.spinning) == 0 && bl__timers_first() == BL_NEVER;
+}
+
+/* True: looked into, and somebody outside could still wake a goroutine; look again later. */
+static bool deadlock_check(void)
+{
+    if (bl__rt.options.signals && load_relaxed(&bl__rt.signaled) == 0)
+        return false; /* a signal could still cancel the root scope */
+    bl__lock(&bl__rt.lock);
+    bool quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
+    bl__unlock(&bl__rt.lock);
+    if (!quiet || bl_goroutines() == 0)
+        return false;
+    if (others_could_wake())
+        return true;
+    bl__lock(&bl__rt.lock); /* a thread may have come, done something and gone meanwhile */
+    quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
+    bl__unlock(&bl__rt.lock);
+    if (!quiet)
+        return false;
+    if (load_relaxed(&bl__rt.no_stack_waiting) != 0)
+        bl__fatal("belay: out of memory: %u goroutines found no memory for a stack, and all others "
+                  "are asleep",
+                  load_relaxed(&bl__rt.no_stack_waiting));
+    bl__fatal_deadlock();
+}
+
+/* Wakes a thread where work waits behind a goroutine that runs long. True: there was some. */
+static bool processors_look(void)
+{
+    bool found = false;
+    uint32_t procs = load_relaxed(&bl__rt.procs);
+    bl_time now = load_relaxed(&bl__rt.coarse);
+    for (uint32_t i = 0; i < procs; i++) {
+        bl__p *p = bl__rt.ps[i];
+        bl__task *next = load_relaxed(&p->next);
+        uint32_t tick = load_relaxed(&p->tick);
+        bool stuck = tick == p->seen_tick;
+        if (stuck && ((next != NULL && next == p->seen_next) || !bl__runq_empty(p) ||
+                      load_relaxed(&p->timers.first) <= now))
+            found = true;
+        p->seen_next = next;
+        p->seen_tick = tick;
+    }
+    if (found && load_relaxed(&bl__rt.idle_ps) != 0)
+        bl__wake_one();
+    return found;
+}
+
+static void signals_look(void)
+{
+    static bool acted;
+    uint32_t sig = load_acquire(&bl__rt.signaled); /* ORD(signal): with on_signal */
+    if (sig == 0) {
+        acted = false;
+    } else if (!acted) {
+        acted = true;
+        bl_scope_cancel(&bl__rt.root, BL_ECANCELED);
+    }
+}
+
+static void *sysmon_main(void *arg)
+{
+    int64_t pause = SHORTEST;
+    int64_t recheck = LONGEST;
+    uint32_t quiet = 0;
+    (void)arg;
+    pthread_setname_np(pthread_self(), "belay-sysmon");
+    while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
+        store_relaxed(&bl__rt.coarse, bl__clock());
+        signals_look();
+        if (!bl__all_idle()) {
+            recheck = LONGEST;
+            bool found = load_relaxed(&bl__rt.procs) > 1 && processors_look();
+            quiet = found ? 0 : quiet + 1;
+            bool helpless = load_relaxed(&bl__rt.idle_ps) == 0;
+            if (helpless || load_relaxed(&bl__rt.procs) == 1)
+                pause = LONGEST;
+            else if (quiet == 0)
+                pause = SHORTEST;
+            else if (quiet > QUIET_LOOKS)
+                pause = pause * 2 < LONGEST ? pause * 2 : LONGEST;
+            else
+                pause = pause < LONGEST ? pause : SHORTEST;
+            bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
+            store_relaxed(&bl__rt.sysmon_wake, 0u);
+            continue;
+        }
+        quiet = 0;
+        pause = SHORTEST;
+        bl__futex_wait(&bl__rt.sysmon_wake, 0, LONGEST);
+        if (!bl__all_idle() || load_relaxed(&bl__rt.signaled))
+            continue;
+        bool again = deadlock_check();
+        store_seq_cst(&bl__rt.sysmon_deep, 1u); /* before the last look below */
+        store_relaxed(&bl__rt.sysmon_wake, 0u);
+        if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !load_relaxed(&bl__rt.signaled))
+            bl__futex_wait(&bl__rt.sysmon_wake, 0, again ? recheck : INT64_MAX);
+        store_relaxed(&bl__rt.sysmon_deep, 0u);
+        store_relaxed(&bl__rt.sysmon_wake, 0u);
+        recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
+    }
+    return NULL;
+}
+
+void bl__sysmon_notify(void)
+{
+    store_release(&bl__rt.sysmon_wake, 1u); /* ORD(sysmon): the futex compares it */
+    bl__futex_wake(&bl__rt.sysmon_wake, 1);
+}
+
+int bl__sysmon_start(void) { return bl__thread_start(&bl__rt.sysmon, sysmon_main, NULL, true); }
+
+void bl__sysmon_stop(void)
+{
+    bl__sysmon_notify();
+    pthread_join(bl__rt.sysmon, NULL);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * timer.c: pending timers, a 4-ary heap for each processor.
+ *
+ * Four children a node and the due times in the array itself, not behind the pointers: half the
+ * levels of a binary heap and one or two cache lines a level (LaMarca and Ladner, The influence of
+ * caches on the performance of heaps, 1996; Go's timers have the same shape). A timer knows its place
+ * (bl__index), so that it can be taken out.
+ *
+ * Arming never fails: when the array cannot grow, timers go on a list beside it, which is slow and
+ * right.
+ *
+ * Firing. A park's deadline is fired under the heap's lock: the goroutine that it belongs to takes
+ * that lock before its frame goes away. Any other is taken out, counted in bl__firing, and fired with
+ * no lock held, since what it does takes locks that rank below the heap's; who wants its storage back
+ * waits until bl__firing is zero again.
+ */
+#include "core/proc.h"
+
+#include <sched.h>
+
+#include "arch/relax.h"
+#include "os/os.h"
+
+static void place(bl__timers *ts, size_t i, bl__timer_entry e)
+{
+    ts->entries[i] = e;
+    e.timer->bl__index = i;
+}
+
+static void sift_up(bl__timers *ts, size_t i, bl__timer_entry e)
+{
+    while (i > 0) {
+        size_t parent = (i - 1) / 4;
+        if (ts->entries[parent].when <= e.when)
+            break;
+        place(ts, i, ts->entries[parent]);
+        i = parent;
+    }
+    place(ts, i, e);
+}
+
+static void sift_down(bl__timers *ts, size_t i, bl__timer_entry e)
+{
+    for (;;) {
+        size_t first = 4 * i + 1;
+        if (first >= ts->count)
+            break;
+        size_t last = first + 4 < ts->count ? first + 4 : ts->count;
+        size_t least = first;
+        for (size_t c = first + 1; c < last; c++)
+            if (ts->entries[c].when < ts->entries[least].when)
+                least = c;
+        if (ts->entries[least].when >= e.when)
+            break;
+        place(ts, i, ts->entries[least]);
+        i = least;
+    }
+    place(ts, i, e);
+}
+
+static void first_update(bl__timers *ts)
+{
+    bl_time first = ts->count > 0 ? ts->entries[0].when : BL_NEVER;
+    for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
+        first = t->bl__when < first ? t->bl__when : first;
+    store_relaxed(&ts->first, first);
+}
+
+static bool grow(bl__timers *ts)
+{
+    size_t capacity = ts->capacity > 0 ? 2 * ts->capacity : 64;
+    bl__timer_entry *entries = bl__alloc(capacity * sizeof *entries);
+    if (entries == NULL)
+        return false;
+    for (size_t i = 0; i < ts->count; i++)
+        entries[i] = ts->entries[i];
+    bl__free(ts->entries);
+    ts->entries = entries;
+    ts->capacity = capacity;
+    return true;
+}
+
+#define SPILLED UINT64_MAX
+
+void bl__timers_insert(bl__timers *ts, bl_timer *t)
+{
+    store_release(&t->bl__heap, (void *)ts); /* ORD(heap): with the loads in disarm */
+    if (ts->count == ts->capacity && !grow(ts)) {
+        t->bl__index = SPILLED;
+        t->bl__next = ts->spill;
+        ts->spill = t;
+    } else {
+        sift_up(ts, ts->count++, (bl__timer_entry){t->bl__when, t});
+    }
+    if (t->bl__when < ts->first)
+        store_relaxed(&ts->first, t->bl__when);
+}
+
+void bl__timers_remove(bl__timers *ts, bl_timer *t)
+{
+    if (t->bl__index == SPILLED) {
+        bl_timer **at = &ts->spill;
+        while (*at != t)
+            at = &(*at)->bl__next;
+        *at = t->bl__next;
+    } else {
+        size_t i = t->bl__index;
+        bl__timer_entry last = ts->entries[--ts->count];
+        if (i != ts->count && i > 0 && last.when < ts->entries[(i - 1) / 4].when)
+            sift_up(ts, i, last);
+        else if (i != ts->count)
+            sift_down(ts, i, last);
+    }
+    store_release(&t->bl__heap, NULL); /* ORD(heap) */
+    if (t->bl__when <= ts->first)
+        first_update(ts);
+}
+
+/* The timer that is due, or NULL. */
+static bl_timer *due(bl__timers *ts, bl_time now)
+{
+    if (ts->count > 0 && ts->entries[0].when <= now)
+        return ts->entries[0].timer;
+    for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
+        if (t->bl__when <= now)
+            return t;
+    return NULL;
+}
+
+void bl__timers_run(bl__timers *ts, bl_time now)
+{
+    bl_timer *t;
+    if (load_relaxed(&ts->first) > now)
+        return;
+    bl__lock(&ts->lock);
+    while ((t = due(ts, now)) != NULL) {
+        void (*fire)(bl_timer *, bl_time) = t->bl__fire;
+        bl__timers_remove(ts, t);
+        if (fire == bl__park_timer_fire) {
+            fire(t, now);
+            continue;
+        }
+        add_relaxed(&t->bl__firing, 1u);
+        bl__unlock(&ts->lock);
+        fire(t, now);
+        add_release(&t->bl__firing, (uint32_t)-1); /* ORD(firing): with the load in wait_fired */
+        bl__lock(&ts->lock);
+    }
+    bl__unlock(&ts->lock);
+}
+
+bl_time bl__timers_first(void)
+{
+    bl_time first = BL_NEVER;
+    for (uint32_t i = 0; i < BL__MAX_PROCS && bl__rt.ps[i] != NULL; i++) {
+        bl_time here = load_relaxed(&bl__rt.ps[i]->timers.first);
+        first = here < first ? here : first;
+    }
+    return first;
+}
+
+bl__timers *bl__timers_here(void)
+{
+    bl__m *m = bl__this_m();
+    return m != NULL && m->p != NULL ? &m->p->timers : &bl__rt.ps[0]->timers;
+}
+
+void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time now))
+{
+    bl__m *m = bl__this_m();
+    bl__timers *ts = bl__timers_here();
+    t->bl__when = when;
+    t->bl__fire = fire;
+    bl__lock(&ts->lock);
+    bool earlier = when < ts->first;
+    bl__timers_insert(ts, t);
+    bl__unlock(&ts->lock);
+    if (earlier && (m == NULL || m->p == NULL))
+        bl__wake_one(); /* nobody else looks at ps[0]'s timers for us */
+}
+
+bool bl__timer_disarm(bl_timer *t)
+{
+    for (;;) {
+        bl__timers *ts = load_acquire(&t->bl__heap); /* ORD(heap): with insert and remove */
+        if (ts == NULL)
+            return false;
+        bl__lock(&ts->lock);
+        bool there = t->bl__heap == ts;
+        if (there)
+            bl__timers_remove(ts, t);
+        bl__unlock(&ts->lock);
+        if (there)
+            return true;
+    }
+}
+
+void bl__timer_wait_fired(bl_timer *t)
+{
+    for (int i = 0; load_acquire(&t->bl__firing) != 0; i++) { /* ORD(firing) */
+        if (i < 100)
+            bl__cpu_relax();
+        else
+            sched_yield();
+    }
+}
+
+bl_time bl_now(void) { return bl__clock(); }
+
+bl_time bl_in(bl_dur d)
+{
+    bl_time t;
+    if (__builtin_add_overflow(bl__clock(), d, &t))
+        return d < 0 ? INT64_MIN : BL_NEVER;
+    return t;
+}
+
+int bl_sleep(bl_dur d)
+{
+    bl__g *g = bl__self();
+    if (d <= 0) {
+        bl_yield();
+        return 0;
+    }
+    bl_time deadline = bl_in(d);
+    bl__lock(&g->lock);
+    int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_SLEEP,
+                                    .cancellable = true,
+                                    .lock = &g->lock,
+                                    .deadline = deadline});
+    bl__lock(&g->lock); /* the commit holds it to its last touch of g */
+    bl__unlock(&g->lock);
+    return r == BL_ETIMEDOUT && bl__clock() >= deadline ? 0 : r; /* else it was the context's */
+}
