@@ -40,7 +40,15 @@
 #define cas_seq_cst(p, expected, v)                                                                \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 
+#if defined(__SANITIZE_THREAD__) /* which does not see fences */
+#define fence_seq_cst()                                                                            \
+    do {                                                                                           \
+        uint32_t fence_word = 0;                                                                   \
+        __atomic_fetch_add(&fence_word, 1, __ATOMIC_SEQ_CST);                                      \
+    } while (0)
+#else
 #define fence_seq_cst() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 #define fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 #endif

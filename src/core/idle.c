@@ -125,10 +125,11 @@ static bl__task *found(bl__m *m, bl__task *t)
 /* Fires what is due of anybody's timers. */
 static void timers_look(bl__m *m)
 {
-    uint32_t procs = load_relaxed(&bl__rt.procs);
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bl_time now = 0;
-    for (uint32_t i = 0; i < procs; i++) {
-        bl__timers *ts = &bl__rt.ps[(m->p->id + i) % procs]->timers;
+    for (uint32_t i = 0; i <= made; i++) {
+        bl__timers *ts =
+            i < made ? &bl__rt.ps[(m->p->id + i) % made]->timers : &bl__rt.outside;
         bl_time first = load_relaxed(&ts->first);
         if (first == BL_NEVER)
             continue;
@@ -249,6 +250,7 @@ static void m_sleep(bl__m *m)
     if (m->p == NULL || load_relaxed(&m->wake) == 0)
         sleep_end(m);
     store_relaxed(&bl__rt.coarse, bl__clock());
+    fence_seq_cst(); /* idle_ps was written before; sysmon stores deep, then loads it */
     if (m->p != NULL && load_relaxed(&bl__rt.sysmon_deep))
         bl__sysmon_notify();
 }

@@ -29,7 +29,7 @@
 #include "os/os.h"
 
 __thread void *bl__tls;
-bl__sched bl__rt;
+bl__sched bl__rt = {.outside = {.first = BL_NEVER}};
 
 /* The other half of bl__park: g's registers are saved. */
 static void commit_park(bl__g *g)
@@ -87,6 +87,9 @@ void bl__after_switch(void)
 __attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to)
 {
     void *saved = NULL;
+    BL__CHECK(m->g == from && from != to);
+    BL__CHECK(to == &m->g0 || load_relaxed(&to->task.status) == BL__G_RUNNABLE);
+    BL__CHECK(to == &m->g0 || (m->p != NULL && m->p->m == m));
     m->prev = from;
     m->action = action;
     m->g = to;
@@ -100,18 +103,27 @@ __attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t act
 
 static bl__task *pick_global(bl__p *p)
 {
-    return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, BL__RING / 2) : NULL;
+    if (load_relaxed(&bl__rt.queued) == 0 || p->id >= load_relaxed(&bl__rt.procs))
+        return NULL;
+    return bl__runq_get_global(p, BL__RING / 2);
 }
 
 /* What must not wait for the local queue to run dry. */
 static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
 {
-    if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)
+    uint32_t procs = load_relaxed(&bl__rt.procs);
+    if (procs > 1 && !p->shared)
         store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
-    if (load_relaxed(&p->timers.first) != BL_NEVER) {
+    if (p->id >= procs) { /* there are to be fewer: this one is given up in the scheduler's loop */
+        bl__runq_drain(p);
+        return NULL;
+    }
+    if (load_relaxed(&p->timers.first) != BL_NEVER ||
+        load_relaxed(&bl__rt.outside.first) != BL_NEVER) {
         bl_time now = bl__clock();
         store_relaxed(&bl__rt.coarse, now);
         bl__timers_run(&p->timers, now);
+        bl__timers_run(&bl__rt.outside, now);
     }
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, 1) : NULL;
 }
@@ -235,6 +247,9 @@ static __attribute__((noinline)) void park_timed(bl__g *g, bl_time deadline)
 
 int bl__park(bl__g *g, const bl__wait *w)
 {
+    BL__CHECK(bl__self() == g && load_relaxed(&g->wait) == BL__W_NONE);
+    BL__CHECK(w->unlock != NULL || load_relaxed(w->lock) != 0);
+    BL__CHECK(w->deadline != 0);
     g->reason = (uint8_t)w->reason;
     g->wait_obj = w->obj;
     g->since = load_relaxed(&bl__rt.coarse);
@@ -259,6 +274,7 @@ int bl__park(bl__g *g, const bl__wait *w)
 
 void bl__ready(bl__g *g, int result)
 {
+    BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
     g->result = result;
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0)) {
         store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in park_thread */

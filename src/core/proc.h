@@ -18,6 +18,7 @@
 
 #include <pthread.h>
 
+#include "core/check.h"
 #include "core/sched.h"
 
 enum {
@@ -136,7 +137,9 @@ typedef struct bl__sched {
     uint32_t max_threads;       /* immutable in a run */
     bl_options options;         /* immutable in a run */
     size_t stack_size;          /* immutable while there are stacks: usable bytes */
+    uint32_t ps_made;           /* atomic: Ps there are, whether in use or not */
     bl_scope root;
+    bl__timers outside;         /* of threads that hold no P */
 
     /* Work in common. */
     uint32_t lock __attribute__((aligned(BL__CACHE_LINE)));
@@ -229,6 +232,8 @@ void bl__sysmon_notify(void);
 static inline void bl__runq_put(bl__p *p, bl__task *t)
 {
     uint32_t tail = p->tail;
+    BL__CHECK(p->m == bl__this_m());
+    BL__CHECK(load_relaxed(&t->status) == BL__G_RUNNABLE);
     if (__builtin_expect(tail - load_acquire(&p->head) >= BL__RING, 0)) { /* ORD(head) */
         bl__runq_overflow(p, t);
         return;
@@ -286,6 +291,8 @@ static inline void bl__wake_maybe(bl__p *p)
 static inline void bl__next_put(bl__p *p, bl__task *t)
 {
     bl__task *old = load_relaxed(&p->next);
+    BL__CHECK(p->m == bl__this_m());
+    BL__CHECK(load_relaxed(&t->status) == BL__G_RUNNABLE);
     if (old == NULL) {
         store_release(&p->next, t); /* ORD(next): with the swaps that take it */
         return;

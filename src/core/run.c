@@ -129,24 +129,22 @@ static bl__p *p_new(uint32_t id)
 /* Makes processors up to n, idle. Under sched's lock. 0 or BL_ENOMEM, with as many as there are. */
 static int ps_grow(uint32_t n)
 {
-    uint32_t have = 0;
-    while (bl__rt.ps[have] != NULL)
-        have++;
-    for (; have < n; have++) {
+    for (uint32_t have = bl__rt.ps_made; have < n; have++) {
         bl__p *p = p_new(have);
         if (p == NULL)
             return BL_ENOMEM;
         p->idle_next = bl__rt.idle_p;
         bl__rt.idle_p = p;
         store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + 1);
-        store_release(&bl__rt.ps[have], p);
+        bl__rt.ps[have] = p;
+        store_release(&bl__rt.ps_made, have + 1); /* ORD(procs): with those who walk them */
     }
     return 0;
 }
 
 static void ps_free(void)
 {
-    for (int i = 0; i < BL__MAX_PROCS && bl__rt.ps[i] != NULL; i++) {
+    for (uint32_t i = 0; i < bl__rt.ps_made; i++) {
         bl__free(bl__rt.ps[i]->timers.entries);
         bl__free(bl__rt.ps[i]);
     }
@@ -170,7 +168,7 @@ int bl_set_procs(int n)
         return before;
     bl__lock(&bl__rt.lock);
     if (ps_grow((uint32_t)n) == 0)
-        store_release(&bl__rt.procs, (uint32_t)n); /* ORD(procs): the Ps are there before */
+        store_release(&bl__rt.procs, (uint32_t)n);
     bl__unlock(&bl__rt.lock);
     bl__m *m = bl__this_m();
     if (m != NULL && m->p != NULL && n > 1 && !m->p->shared)
@@ -242,7 +240,8 @@ void bl__counts(uint64_t *started, uint64_t *ended)
 {
     *started = load_relaxed(&bl__rt.started);
     *ended = 0;
-    for (int i = 0; i < BL__MAX_PROCS && bl__rt.ps[i] != NULL; i++) {
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++) {
         *started += load_relaxed(&bl__rt.ps[i]->started);
         *ended += load_relaxed(&bl__rt.ps[i]->ended);
     }
@@ -289,9 +288,7 @@ static int main_goroutine(void *arg)
 
 static void rt_reset(void)
 {
-    bl__p *none = NULL;
-    for (int i = 0; i < BL__MAX_PROCS; i++)
-        bl__rt.ps[i] = none;
+    bl__rt.ps_made = 0;
     bl__rt.queue_head = NULL;
     bl__rt.queue_tail = NULL;
     bl__rt.queued = 0;

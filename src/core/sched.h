@@ -99,7 +99,8 @@ struct bl__g {
     bl_time since;           /* g: when it parked, on the coarse clock */
     uint8_t reason;          /* g: bl__reason */
     uint8_t wait_kind;       /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
-    uint16_t reserved;
+    uint8_t canary;          /* immutable: its stack has a canary and no guard page */
+    uint8_t reserved;
     uint32_t switches;       /* g: how often it has parked or yielded */
     void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
     void *park_unlock_arg;   /* g */

@@ -166,8 +166,7 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
         return 0;
     }
     store_relaxed(&p->started, p->started + 1);
-    bl__runq_put(p, &s->task);
-    bl__wake_maybe(p);
+    bl__next_put(p, &s->task);
     return 0;
 }
 
@@ -222,6 +221,7 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
         return NULL;
     }
     begin(m->p, g, (bl__spawned *)(void *)t);
+    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
     g->sp = bl__context_new(g->stack_hi);
     g->fiber = bl__san_fiber_new();
     return g;

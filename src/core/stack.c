@@ -200,6 +200,7 @@ static bool stacks_make(bl__p *p)
         g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
         bl__san_stack_made(g->stack_lo, g->stack_hi);
         g->task.kind = BL__TASK_G;
+        g->canary = mem.guard == GUARD_NONE && *(uint64_t *)g->stack_lo == CANARY;
         g->task.next = (bl__task *)(void *)p->free_stacks;
         p->free_stacks = g;
         p->free_stacks_count++;
@@ -302,8 +303,7 @@ static __attribute__((noinline)) void retry_waiting(void)
 /* Takes back the stack of a goroutine that has ended; on another stack than that. */
 void bl__stack_put(bl__p *p, bl__g *g)
 {
-    if (mem.guard == GUARD_NONE && *(uint64_t *)g->stack_lo != CANARY &&
-        *(uint64_t *)g->stack_lo != 0)
+    if (g->canary && *(uint64_t *)g->stack_lo != CANARY)
         bl__fatal("belay: a goroutine overflowed its stack of %zu KiB, which has no guard page; "
                   "set bl_options.stack_size or BELAY_STACK",
                   bl__rt.stack_size / 1024);

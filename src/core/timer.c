@@ -152,8 +152,9 @@ void bl__timers_run(bl__timers *ts, bl_time now)
 
 bl_time bl__timers_first(void)
 {
-    bl_time first = BL_NEVER;
-    for (uint32_t i = 0; i < BL__MAX_PROCS && bl__rt.ps[i] != NULL; i++) {
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    bl_time first = load_relaxed(&bl__rt.outside.first);
+    for (uint32_t i = 0; i < made; i++) {
         bl_time here = load_relaxed(&bl__rt.ps[i]->timers.first);
         first = here < first ? here : first;
     }
@@ -163,7 +164,7 @@ bl_time bl__timers_first(void)
 bl__timers *bl__timers_here(void)
 {
     bl__m *m = bl__this_m();
-    return m != NULL && m->p != NULL ? &m->p->timers : &bl__rt.ps[0]->timers;
+    return m != NULL && m->p != NULL ? &m->p->timers : &bl__rt.outside;
 }
 
 void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time now))
@@ -177,7 +178,7 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
     bl__timers_insert(ts, t);
     bl__unlock(&ts->lock);
     if (earlier && (m == NULL || m->p == NULL))
-        bl__wake_one(); /* nobody else looks at ps[0]'s timers for us */
+        bl__wake_one(); /* who sleeps now does not know of it */
 }
 
 bool bl__timer_disarm(bl_timer *t)
