@@ -5,8 +5,9 @@
  *
  * ASan: start_switch_fiber before leaving a stack (NULL instead of the place to save when it ends),
  * finish_switch_fiber on the other; a stack is unpoisoned before it is used again.
- * TSan: each goroutine is a fiber. The switch itself orders nothing (flag 1, no_sync): two goroutines
- * on one thread are ordered by what they communicate, as on two.
+ * TSan: each goroutine is a fiber. The runtime is instrumented in this build, which is for finding its
+ * own races between threads; so a switch orders what ran before it and after it on that thread
+ * (flag 0), as the run queues' plain fields rely on it.
  */
 #ifndef BL__ARCH_SANITIZE_H
 #define BL__ARCH_SANITIZE_H
@@ -100,7 +101,7 @@ static inline void bl__san_switch_start(void **save, void *fiber, void *lo, void
     __sanitizer_start_switch_fiber(save, lo, (size_t)((char *)hi - (char *)lo));
 #endif
 #if BL__TSAN
-    __tsan_switch_to_fiber(fiber, 1);
+    __tsan_switch_to_fiber(fiber, 0);
 #endif
     (void)save;
     (void)fiber;

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The context switch for aarch64; see switch.h for the frame. */
+/* The context switch for aarch64; see switch.h for the frame and for why which way out is which. */
 #ifdef __aarch64__
-    .text
-    .globl bl__switch
-    .hidden bl__switch
-    .type bl__switch, %function
-    .p2align 5
-bl__switch:                     /* x0: where to save, x1: what to load */
-    .cfi_startproc
+
+    .macro save                 /* to the stack, and its pointer to [x0]; x9: fpcr */
     sub sp, sp, #176
     .cfi_def_cfa_offset 176
     stp x19, x20, [sp, #0]
@@ -36,7 +31,18 @@ bl__switch:                     /* x0: where to save, x1: what to load */
     str x9, [sp, #160]
     mov x10, sp
     str x10, [x0]
+    .endm
+
+    .text
+    .globl bl__switch
+    .hidden bl__switch
+    .type bl__switch, %function
+    .p2align 5
+bl__switch:                     /* x0: where to save, x1: what to load */
+    .cfi_startproc
+    save
     mov sp, x1                  /* the same frame, another goroutine's: the CFI holds on */
+resume:
     ldr x10, [sp, #160]
     cmp x9, x10
     b.eq 1f
@@ -57,15 +63,45 @@ bl__switch:                     /* x0: where to save, x1: what to load */
     .cfi_endproc
     .size bl__switch, .-bl__switch
 
+    .globl bl__switch_begin
+    .hidden bl__switch_begin
+    .type bl__switch_begin, %function
+    .p2align 5
+bl__switch_begin:               /* x0: where to save, x1: the top of a new stack */
+    .cfi_startproc
+    save
+    mov sp, x1
+    .cfi_undefined x30
+    mov x29, xzr
+    adr x30, outermost
+    cbz x9, 1f
+    msr fpcr, xzr
+1:  b bl__goroutine_main
+    .cfi_endproc
+    .size bl__switch_begin, .-bl__switch_begin
+
+    .globl bl__switch_end
+    .hidden bl__switch_end
+    .type bl__switch_end, %function
+    .p2align 4
+bl__switch_end:                 /* x1: what to load */
+    .cfi_startproc
+    .cfi_undefined x30
+    mrs x9, fpcr
+    mov sp, x1
+    b resume
+    .cfi_endproc
+    .size bl__switch_end, .-bl__switch_end
+
     .globl bl__entry
     .hidden bl__entry
     .type bl__entry, %function
     .p2align 4
-bl__entry:
+bl__entry:                      /* where unwinders find that a goroutine's stack ends; never run */
     .cfi_startproc
     .cfi_undefined x30
-    mov x29, xzr
-    bl bl__goroutine_main
+    nop
+outermost:
     brk #1
     .cfi_endproc
     .size bl__entry, .-bl__entry

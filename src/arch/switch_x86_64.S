@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The context switch for x86-64; see switch.h for the frame. */
+/* The context switch for x86-64; see switch.h for the frame and for why which way out is which. */
 #ifdef __x86_64__
-    .text
-    .globl bl__switch
-    .hidden bl__switch
-    .type bl__switch, @function
-    .p2align 5
-bl__switch:                     /* rdi: where to save, rsi: what to load */
-    .cfi_startproc
+
+#define MXCSR_CONTROL 0xffc0 /* the rest are the status flags, which no call preserves */
+#define MXCSR_INITIAL 0x1f80
+#define X87_INITIAL 0x037f
+
+    .macro save                 /* to the stack, and its pointer to (rdi); eax, cx: control words */
     pushq %rbp
     .cfi_adjust_cfa_offset 8
     .cfi_rel_offset rbp, 0
@@ -33,8 +32,20 @@ bl__switch:                     /* rdi: where to save, rsi: what to load */
     movl (%rsp), %eax
     movzwl 4(%rsp), %ecx
     movq %rsp, (%rdi)
+    .endm
+
+    .text
+    .globl bl__switch
+    .hidden bl__switch
+    .type bl__switch, @function
+    .p2align 5
+bl__switch:                     /* rdi: where to save, rsi: what to load */
+    .cfi_startproc
+    save
     movq %rsi, %rsp             /* the same frame, another goroutine's: the CFI holds on */
-    cmpl (%rsp), %eax
+resume:
+    xorl (%rsp), %eax
+    testl $MXCSR_CONTROL, %eax
     jne 1f
     cmpw 4(%rsp), %cx
     jne 1f
@@ -67,15 +78,57 @@ bl__switch:                     /* rdi: where to save, rsi: what to load */
     .cfi_endproc
     .size bl__switch, .-bl__switch
 
+    .globl bl__switch_begin
+    .hidden bl__switch_begin
+    .type bl__switch_begin, @function
+    .p2align 5
+bl__switch_begin:               /* rdi: where to save, rsi: the top of a new stack */
+    .cfi_startproc
+    save
+    movq %rsi, %rsp
+    .cfi_undefined rip
+    leaq outermost(%rip), %rdx
+    pushq %rdx
+    xorl %ebp, %ebp
+    andl $MXCSR_CONTROL, %eax
+    cmpl $MXCSR_INITIAL, %eax
+    jne 1f
+    cmpl $X87_INITIAL, %ecx
+    jne 1f
+2:  jmp bl__goroutine_main
+1:  movl $MXCSR_INITIAL, -8(%rsp)
+    movl $X87_INITIAL, -4(%rsp)
+    ldmxcsr -8(%rsp)
+    fldcw -4(%rsp)
+    jmp 2b
+    .cfi_endproc
+    .size bl__switch_begin, .-bl__switch_begin
+
+    .globl bl__switch_end
+    .hidden bl__switch_end
+    .type bl__switch_end, @function
+    .p2align 4
+bl__switch_end:                 /* rsi: what to load */
+    .cfi_startproc
+    .cfi_undefined rip
+    stmxcsr -8(%rsp)
+    fnstcw -4(%rsp)
+    movl -8(%rsp), %eax
+    movzwl -4(%rsp), %ecx
+    movq %rsi, %rsp
+    jmp resume
+    .cfi_endproc
+    .size bl__switch_end, .-bl__switch_end
+
     .globl bl__entry
     .hidden bl__entry
     .type bl__entry, @function
     .p2align 4
-bl__entry:
+bl__entry:                      /* where unwinders find that a goroutine's stack ends; never run */
     .cfi_startproc
     .cfi_undefined rip
-    xorl %ebp, %ebp
-    call bl__goroutine_main
+    nop
+outermost:
     ud2
     .cfi_endproc
     .size bl__entry, .-bl__entry

@@ -96,7 +96,10 @@ __attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t act
     store_relaxed(&to->task.status, (uint32_t)BL__G_RUNNING);
     bl__san_switch_start(action == BL__SWITCH_END ? NULL : &saved, to->fiber, to->stack_lo,
                          to->stack_hi);
-    bl__switch(&from->sp, to->sp);
+    if (__builtin_expect(to->sp == NULL, 0))
+        bl__switch_begin(&from->sp, to->stack_hi);
+    else
+        bl__switch(&from->sp, to->sp);
     bl__san_switch_finish(saved);
     bl__after_switch();
 }
@@ -180,6 +183,7 @@ static int park_thread(bl__g *g, const bl__wait *w)
     if (endless) {
         store_relaxed(&m->blocked, 1u);
         add_relaxed(&bl__rt.plain_blocked, 1u);
+        add_relaxed(&bl__rt.plain_changes, 1u);
         bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
     }
     store_seq_cst(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims; and Dekker's */
@@ -202,10 +206,6 @@ static int park_thread(bl__g *g, const bl__wait *w)
             break;
         }
         endless = true; /* somebody has claimed it and is about to ready it */
-    }
-    if (load_relaxed(&m->blocked)) {
-        store_relaxed(&m->blocked, 0u);
-        add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
     }
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
     g->reason = BL__WAIT_NONE;
@@ -277,6 +277,14 @@ void bl__ready(bl__g *g, int result)
     BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
     g->result = result;
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0)) {
+        /* Counted out here and not when it runs: who is woken can wake others, and until it gets a
+         * CPU that must not look like a deadlock. */
+        bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
+        if (load_relaxed(&thread->blocked)) {
+            store_relaxed(&thread->blocked, 0u);
+            add_relaxed(&bl__rt.plain_changes, 1u);
+            add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
+        }
         store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in park_thread */
         bl__futex_wake(&g->thread_futex, 1); /* its record may be gone: a wake does not touch it */
         return;
@@ -302,8 +310,8 @@ void bl_yield(void)
     }
     bl__task *t = bl__pick(m->p);
     bl__g *to = t != NULL ? bl__task_goroutine(m, t) : NULL;
-    if (to == NULL && !load_relaxed(&bl__rt.stopping))
-        return;
+    if (to == NULL && !load_relaxed(&bl__rt.stopping) && m->p->id < load_relaxed(&bl__rt.procs))
+        return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
     bl__g *g = m->g;
     g->switches++;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);

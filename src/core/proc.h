@@ -150,6 +150,7 @@ typedef struct bl__sched {
     bl__m *idle_m;              /* lock */
     uint32_t threads;           /* lock: Ms that live */
     uint32_t plain_blocked;     /* atomic: plain threads that wait for goroutines without an end */
+    uint32_t plain_changes;     /* atomic: how often plain_blocked has changed */
 
     uint32_t idle_ps __attribute__((aligned(BL__CACHE_LINE))); /* atomic; written under lock */
     uint32_t spinning;          /* atomic: Ms that look for work */

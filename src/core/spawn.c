@@ -222,7 +222,7 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
     }
     begin(m->p, g, (bl__spawned *)(void *)t);
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
-    g->sp = bl__context_new(g->stack_hi);
+    g->sp = NULL; /* it begins when it is switched to */
     g->fiber = bl__san_fiber_new();
     return g;
 }
@@ -249,6 +249,19 @@ static void end(bl__g *g, int result)
     bl__scope_ended(g, scope, result);
 }
 
+/* The last of g: goes on with to, which gives g's stack back (bl__after_switch). */
+__attribute__((noreturn)) static void leave(bl__m *m, bl__g *g, bl__g *to)
+{
+    if (to->sp == NULL)
+        bl__switch_to(m, g, BL__SWITCH_END, to);
+    m->prev = g;
+    m->action = BL__SWITCH_END;
+    m->g = to;
+    store_relaxed(&to->task.status, (uint32_t)BL__G_RUNNING);
+    bl__san_switch_start(NULL, to->fiber, to->stack_lo, to->stack_hi);
+    bl__switch_leave(to->sp);
+}
+
 void bl__goroutine_main(void)
 {
     bl__san_switch_finish(NULL);
@@ -264,7 +277,7 @@ void bl__goroutine_main(void)
             continue;
         }
         bl__g *next = t != NULL ? bl__task_goroutine(m, t) : NULL;
-        bl__switch_to(m, g, BL__SWITCH_END, next != NULL ? next : &m->g0);
+        leave(m, g, next != NULL ? next : &m->g0);
     }
 }
 

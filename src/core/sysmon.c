@@ -48,6 +48,7 @@ static bool deadlock_check(void)
 {
     if (bl__rt.options.signals && load_relaxed(&bl__rt.signaled) == 0)
         return false; /* a signal could still cancel the root scope */
+    uint32_t changes = load_relaxed(&bl__rt.plain_changes);
     bl__lock(&bl__rt.lock);
     bool quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
     bl__unlock(&bl__rt.lock);
@@ -55,8 +56,11 @@ static bool deadlock_check(void)
         return false;
     if (others_could_wake())
         return true;
-    bl__lock(&bl__rt.lock); /* a thread may have come, done something and gone meanwhile */
-    quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
+    /* A thread may have come, done something and gone meanwhile; or a goroutine and a plain thread
+     * wake each other, and each look met the one that waits. */
+    bl__lock(&bl__rt.lock);
+    quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping) &&
+            load_relaxed(&bl__rt.plain_changes) == changes;
     bl__unlock(&bl__rt.lock);
     if (!quiet)
         return false;
