@@ -254,7 +254,8 @@ struct bl_scope {
 
 /* Opens s with o (NULL: defaults) and makes its context the opener's current one until it is closed.
  * s is uninitialised storage of the caller, in use until bl_scope_close. To be closed by its opener,
- * the innermost first. 0, or BL_ENOMEM: s is then open all the same, and cancelled with that cause. */
+ * the innermost first. 0, or BL_ENOMEM: s is then open all the same, and cancelled with that cause,
+ * and bl_go on it returns BL_ENOMEM. */
 int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
 #define bl_scope_open(s, o)                                                                        \
     (__extension__({                                                                               \
@@ -268,8 +269,9 @@ int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
 int bl_scope_close(bl_scope *s);
 
 /* Joins all goroutines of s: the first error of one of them, else the cause if s was cancelled, else
- * 0. May be called again, and bl_go after it. Waits and is no stop path: the goroutines are told to
- * stop by the scope's cancellation. (Go: sync.WaitGroup.Wait, errgroup.Group.Wait.) */
+ * 0. For the opener alone; may be called again, and bl_go after it. Waits and is no stop path: the
+ * goroutines are told to stop by the scope's cancellation. (Go: sync.WaitGroup.Wait,
+ * errgroup.Group.Wait.) */
 int bl_scope_wait(bl_scope *s);
 
 /* Cancels s and all below it with cause (0: BL_ECANCELED). The first cause wins. Does not wait. */
@@ -317,7 +319,8 @@ enum { BL__CTX_CANCEL, BL__CTX_DETACHED, BL__CTX_DEADLINE, BL__CTX_VALUE };
 #define bl_ctx_with_timeout(p, d) BL__CTX_NEW(p, BL__CTX_DEADLINE, bl_in(d), NULL, NULL)
 #define bl_ctx_with_value(p, key, value) BL__CTX_NEW(p, BL__CTX_VALUE, BL_NEVER, key, value)
 
-/* Cancels c and all below it with cause (0: BL_ECANCELED). Idempotent. Does not wait. */
+/* Cancels c and all below it with cause (0: BL_ECANCELED). Idempotent. Does not wait. Nothing for a
+ * context that can never be cancelled: the background, one without_cancel, values on such a one. */
 void bl_ctx_cancel(bl_ctx *c, int cause);
 /* 0, BL_ECANCELED, or BL_ETIMEDOUT if a deadline passed. (Go: Context.Err.) */
 int bl_ctx_err(bl_ctx *c);
@@ -331,8 +334,10 @@ void *bl_ctx_value(bl_ctx *c, const void *key);
  * valid as long as it. NULL if c can never be cancelled. No memory for it is fatal. */
 bl_chan *bl_ctx_done(bl_ctx *c);
 
-/* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already). The
- * handle belongs to s, whose close stops it too. NULL: no memory. (Go: context.AfterFunc.) */
+/* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already), also if
+ * s is cancelled or has reached its limit; what waits in it is then cancelled too, unless it opens a
+ * scope with .shield. The handle belongs to s, whose close stops it, once s is joined. NULL: no memory.
+ * (Go: context.AfterFunc.) */
 bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
 #define bl_ctx_after(c, s, fn, arg)                                                                \
     (__extension__({                                                                               \
@@ -546,8 +551,7 @@ void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what w
     uint64_t bl__index;        /* lock: where in it */                                             \
     void (*bl__fire)(struct bl_timer * t, bl_time now); /* immutable while armed */                \
     struct bl_timer *bl__next; /* lock: when there is no room in the heap's array */               \
-    uint32_t bl__firing;       /* atomic: calls of bl__fire under way */                           \
-    uint32_t bl__spare;
+    void *bl__fired_in;        /* the heap that fired it last */
 
 /* Valid when zero; in the caller's storage, which stays in use until it was stopped, or has fired: its
  * value was received, its function has begun. */
@@ -580,8 +584,9 @@ bl_chan *bl_timer_chan(bl_timer *t);
 bool bl_timer_stop(bl_timer *t);
 /* Sets it to be due d from now; what bl_timer_stop would have returned. */
 bool bl_timer_reset(bl_timer *t, bl_dur d);
-/* Starts fn(arg) in scope s, d from now. Closing s stops it. 0, or BL_ECANCELED/BL_ETIMEDOUT on a
- * cancelled scope. (Go: time.AfterFunc.) */
+/* Starts fn(arg) in scope s, d from now, also beyond the limit of s; not if s is cancelled by then.
+ * Closing s stops it. 0, or BL_ECANCELED/BL_ETIMEDOUT on a cancelled scope, BL_ENOMEM. (Go:
+ * time.AfterFunc.) */
 int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, const bl__site *site);
 #define bl_after_func(t, s, d, fn, arg)                                                            \
     (__extension__({                                                                               \

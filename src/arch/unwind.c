@@ -13,10 +13,8 @@
 
 #if defined(__x86_64__)
 
-/* DW_CFA_expression n: breg3 (rbx) + 8 n; the second form for offsets that take two LEB bytes. */
-#define SAVED(n) "    .cfi_escape 0x10, " #n ", 2, 0x73, 8*" #n "\n"
-#define SAVED2(n) "    .cfi_escape 0x10, " #n ", 3, 0x73, (8*" #n " & 0x7f) | 0x80, 8*" #n " >> 7\n"
-
+/* Each register n is at *(rbx + 8 n): DW_CFA_expression n, DW_OP_breg3; the offset is one byte of
+ * LEB128 up to 63, two beyond. The frame address, rsp, is register 7: DW_CFA_def_cfa_expression. */
 __asm__(".text\n"
         "    .globl bl__unwind_from\n"
         "    .hidden bl__unwind_from\n"
@@ -31,10 +29,13 @@ __asm__(".text\n"
         "    movq %rdi, %rbx\n"
         "    movq %rdx, %rdi\n"
         "    .cfi_remember_state\n"
-        "    .cfi_escape 0x0f, 3, 0x73, 8*7, 0x06\n" /* the frame address: *(rbx + 8*7), rsp */
-        SAVED(0) SAVED(1) SAVED(2) SAVED(3) SAVED(4) SAVED(5) SAVED(6)
-        SAVED2(8) SAVED2(9) SAVED2(10) SAVED2(11) SAVED2(12) SAVED2(13) SAVED2(14) SAVED2(15)
-        SAVED2(16)
+        "    .cfi_escape 0x0f, 3, 0x73, 8*7, 0x06\n"
+        "    .irp n, 0, 1, 2, 3, 4, 5, 6\n"
+        "    .cfi_escape 0x10, \\n, 2, 0x73, 8*\\n\n"
+        "    .endr\n"
+        "    .irp n, 8, 9, 10, 11, 12, 13, 14, 15, 16\n"
+        "    .cfi_escape 0x10, \\n, 3, 0x73, (8*\\n & 0x7f) | 0x80, 8*\\n >> 7\n"
+        "    .endr\n"
         "    call *%rsi\n"
         "    .cfi_restore_state\n"
         "    popq %rbx\n"
@@ -42,8 +43,9 @@ __asm__(".text\n"
         "    .cfi_restore rbx\n"
         "    ret\n"
         "    .cfi_endproc\n"
-        "    .size bl__unwind_from, .-bl__unwind_from\n"
+        "    .size bl__unwind_from, .-bl__unwind_from\n");
 
+__asm__(".text\n"
         "    .globl bl__stack_call\n"
         "    .hidden bl__stack_call\n"
         "    .type bl__stack_call, @function\n"
@@ -77,12 +79,8 @@ void bl__regs_signal(bl__regs *regs, const void *ucontext)
 
 #elif defined(__aarch64__)
 
-/* DW_CFA_expression n: breg19 + 8 n; x16 and up need offsets of two LEB bytes. The program counter
- * has the column 96, which the unwinder keeps for frames where the link register is live. */
-#define SAVED_AS(n, at)                                                                            \
-    "    .cfi_escape 0x10, " #n ", 3, 0x83, (8*" #at " & 0x7f) | 0x80, 8*" #at " >> 7\n"
-#define SAVED(n) SAVED_AS(n, n)
-
+/* As above with x19 (DW_OP_breg19) for rbx; all offsets in two bytes. The program counter has the
+ * column 96, which the unwinder keeps for frames in which the link register is live. */
 __asm__(".text\n"
         "    .globl bl__unwind_from\n"
         "    .hidden bl__unwind_from\n"
@@ -98,17 +96,21 @@ __asm__(".text\n"
         "    mov x19, x0\n"
         "    mov x0, x2\n"
         "    .cfi_escape 0x0f, 4, 0x83, (8*31 & 0x7f) | 0x80, 8*31 >> 7, 0x06\n"
-        SAVED(0) SAVED(1) SAVED(2) SAVED(3) SAVED(4) SAVED(5) SAVED(6) SAVED(7) SAVED(8) SAVED(9)
-        SAVED(10) SAVED(11) SAVED(12) SAVED(13) SAVED(14) SAVED(15) SAVED(16) SAVED(17) SAVED(18)
-        SAVED(19) SAVED(20) SAVED(21) SAVED(22) SAVED(23) SAVED(24) SAVED(25) SAVED(26) SAVED(27)
-        SAVED(28) SAVED(29) SAVED(30) SAVED_AS(96, 32)
+        "    .irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21\n"
+        "    .cfi_escape 0x10, \\n, 3, 0x83, (8*\\n & 0x7f) | 0x80, 8*\\n >> 7\n"
+        "    .endr\n"
+        "    .irp n, 22, 23, 24, 25, 26, 27, 28, 29, 30\n"
+        "    .cfi_escape 0x10, \\n, 3, 0x83, (8*\\n & 0x7f) | 0x80, 8*\\n >> 7\n"
+        "    .endr\n"
+        "    .cfi_escape 0x10, 96, 3, 0x83, (8*32 & 0x7f) | 0x80, 8*32 >> 7\n"
         "    blr x1\n"
         "    ldr x19, [sp, #16]\n"
         "    ldp x29, x30, [sp], #32\n"
         "    ret\n"
         "    .cfi_endproc\n"
-        "    .size bl__unwind_from, .-bl__unwind_from\n"
+        "    .size bl__unwind_from, .-bl__unwind_from\n");
 
+__asm__(".text\n"
         "    .globl bl__stack_call\n"
         "    .hidden bl__stack_call\n"
         "    .type bl__stack_call, %function\n"

@@ -12,6 +12,7 @@
 #ifndef BL__ARCH_UNWIND_H
 #define BL__ARCH_UNWIND_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ static inline void bl__regs_parked(bl__regs *regs, const char *frame, uintptr_t 
     memset(regs, 0, sizeof *regs);
 #if defined(__x86_64__)
     static const uint8_t order[] = {15, 14, 13, 12, 3, BL__REG_FP, BL__REG_PC};
-    for (unsigned i = 0; i < sizeof order; i++)
+    for (size_t i = 0; i < sizeof order; i++)
         memcpy(&regs->r[order[i]], frame + 8 + 8 * i, 8);
 #else
     memcpy(&regs->r[19], frame, 12 * 8);

@@ -8,12 +8,10 @@ const char *bl_err_name(int err)
         return "BL_OK";
     switch (err) {
 #define ERROR_NAME(name, value, text)                                                              \
-    case value:                                                                                    \
-        return "BL_" #name;
+    case value: return "BL_" #name;
         BL__ERRORS(ERROR_NAME)
 #undef ERROR_NAME
-    default:
-        return "BL_E?";
+    default: return "BL_E?";
     }
 }
 
@@ -23,16 +21,11 @@ const char *bl_strerror(int err)
         return "success";
     switch (err) {
 #define ERROR_TEXT(name, value, text)                                                              \
-    case value:                                                                                    \
-        return text;
+    case value: return text;
         BL__ERRORS(ERROR_TEXT)
 #undef ERROR_TEXT
-    default:
-        return "unknown error";
+    default: return "unknown error";
     }
 }
 
-const char *bl_version(void)
-{
-    return BELAY_VERSION;
-}
+const char *bl_version(void) { return BELAY_VERSION; }

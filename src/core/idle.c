@@ -9,7 +9,8 @@
  *
  * No wake-up is lost. A producer stores into its queue, then loads idle_ps and spinning; a thread
  * going to sleep stores idle_ps and spinning, then looks into all queues once more. Between its two
- * steps the producer has no fence: the sleeper's bl__heavy_barrier executes one for it.
+ * steps the producer has no fence: the sleeper's bl__heavy_barrier executes one for it, or, where the
+ * kernel cannot do that, the producer has one after all (bl__wake_maybe).
  *
  * Among the sleepers one keeps the time: it sleeps until the first timer of all processors is due.
  */
@@ -28,7 +29,18 @@ static void p_release(bl__m *m)
     p->m = NULL;
     p->idle_next = bl__rt.idle_p;
     bl__rt.idle_p = p;
-    store_seq_cst(&bl__rt.idle_ps, bl__rt.idle_ps + 1); /* before the last look: see the top */
+    store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
+    uint32_t counts = p->id < load_relaxed(&bl__rt.procs);
+    store_seq_cst(&bl__rt.idle_ps, bl__rt.idle_ps + counts); /* before the last look: see the top */
+}
+
+void bl__idle_recount(void)
+{
+    uint32_t n = 0, all = 0;
+    for (bl__p *p = bl__rt.idle_p; p != NULL; p = p->idle_next, all++)
+        n += p->id < load_relaxed(&bl__rt.procs);
+    store_relaxed(&bl__rt.idle_ps, n);
+    store_relaxed(&bl__rt.idle_all, all);
 }
 
 /* Under sched's lock: the link to an idle processor. One beyond the number wanted stays idle. */
@@ -50,6 +62,7 @@ static bl__p *p_acquire(void)
         *at = p->idle_next;
         p->idle_next = NULL;
         store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps - 1);
+        store_relaxed(&bl__rt.idle_all, bl__rt.idle_all - 1);
     }
     return p;
 }
@@ -79,6 +92,7 @@ void bl__wake_one(void)
         p->idle_next = bl__rt.idle_p; /* no thread for it: the others do its work */
         bl__rt.idle_p = p;
         store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + 1);
+        store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
         p = NULL;
     }
     bl__unlock(&bl__rt.lock);
@@ -142,9 +156,10 @@ static void timers_look(bl__m *m)
     }
 }
 
+/* Of all there are: one beyond the number wanted may be busy, with work queued behind. */
 static bl__task *steal_round(bl__p *p, bool *stale)
 {
-    uint32_t procs = load_relaxed(&bl__rt.procs);
+    uint32_t procs = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     uint32_t start = bl__rng(p) % procs;
     for (uint32_t i = 0; i < procs; i++) {
         bl__p *victim = bl__rt.ps[(start + i) % procs];
@@ -164,7 +179,7 @@ static bl__task *spin(bl__m *m)
 {
     uint32_t ticks[BL__MAX_PROCS];
     bool stale[BL__MAX_PROCS];
-    uint32_t procs = load_relaxed(&bl__rt.procs);
+    uint32_t procs = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bl_time begin = bl__clock();
     for (uint32_t i = 0; i < procs; i++)
         ticks[i] = load_relaxed(&bl__rt.ps[i]->tick);
@@ -191,7 +206,7 @@ static bool work_visible(void)
 {
     if (load_relaxed(&bl__rt.queued) != 0)
         return true;
-    uint32_t procs = load_relaxed(&bl__rt.procs);
+    uint32_t procs = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     for (uint32_t i = 0; i < procs; i++)
         if (load_relaxed(&bl__rt.ps[i]->shared) && !bl__runq_empty(bl__rt.ps[i]))
             return true;
@@ -255,7 +270,7 @@ static void m_sleep(bl__m *m)
         bl__sysmon_notify();
 }
 
-bool bl__all_idle(void) { return load_relaxed(&bl__rt.idle_ps) >= load_relaxed(&bl__rt.procs); }
+bool bl__all_idle(void) { return load_relaxed(&bl__rt.idle_all) >= load_relaxed(&bl__rt.ps_made); }
 
 /* Gives back the processor, looks once more, and sleeps. */
 static void rest(bl__m *m)

@@ -14,7 +14,7 @@ struct bl__labels {
     uint32_t refs;  /* atomic */
     uint32_t count; /* immutable: pairs */
     uint32_t bytes; /* immutable: of text */
-    char text[];    /* immutable: key, 0, value, 0 for each pair, in the order they were first set */
+    char text[]; /* immutable: key, 0, value, 0 for each pair, in the order they were first set */
 };
 
 void bl__labels_free(bl__labels *l);
@@ -28,7 +28,7 @@ static inline bl__labels *bl__labels_retain(bl__labels *l)
 
 static inline void bl__labels_release(bl__labels *l)
 {
-    /* ORD(labels): with itself; all uses of the block come before it is freed. */
+    /* ORD(labels): whoever frees the block comes after all who have used it (bl__labels_free). */
     if (__builtin_expect(l != NULL, 0) && add_acq_rel(&l->refs, -1u) == 1)
         bl__labels_free(l);
 }

@@ -62,6 +62,15 @@ static void commit_park(bl__g *g)
         bl__unlock(lock);
 }
 
+static __attribute__((noinline)) void timers_look(bl__p *p)
+{
+    bl_time now = bl__clock();
+    p->look = 0;
+    store_relaxed(&bl__rt.coarse, now);
+    bl__timers_run(&p->timers, now);
+    bl__timers_run(&bl__rt.outside, now);
+}
+
 void bl__after_switch(void)
 {
     bl__m *m = bl__this_m();
@@ -69,8 +78,11 @@ void bl__after_switch(void)
     switch (m->action) {
     case BL__SWITCH_PARK:
         commit_park(prev);
+        if (__builtin_expect(m->p->look, 0))
+            timers_look(m->p);
         break;
     case BL__SWITCH_YIELD:
+        store_release(&prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
         bl__runq_put(m->p, &prev->task);
         bl__wake_maybe(m->p);
         break;
@@ -123,10 +135,10 @@ static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
     }
     if (load_relaxed(&p->timers.first) != BL_NEVER ||
         load_relaxed(&bl__rt.outside.first) != BL_NEVER) {
-        bl_time now = bl__clock();
-        store_relaxed(&bl__rt.coarse, now);
-        bl__timers_run(&p->timers, now);
-        bl__timers_run(&bl__rt.outside, now);
+        if (bl__this_m()->g->reason == BL__WAIT_NONE)
+            timers_look(p);
+        else
+            p->look = 1; /* the caller is parking, with a lock held that a timer may want */
     }
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, 1) : NULL;
 }
@@ -314,6 +326,5 @@ void bl_yield(void)
         return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
     bl__g *g = m->g;
     g->switches++;
-    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
     bl__switch_to(m, g, BL__SWITCH_YIELD, to != NULL ? to : &m->g0);
 }

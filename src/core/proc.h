@@ -62,6 +62,7 @@ typedef struct bl__timers {
     size_t count;             /* lock */
     size_t capacity;          /* lock */
     bl_timer *spill;          /* lock */
+    struct bl__firing *firing; /* lock: calls of bl__fire under way */
 } bl__timers;
 
 struct bl__p {
@@ -70,6 +71,7 @@ struct bl__p {
     uint32_t tail;            /* atomic: written by the owner */
     uint32_t tick;            /* atomic to read: picks so far */
     uint32_t streak;          /* owner: run-next picks in a row */
+    uint32_t look;            /* owner: the timers are to be run once the parker holds no lock */
     uint32_t shared;          /* atomic to read: owner lets others steal */
     uint32_t rng;             /* owner */
     uint32_t id;              /* immutable */
@@ -153,6 +155,7 @@ typedef struct bl__sched {
     uint32_t plain_changes;     /* atomic: how often plain_blocked has changed */
 
     uint32_t idle_ps __attribute__((aligned(BL__CACHE_LINE))); /* atomic; written under lock */
+    uint32_t idle_all;          /* atomic; written under lock: idle Ps, those beyond procs too */
     uint32_t spinning;          /* atomic: Ms that look for work */
     uint64_t ids;               /* atomic: goroutine ids given to Ps */
     bl_time coarse;             /* atomic: a recent bl_now() */
@@ -201,6 +204,7 @@ void bl__wake_one(void);
 bl__task *bl__find_task(bl__m *m); /* waits for work; NULL: the run is over */
 void bl__m_unpark_all(void);
 bool bl__all_idle(void);
+void bl__idle_recount(void); /* under sched's lock: the number wanted has changed */
 
 /* m.c */
 int bl__m_start(bl__p *p, bool spinning); /* under sched's lock */
@@ -219,6 +223,7 @@ void bl__spawn_fini(bool keep);
 
 /* timer.c */
 void bl__timers_run(bl__timers *ts, bl_time now); /* fires what is due */
+void bl__timers_forget(bl__timers *ts);
 bl_time bl__timers_first(void);                   /* of all Ps */
 void bl__timers_insert(bl__timers *ts, bl_timer *t); /* under its lock */
 void bl__timers_remove(bl__timers *ts, bl_timer *t); /* under its lock; t is in it */
@@ -284,7 +289,11 @@ static inline bl__task *bl__next_take(bl__p *p)
  * nobody is looking for work already. */
 static inline void bl__wake_maybe(bl__p *p)
 {
-    if (p->shared && load_relaxed(&bl__rt.idle_ps) != 0 && load_relaxed(&bl__rt.spinning) == 0)
+    if (!p->shared)
+        return;
+    if (__builtin_expect(!bl__rt.asymmetric, 0))
+        fence_seq_cst(); /* what was queued before the loads: see idle.c */
+    if (load_relaxed(&bl__rt.idle_ps) != 0 && load_relaxed(&bl__rt.spinning) == 0)
         bl__wake_one();
 }
 

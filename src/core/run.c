@@ -135,7 +135,6 @@ static int ps_grow(uint32_t n)
             return BL_ENOMEM;
         p->idle_next = bl__rt.idle_p;
         bl__rt.idle_p = p;
-        store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + 1);
         bl__rt.ps[have] = p;
         store_release(&bl__rt.ps_made, have + 1); /* ORD(procs): with those who walk them */
     }
@@ -145,6 +144,7 @@ static int ps_grow(uint32_t n)
 static void ps_free(void)
 {
     for (uint32_t i = 0; i < bl__rt.ps_made; i++) {
+        bl__timers_forget(&bl__rt.ps[i]->timers);
         bl__free(bl__rt.ps[i]->timers.entries);
         bl__free(bl__rt.ps[i]);
     }
@@ -169,6 +169,7 @@ int bl_set_procs(int n)
     bl__lock(&bl__rt.lock);
     if (ps_grow((uint32_t)n) == 0)
         store_release(&bl__rt.procs, (uint32_t)n);
+    bl__idle_recount();
     bl__unlock(&bl__rt.lock);
     bl__m *m = bl__this_m();
     if (m != NULL && m->p != NULL && n > 1 && !m->p->shared)
@@ -221,6 +222,7 @@ static void fork_child(void)
     bl__rt.idle_m = NULL;
     bl__rt.idle_p = NULL;
     store_relaxed(&bl__rt.idle_ps, 0u);
+    store_relaxed(&bl__rt.idle_all, 0u);
     store_relaxed(&bl__rt.spinning, 1u); /* so that nobody is looked for */
     if (m != NULL && m->p != NULL && m->p->id != 0) {
         bl__p *zero = bl__rt.ps[0];
@@ -295,6 +297,7 @@ static void rt_reset(void)
     bl__rt.idle_p = NULL;
     bl__rt.idle_m = NULL;
     bl__rt.idle_ps = 0;
+    bl__rt.idle_all = 0;
     bl__rt.spinning = 0;
     bl__rt.started = 0;
     bl__rt.ids = 0;
@@ -317,6 +320,7 @@ static int run_start(run_main *run)
     if (err < 0)
         return err;
     store_relaxed(&bl__rt.procs, (uint32_t)bl__rt.options.procs);
+    bl__idle_recount();
     if ((err = bl__root_open(&bl__rt.root)) < 0)
         return err;
     store_relaxed(&bl__rt.spinning, 1u); /* the first thread, which the spawn is not to start */
@@ -326,7 +330,7 @@ static int run_start(run_main *run)
     bl__lock(&bl__rt.lock);
     bl__p *p = bl__rt.idle_p;
     bl__rt.idle_p = p->idle_next;
-    store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps - 1);
+    bl__idle_recount();
     err = bl__m_start(p, true);
     bl__unlock(&bl__rt.lock);
     if (err < 0) {

@@ -36,10 +36,7 @@ static bool others_could_wake(void)
 /* Under sched's lock, with which processors come and go: nothing runs, nothing is going to. */
 static bool nothing_runs(void)
 {
-    uint32_t idle = 0;
-    for (bl__p *p = bl__rt.idle_p; p != NULL; p = p->idle_next)
-        idle += p->id < load_relaxed(&bl__rt.procs);
-    return idle == load_relaxed(&bl__rt.procs) && bl__rt.queued == 0 &&
+    return bl__rt.idle_all == bl__rt.ps_made && bl__rt.queued == 0 &&
            load_relaxed(&bl__rt.spinning) == 0 && bl__timers_first() == BL_NEVER;
 }
 
@@ -75,7 +72,7 @@ static bool deadlock_check(void)
 static bool processors_look(void)
 {
     bool found = false;
-    uint32_t procs = load_relaxed(&bl__rt.procs);
+    uint32_t procs = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bl_time now = load_relaxed(&bl__rt.coarse);
     for (uint32_t i = 0; i < procs; i++) {
         bl__p *p = bl__rt.ps[i];
@@ -117,10 +114,10 @@ static void *sysmon_main(void *arg)
         signals_look();
         if (!bl__all_idle()) {
             recheck = LONGEST;
-            bool found = load_relaxed(&bl__rt.procs) > 1 && processors_look();
+            bool found = load_relaxed(&bl__rt.ps_made) > 1 && processors_look();
             quiet = found ? 0 : quiet + 1;
             bool helpless = load_relaxed(&bl__rt.idle_ps) == 0;
-            if (helpless || load_relaxed(&bl__rt.procs) == 1)
+            if (helpless || load_relaxed(&bl__rt.ps_made) == 1)
                 pause = LONGEST;
             else if (quiet == 0)
                 pause = SHORTEST;

@@ -11,9 +11,10 @@
  * right.
  *
  * Firing. A park's deadline is fired under the heap's lock: the goroutine that it belongs to takes
- * that lock before its frame goes away. Any other is taken out, counted in bl__firing, and fired with
- * no lock held, since what it does takes locks that rank below the heap's; who wants its storage back
- * waits until bl__firing is zero again.
+ * that lock before its frame goes away. Any other is taken out and fired with no
+ * lock held, since what it does takes locks that rank above the heap's; it is on the heap's list of
+ * firings for as long. Who wants its storage back waits until it is on that list no more. Nothing of
+ * the timer is touched once bl__fire was called: its storage may be gone when that returns.
  */
 #include "core/proc.h"
 
@@ -128,6 +129,12 @@ static bl_timer *due(bl__timers *ts, bl_time now)
     return NULL;
 }
 
+/* A call of bl__fire under way, on the stack of its thread. */
+typedef struct bl__firing {
+    const bl_timer *timer;
+    struct bl__firing *next;
+} bl__firing;
+
 void bl__timers_run(bl__timers *ts, bl_time now)
 {
     bl_timer *t;
@@ -136,18 +143,32 @@ void bl__timers_run(bl__timers *ts, bl_time now)
     bl__lock(&ts->lock);
     while ((t = due(ts, now)) != NULL) {
         void (*fire)(bl_timer *, bl_time) = t->bl__fire;
+        t->bl__fired_in = ts; /* seen by who sees it out of the heap */
         bl__timers_remove(ts, t);
         if (fire == bl__park_timer_fire) {
             fire(t, now);
             continue;
         }
-        add_relaxed(&t->bl__firing, 1u);
+        bl__firing firing = {t, ts->firing};
+        ts->firing = &firing;
         bl__unlock(&ts->lock);
         fire(t, now);
-        add_release(&t->bl__firing, (uint32_t)-1); /* ORD(firing): with the load in wait_fired */
         bl__lock(&ts->lock);
+        bl__firing **at = &ts->firing;
+        while (*at != &firing)
+            at = &(*at)->next;
+        *at = firing.next;
     }
     bl__unlock(&ts->lock);
+}
+
+/* The end of a run: what is still armed is in no heap any more. */
+void bl__timers_forget(bl__timers *ts)
+{
+    for (size_t i = 0; i < ts->count; i++)
+        store_release(&ts->entries[i].timer->bl__heap, NULL); /* ORD(heap) */
+    for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
+        store_release(&t->bl__heap, NULL); /* ORD(heap) */
 }
 
 bl_time bl__timers_first(void)
@@ -197,9 +218,28 @@ bool bl__timer_disarm(bl_timer *t)
     }
 }
 
+static bool is_heap(const bl__timers *ts)
+{
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    bool is = ts == &bl__rt.outside;
+    for (uint32_t i = 0; i < made && !is; i++)
+        is = ts == &bl__rt.ps[i]->timers;
+    return is;
+}
+
 void bl__timer_wait_fired(bl_timer *t)
 {
-    for (int i = 0; load_acquire(&t->bl__firing) != 0; i++) { /* ORD(firing) */
+    bl__timers *ts = t->bl__fired_in;
+    if (!is_heap(ts)) /* never fired, or in a run that is over */
+        return;
+    for (int i = 0;; i++) {
+        bl__lock(&ts->lock);
+        const bl__firing *f = ts->firing;
+        while (f != NULL && f->timer != t)
+            f = f->next;
+        bl__unlock(&ts->lock);
+        if (f == NULL)
+            return;
         if (i < 100)
             bl__cpu_relax();
         else

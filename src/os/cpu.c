@@ -38,7 +38,7 @@ static int quota_cpus(long long quota, long long period)
 
 static int limit_v2(const char *dir)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE + 32]; /* room for a file's name */
     char line[128];
     long long quota;
     long long period = 100000;
@@ -50,7 +50,7 @@ static int limit_v2(const char *dir)
 
 static int limit_v1(const char *dir)
 {
-    char path[PATH_SIZE];
+    char path[PATH_SIZE + 32];
     char line[128];
     snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
     long long quota = strtoll(line_read(path, line, sizeof line), NULL, 10);
