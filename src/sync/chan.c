@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chan.c: channels: making, sending, receiving, closing. chan.h has the record, its invariants and
+ * the operations under the lock; select.c waits on several.
+ *
+ * An operation takes the channel's lock, which is its only locked instruction unless it wakes
+ * somebody. Lock-free queues were not taken: the exactly-one-instant decision of select, close, and
+ * waiters that leave from the middle would each need a second protocol, and an uncontended lock
+ * costs a quarter of an operation.
+ *
+ * A try that fails does so without the lock. It looks whether the channel is full (or empty) and
+ * then whether it is closed, in this order: since a closed channel stays closed, one that is found
+ * open was open at the moment of the first look too, and the answer was right at that moment.
+ */
+#include "sync/chan.h"
+
+enum { CACHE_LINE = 64, MALLOC_ALIGN = 16 };
+
+static void chan_free(bl_chan *c)
+{
+    bl__lock(&c->lock);
+    const bl__waiter *w = c->recvq.head ? c->recvq.head : c->sendq.head;
+    if (w)
+        bl__fatal("use of a freed channel: its last reference was released while goroutine %llu "
+                  "waits on it; made by %s at %s:%d",
+                  (unsigned long long)w->g->id, c->made->func, c->made->file, c->made->line);
+    store_relaxed(&c->magic, (uint32_t)BL__CHAN_FREED);
+    bl__unlock(&c->lock);
+    bl__free(c->memory);
+}
+
+bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
+{
+    if (elem_size > BL__CHAN_MAX_SIZE || cap > UINT32_MAX)
+        return NULL;
+    size_t bytes;
+    if (__builtin_mul_overflow(elem_size, cap, &bytes) ||
+        __builtin_add_overflow(bytes, sizeof(bl_chan) + CACHE_LINE - MALLOC_ALIGN, &bytes))
+        return NULL;
+    char *memory = bl__alloc(bytes);
+    if (!memory)
+        return NULL;
+    bl_chan *c = (bl_chan *)(void *)(memory + (-(uintptr_t)memory & (CACHE_LINE - 1)));
+    *c = (bl_chan){
+        .magic = BL__CHAN_LIVE,
+        .size = (uint16_t)elem_size,
+        .cap = (uint32_t)cap,
+        .refs = 1,
+        .made = site,
+        .memory = memory,
+    };
+    return c;
+}
+
+static void scope_release(bl__res *res)
+{
+    bl_chan_release((bl_chan *)(void *)((char *)res - offsetof(bl_chan, res)));
+}
+
+bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__site *site)
+{
+    bl_chan *c = bl__chan_new(elem_size, cap, site);
+    if (c) {
+        c->res.release = scope_release;
+        bl__scope_own(s, &c->res);
+    }
+    return c;
+}
+
+static void refuse_timer(const bl_chan *c, const char *what)
+{
+    if (c->timer)
+        bl__fatal("belay: %s of a timer's channel, which belongs to the timer", what);
+}
+
+bl_chan *bl_chan_retain(bl_chan *c)
+{
+    if (!c)
+        return NULL;
+    bl__chan_check(c, BL__ANY_SIZE);
+    refuse_timer(c, "retain");
+    (void)add_relaxed(&c->refs, 1u);
+    return c;
+}
+
+void bl_chan_release(bl_chan *c)
+{
+    if (!c)
+        return;
+    bl__chan_check(c, BL__ANY_SIZE);
+    refuse_timer(c, "release");
+    if (add_acq_rel(&c->refs, -1u) == 1) /* ORD(chan-refs): with the other releases */
+        chan_free(c); /* ORD(chan-refs): after all that was done with the other references */
+}
+
+void bl__chan_check_slow(const bl_chan *c, size_t size)
+{
+    if (load_relaxed(&c->magic) != BL__CHAN_LIVE)
+        bl__fatal("use of a freed channel");
+    if (size == c->size || size == BL__ANY_SIZE || c->size == 0)
+        return;
+    bl__fatal("belay: a value of %zu bytes for a channel of elements of %zu bytes, made by %s at "
+              "%s:%d",
+              size, (size_t)c->size, c->made->func, c->made->file, c->made->line);
+}
+
+void bl__elem_move_any(void *to, const void *from, size_t size)
+{
+    if (!to || size == 0)
+        return;
+    if (!from) {
+        memset(to, 0, size);
+        return;
+    }
+    switch (size) {
+    case 1: memcpy(to, from, 1); return;
+    case 2: memcpy(to, from, 2); return;
+    case 4: memcpy(to, from, 4); return;
+    case 8: memcpy(to, from, 8); return;
+    case 16: memcpy(to, from, 16); return;
+    default: memcpy(to, from, size);
+    }
+}
+
+/* ---- Waiting ---- */
+
+/* On a NULL channel: until stopped. */
+static __attribute__((noinline)) int nil_wait(bl__reason reason, bl_time deadline)
+{
+    bl__g *g = bl__self();
+    bl__lock(&g->lock);
+    int r = bl__park(
+        g,
+        &(bl__wait){.reason = reason, .cancellable = true, .lock = &g->lock, .deadline = deadline});
+    bl__lock(&g->lock); /* not before it was given back: g's record might be reused */
+    bl__unlock(&g->lock);
+    return r;
+}
+
+/* Under the lock, which it gives back: waits in q with val. 0, BL_ECLOSED, or why it stopped. */
+static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *val,
+                             bl_time deadline)
+{
+    bl__g *g = bl__self();
+    bl__waiter w = {.g = g, .val = val};
+    bl__waitq_push_back(q, &w);
+    bl__chan_invariants(c);
+    int r = bl__park(g, &(bl__wait){.reason = reason,
+                                    .cancellable = true,
+                                    .obj = c,
+                                    .lock = &c->lock,
+                                    .deadline = deadline});
+    if (BL__LIKELY(r >= 0))
+        return BL__LIKELY(r == 0) ? 0 : BL_ECLOSED;
+    bl__lock(&c->lock);
+    bl__waitq_remove(q, &w);
+    bl__chan_unlock(c);
+    return r;
+}
+
+static __attribute__((noinline)) int send_wait(bl_chan *c, const void *v, bl_time deadline)
+{
+    return queue_wait(c, &c->sendq, BL__WAIT_CHAN_SEND, (void *)(uintptr_t)v, deadline);
+}
+
+static __attribute__((noinline)) int recv_wait(bl_chan *c, void *v, bl_time deadline)
+{
+    return queue_wait(c, &c->recvq, BL__WAIT_CHAN_RECV, v, deadline);
+}
+
+/* ---- Send and receive ---- */
+
+/* Ends an operation that did not have to wait. */
+static BL__HOT int op_end(bl_chan *c, bl__wake wake, int r)
+{
+    bl__chan_unlock(c);
+    if (wake.g)
+        bl__ready(wake.g, wake.result);
+    return r;
+}
+
+static BL__HOT int chan_send(bl_chan *c, const void *v, size_t size, bl_time deadline)
+{
+    if (BL__UNLIKELY(!c))
+        return nil_wait(BL__WAIT_CHAN_SEND_NIL, deadline);
+    bl__chan_check(c, size);
+    bl__lock(&c->lock);
+    bl__wake wake;
+    int r = bl__chan_send_locked(c, v, &wake);
+    return r == BL_EAGAIN ? send_wait(c, v, deadline) : op_end(c, wake, r);
+}
+
+static BL__HOT int chan_recv(bl_chan *c, void *v, size_t size, bl_time deadline)
+{
+    if (BL__UNLIKELY(!c))
+        return nil_wait(BL__WAIT_CHAN_RECV_NIL, deadline);
+    bl__chan_check(c, size);
+    bl__lock(&c->lock);
+    bl__wake wake;
+    int r = bl__chan_recv_locked(c, v, &wake);
+    return r == BL_EAGAIN ? recv_wait(c, v, deadline) : op_end(c, wake, r);
+}
+
+int bl__chan_send(bl_chan *c, const void *v, size_t size)
+{
+    return chan_send(c, v, size, BL_NEVER);
+}
+
+int bl__chan_recv(bl_chan *c, void *v, size_t size) { return chan_recv(c, v, size, BL_NEVER); }
+
+int bl__chan_send_until(bl_chan *c, const void *v, size_t size, bl_time deadline)
+{
+    return chan_send(c, v, size, bl__deadline(deadline));
+}
+
+int bl__chan_recv_until(bl_chan *c, void *v, size_t size, bl_time deadline)
+{
+    return chan_recv(c, v, size, bl__deadline(deadline));
+}
+
+int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
+{
+    if (!c)
+        return BL_EAGAIN;
+    bl__chan_check(c, size);
+    /* ORD(chan-peek): keeps the look at closed behind this one, here and in try_recv */
+    bool full = c->cap == 0 ? !load_acquire(&c->recvq.head) : load_acquire(&c->len) == c->cap;
+    if (full && !load_relaxed(&c->closed))
+        return BL_EAGAIN;
+    bl__lock(&c->lock);
+    bl__wake wake;
+    int r = bl__chan_send_locked(c, v, &wake);
+    return op_end(c, wake, r);
+}
+
+int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
+{
+    if (!c)
+        return BL_EAGAIN;
+    bl__chan_check(c, size);
+    /* ORD(chan-peek): as in try_send */
+    bool empty = c->cap == 0 ? !load_acquire(&c->sendq.head) : load_acquire(&c->len) == 0;
+    if (empty && !load_relaxed(&c->closed))
+        return BL_EAGAIN;
+    bl__lock(&c->lock);
+    bl__wake wake;
+    int r = bl__chan_recv_locked(c, v, &wake);
+    return op_end(c, wake, r);
+}
+
+/* ---- Close and the rest ---- */
+
+/* Claims all waiters of q and appends them at *end, linked by next. */
+static bl__waiter **close_queue(bl__waitq *q, bl__waiter **end)
+{
+    for (bl__waiter *w; (w = bl__chan_claim(q));) {
+        *end = w;
+        end = &w->next;
+    }
+    return end;
+}
+
+void bl_chan_close(bl_chan *c)
+{
+    if (!c)
+        bl__fatal("close of nil channel");
+    bl__chan_check(c, BL__ANY_SIZE);
+    refuse_timer(c, "close");
+    bl__lock(&c->lock);
+    if (c->closed) {
+        bl__unlock(&c->lock);
+        bl__fatal("close of closed channel");
+    }
+    store_relaxed(&c->closed, (uint8_t)1);
+    bl__waiter *woken = NULL;
+    bl__waiter **senders = close_queue(&c->recvq, &woken);
+    *senders = NULL;
+    for (bl__waiter *w = woken; w; w = w->next)
+        bl__elem_move(w->val, NULL, c->size);
+    *close_queue(&c->sendq, senders) = NULL;
+    bl__chan_unlock(c);
+    /* Each is claimed and stays parked, and its waiter in place, until it is made ready. */
+    for (bl__waiter *w = woken, *next; w; w = next) {
+        next = w->next;
+        bl__ready(w->g, (int)w->n * 2 + 1);
+    }
+}
+
+size_t bl_chan_len(bl_chan *c)
+{
+    if (!c)
+        return 0;
+    bl__chan_check(c, BL__ANY_SIZE);
+    return c->timer ? 0 : load_relaxed(&c->len);
+}
+
+size_t bl_chan_cap(bl_chan *c)
+{
+    if (!c)
+        return 0;
+    bl__chan_check(c, BL__ANY_SIZE);
+    return c->timer ? 0 : c->cap;
+}
+
+/* ---- A timer's channel ---- */
+
+void bl__chan_init_timer(bl_chan *c, const bl__site *site)
+{
+    *c = (bl_chan){
+        .magic = BL__CHAN_LIVE,
+        .size = sizeof(bl_time),
+        .cap = 1,
+        .timer = 1,
+        .refs = 1,
+        .made = site,
+    };
+}
+
+bool bl__chan_timer_put(bl_chan *c, bl_time v) { return bl__chan_try_send(c, &v, sizeof v) == 0; }
+
+bool bl__chan_timer_drain(bl_chan *c)
+{
+    bl_time dropped;
+    return bl__chan_try_recv(c, &dropped, sizeof dropped) == 0;
+}
+
+#ifdef BL__DEBUG
+void bl__chan_invariants(const bl_chan *c)
+{
+    const bl__waiter *receiver = c->recvq.head, *sender = c->sendq.head;
+    if (c->len > c->cap || (c->cap && ((uint64_t)c->head + c->len) % c->cap != c->tail))
+        bl__fatal("belay: invariant: channel: len %u, cap %u, head %u, tail %u", c->len, c->cap,
+                  c->head, c->tail);
+    if (c->closed && (receiver || sender))
+        bl__fatal("belay: invariant: channel: somebody waits on a closed one");
+    if (c->len > 0 && receiver)
+        bl__fatal("belay: invariant: channel: a receiver waits beside %u elements", c->len);
+    if (c->len < c->cap && sender)
+        bl__fatal("belay: invariant: channel: a sender waits beside room for %u", c->cap - c->len);
+    if (receiver && sender && receiver->g != sender->g)
+        bl__fatal("belay: invariant: channel: a receiver and a sender wait for each other");
+}
+#endif

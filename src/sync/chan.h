@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * chan.h: the channel's record, and what select, timers and contexts use of it.
+ *
+ * Invariants, at every point where c->lock is given back (bl__chan_unlock executes them in debug
+ * builds):
+ *   - Of recvq and sendq at least one is empty, except for an unbuffered channel on which one
+ *     goroutine waits in both directions by a select.
+ *   - Elements are buffered: recvq is empty. There is room: sendq is empty.
+ *   - Closed: both are empty, for ever.
+ * They speak of linked waiters, whether or not those can still be claimed: whoever finds that
+ * somebody else has ended a waiter's wait (cancellation, deadline, another case of its select)
+ * unlinks it and looks at the next, so an operation that goes past a queue leaves it empty.
+ *
+ * A peer is claimed and served under the lock, and made ready after it was given back. So the
+ * critical section is short; a waiter that was woken touches the channel no more;
+ * and a receiver may free the channel although its sender has not returned yet.
+ *
+ * The result that a waker passes to bl__ready is the waiter's n * 2, + 1 if a close woke it. n is
+ * the index of the case in a select, and 0 otherwise.
+ */
+#ifndef BL__SYNC_CHAN_H
+#define BL__SYNC_CHAN_H
+
+#include <string.h>
+
+#include "life/scope.h"
+#include "sync/waitq.h"
+
+enum {
+    BL__CHAN_LIVE = 0x6c6e6863, /* "chnl" */
+    BL__CHAN_FREED = 0,
+    BL__CHAN_MAX_SIZE = 65535,
+};
+
+/* All that an operation needs is in the first 64 bytes, one cache line; the buffer follows the
+ * record. */
+struct bl_chan {
+    uint32_t lock;
+    uint32_t magic;       /* atomic: BL__CHAN_LIVE until the last reference is released */
+    uint16_t size;        /* immutable: bytes of an element */
+    uint8_t closed;       /* lock to write, atomic to peek: 0, then 1 */
+    uint8_t timer;        /* immutable: part of a bl_timer, see bl__chan_init_timer */
+    uint32_t cap;         /* immutable */
+    uint32_t len;         /* lock to write, atomic to peek: elements buffered */
+    uint32_t head;        /* lock: slot of the oldest element */
+    uint32_t tail;        /* lock: slot that the next one goes into */
+    uint32_t refs;        /* atomic */
+    bl__waitq recvq;      /* lock: waiting receivers */
+    bl__waitq sendq;      /* lock: waiting senders */
+    const bl__site *made; /* immutable */
+    void *memory;         /* immutable: what to free, NULL for a timer's */
+    bl__res res;          /* the scope's: its place in the scope's list */
+};
+
+_Static_assert(offsetof(bl_chan, made) == 64, "the hot fields fill one cache line");
+_Static_assert(sizeof(bl_chan) + sizeof(bl_time) <= BL__TIMER_CHAN_WORDS * sizeof(uint64_t),
+               "a timer has room for its channel and the one slot");
+
+/* Whom to make ready after the lock was given back; g NULL: nobody. */
+typedef struct bl__wake {
+    bl__g *g;
+    int result;
+} bl__wake;
+
+/* What g->wait_obj is while g waits in a select (reason BL__WAIT_SELECT): its cases. */
+typedef struct bl__select_wait {
+    const bl_case *cases;
+    size_t n;
+} bl__select_wait;
+
+/* Fatal if c is freed, or if size is not that of its elements. An element size of 0 means that
+ * values are not looked at, so any size will do. */
+void bl__chan_check_slow(const bl_chan *c, size_t size);
+
+/* Copies an element; to NULL drops it, from NULL stands for zeros. */
+void bl__elem_move_any(void *to, const void *from, size_t size);
+
+/* The channel of a timer: one slot for a bl_time, in the storage behind it; its len and cap are
+ * reported as 0. Not counted; its owner just stops using it. */
+void bl__chan_init_timer(bl_chan *c, const bl__site *site);
+/* Sends v without waiting; false: there was a value already, and v was dropped. */
+bool bl__chan_timer_put(bl_chan *c, bl_time v);
+/* Drops the buffered value; true: there was one. */
+bool bl__chan_timer_drain(bl_chan *c);
+
+#define BL__LIKELY(x) __builtin_expect(!!(x), 1)
+#define BL__UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define BL__HOT inline __attribute__((always_inline))
+
+/* A user's deadline as bl__park takes it, which refuses 0: it has passed just the same. */
+static inline bl_time bl__deadline(bl_time deadline) { return deadline > 0 ? deadline : 1; }
+
+static inline void bl__chan_check(const bl_chan *c, size_t size)
+{
+    if (BL__UNLIKELY(load_relaxed(&c->magic) != BL__CHAN_LIVE) || BL__UNLIKELY(size != c->size))
+        bl__chan_check_slow(c, size);
+}
+
+#ifdef BL__DEBUG
+void bl__chan_invariants(const bl_chan *c);
+#else
+static inline void bl__chan_invariants(const bl_chan *c) { (void)c; }
+#endif
+
+static inline void bl__chan_unlock(bl_chan *c)
+{
+    bl__chan_invariants(c);
+    bl__unlock(&c->lock);
+}
+
+static inline void bl__elem_move(void *to, const void *from, size_t size)
+{
+    if (BL__LIKELY(size == 8 && to && from))
+        memcpy(to, from, 8);
+    else
+        bl__elem_move_any(to, from, size);
+}
+
+static inline void *bl__chan_slot(bl_chan *c, uint32_t i)
+{
+    return (char *)(c + 1) + (size_t)i * c->size;
+}
+
+static inline uint32_t bl__chan_next(const bl_chan *c, uint32_t i)
+{
+    return i + 1 == c->cap ? 0 : i + 1;
+}
+
+/* Under the lock: the first waiter whose wait the caller has now ended; all before it are gone. The
+ * claim comes first, since an unlinked waiter may vanish at once if it is not the caller's. */
+static inline bl__waiter *bl__chan_claim(bl__waitq *q)
+{
+    while (q->head) {
+        bool claimed = bl__claim(q->head->g);
+        bl__waiter *w = bl__waitq_pop_front(q);
+        if (BL__LIKELY(claimed))
+            return w;
+    }
+    return NULL;
+}
+
+/* Under the lock, without waiting: 0, BL_ECLOSED, or BL_EAGAIN. */
+static BL__HOT int bl__chan_send_locked(bl_chan *c, const void *v, bl__wake *wake)
+{
+    wake->g = NULL;
+    if (BL__UNLIKELY(c->closed))
+        return BL_ECLOSED;
+    bl__waiter *receiver = bl__chan_claim(&c->recvq);
+    if (receiver) {
+        bl__elem_move(receiver->val, v, c->size);
+        *wake = (bl__wake){receiver->g, (int)receiver->n * 2};
+        return 0;
+    }
+    if (c->len == c->cap)
+        return BL_EAGAIN;
+    bl__elem_move(bl__chan_slot(c, c->tail), v, c->size);
+    c->tail = bl__chan_next(c, c->tail);
+    store_relaxed(&c->len, c->len + 1);
+    return 0;
+}
+
+/* Under the lock, without waiting: 0, BL_ECLOSED with v zeroed, or BL_EAGAIN. A full buffer gives
+ * its head and takes in the value of the sender that has waited longest, which keeps the order. */
+static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake)
+{
+    wake->g = NULL;
+    if (c->len) {
+        bl__elem_move(v, bl__chan_slot(c, c->head), c->size);
+        c->head = bl__chan_next(c, c->head);
+        bl__waiter *sender = bl__chan_claim(&c->sendq);
+        if (!sender) {
+            store_relaxed(&c->len, c->len - 1);
+            return 0;
+        }
+        bl__elem_move(bl__chan_slot(c, c->tail), sender->val, c->size);
+        c->tail = bl__chan_next(c, c->tail);
+        *wake = (bl__wake){sender->g, (int)sender->n * 2};
+        return 0;
+    }
+    if (BL__UNLIKELY(c->closed)) {
+        bl__elem_move(v, NULL, c->size);
+        return BL_ECLOSED;
+    }
+    bl__waiter *sender = bl__chan_claim(&c->sendq);
+    if (!sender)
+        return BL_EAGAIN;
+    bl__elem_move(v, sender->val, c->size);
+    *wake = (bl__wake){sender->g, (int)sender->n * 2};
+    return 0;
+}
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * held.c: locks that a goroutine still holds when it ends.
+ *
+ * Every mutex and write lock is on its owner's list (g->held, g->held_rw) from when it is taken until
+ * it is unlocked. Only the owner touches its lists, so they cost a few plain stores. Unlocking the
+ * one taken last is what happens nearly always; another order walks the list.
+ *
+ * The memory of a lock can be gone by the time its owner ends: it lay in the goroutine's own frames,
+ * or was freed while locked. So the walk goes on only as long as what it finds is a lock that g holds.
+ */
+#include "sync/object.h"
+
+const bl__g bl__orphan;
+
+static void held_report(const bl__g *g, const char *kind, const void *lock)
+{
+    const bl__site *site = g->site;
+    if (g->id == 0)
+        bl__warn("leak: a thread ended holding a %s at %p - whoever waits for it is stuck", kind,
+                 lock);
+    else if (!site)
+        bl__warn("leak: goroutine %llu ended holding a %s at %p - whoever waits for it is stuck",
+                 (unsigned long long)g->id, kind, lock);
+    else
+        bl__warn("leak: goroutine %llu (%s) ended holding a %s at %p - whoever waits for it is "
+                 "stuck; started by %s in goroutine %llu at %s:%d",
+                 (unsigned long long)g->id, site->what, kind, lock, site->func,
+                 (unsigned long long)g->parent, site->file, site->line);
+}
+
+void bl__held_at_end(bl__g *g)
+{
+    bl_mutex *m = (bl_mutex *)g->held;
+    bl_rwmutex *rw = (bl_rwmutex *)g->held_rw;
+    g->held = g->held_rw = NULL;
+    while (m && bl__mutex_orphan(m, g)) {
+        held_report(g, "sync.Mutex", m);
+        m = m->bl__held;
+    }
+    while (rw && bl__rwmutex_orphan(rw, g)) {
+        held_report(g, "sync.RWMutex", rw);
+        rw = rw->bl__held;
+    }
+}

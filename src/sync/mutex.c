@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mutex.c: the mutual exclusion lock.
+ *
+ * The word is the owner's record and three flags, 0 when free:
+ *   WAITERS   the queue is not empty; set and cleared under bl__lock
+ *   WOKEN     a waiter is awake and about to take the mutex: unlocking wakes no other. Set under
+ *             bl__lock by the unlock that wakes it, while more wait; cleared by the waiter when it
+ *             takes the mutex or goes back to the queue. It may be lost, which costs a useless wake;
+ *             it is never set with nobody awake, which would lose one.
+ *   STARVING  the front waiter was woken and lost for a millisecond: unlocking hands the mutex over,
+ *             and nobody barges in. Set under bl__lock by that waiter.
+ * From 0 to owner and back is one compare-and-swap each. Everything else is slow. While the mutex
+ * is owned only its owner and the holder of bl__lock write the word.
+ *
+ * Who gets it. An unlock wakes the front waiter and leaves the mutex free, so that who runs can take
+ * it meanwhile (barging): handing over makes everybody wait for a switch, which is what makes strict
+ * first-in-first-out mutexes slow. There are two exceptions. Starvation, as in Go's sync.Mutex. And
+ * an owner that has switched while it held it (yielded, waited for a channel): then the others had
+ * their turn and queue up behind the mutex, a woken one would mostly wake in vain, and whoever is
+ * handed the mutex runs next anyway.
+ *
+ * The storage. A free word is the last thing an unlock writes: another thread may lock, unlock and
+ * free it at once. So bl__lock is given back while the word still names the owner, and only then the
+ * word is released; or the mutex is handed to a waiter that does not run yet.
+ *
+ * ORD(mutex): taking the word (acquire) and releasing it (release) are the two sides. A hand-over
+ * needs none of it: bl__ready and bl__park order what was before and what is after.
+ */
+#include "arch/relax.h"
+#include "sync/object.h"
+
+enum { MUTEX_WAITERS = 1, MUTEX_WOKEN = 2, MUTEX_STARVING = 4 };
+#define MUTEX_FLAGS ((uintptr_t)7)
+#define MUTEX_STARVED BL_MS /* as Go's starvationThresholdNs */
+
+enum {
+    MUTEX_HANDED = 1, /* what bl__park returns to who was handed the mutex; 0: woken to try again */
+    MUTEX_SPINS = 6   /* looks at a held mutex before waiting; the pauses between them double */
+};
+
+static inline bl__g *mutex_owner(uintptr_t word) { return (bl__g *)(word & ~MUTEX_FLAGS); }
+
+static inline bl__waitq *mutex_queue(bl_mutex *m) { return BL__WAITQ(&m->bl__head); }
+
+/* What the new owner does with a mutex whose word names it. */
+static inline void mutex_taken(bl_mutex *m, bl__g *g)
+{
+    BL__CHECK_COPY(m, "sync.Mutex");
+    m->bl__tick = g->switches;
+    m->bl__held = g->held;
+    g->held = m;
+}
+
+/* Takes m off the list of what g holds. False: it is not there. */
+static bool mutex_forget(bl_mutex *m, bl__g *g)
+{
+    if (g->held == m) {
+        g->held = m->bl__held;
+        return true;
+    }
+    for (bl_mutex *at = (bl_mutex *)g->held; at; at = at->bl__held) {
+        if (at->bl__held == m) {
+            at->bl__held = m->bl__held;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Under bl__lock. */
+static inline void mutex_assert(bl_mutex *m)
+{
+    BL__CHECK(bl__waitq_empty(mutex_queue(m)) == !(load_relaxed(&m->bl__word) & MUTEX_WAITERS));
+    BL__CHECK(!(load_relaxed(&m->bl__word) & MUTEX_STARVING) ||
+              (load_relaxed(&m->bl__word) & MUTEX_WAITERS));
+    (void)m;
+}
+
+/* Takes m as soon as it is free, if that is soon. Who would be the first to queue and who was woken
+ * look a few times, with other processors at work; whether the owner is running at all cannot be
+ * told, since its record may be gone. awake: the WOKEN flag is the caller's to clear. True: taken. */
+static bool mutex_spin(bl_mutex *m, bl__g *g, bool awake)
+{
+    uintptr_t word = load_relaxed(&m->bl__word);
+    for (int spin = 0;;) {
+        if (!mutex_owner(word)) {
+            uintptr_t flags = awake ? word & ~(uintptr_t)MUTEX_WOKEN : word;
+            if (cas_acquire(&m->bl__word, &word, (uintptr_t)g | flags)) /* ORD(mutex) */
+                return true;
+            continue;
+        }
+        if (spin == MUTEX_SPINS || (word & MUTEX_STARVING) || (!awake && (word & MUTEX_WAITERS)) ||
+            bl_procs() == 1)
+            return false;
+        for (int i = 0; i < 1 << spin; i++)
+            bl__cpu_relax();
+        spin++;
+        word = load_relaxed(&m->bl__word);
+    }
+}
+
+/* bl__lock held. Takes m if it is free by now, else says in the word that somebody waits, and with
+ * starving that it is for long. True: taken. */
+static bool mutex_announce(bl_mutex *m, bl__g *g, bool awake, bool starving)
+{
+    uintptr_t word = load_relaxed(&m->bl__word), next;
+    do {
+        uintptr_t kept = awake ? word & ~(uintptr_t)MUTEX_WOKEN : word;
+        next = mutex_owner(word) ? kept | MUTEX_WAITERS | (starving ? MUTEX_STARVING : 0)
+                                 : kept | (uintptr_t)g;
+        if (next == word) /* said already; and what takes it back needs bl__lock */
+            return false;
+    } while (!cas_acquire(&m->bl__word, &word, next)); /* ORD(mutex) */
+    return !mutex_owner(word);
+}
+
+/* After a cancelled or timed-out wait. */
+static void mutex_give_up(bl_mutex *m, bl__waiter *w)
+{
+    bl__lock(&m->bl__lock);
+    bl__waitq_remove(mutex_queue(m), w);
+    if (bl__waitq_empty(mutex_queue(m))) /* ORD(mutex): keeps what the owner released */
+        and_acq_rel(&m->bl__word, ~(uintptr_t)(MUTEX_WAITERS | MUTEX_STARVING));
+    mutex_assert(m);
+    bl__unlock(&m->bl__lock);
+}
+
+/* What a second lock by the owner, or a lock of a copy, runs into. */
+static void mutex_check_lock(bl_mutex *m, bl__g *g)
+{
+    BL__CHECK_COPY(m, "sync.Mutex");
+    if (mutex_owner(load_relaxed(&m->bl__word)) == g)
+        bl__fatal("sync: lock of mutex already held by this goroutine - deadlock!");
+}
+
+static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_time deadline,
+                                                     bool cancellable)
+{
+    bl__waiter w;
+    bool awake = false, waited = false;
+    mutex_check_lock(m, g);
+    bl__waiter_init(&w, g);
+    w.n = 0; /* when its starving began; 0: not known */
+    while (!mutex_spin(m, g, awake)) {
+        bool starving = false;
+        if (waited) {
+            bl_time now = bl_now();
+            starving = w.n && now - (bl_time)w.n > MUTEX_STARVED;
+            w.n = w.n ? w.n : (uint64_t)now;
+        } else if (load_relaxed(&m->bl__word) & MUTEX_STARVING) {
+            w.n = (uint64_t)bl_now();
+        }
+        bl__lock(&m->bl__lock);
+        if (mutex_announce(m, g, awake, starving)) {
+            bl__unlock(&m->bl__lock);
+            break;
+        }
+        if (waited)
+            bl__waitq_push_front(mutex_queue(m), &w);
+        else
+            bl__waitq_push_back(mutex_queue(m), &w);
+        mutex_assert(m);
+        int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_MUTEX,
+                                        .cancellable = cancellable,
+                                        .obj = m,
+                                        .lock = &m->bl__lock,
+                                        .deadline = deadline});
+        if (r == MUTEX_HANDED)
+            break;
+        if (r < 0) {
+            mutex_give_up(m, &w);
+            return r;
+        }
+        waited = awake = true;
+    }
+    mutex_taken(m, g);
+    return 0;
+}
+
+void bl_mutex_lock(bl_mutex *m)
+{
+    bl__g *g = bl__self();
+    uintptr_t free = 0;
+    if (__builtin_expect(!cas_acquire(&m->bl__word, &free, (uintptr_t)g), 0)) { /* ORD(mutex) */
+        (void)mutex_lock_slow(m, g, BL_NEVER, false);
+        return;
+    }
+    mutex_taken(m, g);
+}
+
+int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
+{
+    return bl_mutex_try_lock(m) ? 0 : mutex_lock_slow(m, bl__self(), deadline, true);
+}
+
+bool bl_mutex_try_lock(bl_mutex *m)
+{
+    bl__g *g = bl__self();
+    uintptr_t word = load_relaxed(&m->bl__word);
+    do {
+        if (mutex_owner(word)) {
+            BL__CHECK_COPY(m, "sync.Mutex");
+            return false;
+        }
+    } while (!cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)); /* ORD(mutex) */
+    mutex_taken(m, g);
+    return true;
+}
+
+void bl__mutex_check_owner(bl_mutex *m, bl__g *g)
+{
+    BL__CHECK_COPY(m, "sync.Mutex");
+    bl__g *owner = mutex_owner(load_relaxed(&m->bl__word));
+    if (owner == g)
+        return;
+    if (!owner)
+        bl__fatal("sync: unlock of unlocked mutex");
+    if (owner == &bl__orphan)
+        bl__fatal("sync: unlock of mutex by a stranger: its owner, goroutine %u, ended holding it",
+                  m->bl__tick);
+    if (owner->id == 0)
+        bl__fatal("sync: unlock of mutex held by another thread");
+    bl__fatal("sync: unlock of mutex held by goroutine %llu", (unsigned long long)owner->id);
+}
+
+/* bl__lock held, m is g's, and it gives it to the front waiter. False: nobody waits any more. */
+static bool mutex_hand_over(bl_mutex *m, uintptr_t word, bl__g **heir)
+{
+    bl__waitq *q = mutex_queue(m);
+    bl__waiter *w = bl__waitq_claim_front(q);
+    uintptr_t flags = 0;
+    if (!w)
+        return false;
+    if (q->head) {
+        flags = MUTEX_WAITERS | (word & MUTEX_WOKEN);
+        /* Who queued before the starving began has no time noted and is served first. */
+        if ((word & MUTEX_STARVING) &&
+            (!q->head->n || bl_now() - (bl_time)q->head->n > MUTEX_STARVED))
+            flags |= MUTEX_STARVING;
+    }
+    store_relaxed(&m->bl__word, (uintptr_t)w->g | flags);
+    *heir = w->g;
+    return true;
+}
+
+/* Unlocks m, which has waiters. False: it has none any more, and is still g's. */
+static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
+{
+    bl__lock(&m->bl__lock);
+    uintptr_t word = load_relaxed(&m->bl__word);
+    bl__g *heir;
+    if ((hand_over || (word & MUTEX_STARVING)) && mutex_hand_over(m, word, &heir)) {
+        mutex_assert(m);
+        bl__unlock(&m->bl__lock);
+        bl__ready(heir, MUTEX_HANDED);
+        return true;
+    }
+    bl__waiter *w = bl__waitq_claim_front(mutex_queue(m));
+    bool more = !bl__waitq_empty(mutex_queue(m));
+    store_relaxed(&m->bl__word, (uintptr_t)g | (more ? MUTEX_WAITERS | MUTEX_WOKEN : 0));
+    mutex_assert(m);
+    heir = w ? w->g : NULL;
+    bl__unlock(&m->bl__lock);
+    if (!heir)
+        return false;
+    and_acq_rel(&m->bl__word, MUTEX_FLAGS); /* ORD(mutex) */
+    bl__ready(heir, 0);                     /* it sees to those who have queued since */
+    return true;
+}
+
+static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m, bl__g *g)
+{
+    bl__mutex_check_owner(m, g);
+    if (!mutex_forget(m, g))
+        bl__fatal("sync: unlock of mutex whose memory was overwritten");
+    bool hand_over = m->bl__tick != g->switches;
+    uintptr_t word = load_relaxed(&m->bl__word);
+    for (;;) {
+        bool waited = word & MUTEX_WAITERS;
+        if (waited && (word & (MUTEX_WOKEN | MUTEX_STARVING)) != MUTEX_WOKEN) {
+            if (mutex_unlock_waited(m, g, hand_over))
+                return;
+            word = load_relaxed(&m->bl__word);
+        } else if (cas_release(&m->bl__word, &word, word & MUTEX_FLAGS)) { /* ORD(mutex) */
+            return;
+        }
+    }
+}
+
+void bl_mutex_unlock(bl_mutex *m)
+{
+    bl__g *g = bl__self();
+    bl_mutex *rest = m->bl__held;
+    uintptr_t mine = (uintptr_t)g;
+    /* The load first: a compare-and-swap that fails costs as much as one that does not. */
+    if (__builtin_expect(g->held != m || load_relaxed(&m->bl__word) != mine, 0) ||
+        __builtin_expect(!cas_release(&m->bl__word, &mine, 0), 0)) { /* ORD(mutex) */
+        mutex_unlock_slow(m, g);
+        return;
+    }
+    g->held = rest;
+}
+
+bool bl__mutex_orphan(bl_mutex *m, bl__g *g)
+{
+    if (m->bl__self != m || mutex_owner(load_relaxed(&m->bl__word)) != g)
+        return false;
+    bl__lock(&m->bl__lock);
+    m->bl__tick = (uint32_t)g->id;
+    store_relaxed(&m->bl__word,
+                  (uintptr_t)&bl__orphan | (load_relaxed(&m->bl__word) & MUTEX_WAITERS));
+    bl__unlock(&m->bl__lock);
+    return true;
+}

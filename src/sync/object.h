@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * object.h: what the objects of this folder that live in their user's storage have in common:
+ * finding copies, waking waiters once the object may be gone, and locks left by who has ended.
+ *
+ * The storage may be reused as soon as the last wait or unlock has returned. So who wakes claims and
+ * unlinks the waiters under the object's lock, gives the lock back, and makes them ready after that:
+ * a waiter that is claimed stays parked until its bl__ready, and whoever else could release the
+ * storage needs the lock first, or is such a waiter.
+ */
+#ifndef BL__SYNC_OBJECT_H
+#define BL__SYNC_OBJECT_H
+
+#include "core/check.h"
+#include "sync/waitq.h"
+
+/* Notes where the object o is first used, and is fatal when it is used elsewhere after that. Every
+ * writer of bl__self writes the same value, so it needs no lock; it is looked at once, since another
+ * may be writing it. */
+#define BL__CHECK_COPY(o, name)                                                                    \
+    do {                                                                                           \
+        const void *first_use = load_relaxed(&(o)->bl__self);                                      \
+        if (__builtin_expect(first_use != (o), 0)) {                                               \
+            if (first_use != NULL)                                                                 \
+                bl__fatal("%s is copied", (name));                                                 \
+            store_relaxed(&(o)->bl__self, (o));                                                    \
+        }                                                                                          \
+    } while (0)
+
+/* Claimed and unlinked waiters, to be made ready in this order. */
+typedef struct bl__woken {
+    bl__waiter *first;
+    bl__waiter *last;
+} bl__woken;
+
+/* Object's lock held; w is claimed and in no queue. */
+static inline void bl__woken_add(bl__woken *list, bl__waiter *w)
+{
+    w->next = NULL;
+    if (list->last)
+        list->last->next = w;
+    else
+        list->first = w;
+    list->last = w;
+}
+
+/* Object's lock not held. Neither the object nor a waiter may be touched after this. */
+static inline void bl__woken_ready(bl__woken *list)
+{
+    for (bl__waiter *w = list->first, *next; w; w = next) {
+        next = w->next;
+        bl__ready(w->g, 0);
+    }
+}
+
+/* The waiter that has waited longest and whose wait the caller may end; claimed and unlinked. Those
+ * before it whom somebody else has claimed are unlinked as well. NULL: nobody waits. */
+static inline bl__waiter *bl__waitq_claim_front(bl__waitq *q)
+{
+    bl__waiter *w;
+    while ((w = bl__waitq_pop_front(q)) != NULL)
+        if (bl__claim(w->g))
+            return w;
+    return NULL;
+}
+
+/* The owner of a lock whose goroutine or thread ended without unlocking it; see held.c. Never
+ * written and never run. */
+extern const bl__g bl__orphan;
+
+/* Fatal unless g holds m. mutex.c */
+void bl__mutex_check_owner(bl_mutex *m, bl__g *g);
+
+/* Gives the lock, which g holds and will never unlock, to bl__orphan. False: g does not hold it, the
+ * memory has become something else. mutex.c, rwmutex.c */
+bool bl__mutex_orphan(bl_mutex *m, bl__g *g);
+bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * once.c: running a function once.
+ *
+ * bl__done becomes 1 after the function has returned, and stays so: from then on a call is two loads.
+ * Before that everything is under bl__lock: bl__runner is who runs it, NULL before and after.
+ *
+ * ORD(once): the store of bl__done by the runner and the loads of those who find it set order what
+ * the function wrote before what they read.
+ */
+#include "sync/object.h"
+
+static inline bl__waitq *once_queue(bl_once *o) { return BL__WAITQ(&o->bl__head); }
+
+static void once_run(bl_once *o, bl_fn fn, void *arg)
+{
+    bl__woken woken = {NULL, NULL};
+    (void)fn(arg);
+    BL__CHECK_COPY(o, "sync.Once");
+    bl__lock(&o->bl__lock);
+    BL__CHECK(o->bl__runner == bl__self());
+    store_release(&o->bl__done, 1u); /* ORD(once) */
+    o->bl__runner = NULL;
+    bl__waiter *w;
+    while ((w = bl__waitq_claim_front(once_queue(o))) != NULL)
+        bl__woken_add(&woken, w);
+    bl__unlock(&o->bl__lock);
+    bl__woken_ready(&woken);
+}
+
+static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *arg)
+{
+    bl__g *g = bl__self();
+    BL__CHECK_COPY(o, "sync.Once");
+    bl__lock(&o->bl__lock);
+    if (load_relaxed(&o->bl__done)) {
+        bl__unlock(&o->bl__lock);
+    } else if (!o->bl__runner) {
+        o->bl__runner = g;
+        bl__unlock(&o->bl__lock);
+        once_run(o, fn, arg);
+    } else if (o->bl__runner == g) {
+        bl__fatal("sync: Once.Do called by the function that it runs - deadlock!");
+    } else {
+        bl__waiter w;
+        bl__waiter_init(&w, g);
+        bl__waitq_push_back(once_queue(o), &w);
+        (void)bl__park(
+            g, &(bl__wait){
+                   .reason = BL__WAIT_ONCE, .obj = o, .lock = &o->bl__lock, .deadline = BL_NEVER});
+    }
+}
+
+void bl_once_do(bl_once *o, bl_fn fn, void *arg)
+{
+    if (load_acquire(&o->bl__done) && load_relaxed(&o->bl__self) == o) /* ORD(once) */
+        return;
+    once_do_slow(o, fn, arg);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * select.c: waiting on several channels, of which exactly one case runs.
+ *
+ * First an optimistic pass: look at all cases without locks, choose one of those that seem ready,
+ * and run it under its channel's lock alone. That is sound: any case that is ready at the instant
+ * when it runs may be chosen, whatever the others do. "None is ready" is what no sequence of
+ * single looks can find out (a value may move from a channel not yet looked at to one looked at
+ * before), so that is decided with all channels locked. Locking them all at once on every select,
+ * as Go does, costs a select with a ready case four times as much.
+ *
+ * The choice among k ready cases is uniform, by reservoir: the i-th replaces the choice with
+ * probability 1/i. Unlike a shuffled order it needs no memory, and no random number when one is
+ * ready, which is the common case.
+ *
+ * Locks are taken in the order of the channels' addresses, each once however many cases name it,
+ * and a parked select's are given back on the other side of the switch. The order of locks stands
+ * in the frame of the select: it may not return before all are given back. It cannot: it has to
+ * pass through the lock of each channel on which its waiter is still linked, and one that it finds
+ * unlinked was unlinked by somebody who has held that lock since.
+ *
+ * A select never meets itself: its own waiters are linked after the last look and cannot be claimed
+ * until it is parked, and each waker claims it for a single case.
+ */
+#include "sync/chan.h"
+
+enum {
+    STACK_CASES = 64,        /* more of them take heap memory */
+    MAX_CASES = INT_MAX / 2, /* what a waker's result can carry */
+};
+
+typedef struct sel {
+    bl_case *cases;
+    size_t n;
+    bl_chan **order;     /* the channels, by address, each once */
+    size_t locks;        /* how many */
+    bl__waiter *waiters; /* one a case */
+} sel;
+
+/* A random number below n, cheap and good enough to be fair. Not inlined, so that the address of
+ * the thread-local is never kept across a switch. */
+static __attribute__((noinline)) uint32_t random_below(uint32_t n)
+{
+    static __thread uint64_t state __attribute__((tls_model("initial-exec")));
+    uint64_t x = state ? state : (uintptr_t)&state * UINT64_C(0x9e3779b97f4a7c15) | 1;
+    x ^= x << 13;
+    x ^= x >> 7;
+    x ^= x << 17;
+    state = x;
+    return (uint32_t)(((x >> 32) * n) >> 32);
+}
+
+/* Without the lock a guess; with it true for all that is ready, and for a channel whose waiting
+ * peers have all just been stopped. */
+static inline bool case_seems_ready(const bl_case *k)
+{
+    const bl_chan *c = k->chan;
+    if (k->op == BL__OP_RECV)
+        return (load_relaxed(&c->len) | load_relaxed(&c->closed)) != 0 ||
+               !bl__waitq_empty(&c->sendq);
+    return load_relaxed(&c->len) < c->cap || load_relaxed(&c->closed) ||
+           !bl__waitq_empty(&c->recvq);
+}
+
+static __attribute__((noinline, cold)) void bad_case(size_t i)
+{
+    bl__fatal("belay: case %zu of a select is neither a send nor a receive", i);
+}
+
+/* The index of one of the cases that seem ready, each as likely; -1: none does. The first look also
+ * checks the cases. */
+static BL__HOT int choose(const bl_case *cases, size_t n, bool check)
+{
+    int chosen = -1;
+    uint32_t ready = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bl_case *k = &cases[i];
+        if (check && BL__UNLIKELY(k->op != BL__OP_RECV && k->op != BL__OP_SEND))
+            bad_case(i);
+        if (!k->chan)
+            continue;
+        if (check)
+            bl__chan_check(k->chan, k->size);
+        if (case_seems_ready(k) && (++ready == 1 || random_below(ready) == 0))
+            chosen = (int)i;
+    }
+    return chosen;
+}
+
+/* Under the lock of its channel: false if it was not ready. */
+static BL__HOT bool case_run(bl_case *k, bl__wake *wake)
+{
+    int r = k->op == BL__OP_RECV ? bl__chan_recv_locked(k->chan, k->val, wake)
+                                 : bl__chan_send_locked(k->chan, k->val, wake);
+    if (r == BL_EAGAIN)
+        return false;
+    k->err = r;
+    return true;
+}
+
+/* For very many: sorts n channels by address (Shell, with Knuth's gaps) and drops the duplicates.
+ * How many there are then. */
+static __attribute__((noinline)) size_t sort_channels(bl_chan **order, size_t n)
+{
+    size_t gap = 1, kept = 0;
+    while (gap < n / 9)
+        gap = gap * 3 + 1;
+    for (; gap > 0; gap /= 3) {
+        for (size_t i = gap; i < n; i++) {
+            bl_chan *c = order[i];
+            size_t at = i;
+            for (; at >= gap && (uintptr_t)order[at - gap] > (uintptr_t)c; at -= gap)
+                order[at] = order[at - gap];
+            order[at] = c;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || order[kept - 1] != order[i])
+            order[kept++] = order[i];
+    }
+    return kept;
+}
+
+/* Puts c where it belongs among the n channels, unless it is there. How many there are then. */
+static inline size_t insert_channel(bl_chan **order, size_t n, bl_chan *c)
+{
+    size_t at = n;
+    while (at > 0 && (uintptr_t)order[at - 1] > (uintptr_t)c)
+        at--;
+    if (at > 0 && order[at - 1] == c)
+        return n;
+    for (size_t i = n; i > at; i--)
+        order[i] = order[i - 1];
+    order[at] = c;
+    return n + 1;
+}
+
+static inline void lock_all(sel *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        bl_chan *c = s->cases[i].chan;
+        if (c && s->n <= STACK_CASES)
+            n = insert_channel(s->order, n, c);
+        else if (c)
+            s->order[n++] = c;
+    }
+    if (s->n > STACK_CASES)
+        n = sort_channels(s->order, n);
+    s->locks = n;
+    for (size_t i = 0; i < n; i++)
+        bl__lock(&s->order[i]->lock);
+}
+
+/* Once the last lock is given back, s may be gone. */
+static void unlock_all(const sel *s)
+{
+    size_t locks = s->locks;
+    bl_chan **order = s->order;
+    for (size_t i = 0; i < locks; i++)
+        bl__chan_unlock(order[i]);
+}
+
+static void park_unlock(bl__g *g, void *arg)
+{
+    (void)g;
+    unlock_all(arg);
+}
+
+static inline bl__waitq *case_queue(const bl_case *k)
+{
+    return k->op == BL__OP_RECV ? &k->chan->recvq : &k->chan->sendq;
+}
+
+/* Under all locks, which it gives back: waits in every case's queue. The index of the case that
+ * somebody else ran with us, or why it was stopped. */
+static int wait_all(sel *s, bl_time deadline)
+{
+    bl__g *g = bl__self();
+    for (size_t i = 0; i < s->n; i++) {
+        bl__waiter *w = &s->waiters[i];
+        bl__waiter_init(w, g);
+        w->val = s->cases[i].val;
+        w->n = i;
+        if (s->cases[i].chan)
+            bl__waitq_push_back(case_queue(&s->cases[i]), w);
+    }
+    bl__select_wait report = {s->cases, s->n};
+    bl__wait wait = {
+        .reason = s->n ? BL__WAIT_SELECT : BL__WAIT_SELECT_NONE,
+        .cancellable = true,
+        .is_select = true,
+        .obj = &report,
+        .lock = &g->lock,
+        .deadline = deadline,
+    };
+    if (s->locks) {
+        wait.lock = &s->order[0]->lock;
+        wait.unlock = park_unlock;
+        wait.unlock_arg = s;
+    } else {
+        bl__lock(&g->lock);
+    }
+    int r = bl__park(g, &wait);
+    if (!s->locks) {
+        bl__lock(&g->lock); /* not before it was given back: g's record might be reused */
+        bl__unlock(&g->lock);
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        if (!bl__waiter_linked(&s->waiters[i]))
+            continue;
+        bl_chan *c = s->cases[i].chan;
+        bl__lock(&c->lock);
+        bl__waitq_remove(case_queue(&s->cases[i]), &s->waiters[i]);
+        bl__chan_unlock(c);
+    }
+    if (r < 0)
+        return r;
+    s->cases[r / 2].err = r & 1 ? BL_ECLOSED : 0;
+    return r / 2;
+}
+
+/* With all channels locked: runs a case that is ready, or waits for one. */
+static int select_locked(sel *s, bool wait, bl_time deadline)
+{
+    lock_all(s);
+    /* A case that only seemed ready does so no longer once case_run has gone through its queue. */
+    for (int i; (i = choose(s->cases, s->n, false)) >= 0;) {
+        bl__wake wake;
+        if (!case_run(&s->cases[i], &wake))
+            continue;
+        unlock_all(s);
+        if (wake.g)
+            bl__ready(wake.g, wake.result);
+        return i;
+    }
+    if (wait)
+        return wait_all(s, deadline);
+    unlock_all(s);
+    return BL_EAGAIN;
+}
+
+/* Finds the memory for it: a frame no larger than the number of cases asks for, or the heap. */
+static __attribute__((noinline)) int select_slow(bl_case *cases, size_t n, bool wait,
+                                                 bl_time deadline)
+{
+    sel s = {.cases = cases, .n = n};
+    if (n <= STACK_CASES) {
+        bl__waiter waiters[n ? n : 1];
+        bl_chan *order[n ? n : 1];
+        s.waiters = waiters;
+        s.order = order;
+        return select_locked(&s, wait, deadline);
+    }
+    if (n > MAX_CASES)
+        return BL_ENOMEM;
+    s.waiters = bl__alloc(n * (sizeof *s.waiters + sizeof *s.order));
+    if (!s.waiters)
+        return BL_ENOMEM;
+    s.order = (bl_chan **)(void *)(s.waiters + n);
+    int r = select_locked(&s, wait, deadline);
+    bl__free(s.waiters);
+    return r;
+}
+
+static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadline)
+{
+    int i = choose(cases, n, true);
+    if (i >= 0) {
+        bl_chan *c = cases[i].chan;
+        bl__wake wake;
+        bl__lock(&c->lock);
+        bool ran = case_run(&cases[i], &wake);
+        bl__chan_unlock(c);
+        if (ran) {
+            if (wake.g)
+                bl__ready(wake.g, wake.result);
+            return i;
+        }
+    }
+    return select_slow(cases, n, wait, deadline);
+}
+
+int bl_select(bl_case *cs, size_t n) { return select_any(cs, n, true, BL_NEVER); }
+
+int bl_try_select(bl_case *cs, size_t n) { return select_any(cs, n, false, BL_NEVER); }
+
+int bl_select_until(bl_case *cs, size_t n, bl_time deadline)
+{
+    return select_any(cs, n, true, bl__deadline(deadline));
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * waitgroup.c: waiting for a number of things to be done.
+ *
+ * Everything is under bl__lock, also a wait that finds the count at zero: it may return and release
+ * the storage only when the add that brought it there has given the lock back.
+ *
+ * bl__waking counts those woken who have not returned: an add that begins a new round before they
+ * have is Go's misuse, found by whoever is at fault and not by who wakes up. Waiters whose wait was
+ * cancelled unlink themselves, so one that is queued while the count is zero is on its way out.
+ */
+#include "sync/object.h"
+
+static inline bl__waitq *waitgroup_queue(bl_waitgroup *wg) { return BL__WAITQ(&wg->bl__head); }
+
+/* bl__lock held. Claims all waiters; those that were claimed already stay in the queue. */
+static void waitgroup_claim(bl_waitgroup *wg, bl__woken *woken)
+{
+    bl__waitq *q = waitgroup_queue(wg);
+    for (bl__waiter *w = q->head, *next; w; w = next) {
+        next = w->next;
+        if (!bl__claim(w->g))
+            continue;
+        bl__waitq_remove(q, w);
+        bl__woken_add(woken, w);
+        wg->bl__waking++;
+    }
+}
+
+void bl_waitgroup_add(bl_waitgroup *wg, int n)
+{
+    bl__woken woken = {NULL, NULL};
+    BL__CHECK_COPY(wg, "sync.WaitGroup");
+    bl__lock(&wg->bl__lock);
+    if (wg->bl__count + n < 0)
+        bl__fatal("sync: negative WaitGroup counter");
+    if (n > 0 && wg->bl__count == 0) {
+        if (wg->bl__waking)
+            bl__fatal("sync: WaitGroup is reused before previous Wait has returned");
+        if (!bl__waitq_empty(waitgroup_queue(wg)))
+            bl__fatal("sync: WaitGroup misuse: Add called concurrently with Wait");
+    }
+    wg->bl__count += n;
+    if (wg->bl__count == 0)
+        waitgroup_claim(wg, &woken);
+    bl__unlock(&wg->bl__lock);
+    bl__woken_ready(&woken);
+}
+
+void bl_waitgroup_done(bl_waitgroup *wg) { bl_waitgroup_add(wg, -1); }
+
+int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
+{
+    bl__g *g = bl__self();
+    bl__waiter w;
+    BL__CHECK_COPY(wg, "sync.WaitGroup");
+    bl__lock(&wg->bl__lock);
+    BL__CHECK(wg->bl__count >= 0);
+    if (wg->bl__count == 0) {
+        bl__unlock(&wg->bl__lock);
+        return 0;
+    }
+    bl__waiter_init(&w, g);
+    bl__waitq_push_back(waitgroup_queue(wg), &w);
+    int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_WAITGROUP,
+                                    .cancellable = true,
+                                    .obj = wg,
+                                    .lock = &wg->bl__lock,
+                                    .deadline = deadline});
+    bl__lock(&wg->bl__lock);
+    if (r < 0)
+        bl__waitq_remove(waitgroup_queue(wg), &w);
+    else
+        wg->bl__waking--;
+    bl__unlock(&wg->bl__lock);
+    return r;
+}
+
+int bl_waitgroup_wait(bl_waitgroup *wg) { return bl_waitgroup_wait_until(wg, BL_NEVER); }
+
+typedef struct waitgroup_call {
+    bl_waitgroup *wg;
+    bl_fn fn;
+    void *arg;
+} waitgroup_call;
+
+static int waitgroup_run(void *arg)
+{
+    waitgroup_call call = *(waitgroup_call *)arg;
+    int r = call.fn(call.arg);
+    bl_waitgroup_done(call.wg);
+    return r;
+}
+
+int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
+{
+    waitgroup_call call = {wg, fn, arg};
+    bl_waitgroup_add(wg, 1);
+    int r = bl__go_copy(s, waitgroup_run, &call, sizeof call, site);
+    if (r < 0)
+        bl_waitgroup_add(wg, -1);
+    return r;
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * waitq.h: the first-in-first-out queue of waiters that every object of this folder has.
+ *
+ * A waiter lives in the frame of the goroutine that waits and is linked from before its bl__park
+ * until a waker, or after a cancelled or timed-out wait the goroutine itself, unlinks it. All of it
+ * is protected by the object's lock; nobody touches a waiter after the bl__ready of its goroutine.
+ * A zero queue is empty.
+ *
+ * Two fields are atomic besides: head, for the peeks that channels make at it without the lock; and
+ * a waiter's prev, whose last store says that the queue's side has done with the waiter, so that a
+ * select that finds its waiter unlinked need not take the lock.
+ */
+#ifndef BL__SYNC_WAITQ_H
+#define BL__SYNC_WAITQ_H
+
+#include "core/sched.h"
+
+typedef struct bl__waiter {
+    struct bl__waiter *next; /* lock; NULL: the last one */
+    struct bl__waiter *prev; /* lock; NULL: the first one; itself: not linked; atomic to look */
+    bl__g *g;                /* immutable while linked: who waits */
+    void *val;               /* the object's: what is handed over, or where to */
+    uint64_t n;              /* the object's: how many, which case, of which kind */
+} bl__waiter;
+
+typedef struct bl__waitq {
+    bl__waiter *head; /* lock to write, atomic to peek */
+    bl__waiter *tail; /* lock */
+} bl__waitq;
+
+/* The queue whose head and tail are two adjacent void * of a public struct. */
+#define BL__WAITQ(head_field) ((bl__waitq *)(void *)(head_field))
+
+static inline bool bl__waitq_empty(const bl__waitq *q) { return load_relaxed(&q->head) == NULL; }
+
+/* Makes w a waiter that is in no queue. bl__waitq_push_back needs no init before it. */
+static inline void bl__waiter_init(bl__waiter *w, bl__g *g)
+{
+    w->prev = w;
+    w->g = g;
+}
+
+static inline bool bl__waiter_linked(const bl__waiter *w)
+{
+    return load_acquire(&w->prev) != w; /* ORD(unlink): with pop_front and remove */
+}
+
+static inline void bl__waitq_push_back(bl__waitq *q, bl__waiter *w)
+{
+    bl__waiter *last = q->tail;
+    w->next = NULL;
+    w->prev = last;
+    q->tail = w;
+    if (last)
+        last->next = w;
+    else
+        store_relaxed(&q->head, w);
+}
+
+/* For who has waited before and goes on waiting: keeps its place at the front. */
+static inline void bl__waitq_push_front(bl__waitq *q, bl__waiter *w)
+{
+    bl__waiter *first = q->head;
+    w->next = first;
+    w->prev = NULL;
+    store_relaxed(&q->head, w);
+    if (first)
+        store_relaxed(&first->prev, w);
+    else
+        q->tail = w;
+}
+
+/* The one that has waited longest, unlinked; NULL: nobody waits. */
+static inline bl__waiter *bl__waitq_pop_front(bl__waitq *q)
+{
+    bl__waiter *w = q->head;
+    if (!w)
+        return NULL;
+    bl__waiter *next = w->next;
+    store_relaxed(&q->head, next);
+    if (next)
+        store_relaxed(&next->prev, NULL);
+    else
+        q->tail = NULL;
+    store_release(&w->prev, w); /* ORD(unlink): with bl__waiter_linked */
+    return w;
+}
+
+/* Takes w out of q, wherever it stands. Nothing, if it is linked no longer. */
+static inline void bl__waitq_remove(bl__waitq *q, bl__waiter *w)
+{
+    if (!bl__waiter_linked(w))
+        return;
+    bl__waiter *next = w->next, *prev = w->prev;
+    if (prev)
+        prev->next = next;
+    else
+        store_relaxed(&q->head, next);
+    if (next)
+        store_relaxed(&next->prev, prev);
+    else
+        q->tail = prev;
+    store_release(&w->prev, w); /* ORD(unlink): with bl__waiter_linked */
+}
+
+#endif
