@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * after_func.c: timers that start a function (Go: time.AfterFunc).
+ *
+ * Four parties may come to the same timer at once: its firing, the user who stops it, the
+ * function's goroutine at its end, and the scope that closes. The user may free the timer once it
+ * is stopped or its function has begun, and the scope is gone once it is closed; so they meet at
+ * neither, but at a small record of each start. Records are never given back to the allocator but
+ * used again, and count their uses: who comes with a stale (record, use) finds another use in it,
+ * takes its hands off, and knows that what he asks for is over. Their number is the most that were
+ * ever pending or running at one time.
+ *
+ *     FREE -> ARMED    start
+ *     ARMED -> FREE    stop, reset, the scope's close; or due in a cancelled scope
+ *     ARMED -> RUNNING due, and the goroutine started
+ *     RUNNING -> FREE  the function has returned
+ *
+ * Lock order: the timer's, the record's, the scope's, the timer heap's.
+ */
+#include "life/ctx.h"
+#include "life/timer.h"
+
+enum { AFTER_FREE, AFTER_ARMED, AFTER_RUNNING };
+
+#define AFTER_RETRY BL_MS /* when there was no memory for the goroutine */
+
+typedef struct after {
+    uint32_t lock;
+    uint32_t state;       /* lock */
+    uint64_t use;         /* lock: counts the ends */
+    bl_timer *timer;      /* lock: while ARMED, which keeps it valid */
+    bl_scope *scope;      /* lock: while ARMED or RUNNING */
+    bl_fn fn;             /* lock */
+    void *arg;            /* lock */
+    const bl__site *site; /* lock */
+    bl__g *runner;        /* lock: who runs the function */
+    bl__waitq waiters;    /* lock: who waits for its end */
+    struct after *next;   /* lock: the scope's while ARMED; after_pool.lock while FREE */
+    struct after *prev;   /* lock: the scope's */
+} after;
+
+/* The free records of the process. */
+static struct {
+    uint32_t lock;
+    after *free; /* lock */
+} after_pool;
+
+static after *after_new(void)
+{
+    bl__lock(&after_pool.lock);
+    after *a = after_pool.free;
+    if (a != NULL)
+        after_pool.free = a->next;
+    bl__unlock(&after_pool.lock);
+    return a != NULL ? a : bl__zalloc(sizeof *a);
+}
+
+/* Under its lock: this use is over. */
+static void after_free(after *a)
+{
+    a->state = AFTER_FREE;
+    a->use++;
+    a->timer = NULL;
+    a->scope = NULL;
+    bl__lock(&after_pool.lock);
+    a->next = after_pool.free;
+    after_pool.free = a;
+    bl__unlock(&after_pool.lock);
+}
+
+static void after_link(after *a)
+{
+    bl_scope *s = a->scope;
+    bl__lock(&s->bl__lock);
+    a->prev = NULL;
+    a->next = s->bl__timers;
+    if (a->next != NULL)
+        a->next->prev = a;
+    s->bl__timers = a;
+    bl__unlock(&s->bl__lock);
+}
+
+static void after_unlink(after *a)
+{
+    bl_scope *s = a->scope;
+    bl__lock(&s->bl__lock);
+    if (a->prev != NULL)
+        a->prev->next = a->next;
+    else
+        s->bl__timers = a->next;
+    if (a->next != NULL)
+        a->next->prev = a->prev;
+    bl__unlock(&s->bl__lock);
+}
+
+/* The goroutine that an after_func starts. */
+static int after_run(void *arg)
+{
+    after *a = arg;
+    bl__lock(&a->lock);
+    a->runner = bl__self();
+    bl_fn fn = a->fn;
+    void *fn_arg = a->arg;
+    bl__unlock(&a->lock);
+
+    int r = fn(fn_arg);
+
+    bl__lock(&a->lock);
+    a->runner = NULL;
+    for (bl__waiter *w; (w = bl__waitq_pop_front(&a->waiters)) != NULL;) {
+        bl__g *g = w->g;
+        if (bl__claim(g))
+            bl__ready(g, 0);
+    }
+    after_free(a);
+    bl__unlock(&a->lock);
+    return r;
+}
+
+/* Due. Whoever stops the timer waits for this to return, or for the record's lock and what is
+ * done under it; so the timer is there until the lock is given back, and the scope if the use is
+ * ours. */
+static void after_fire(bl_timer *t, bl_time now)
+{
+    after *a = t->bl__after;
+    uint64_t use = t->bl__after_use;
+    bl__lock(&a->lock);
+    if (a->use != use || a->state != AFTER_ARMED) {
+        bl__unlock(&a->lock);
+        return;
+    }
+    bl_scope *s = a->scope;
+    if (bl_ctx_err(s->bl__ctx) != 0) {
+        after_unlink(a);
+        after_free(a);
+        bl__unlock(&a->lock);
+        return;
+    }
+    bl__scope_pin(s);
+    if (bl__scope_start_pinned(s, after_run, a, a->site) == 0) {
+        after_unlink(a);
+        a->state = AFTER_RUNNING;
+        bl__unlock(&a->lock);
+        return;
+    }
+    /* No memory now: late is better than never. The pin goes last, since the scope's close waits
+     * for the pin and then for the record. */
+    bl__timer_arm(t, now + AFTER_RETRY, after_fire);
+    bl__unlock(&a->lock);
+    bl__scope_unpin(s);
+}
+
+int bl__after_start(bl_timer *t, bl_dur d)
+{
+    after *a = after_new();
+    if (a == NULL)
+        return BL_ENOMEM;
+    bl__lock(&a->lock); /* who comes with an old use may hold it for a moment */
+    a->state = AFTER_ARMED;
+    a->timer = t;
+    a->scope = t->bl__scope;
+    a->fn = t->bl__fn;
+    a->arg = t->bl__arg;
+    a->site = t->bl__made;
+    t->bl__after = a;
+    t->bl__after_use = a->use;
+    after_link(a);
+    bl__timer_arm(t, bl_in(d > 0 ? d : 0), after_fire);
+    bl__unlock(&a->lock);
+    return 0;
+}
+
+bool bl__after_halt(bl_timer *t)
+{
+    after *a = t->bl__after;
+    bool stopped = false;
+    if (a == NULL)
+        return false;
+    bl__lock(&a->lock);
+    if (a->use == t->bl__after_use && a->state == AFTER_ARMED) {
+        (void)bl__timer_disarm(
+            t); /* false: it is firing, and will find the record in another use */
+        after_unlink(a);
+        after_free(a);
+        stopped = true;
+    }
+    bl__unlock(&a->lock);
+    bl__timer_wait_fired(t);
+    return stopped;
+}
+
+void bl__after_wait(void *record, uint64_t use)
+{
+    after *a = record;
+    bl__g *g = bl__self();
+    if (a == NULL)
+        return;
+    bl__lock(&a->lock);
+    if (a->use != use || a->state != AFTER_RUNNING) {
+        bl__unlock(&a->lock);
+        return;
+    }
+    if (a->runner == g)
+        bl__fatal("belay: bl_timer_stop_wait by the timer's own function");
+    bl__waiter w = {.g = g};
+    bl__waitq_push_back(&a->waiters, &w);
+    (void)bl__park(
+        g, &(bl__wait){
+               .reason = BL__WAIT_TIMER, .obj = a->scope, .lock = &a->lock, .deadline = BL_NEVER});
+}
+
+void bl__timers_close(bl_scope *s)
+{
+    for (;;) {
+        bl__lock(&s->bl__lock);
+        after *a = s->bl__timers; /* linked, so this use is not over before the unlock */
+        uint64_t use = a != NULL ? a->use : 0;
+        bl__unlock(&s->bl__lock);
+        if (a == NULL)
+            return;
+        bl__lock(&a->lock);
+        if (a->use == use && a->state == AFTER_ARMED) {
+            bl_timer *t = a->timer;
+            bool armed = bl__timer_disarm(t);
+            after_unlink(a);
+            after_free(a);
+            bl__unlock(&a->lock);
+            if (!armed)
+                bl__timer_wait_fired(t); /* before the user, who sees the scope closed, frees it */
+            continue;
+        }
+        bl__unlock(&a->lock);
+    }
+}

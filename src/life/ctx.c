@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ctx.c: contexts (Go: package context): their tree, values and references.
+ *
+ * Every context is a record of its own, values and without_cancel too, so that a parking goroutine
+ * has one word to look at whatever its context is made of. One that nothing can cancel is on
+ * nobody's list and takes no lock. Cancelling is in ctx_cancel.c.
+ */
+#include "life/ctx.h"
+
+#include <stddef.h>
+
+static const bl__site site_background = {"background", "bl_ctx_background", __FILE__, __LINE__};
+static const bl__site site_failed = {"out of memory", "bl_scope_open", __FILE__, __LINE__};
+
+bl_ctx bl__ctx_background = {
+    .is_static = 1,
+    .kind = BL__CTX_DETACHED,
+    .deadline = BL_NEVER,
+    .made = &site_background,
+};
+
+bl_ctx bl__ctx_failed = {
+    .state = BL_ECANCELED,
+    .cause = BL_ENOMEM,
+    .is_static = 1,
+    .kind = BL__CTX_CANCEL,
+    .cancellable = 1,
+    .parent = &bl__ctx_background,
+    .deadline = BL_NEVER,
+    .made = &site_failed,
+};
+
+bl_ctx *bl_ctx_background(void) { return &bl__ctx_background; }
+bl_ctx *bl_ctx_current(void) { return bl__self()->ctx; }
+
+/* ---- The tree ---- */
+
+/* Puts the new c on up's list; below a cancelled one it is born cancelled. */
+static void ctx_link(bl_ctx *c, bl_ctx *up)
+{
+    bl__lock(&up->lock);
+    if (up->state != 0) {
+        c->cause = up->cause;
+        store_release(&c->state, up->state); /* ORD(cancel): with the loads of state */
+    } else {
+        c->next = up->children;
+        if (c->next != NULL)
+            c->next->prev = c;
+        up->children = c;
+        c->linked = 1;
+    }
+    bl__unlock(&up->lock);
+}
+
+void bl__ctx_unlink(bl_ctx *c)
+{
+    bl_ctx *up = c->upstream;
+    if (up == NULL)
+        return;
+    bl__lock(&up->lock);
+    if (c->linked) {
+        if (c->prev != NULL)
+            c->prev->next = c->next;
+        else
+            up->children = c->next;
+        if (c->next != NULL)
+            c->next->prev = c->prev;
+        c->linked = 0;
+    }
+    bl__unlock(&up->lock);
+}
+
+/* A deadline has come. The destroyer of a context waits for a firing under way, unless that has got
+ * a reference in time; then it is this thread's reference that may be the last. */
+static void deadline_fire(bl_timer *t, bl_time now)
+{
+    (void)now;
+    bl_ctx *c = (bl_ctx *)(void *)((char *)t - offsetof(bl_ctx, timer));
+    if (!bl__ctx_try_retain(c))
+        return;
+    store_relaxed(&c->fired, (uint8_t)1); /* seen with the last reference */
+    (void)bl__ctx_cancel(c, BL_ETIMEDOUT, BL_ETIMEDOUT);
+    bl_ctx_release(c);
+}
+
+bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scope *scope,
+                     const bl__site *site)
+{
+    if (p == NULL)
+        bl__fatal("cannot create context from nil parent");
+    bool cut = shield || kind == BL__CTX_DETACHED;
+    bl_time above = cut ? BL_NEVER : p->deadline;
+    bool own = deadline < above;
+    bl_ctx *c = bl__alloc(sizeof *c + (own ? sizeof *c->timer : 0));
+    if (c == NULL)
+        return NULL;
+    *c = (bl_ctx){
+        .refs = 1,
+        .holds = 1,
+        .kind = (uint8_t)kind,
+        .has_timer = own,
+        .parent = bl_ctx_retain(p),
+        .upstream = !cut && p->cancellable ? p : NULL,
+        .scope = scope,
+        .deadline = own ? deadline : above,
+        .made = site,
+    };
+    c->cancellable = c->upstream != NULL || kind == BL__CTX_CANCEL || kind == BL__CTX_DEADLINE;
+    if (own)
+        c->timer[0] = (bl__timer_head){0};
+    if (c->upstream != NULL)
+        ctx_link(c, c->upstream);
+    if (!own || c->state != 0)
+        return c;
+    if (deadline <= bl_now())
+        (void)bl__ctx_cancel(c, BL_ETIMEDOUT, BL_ETIMEDOUT);
+    else
+        bl__timer_arm(bl__ctx_timer(c), deadline, deadline_fire);
+    return c;
+}
+
+bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void *value,
+                    const bl__site *site)
+{
+    bl_ctx *c = bl__ctx_make(p, kind, deadline, false, NULL, site);
+    if (c != NULL && kind == BL__CTX_VALUE) {
+        c->key = key;
+        c->value = value;
+    }
+    return c;
+}
+
+/* ---- References ---- */
+
+bl_ctx *bl_ctx_retain(bl_ctx *c)
+{
+    if (!c->is_static)
+        (void)add_relaxed(&c->refs, 1u);
+    return c;
+}
+
+bool bl__ctx_try_retain(bl_ctx *c)
+{
+    uint32_t refs = load_relaxed(&c->refs);
+    while (refs != 0)
+        if (cas_relaxed(&c->refs, &refs, refs + 1))
+            return true;
+    return false;
+}
+
+void bl__ctx_unhold(bl_ctx *c)
+{
+    if (!c->is_static && add_acq_rel(&c->holds, (uint32_t)-1) == 1) /* ORD(ctx-holds): the others */
+        bl__free(c); /* ORD(ctx-holds): after all that was done with the other holds */
+}
+
+/* The last reference is gone, so nobody is below it and no goroutine runs in it. */
+static void ctx_destroy(bl_ctx *c)
+{
+    if (c->cancellable && c->state == 0)
+        (void)bl__ctx_cancel(c, BL_ECANCELED, BL_ECANCELED);
+    if (c->linked) /* nobody but its destroyer takes it off the list any more */
+        bl__ctx_unlink(c);
+    if (c->has_timer && !load_relaxed(&c->fired)) {
+        (void)bl__timer_disarm(bl__ctx_timer(c));
+        bl__timer_wait_fired(bl__ctx_timer(c));
+    }
+    bl_chan_release(c->done);
+    bl__ctx_unhold(c);
+}
+
+/* Not recursive, since the last reference of a child may hold the last one of its parent, and so
+ * on. */
+void bl_ctx_release(bl_ctx *c)
+{
+    while (c != NULL && !c->is_static) {
+        uint32_t refs = add_acq_rel(&c->refs, (uint32_t)-1); /* ORD(ctx-refs): with the others */
+        if (refs != 1) {
+            if (refs == 0)
+                bl__fatal("belay: context released more often than retained (made at %s:%d)",
+                          c->made->file, c->made->line);
+            return;
+        }
+        bl_ctx *parent = c->parent;
+        ctx_destroy(c); /* ORD(ctx-refs): after all that was done with the other references */
+        c = parent;
+    }
+}
+
+/* ---- Looking ---- */
+
+int bl_ctx_err(bl_ctx *c) { return load_acquire(&c->state); /* ORD(cancel): with the stores */ }
+
+int bl_ctx_cause(bl_ctx *c)
+{
+    return load_acquire(&c->state) != 0 ? c->cause : 0; /* ORD(cancel): with the stores */
+}
+
+bool bl_ctx_deadline(bl_ctx *c, bl_time *t)
+{
+    if (c->deadline == BL_NEVER)
+        return false;
+    if (t != NULL)
+        *t = c->deadline;
+    return true;
+}
+
+void *bl_ctx_value(bl_ctx *c, const void *key)
+{
+    for (; c != NULL; c = c->parent)
+        if (c->kind == BL__CTX_VALUE && c->key == key)
+            return c->value;
+    return NULL;
+}
+
+bl_chan *bl_ctx_done(bl_ctx *c)
+{
+    if (!c->cancellable)
+        return NULL;
+    bl_chan *done = load_acquire(&c->done); /* ORD(ctx-done): with the store below */
+    if (done != NULL)
+        return done;
+    bl_chan *made = bl__chan_new(0, 0, c->made);
+    if (made == NULL)
+        bl__fatal("belay: out of memory for the done channel of a context");
+    bl__lock(&c->lock);
+    if (c->state != 0) { /* whoever cancelled it found no channel to close */
+        bl__unlock(&c->lock);
+        bl_chan_close(made);
+        bl__lock(&c->lock);
+    }
+    if (c->done == NULL) {
+        store_release(&c->done, made); /* ORD(ctx-done): with the load above */
+        made = NULL;
+    }
+    done = c->done;
+    bl__unlock(&c->lock);
+    bl_chan_release(made);
+    return done;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scope.c: scopes: who owns a goroutine, and who is told when it fails.
+ *
+ * Spawn and join are the hot path. A goroutine costs the scope one locked instruction, when it
+ * ends: the opener counts those it starts in a plain field (bl__started) and adds them to the
+ * shared word only when it parks in its join; a goroutine that starts others adds them at once. No
+ * lock is taken unless there is a limit. See scope.h for the word and scope_join.c for the join.
+ *
+ * s->bl__lock protects the lists of resources, of pending timers, and of those who wait for room.
+ */
+#include "life/scope.h"
+
+#include <string.h>
+
+#include "life/ctx.h"
+#include "life/scope_parts.h"
+
+static const char *scope_name(const bl_scope *s)
+{
+    return s->bl__name != NULL ? s->bl__name : s->bl__made->what;
+}
+
+void bl__scope_dead(const bl_scope *s, const char *what)
+{
+    if (load_relaxed(&s->bl__magic) == BL__SCOPE_CLOSED)
+        bl__fatal("belay: %s on a closed scope: %s (opened at %s:%d)", what, scope_name(s),
+                  s->bl__made->file, s->bl__made->line);
+    bl__fatal("belay: %s on a scope that was never opened", what);
+}
+
+/* ---- Starting goroutines ---- */
+
+/* Why s starts nothing, of which ctx's state says that it does not. */
+static __attribute__((noinline)) int go_refused(const bl_scope *s, int state)
+{
+    return s->bl__ctx == &bl__ctx_failed ? BL_ENOMEM : state;
+}
+
+static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t size,
+                           const bl__site *site)
+{
+    bl__scope_check(s, "bl_go");
+    int state = bl__ctx_state(s->bl__ctx);
+    if (__builtin_expect(state != 0, 0))
+        return go_refused(s, state);
+    if (__builtin_expect(s->bl__limit != 0, 0)) {
+        int r = bl__room_enter(s);
+        if (r < 0)
+            return r;
+    }
+    bool own = s->bl__opener_g == bl__self();
+    if (__builtin_expect(own, 1))
+        store_relaxed(&s->bl__started, s->bl__started + 1);
+    else
+        bl__scope_pin(s);
+    int r = bl__spawn(s, fn, arg, copy, size, site);
+    if (__builtin_expect(r == 0, 1))
+        return 0;
+    if (s->bl__limit != 0)
+        bl__room_leave(s);
+    if (own)
+        store_relaxed(&s->bl__started, s->bl__started - 1);
+    else
+        bl__scope_unpin(s);
+    return r;
+}
+
+int bl__go(bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
+{
+    return scope_go(s, fn, arg, NULL, 0, site);
+}
+
+int bl__go_copy(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site)
+{
+    return scope_go(s, fn, NULL, value, size, site);
+}
+
+int bl__scope_start_pinned(bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
+{
+    if (s->bl__limit != 0)
+        bl__room_force(s);
+    int r = bl__spawn(s, fn, arg, NULL, 0, site);
+    if (r < 0 && s->bl__limit != 0)
+        bl__room_leave(s);
+    return r;
+}
+
+/* A goroutine has returned an error: the first one is kept, and stops the others. One that says why
+ * the scope was cancelled, after it was, has stopped and not failed. */
+static __attribute__((noinline)) void scope_failed(bl_scope *s, int result)
+{
+    int state = bl_ctx_err(s->bl__ctx);
+    if (state != 0 && (result == BL_ECANCELED || result == state))
+        return;
+    int32_t none = 0;
+    /* ORD(scope-err): with the load in scope_result, by way of the count too */
+    if (cas_acq_rel(&s->bl__err, &none, result) && !s->bl__keep_going)
+        (void)bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, result);
+}
+
+void bl__scope_ended(bl__g *g, bl_scope *s, int result)
+{
+    (void)g;
+    if (__builtin_expect(result < 0, 0))
+        scope_failed(s, result);
+    if (__builtin_expect(s->bl__limit != 0, 0))
+        bl__room_leave(s);
+    bl__scope_unpin(s); /* last: s may be gone */
+}
+
+/* ---- Open ---- */
+
+static bl_time opts_deadline(const bl_scope_opts *o)
+{
+    bl_time deadline = o->deadline != 0 ? o->deadline : BL_NEVER;
+    bl_time timeout = o->timeout != 0 ? bl_in(o->timeout) : BL_NEVER;
+    return timeout < deadline ? timeout : deadline;
+}
+
+/* Fills in s, with its context below p. 0 or BL_ENOMEM. */
+static int scope_init(bl_scope *s, const bl_scope_opts *o, bl_ctx *p, const bl__site *site)
+{
+    *s = (bl_scope){
+        .bl__made = site,
+        .bl__name = o->name,
+        .bl__grace = o->grace,
+        .bl__limit = o->limit > 0 ? o->limit : 0,
+        .bl__keep_going = o->keep_going,
+        .bl__magic = BL__SCOPE_OPEN,
+    };
+    bl_time deadline = opts_deadline(o);
+    int kind = deadline == BL_NEVER ? BL__CTX_CANCEL : BL__CTX_DEADLINE;
+    bl_ctx *c = bl__ctx_make(p, kind, deadline, o->shield, s, site);
+    s->bl__ctx = c != NULL ? c : &bl__ctx_failed;
+    if (bl__ctx_state(s->bl__ctx) != 0)
+        (void)or_acq_rel(&s->bl__live, (int64_t)BL__LIVE_NOTED); /* ORD(live): as the others */
+    return c != NULL ? 0 : BL_ENOMEM;
+}
+
+int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site)
+{
+    static const bl_scope_opts none;
+    bl__g *g = bl__self();
+    if (o == NULL)
+        o = &none;
+    int r = scope_init(s, o, o->ctx != NULL ? o->ctx : g->ctx, site);
+    s->bl__opener_g = g;
+    s->bl__parent = g->inner;
+    g->inner = s;
+    g->ctx = s->bl__ctx;
+    return r;
+}
+
+bl_ctx *bl_scope_ctx(bl_scope *s)
+{
+    bl__scope_check(s, "bl_scope_ctx");
+    return s->bl__ctx;
+}
+
+void bl_scope_cancel(bl_scope *s, int cause)
+{
+    bl__scope_check(s, "bl_scope_cancel");
+    bl_ctx_cancel(s->bl__ctx, cause);
+}
+
+/* ---- Resources ---- */
+
+void bl__scope_own(bl_scope *s, bl__res *res)
+{
+    bl__scope_check(s, "making an object");
+    bl__lock(&s->bl__lock);
+    res->prev = NULL;
+    res->next = s->bl__resources;
+    if (res->next != NULL)
+        res->next->prev = res;
+    s->bl__resources = res;
+    bl__unlock(&s->bl__lock);
+}
+
+/* All goroutines are joined, so the list is the closer's. Stops what could start more of them. */
+static void resources_stop(bl_scope *s)
+{
+    bl__timers_close(s);
+    for (bl__res *res = s->bl__resources; res != NULL; res = res->next)
+        if (res->stop != NULL)
+            res->stop(res);
+}
+
+static void resources_release(bl_scope *s)
+{
+    bl__res *next;
+    for (bl__res *res = s->bl__resources; res != NULL; res = next) {
+        next = res->next;
+        res->release(res);
+    }
+    s->bl__resources = NULL;
+}
+
+/* ---- Wait and close ---- */
+
+/* What is due to the waiter: the first error, else the cause of a cancellation that was not
+ * close's. */
+static int scope_result(bl_scope *s, bool closed_it)
+{
+    int err = load_acquire(&s->bl__err); /* ORD(scope-err): with scope_failed */
+    if (err != 0)
+        return err;
+    return closed_it ? 0 : bl_ctx_cause(s->bl__ctx);
+}
+
+int bl_scope_wait(bl_scope *s)
+{
+    bl__g *g = bl__self();
+    bl__scope_check(s, "bl_scope_wait");
+    if (__builtin_expect(s->bl__opener_g != g, 0))
+        bl__scope_adopt(s, g);
+    bl__scope_join(s, g);
+    return scope_result(s, false);
+}
+
+static void close_check(bl_scope *s, bl__g *g)
+{
+    uint32_t magic = load_relaxed(&s->bl__magic);
+    if (magic == BL__SCOPE_CLOSED)
+        bl__fatal("belay: scope closed twice: %s (opened at %s:%d)", scope_name(s),
+                  s->bl__made->file, s->bl__made->line);
+    bl__scope_check(s, "bl_scope_close");
+    if (s->bl__opener_g != g)
+        bl__fatal("belay: scope closed by a goroutine that did not open it: %s (opened at %s:%d)",
+                  scope_name(s), s->bl__made->file, s->bl__made->line);
+    if (g->inner != s)
+        bl__fatal("belay: scope %s (opened at %s:%d) closed before %s (opened at %s:%d), which was "
+                  "opened inside it",
+                  scope_name(s), s->bl__made->file, s->bl__made->line, scope_name(g->inner),
+                  g->inner->bl__made->file, g->inner->bl__made->line);
+}
+
+/* Cancels s, joins it and empties it. True: it was this that cancelled it. */
+static bool scope_finish(bl_scope *s, bl__g *g)
+{
+    bool closed_it = bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, BL_ECANCELED);
+    bl__scope_join(s, g);
+    if (s->bl__resources != NULL || s->bl__timers != NULL) {
+        resources_stop(s);
+        bl__scope_join(s, g); /* a timer or another context's cancellation was quicker */
+        resources_release(s);
+    }
+    return closed_it;
+}
+
+int bl_scope_close(bl_scope *s)
+{
+    bl__g *g = bl__self();
+    close_check(s, g);
+    bool closed_it = scope_finish(s, g);
+    int result = scope_result(s, closed_it);
+    bl_ctx *c = s->bl__ctx;
+    g->inner = s->bl__parent;
+    g->ctx = g->inner != NULL ? g->inner->bl__ctx : &bl__ctx_background;
+    if (load_relaxed(&g->registered) == c)
+        bl__ctx_unregister(g);
+    store_relaxed(&s->bl__magic, (uint32_t)BL__SCOPE_CLOSED);
+    bl_ctx_release(c);
+    return result;
+}
+
+void bl__scope_leave(bl_scope (*s)[1]) { (void)bl_scope_close(*s); }
+
+/* ---- The root scope ---- */
+
+int bl__root_open(bl_scope *s)
+{
+    static const bl__site site = {"root", "bl_run", __FILE__, __LINE__};
+    static const bl_scope_opts opts = {.name = "root"};
+    bl_ctx_release(s->bl__ctx); /* of the run before; kept since, for a late bl_scope_cancel */
+    int r = scope_init(s, &opts, &bl__ctx_background, &site);
+    if (r < 0)
+        s->bl__magic = 0;
+    return r;
+}
+
+size_t bl__root_close(bl_scope *s)
+{
+    bl__g *g = bl__self();
+    if (g->inner != s)
+        bl__fatal("belay: the main goroutine ended with a scope left open: %s (opened at %s:%d)",
+                  scope_name(g->inner), g->inner->bl__made->file, g->inner->bl__made->line);
+    s->bl__opener_g = g;
+    (void)bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, BL_ECANCELED);
+    size_t left = bl__root_join(s, g);
+    if (left == 0 && (s->bl__resources != NULL || s->bl__timers != NULL)) {
+        resources_stop(s);
+        left = bl__root_join(s, g);
+        if (left == 0)
+            resources_release(s);
+    }
+    if (left > 0)
+        (void)bl_ctx_retain(s->bl__ctx); /* what is left goes on using it, for ever */
+    bl__ctx_unregister(g);
+    return left;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scope_join.c: how the opener of a scope waits for what is in it.
+ *
+ * The word s->bl__live decides everything (its bits are in scope.h). The opener parks with no lock
+ * held, and only when its registers are saved it adds what it has started and sets JOINER, in one
+ * step. From then on whoever clears JOINER, and nobody else, wakes it:
+ *   - who counts itself out as the last one;
+ *   - the cancellation of the scope, which sets NOTED in the same step, if somebody is left;
+ *   - the timer of the grace, which sets LATE in the same step, if somebody is left.
+ * So no two can wake it for one park, the wait needs no compare-and-swap on the goroutine's own
+ * word, and no deadline. NOTED and LATE may be set while the opener is on its way to park; so it
+ * notes what it has seen of them, and does not park if there is more.
+ *
+ * A wake by the last one needs nothing of the scope afterwards, and until bl__ready the opener is
+ * parked: that is what makes a scope in a frame safe. A lock in the scope would not: its last
+ * holder would give it back after the opener may have seen a count of zero.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "debug/report.h"
+#include "life/ctx.h"
+#include "life/scope_parts.h"
+
+typedef struct scope_join {
+    bl__timer_head timer; /* of the grace; first, so that its firing finds the rest */
+    bl_scope *s;          /* immutable */
+    int64_t seen;         /* of NOTED and LATE, when the opener last looked */
+    bl_time began;        /* when the grace began, if armed */
+    bool armed;
+} scope_join;
+
+static inline int64_t live_count(int64_t live) { return live >> BL__LIVE_SHIFT; }
+
+/* Clears the way for bl__ready: the caller has cleared JOINER. */
+static void opener_wake(bl_scope *s)
+{
+    bl__g *g = s->bl__opener_g;
+    bool claimed = bl__claim(g);
+    (void)claimed; /* always: JOINER is the claim */
+    bl__ready(g, 0);
+}
+
+/* ---- Counting ---- */
+
+void bl__scope_pin(bl_scope *s) { (void)add_relaxed(&s->bl__live, (int64_t)BL__LIVE_ONE); }
+
+void bl__scope_unpin(bl_scope *s)
+{
+    int64_t old = load_relaxed(&s->bl__live);
+    while (live_count(old) == 1 && (old & BL__LIVE_JOINER) != 0) {
+        /* ORD(live): what was done in the scope, to the opener's load of the word */
+        if (cas_acq_rel(&s->bl__live, &old, old - BL__LIVE_ONE - BL__LIVE_JOINER)) {
+            opener_wake(s);
+            return;
+        }
+    }
+    old = add_acq_rel(&s->bl__live, -(int64_t)BL__LIVE_ONE);        /* ORD(live) */
+    if (live_count(old) == 1 && (old & BL__LIVE_JOINER) != 0) {     /* it has parked in between */
+        (void)and_acq_rel(&s->bl__live, ~(int64_t)BL__LIVE_JOINER); /* ORD(live) */
+        opener_wake(s);
+    }
+}
+
+/* Adds set to the word and wakes the opener if it is parked and somebody is left; if nobody is, who
+ * counted out last is about to. */
+static void live_tell(bl_scope *s, int64_t set, int64_t pins)
+{
+    int64_t old = load_relaxed(&s->bl__live);
+    int64_t new;
+    bool wake;
+    do {
+        wake = (old & BL__LIVE_JOINER) != 0 && live_count(old) != 0;
+        new = (wake ? old & ~(int64_t)BL__LIVE_JOINER : old) | set;
+        new += pins *BL__LIVE_ONE;
+    } while (!cas_acq_rel(&s->bl__live, &old, new)); /* ORD(live): with join_commit */
+    if (wake)
+        opener_wake(s);
+}
+
+bool bl__scope_cancelled(bl_scope *s)
+{
+    bool late = s->bl__limit != 0;
+    if (live_count(load_relaxed(&s->bl__live)) != 0 || load_relaxed(&s->bl__started) != 0)
+        store_relaxed(&s->bl__cancelled_at, bl_now());
+    live_tell(s, BL__LIVE_NOTED, late ? 1 : 0);
+    return late;
+}
+
+/* ---- The report ---- */
+
+/* A duration as BELAY_GRACE gives it: "1s", "250ms", "0.5" (seconds); fallback if it is not one. */
+static bl_dur dur_parse(const char *text, bl_dur fallback)
+{
+    static const struct {
+        const char *unit;
+        bl_dur dur;
+    } units[] = {{"", BL_SEC},  {"s", BL_SEC}, {"ms", BL_MS}, {"us", BL_US},
+                 {"ns", BL_NS}, {"m", BL_MIN}, {"h", BL_HOUR}};
+    char *end;
+    double n = strtod(text, &end);
+    if (end == text || !(n >= 0))
+        return fallback;
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        size_t at = 0;
+        while (end[at] != '\0' && end[at] == units[i].unit[at])
+            at++;
+        if (end[at] == '\0' && units[i].unit[at] == '\0') {
+            double ns = n * (double)units[i].dur;
+            return ns < (double)BL_NEVER ? (bl_dur)ns : BL_NEVER;
+        }
+    }
+    return fallback;
+}
+
+static bl_dur scope_grace(const bl_scope *s)
+{
+    if (s->bl__grace > 0)
+        return s->bl__grace;
+    const char *text = getenv("BELAY_GRACE");
+    return text != NULL ? dur_parse(text, BL_SEC) : BL_SEC;
+}
+
+static bool goroutine_is_in(const bl__g *g, void *arg) { return g->scope == arg; }
+
+static void grace_print(bl__out *o, void *arg)
+{
+    const scope_join *join = arg;
+    bl_scope *s = join->s;
+    bl_time since = load_relaxed(&s->bl__cancelled_at);
+    bl_dur ago = bl_now() - (since != 0 ? since : join->began);
+    bool seconds = ago >= BL_SEC;
+    int64_t left = live_count(load_relaxed(&s->bl__live)) + s->bl__started;
+    bl__out_printf(o,
+                   "belay: leak: scope \"%s\" (opened at %s:%d) was cancelled %lld%s ago and %lld "
+                   "goroutine%s not stopped:\n",
+                   s->bl__name != NULL ? s->bl__name : s->bl__made->what, s->bl__made->file,
+                   s->bl__made->line, (long long)(ago / (seconds ? BL_SEC : BL_MS)),
+                   seconds ? "s" : "ms", (long long)left, left == 1 ? " has" : "s have");
+    bl__out_flush(o);
+    bl__report_goroutines(STDERR_FILENO, goroutine_is_in, s);
+}
+
+/* ---- Joining ---- */
+
+static void grace_fire(bl_timer *t, bl_time now)
+{
+    (void)now;
+    live_tell(((scope_join *)(void *)t)->s, BL__LIVE_LATE, 0);
+}
+
+/* The opener's registers are saved. Once JOINER is set both it and the scope may vanish. */
+static void join_commit(bl__g *g, void *arg)
+{
+    scope_join *join = arg;
+    bl_scope *s = join->s;
+    int64_t started = s->bl__started;
+    int64_t old = load_relaxed(&s->bl__live);
+    s->bl__started = 0;
+    for (;;) {
+        int64_t new = old + started *BL__LIVE_ONE;
+        if (live_count(new) == 0 || (new &BL__LIVE_NEWS) != join->seen)
+            break;
+        if (cas_acq_rel(&s->bl__live, &old, new | BL__LIVE_JOINER)) /* ORD(live) */
+            return;
+    }
+    s->bl__started = started; /* it has to look again first */
+    opener_wake(s);
+    (void)g;
+}
+
+static inline int64_t scope_count(const bl_scope *s)
+{
+    return live_count(load_acquire(&s->bl__live)) + s->bl__started; /* ORD(live): with unpin */
+}
+
+/* The scope is cancelled and waited for: its grace begins. */
+static void grace_begin(scope_join *join)
+{
+    bl_dur grace = scope_grace(join->s);
+    bl_time due;
+    join->began = bl_now();
+    if (__builtin_add_overflow(join->began, grace, &due))
+        return;
+    join->armed = true;
+    bl__timer_arm((bl_timer *)(void *)&join->timer, due, grace_fire);
+}
+
+static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, bool bounded)
+{
+    scope_join join = {.s = s};
+    do {
+        join.seen = load_relaxed(&s->bl__live) & BL__LIVE_NEWS;
+        if (join.seen == BL__LIVE_NOTED && !join.armed)
+            grace_begin(&join);
+        if ((join.seen & BL__LIVE_LATE) != 0) {
+            if (bounded)
+                break;
+            if (!s->bl__grace_reported) {
+                s->bl__grace_reported = 1;
+                bl__report_run(STDERR_FILENO, grace_print, &join);
+            }
+        }
+        (void)bl__park(g, &(bl__wait){.reason = BL__WAIT_SCOPE,
+                                      .obj = s,
+                                      .deadline = BL_NEVER,
+                                      .unlock = join_commit,
+                                      .unlock_arg = &join});
+    } while (scope_count(s) != 0);
+    if (join.armed && !bl__timer_disarm((bl_timer *)(void *)&join.timer))
+        bl__timer_wait_fired((bl_timer *)(void *)&join.timer);
+}
+
+void bl__scope_join(bl_scope *s, bl__g *g)
+{
+    if (scope_count(s) != 0)
+        scope_join_slow(s, g, false);
+}
+
+size_t bl__root_join(bl_scope *s, bl__g *g)
+{
+    if (scope_count(s) != 0)
+        scope_join_slow(s, g, true);
+    return (size_t)scope_count(s);
+}
+
+void bl__scope_adopt(bl_scope *s, bl__g *g)
+{
+    if (s->bl__opener_g == NULL && g->scope == s && g->id == 1) {
+        s->bl__opener_g = g; /* the main goroutine, which is not counted in the root scope */
+        return;
+    }
+    bl__fatal("belay: bl_scope_wait by a goroutine that did not open the scope: %s (opened at "
+              "%s:%d)",
+              s->bl__name != NULL ? s->bl__name : s->bl__made->what, s->bl__made->file,
+              s->bl__made->line);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * timer.c: timers that send on a channel (Go: time.Timer). The contract is Go's since 1.23.
+ *
+ * t->bl__lock is held through every operation on a timer, waiting for a firing under way included;
+ * so operations follow one another, and each finds the timer armed, or fired for good. A firing
+ * never waits for that lock. For a channel timer it touches only the channel, which has a lock of
+ * its own. A ticker's firing arms it anew, if it gets the lock without waiting: whoever holds it is
+ * starting, stopping or resetting the ticker, and decides that himself.
+ *
+ * After a firing has let go of the channel (or of the record of an after_func, see after_func.c) it
+ * touches the timer no more, since the receiver may have freed it.
+ */
+#include "life/timer.h"
+
+bl_chan *bl__timer_channel(bl_timer *t) { return (bl_chan *)(void *)t->bl__chan; }
+
+/* A timer in use has its own address in it; a zero one is made ready. */
+static void timer_lock(bl_timer *t)
+{
+    bl_timer *self = load_acquire(&t->bl__self); /* ORD(timer-self): with the store below */
+    if (__builtin_expect(self != NULL && self != t, 0))
+        bl__fatal("belay: bl_timer is copied, or its storage was not zero at first");
+    bl__lock(&t->bl__lock);
+    if (t->bl__self != NULL)
+        return;
+    bl__chan_init_timer(bl__timer_channel(t), t->bl__made);
+    store_release(&t->bl__self, t); /* ORD(timer-self): the channel is ready */
+}
+
+/* Ends whatever t was started as: true if it was pending, or its value was not received yet. Under
+ * its lock. */
+static bool timer_halt(bl_timer *t)
+{
+    if (t->bl__kind == BL__TIMER_AFTER)
+        return bl__after_halt(t);
+    t->bl__period = 0;
+    bool pending = bl__timer_disarm(t);
+    if (!pending)
+        bl__timer_wait_fired(t);
+    /* Both: a ticker may have an old tick in its channel and wait for the next. */
+    return bl__chan_timer_drain(bl__timer_channel(t)) || pending;
+}
+
+static void chan_fire(bl_timer *t, bl_time now)
+{
+    (void)now;
+    (void)bl__chan_timer_put(bl__timer_channel(t), t->bl__when);
+}
+
+/* Under its lock; halted. What is due already is there at once. */
+static void chan_start(bl_timer *t, bl_dur d)
+{
+    t->bl__kind = BL__TIMER_CHAN;
+    if (d > 0) {
+        bl__timer_arm(t, bl_in(d), chan_fire);
+        return;
+    }
+    t->bl__when = bl_in(d);
+    (void)bl__chan_timer_put(bl__timer_channel(t), t->bl__when);
+}
+
+int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site)
+{
+    timer_lock(t);
+    (void)timer_halt(t);
+    t->bl__made = site;
+    bl__timer_channel(t)->made = site;
+    chan_start(t, d);
+    bl__unlock(&t->bl__lock);
+    return 0;
+}
+
+bl_chan *bl_timer_chan(bl_timer *t)
+{
+    if (load_acquire(&t->bl__self) != t) { /* ORD(timer-self): with timer_lock */
+        timer_lock(t);
+        bl__unlock(&t->bl__lock);
+    }
+    return bl__timer_channel(t);
+}
+
+bool bl_timer_stop(bl_timer *t)
+{
+    timer_lock(t);
+    bool was = timer_halt(t);
+    bl__unlock(&t->bl__lock);
+    return was;
+}
+
+bool bl_timer_reset(bl_timer *t, bl_dur d)
+{
+    timer_lock(t);
+    bool was = timer_halt(t);
+    if (t->bl__kind == BL__TIMER_AFTER) {
+        if (bl__after_start(t, d) < 0)
+            bl__fatal("belay: out of memory for bl_timer_reset");
+    } else {
+        chan_start(t, d);
+    }
+    bl__unlock(&t->bl__lock);
+    return was;
+}
+
+int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, const bl__site *site)
+{
+    bl__scope_check(s, "bl_after_func");
+    int state = bl_ctx_err(s->bl__ctx);
+    if (state != 0)
+        return state;
+    timer_lock(t);
+    (void)timer_halt(t);
+    t->bl__kind = BL__TIMER_AFTER;
+    t->bl__scope = s;
+    t->bl__fn = fn;
+    t->bl__arg = arg;
+    t->bl__made = site;
+    int r = bl__after_start(t, d);
+    if (r < 0)
+        t->bl__kind = BL__TIMER_NONE;
+    bl__unlock(&t->bl__lock);
+    return r;
+}
+
+bool bl_timer_stop_wait(bl_timer *t)
+{
+    timer_lock(t);
+    bool was = timer_halt(t);
+    bool after = t->bl__kind == BL__TIMER_AFTER;
+    void *record = t->bl__after;
+    uint64_t use = t->bl__after_use;
+    bl__unlock(&t->bl__lock);
+    if (after)
+        bl__after_wait(record, use);
+    return was;
+}
+
+/* ---- Tickers ---- */
+
+static void ticker_fire(bl_timer *t, bl_time now)
+{
+    bl_time when = t->bl__when;
+    (void)bl__chan_timer_put(bl__timer_channel(t), when); /* dropped, if the last one is there */
+    if (!bl__trylock(&t->bl__lock))
+        return;
+    bl_dur period = t->bl__period;
+    if (period > 0) {
+        /* From when it was due, so that the ticks do not drift; those that are past are left
+         * out. */
+        bl_time next;
+        if (__builtin_add_overflow(when, period * (1 + (now - when) / period), &next))
+            next = BL_NEVER;
+        bl__timer_arm(t, next, ticker_fire);
+    }
+    bl__unlock(&t->bl__lock);
+}
+
+/* Under its lock; halted. */
+static void ticker_start(bl_timer *t, bl_dur period)
+{
+    t->bl__kind = BL__TIMER_TICKER;
+    t->bl__period = period;
+    bl__timer_arm(t, bl_in(period), ticker_fire);
+}
+
+static void ticker_closed(bl__res *res) { bl_ticker_stop((bl_ticker *)(void *)res); }
+static void ticker_release(bl__res *res) { bl__free(res); }
+
+bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site)
+{
+    bl__scope_check(s, "bl_ticker_new");
+    if (period <= 0)
+        bl__fatal("non-positive interval for NewTicker");
+    bl_ticker *ticker = bl__zalloc(sizeof *ticker);
+    if (ticker == NULL)
+        return NULL;
+    ticker->res.stop = ticker_closed;
+    ticker->res.release = ticker_release;
+    ticker->timer.bl__made = site;
+    timer_lock(&ticker->timer);
+    ticker_start(&ticker->timer, period);
+    bl__unlock(&ticker->timer.bl__lock);
+    bl__scope_own(s, &ticker->res);
+    return ticker;
+}
+
+bl_chan *bl_ticker_chan(bl_ticker *t) { return bl__timer_channel(&t->timer); }
+
+void bl_ticker_reset(bl_ticker *t, bl_dur period)
+{
+    if (period <= 0)
+        bl__fatal("non-positive interval for Ticker.Reset");
+    timer_lock(&t->timer);
+    (void)timer_halt(&t->timer);
+    ticker_start(&t->timer, period);
+    bl__unlock(&t->timer.bl__lock);
+}
+
+void bl_ticker_stop(bl_ticker *t) { (void)bl_timer_stop(&t->timer); }
