@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * describe.c: the objects in a report.
+ *
+ * None of them is locked, since whoever holds the lock may be what the report is about, and all of
+ * them may be gone: they are copied with bl__peek and believed only as far as a copy can be.
+ */
+#include "debug/describe.h"
+
+#include <string.h>
+
+#include "core/label.h"
+#include "debug/peek.h"
+#include "sync/chan.h"
+#include "sync/object.h"
+
+enum {
+    CASES_SHOWN = 16,
+    HELD_SHOWN = 16,
+    LABELS_SHOWN = 1024, /* bytes of text */
+    LOCK_FLAGS = 7,      /* of the words of mutexes and rwmutexes, beside the owner */
+    WORD_WRITER = 2,
+    WORD_READER = 8 /* as in sync/rwmutex.c */
+};
+
+static void site_print(bl__out *o, const char *how, const bl__site *site)
+{
+    if (site != NULL)
+        bl__out_printf(o, ", %s by %s at %s:%d", how, site->func, site->file, site->line);
+}
+
+/* Who has a lock, from its record. */
+static void owner_print(bl__out *o, const bl__g *owner)
+{
+    bl__g g;
+    if (owner == &bl__orphan)
+        bl__out_printf(o, ", held by a goroutine that has ended");
+    else if (!bl__peek(&g, owner, sizeof g))
+        return;
+    else if (g.task.kind == BL__TASK_THREAD)
+        bl__out_printf(o, ", held by a plain thread");
+    else
+        bl__out_printf(o, ", held by goroutine %llu", (unsigned long long)g.id);
+}
+
+static void chan_print(bl__out *o, const bl_chan *at, const char *how)
+{
+    bl_chan c;
+    if (at == NULL) {
+        bl__out_printf(o, "%s a nil channel\n", how);
+        return;
+    }
+    bl__out_printf(o, "%s channel %p", how, (const void *)at);
+    if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE) {
+        bl__out_printf(o, " (freed)\n");
+        return;
+    }
+    const bl__site *made = c.made;
+    if (made != NULL && made->what != NULL && strcmp(made->what, "channel") != 0)
+        bl__out_printf(o, " of a %s", made->what);
+    else
+        bl__out_printf(o, " (cap %u, %u buffered)", c.cap, c.len);
+    site_print(o, "made", made);
+    bl__out_printf(o, "\n");
+}
+
+static void select_print(bl__out *o, const bl__select_wait *at)
+{
+    bl__select_wait s;
+    if (!bl__peek(&s, at, sizeof s))
+        return;
+    for (size_t i = 0; i < s.n && i < CASES_SHOWN; i++) {
+        bl_case c;
+        if (!bl__peek(&c, s.cases + i, sizeof c))
+            return;
+        if (c.chan != NULL)
+            chan_print(o, c.chan, c.op == BL__OP_SEND ? "waits to send on" : "waits to receive on");
+    }
+    if (s.n > CASES_SHOWN)
+        bl__out_printf(o, "...%zu more cases...\n", s.n - CASES_SHOWN);
+}
+
+static void mutex_print(bl__out *o, const bl_mutex *at)
+{
+    bl_mutex m;
+    bl__out_printf(o, "waits on sync.Mutex %p", (const void *)at);
+    if (bl__peek(&m, at, sizeof m) && (m.bl__word & ~(uintptr_t)LOCK_FLAGS) != 0)
+        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)LOCK_FLAGS));
+    bl__out_printf(o, "\n");
+}
+
+static void rwmutex_print(bl__out *o, const bl_rwmutex *at)
+{
+    bl_rwmutex m;
+    bl__out_printf(o, "waits on sync.RWMutex %p", (const void *)at);
+    if (!bl__peek(&m, at, sizeof m))
+        bl__out_printf(o, "\n");
+    else if (m.bl__word & WORD_WRITER) {
+        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)LOCK_FLAGS));
+        bl__out_printf(o, "\n");
+    } else {
+        bl__out_printf(o, ", held by %llu readers\n",
+                       (unsigned long long)(m.bl__word / WORD_READER));
+    }
+}
+
+static void cond_print(bl__out *o, const bl_cond *at)
+{
+    bl_cond c;
+    bl__out_printf(o, "waits on sync.Cond %p", (const void *)at);
+    if (bl__peek(&c, at, sizeof c) && c.bl__mutex != NULL)
+        bl__out_printf(o, " with sync.Mutex %p", (const void *)c.bl__mutex);
+    bl__out_printf(o, "\n");
+}
+
+static void once_print(bl__out *o, const bl_once *at)
+{
+    bl_once c;
+    bl__g runner;
+    bl__out_printf(o, "waits on sync.Once %p", (const void *)at);
+    if (bl__peek(&c, at, sizeof c) && bl__peek(&runner, c.bl__runner, sizeof runner) &&
+        runner.id != 0)
+        bl__out_printf(o, ", run by goroutine %llu", (unsigned long long)runner.id);
+    bl__out_printf(o, "\n");
+}
+
+static void scope_print(bl__out *o, const bl_scope *at)
+{
+    bl_scope s;
+    if (!bl__peek(&s, at, sizeof s) || s.bl__magic != BL__SCOPE_OPEN)
+        return;
+    const bl__site *made = s.bl__made;
+    const char *name = s.bl__name != NULL ? s.bl__name : made != NULL ? made->what : NULL;
+    bl__out_printf(o, "waits on scope");
+    if (name != NULL)
+        bl__out_printf(o, " \"%s\"", name);
+    if (s.bl__limit != 0)
+        bl__out_printf(o, " (limit %d, %d running)", s.bl__limit, s.bl__running);
+    site_print(o, "opened", made);
+    bl__out_printf(o, "\n");
+}
+
+/* The counted ones. */
+static void count_print(bl__out *o, bl__reason reason, const void *at)
+{
+    if (reason == BL__WAIT_WAITGROUP) {
+        bl_waitgroup wg;
+        bl__out_printf(o, "waits on sync.WaitGroup %p", at);
+        if (bl__peek(&wg, at, sizeof wg))
+            bl__out_printf(o, " (count %lld)", (long long)wg.bl__count);
+    } else {
+        bl_sem s;
+        bl__out_printf(o, "waits on semaphore %p", at);
+        if (bl__peek(&s, at, sizeof s))
+            bl__out_printf(o, " (%lld free)", (long long)s.bl__count);
+    }
+    bl__out_printf(o, "\n");
+}
+
+void bl__describe_wait(bl__out *o, const bl__g *g)
+{
+    const void *at = g->wait_obj;
+    if (at == NULL)
+        return;
+    switch (g->reason) {
+    case BL__WAIT_CHAN_RECV:
+    case BL__WAIT_CHAN_SEND: chan_print(o, at, "waits on"); break;
+    case BL__WAIT_SELECT: select_print(o, at); break;
+    case BL__WAIT_MUTEX: mutex_print(o, at); break;
+    case BL__WAIT_RW_RLOCK:
+    case BL__WAIT_RW_LOCK: rwmutex_print(o, at); break;
+    case BL__WAIT_COND: cond_print(o, at); break;
+    case BL__WAIT_ONCE: once_print(o, at); break;
+    case BL__WAIT_WAITGROUP:
+    case BL__WAIT_SEM: count_print(o, (bl__reason)g->reason, at); break;
+    case BL__WAIT_SCOPE:
+    case BL__WAIT_SCOPE_ROOM: scope_print(o, at); break;
+    default: break;
+    }
+}
+
+void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
+{
+    const bl_mutex *m = g->held;
+    bl_mutex mutex;
+    for (int i = 0; i < HELD_SHOWN && m != NULL && bl__peek(&mutex, m, sizeof mutex); i++) {
+        if ((mutex.bl__word & ~(uintptr_t)LOCK_FLAGS) != (uintptr_t)at)
+            break;
+        bl__out_printf(o, "holds sync.Mutex %p\n", (const void *)m);
+        m = mutex.bl__held;
+    }
+    const bl_rwmutex *rw = g->held_rw;
+    bl_rwmutex rwmutex;
+    for (int i = 0; i < HELD_SHOWN && rw != NULL && bl__peek(&rwmutex, rw, sizeof rwmutex); i++) {
+        if ((rwmutex.bl__word & ~(uintptr_t)LOCK_FLAGS) != (uintptr_t)at)
+            break;
+        bl__out_printf(o, "holds sync.RWMutex %p\n", (const void *)rw);
+        rw = rwmutex.bl__held;
+    }
+}
+
+void bl__describe_labels(bl__out *o, const bl__g *g)
+{
+    bl__labels head;
+    char text[LABELS_SHOWN + 1];
+    if (g->labels == NULL || !bl__peek(&head, g->labels, sizeof head))
+        return;
+    size_t n = head.bytes < LABELS_SHOWN ? head.bytes : LABELS_SHOWN;
+    if (!bl__peek(text, g->labels->text, n))
+        return;
+    text[n] = 0;
+    const char *p = text, *end = text + n;
+    for (uint32_t i = 0; i < head.count && p < end; i++) {
+        const char *value = p + strlen(p) + 1;
+        if (value >= end)
+            break;
+        bl__out_printf(o, "%s%s=%s", i == 0 ? "labels: " : ", ", p, value);
+        p = value + strlen(value) + 1;
+    }
+    bl__out_printf(o, "\n");
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* describe.h: what a goroutine waits on, what it holds, and its labels, in lines of a report. */
+#ifndef BL__DEBUG_DESCRIBE_H
+#define BL__DEBUG_DESCRIBE_H
+
+#include "core/sched.h"
+#include "debug/out.h"
+
+/* g is a copy of a goroutine's record, at is the record itself. Each prints nothing where there is
+ * nothing to say, or where what there was is gone. */
+void bl__describe_wait(bl__out *o, const bl__g *g);
+void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at);
+void bl__describe_labels(bl__out *o, const bl__g *g);
+
+#endif

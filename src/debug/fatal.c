@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fatal.c: errors that are bugs of the program: a message in Go's words, tracebacks, exit status 2.
+ *
+ * The process goes without atexit handlers and destructors, as Go's does: they would run in a program
+ * that is known to be wrong. What it has printed to stdout is written out; other streams are not
+ * looked at, since their locks may be held by threads that never give them back.
+ */
+#include "debug/fatal.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/proc.h"
+#include "debug/report.h"
+
+enum { EXIT_FATAL = 2 };
+
+bl__dying bl__fatal_dying;
+
+bool bl__fatal_enter(void)
+{
+    uint32_t self = (uint32_t)gettid(), nobody = 0;
+    if (cas_relaxed(&bl__fatal_dying.owner, &nobody, self)) { /* never given back */
+        store_relaxed(&bl__rt.frozen, 1u);
+        return false;
+    }
+    while (nobody != self)
+        pause();
+    return true;
+}
+
+const bl__g *bl__fatal_goroutine(void)
+{
+    bl__m *m = bl__this_m();
+    return m == NULL || m->g == &m->g0 ? NULL : m->g;
+}
+
+void bl__fatal_flush(void)
+{
+    if (ftrylockfile(stdout) == 0) {
+        fflush_unlocked(stdout);
+        funlockfile(stdout);
+    }
+}
+
+void bl__fatal_others(bl__out *o, const bl__g *g)
+{
+    bl__traceback level = bl__traceback_level();
+    if (level < BL__TRACEBACK_ALL)
+        return;
+    bl__report_all what = {.except = g == NULL ? 0 : g->id,
+                           .system = level >= BL__TRACEBACK_SYSTEM};
+    bl__report_each(o, &what);
+}
+
+void bl__fatal_trace_print(bl__out *o, const bl__g *g, const bl__trace *trace)
+{
+    store_relaxed(&bl__fatal_dying.doing, (uint32_t)BL__DYING_PRINT);
+    bl__trace_print(o, trace, g == NULL ? NULL : g->fn,
+                    bl__traceback_level() >= BL__TRACEBACK_SYSTEM);
+    store_relaxed(&bl__fatal_dying.doing, (uint32_t)BL__DYING_OTHER);
+}
+
+static BL__NORETURN void fatal_exit(void)
+{
+    bl__fatal_flush();
+    if (bl__traceback_level() == BL__TRACEBACK_CRASH) {
+        signal(SIGABRT, SIG_DFL);
+        abort();
+    }
+    _exit(EXIT_FATAL);
+}
+
+typedef struct fatal_call {
+    const char *format;
+    va_list *args;
+    const void *from; /* where bl__fatal was called */
+} fatal_call;
+
+static void fatal_print(bl__out *o, void *arg)
+{
+    fatal_call *call = arg;
+    const bl__g *g = bl__fatal_goroutine();
+    bl__fatal_dying.g = g;
+    bl__fatal_dying.out = o;
+    bl__out_printf(o, "fatal error: ");
+    bl__out_vprintf(o, call->format, *call->args);
+    bl__out_printf(o, "\n");
+    if (bl__traceback_level() == BL__TRACEBACK_NONE)
+        return;
+    bl__out_printf(o, "\n");
+    bl__report_head(o, g);
+    bl__trace trace;
+    bl__fatal_dying.trace = &trace;
+    store_relaxed(&bl__fatal_dying.doing, (uint32_t)BL__DYING_WALK);
+    bl__trace_here(&trace, call->from);
+    bl__fatal_trace_print(o, g, &trace);
+    bl__report_tail(o, g, g);
+    bl__out_printf(o, "\n");
+    bl__fatal_others(o, g);
+}
+
+void bl__fatal(const char *format, ...)
+{
+    if (bl__fatal_enter())
+        _exit(EXIT_FATAL); /* the report itself ran into a bug: what is printed is printed */
+    va_list args;
+    va_start(args, format);
+    fatal_call call = {format, &args, __builtin_return_address(0)};
+    bl__report_run(STDERR_FILENO, fatal_print, &call);
+    va_end(args);
+    fatal_exit();
+}
+
+static void deadlock_print(bl__out *o, void *arg)
+{
+    (void)arg;
+    bl__traceback level = bl__traceback_level();
+    bl__out_printf(o, "fatal error: all goroutines are asleep - deadlock!\n");
+    if (level == BL__TRACEBACK_NONE)
+        return;
+    bl__out_printf(o, "\n");
+    bl__report_all what = {.system = level >= BL__TRACEBACK_SYSTEM};
+    bl__report_each(o, &what);
+}
+
+void bl__fatal_deadlock(void)
+{
+    if (bl__fatal_enter())
+        _exit(EXIT_FATAL);
+    bl__report_run(STDERR_FILENO, deadlock_print, NULL);
+    fatal_exit();
+}
+
+typedef struct warn_call {
+    const char *format;
+    va_list *args;
+} warn_call;
+
+static void warn_print(bl__out *o, void *arg)
+{
+    warn_call *call = arg;
+    bl__out_printf(o, "belay: ");
+    bl__out_vprintf(o, call->format, *call->args);
+    bl__out_printf(o, "\n");
+}
+
+void bl__warn(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    warn_call call = {format, &args};
+    bl__report_run(STDERR_FILENO, warn_print, &call);
+    va_end(args);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peek.c: process_vm_readv on the own process; where that call is forbidden (some sandboxes), through
+ * a pipe, whose write fails with EFAULT instead of crashing.
+ */
+#include "debug/peek.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* In pieces that an empty pipe surely takes. */
+static bool pipe_copy(char *to, const char *from, size_t n)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return false;
+    bool ok = true;
+    while (ok && n > 0) {
+        size_t part = n < 4096 ? n : 4096;
+        ok =
+            write(ends[1], from, part) == (ssize_t)part && read(ends[0], to, part) == (ssize_t)part;
+        to += part;
+        from += part;
+        n -= part;
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return ok;
+}
+
+bool bl__peek(void *to, const void *from, size_t n)
+{
+    if (from == NULL)
+        return false;
+    int saved = errno;
+    struct iovec here = {.iov_base = to, .iov_len = n};
+    struct iovec there = {.iov_base = (void *)(uintptr_t)from, .iov_len = n};
+    ssize_t got = process_vm_readv(getpid(), &here, 1, &there, 1, 0);
+    bool ok = got == (ssize_t)n;
+    if (got < 0 && errno != EFAULT)
+        ok = pipe_copy(to, from, n);
+    errno = saved;
+    return ok;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * peek.h: reading memory that may not be there.
+ *
+ * Reports look at goroutines and objects that are not theirs and may be gone by the time they are
+ * read. The kernel copies the bytes and says so when it cannot.
+ */
+#ifndef BL__DEBUG_PEEK_H
+#define BL__DEBUG_PEEK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Copies n bytes at from to to; false: they are not all readable. Takes no lock. */
+bool bl__peek(void *to, const void *from, size_t n);
+
+#endif

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.c: see report.h.
+ *
+ * A report walks the records while goroutines go on running and ending. So it first gathers numbers,
+ * and then looks at each goroutine again: a record that belongs to another by then is passed over.
+ * Gathering goes in rounds, each taking the lowest numbers not yet printed, which needs no memory
+ * that grows with the number of goroutines.
+ */
+#include "debug/report.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arch/sanitize.h"
+#include "arch/unwind.h"
+#include "debug/describe.h"
+#include "debug/peek.h"
+
+enum {
+    STACK_SIZE = 128 * 1024,
+    LOCK_PATIENCE = 2000, /* ms that another thread's report is waited for */
+    ROUND = 1024,         /* goroutines gathered at a time */
+    LOOKS = 3             /* at a goroutine that runs in between */
+};
+
+/* ---- One at a time, on its own stack ---- */
+
+static struct {
+    uint32_t owner; /* atomic: thread id of who reports; 0: nobody */
+    uint32_t depth; /* owner */
+} reporter;
+
+static char report_stack[STACK_SIZE] __attribute__((aligned(64))); /* reporter's */
+
+static bool reporter_lock(void)
+{
+    uint32_t self = (uint32_t)gettid();
+    for (int i = 0; i < LOCK_PATIENCE; i++) {
+        uint32_t nobody = 0;
+        if (load_relaxed(&reporter.owner) == self ||
+            cas_acquire(&reporter.owner, &nobody, self)) { /* ORD(report) */
+            reporter.depth++;
+            return true;
+        }
+        struct timespec ms = {.tv_nsec = 1000000};
+        nanosleep(&ms, NULL);
+    }
+    return false;
+}
+
+void bl__report_lock(void) { (void)reporter_lock(); }
+
+void bl__report_unlock(void)
+{
+    if (load_relaxed(&reporter.owner) == (uint32_t)gettid() && --reporter.depth == 0)
+        store_release(&reporter.owner, 0u); /* ORD(report) */
+}
+
+typedef struct report_call {
+    int fd;
+    void (*fn)(bl__out *o, void *arg);
+    void *arg;
+} report_call;
+
+static void report_begin(void *arg)
+{
+    report_call *call = arg;
+    bl__out o;
+    bl__out_init(&o, call->fd);
+    call->fn(&o, call->arg);
+    bl__out_flush(&o);
+}
+
+void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
+{
+    report_call call = {fd, fn, arg};
+    bool locked = reporter_lock();
+    /* Sanitizers want to know of every stack, and give their own reports the room they need. */
+    if (locked && reporter.depth == 1 && !BL__ASAN && !BL__TSAN)
+        bl__stack_call(report_stack + sizeof report_stack, report_begin, &call);
+    else
+        report_begin(&call);
+    if (locked)
+        bl__report_unlock();
+}
+
+/* ---- One goroutine ---- */
+
+static void since_print(bl__out *o, bl_time since)
+{
+    int64_t seconds = (bl_now() - since) / BL_SEC;
+    if (since == 0 || seconds < 1)
+        return;
+    if (seconds < 60)
+        bl__out_printf(o, ", %llds", (long long)seconds);
+    else
+        bl__out_printf(o, ", %lld minutes", (long long)(seconds / 60));
+}
+
+static void head_print(bl__out *o, const bl__g *g, bool leaked)
+{
+    bl__out_printf(o, "goroutine %llu [", (unsigned long long)g->id);
+    if (g->task.status == BL__G_PARKED) {
+        bl__out_printf(o, "%s%s", bl__reason_text((bl__reason)g->reason),
+                       leaked ? " (leaked)" : "");
+        since_print(o, g->since);
+    } else {
+        bl__out_printf(o, "%s", g->task.status == BL__G_RUNNING ? "running" : "runnable");
+    }
+    bl__out_printf(o, "]:\n");
+}
+
+void bl__report_head(bl__out *o, const bl__g *g)
+{
+    if (g == NULL)
+        bl__out_printf(o, "thread %d [running]:\n", (int)gettid());
+    else
+        head_print(o, g, false);
+}
+
+void bl__report_tail(bl__out *o, const bl__g *g, const bl__g *at)
+{
+    if (g == NULL)
+        return;
+    if (g->site != NULL && g->parent != 0)
+        bl__out_printf(o, "created by %s in goroutine %llu\n\t%s:%d\n", g->site->func,
+                       (unsigned long long)g->parent, g->site->file, g->site->line);
+    else if (g->site != NULL && g->id != 1)
+        bl__out_printf(o, "created by %s in a plain thread\n\t%s:%d\n", g->site->func,
+                       g->site->file, g->site->line);
+    if (g->task.status == BL__G_PARKED)
+        bl__describe_wait(o, g);
+    if (at != NULL)
+        bl__describe_held(o, g, at);
+    bl__describe_labels(o, g);
+}
+
+/* What gathering notes: the record itself, or what there is of a goroutine that has none yet. */
+typedef struct item {
+    uint64_t id;
+    const bl__g *at; /* NULL: it has not run */
+    uint64_t parent;
+    const bl__site *site;
+    bl__labels *labels;
+} item;
+
+static void spawned_print(bl__out *o, const item *it)
+{
+    bl__g g = {.task = {.kind = BL__TASK_SPAWN, .status = BL__G_RUNNABLE},
+               .id = it->id,
+               .parent = it->parent,
+               .site = it->site,
+               .labels = it->labels};
+    head_print(o, &g, false);
+    bl__report_tail(o, &g, NULL);
+    bl__out_printf(o, "\n");
+}
+
+static void item_print(bl__out *o, const item *it, const bl__report_all *what)
+{
+    bl__g g;
+    bl__trace trace;
+    bool have = false;
+    if (it->at == NULL) {
+        spawned_print(o, it);
+        return;
+    }
+    for (int i = 0; i < LOOKS && !have; i++) {
+        if (!bl__peek(&g, it->at, sizeof g) || g.id != it->id || g.task.status == BL__G_DEAD)
+            return;
+        have = bl__trace_parked(&trace, it->at) && load_relaxed(&it->at->switches) == g.switches;
+    }
+    head_print(o, &g, what->leaked);
+    if (have)
+        bl__trace_print(o, &trace, g.fn, what->system);
+    else if (g.task.status == BL__G_RUNNING)
+        bl__out_printf(o, "\tgoroutine running on other thread; stack unavailable\n");
+    else
+        bl__out_printf(o, "\tstack unavailable\n");
+    bl__report_tail(o, &g, it->at);
+    bl__out_printf(o, "\n");
+}
+
+/* ---- All goroutines ---- */
+
+/* The items with the lowest numbers above last: a heap with the highest number on top. Reporter's. */
+static item round_items[ROUND];
+
+typedef struct gathering {
+    const bl__report_all *what;
+    uint64_t last;
+    size_t count;
+} gathering;
+
+static void heap_down(size_t count, size_t i)
+{
+    for (size_t child; (child = 2 * i + 1) < count; i = child) {
+        if (child + 1 < count && round_items[child + 1].id > round_items[child].id)
+            child++;
+        if (round_items[i].id >= round_items[child].id)
+            return;
+        item t = round_items[i];
+        round_items[i] = round_items[child];
+        round_items[child] = t;
+    }
+}
+
+static void heap_up(size_t i)
+{
+    while (i > 0 && round_items[(i - 1) / 2].id < round_items[i].id) {
+        item t = round_items[i];
+        round_items[i] = round_items[(i - 1) / 2];
+        round_items[(i - 1) / 2] = t;
+        i = (i - 1) / 2;
+    }
+}
+
+static void gather(const bl__g *g, void *arg)
+{
+    gathering *in = arg;
+    if (g->id <= in->last || g->id == in->what->except ||
+        (in->count == ROUND && g->id >= round_items[0].id) ||
+        (in->what->want != NULL && !in->what->want(g, in->what->arg)))
+        return;
+    item it = {.id = g->id,
+               .at = g->task.kind == BL__TASK_G ? g : NULL,
+               .parent = g->parent,
+               .site = g->site,
+               .labels = g->labels};
+    if (in->count < ROUND) {
+        round_items[in->count] = it;
+        heap_up(in->count++);
+    } else {
+        round_items[0] = it;
+        heap_down(in->count, 0);
+    }
+}
+
+static void items_sort(size_t count)
+{
+    while (count > 1) {
+        item top = round_items[0];
+        round_items[0] = round_items[--count];
+        round_items[count] = top;
+        heap_down(count, 0);
+    }
+}
+
+void bl__report_each(bl__out *o, const bl__report_all *what)
+{
+    gathering in = {.what = what};
+    do {
+        in.count = 0;
+        bl__each_goroutine(gather, &in);
+        items_sort(in.count);
+        for (size_t i = 0; i < in.count; i++)
+            if (i == 0 || round_items[i].id != round_items[i - 1].id) /* began to run meanwhile */
+                item_print(o, &round_items[i], what);
+        if (in.count > 0)
+            in.last = round_items[in.count - 1].id;
+    } while (in.count == ROUND);
+}
+
+static void each_print(bl__out *o, void *arg)
+{
+    bl__out_printf(o, "\n");
+    bl__report_each(o, arg);
+}
+
+void bl__report_goroutines(int fd, bool (*want)(const bl__g *g, void *arg), void *arg)
+{
+    bl__report_all what = {.want = want,
+                           .arg = arg,
+                           .leaked = true,
+                           .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM};
+    bl__report_run(fd, each_print, &what);
+}
+
+/* ---- The end of a run ---- */
+
+static void leaks_print(bl__out *o, void *arg)
+{
+    size_t left = *(size_t *)arg;
+    bl__report_all what = {.leaked = true, .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM};
+    bl__out_printf(o, "belay: leak: %zu goroutine%s left when the program ended:\n\n", left,
+                   left == 1 ? "" : "s");
+    bl__report_each(o, &what);
+}
+
+void bl__report_leaks(size_t left) { bl__report_run(STDERR_FILENO, leaks_print, &left); }
+
+static void summary_print(bl__out *o, void *arg)
+{
+    (void)arg;
+    uint64_t started, ended;
+    bl__counts(&started, &ended);
+    bl__out_printf(o, "belay: goroutines: %llu started, %llu ended, %llu left\n",
+                   (unsigned long long)started, (unsigned long long)ended,
+                   (unsigned long long)(started - ended));
+}
+
+void bl__report_summary(void)
+{
+    const char *set = getenv("BELAY_SUMMARY");
+    if (set != NULL && strcmp(set, "1") == 0)
+        bl__report_run(STDERR_FILENO, summary_print, NULL);
+}
+
+enum { EXIT_LEAKED = 3 };
+
+static void leaked_exit(int status, void *arg)
+{
+    (void)arg;
+    if (status == 0)
+        exit(EXIT_LEAKED); /* within exit: the handlers not yet called are, with this status */
+}
+
+void bl__exit_leaked(void)
+{
+    static uint32_t once;
+    uint32_t no = 0;
+    if (cas_relaxed(&once, &no, 1u))
+        on_exit(leaked_exit, NULL);
+}

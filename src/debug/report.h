@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.h: goroutines in Go's traceback format, and what a run says at its end.
+ *
+ * One report is printed at a time. It runs on a stack of its own, since reading debug information
+ * takes more than a goroutine that is in trouble may have left.
+ */
+#ifndef BL__DEBUG_REPORT_H
+#define BL__DEBUG_REPORT_H
+
+#include "core/sched.h"
+#include "debug/out.h"
+#include "debug/traceback.h"
+
+/* Prints to fd each goroutine that want (NULL: all) wants, in the order of their numbers, in the form
+ * of a leak report: a blank line, and the wait reason marked "(leaked)". g is a copy of the record. Does not park. */
+void bl__report_goroutines(int fd, bool (*want)(const bl__g *g, void *arg), void *arg);
+
+/* Prints that left goroutines were left when the program ended, and each of them. */
+void bl__report_leaks(size_t left);
+
+/* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left. */
+void bl__report_summary(void);
+
+/* From now on a program that would exit with 0 exits with 3. */
+void bl__exit_leaked(void);
+
+/* ---- For the other reports ---- */
+
+/* Calls fn with a printer to fd, on the reports' own stack and under their lock; with what fn leaves
+ * in the printer, flushed. Within a report: at once. Waits for another thread's report, but not for
+ * long: that thread may be what is wrong. */
+void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg);
+
+/* The same lock, for who stays on its stack (signal handlers). */
+void bl__report_lock(void);
+void bl__report_unlock(void);
+
+/* "goroutine 7 [running]:", the frames, where it was started, and its labels. system: with the
+ * runtime's frames. In three parts, since the middle one may fail in a damaged program. */
+void bl__report_head(bl__out *o, const bl__g *g);
+void bl__report_tail(bl__out *o, const bl__g *g, const bl__g *at);
+
+/* All goroutines but the one with the number except. leaked: waits are marked. */
+typedef struct bl__report_all {
+    bool (*want)(const bl__g *g, void *arg);
+    void *arg;
+    uint64_t except;
+    bool leaked;
+    bool system;
+} bl__report_all;
+void bl__report_each(bl__out *o, const bl__report_all *what);
+
+#endif

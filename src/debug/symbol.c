@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * symbol.c: names and lines for reports.
+ *
+ * With BL__HAVE_LIBBACKTRACE the debug information is read by gcc's libbacktrace, which allocates
+ * with mmap and works in signal handlers. Without it, or where a module has none, the dynamic linker
+ * knows the names of exported functions; else there is the offset in the module, which addr2line
+ * takes.
+ */
+#include "debug/symbol.h"
+
+#include <dlfcn.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "core/atomic.h"
+
+typedef struct lookup {
+    bl__symbol sym;
+    bool (*fn)(const bl__symbol *s, void *arg);
+    void *arg;
+    bool found; /* something with a file was handed out */
+} lookup;
+
+#ifdef BL__HAVE_LIBBACKTRACE
+
+#include <backtrace.h>
+
+/* Atomic; threads that come first together make one each, and one is kept (the others cannot be
+ * freed, libbacktrace has no such call). */
+static struct backtrace_state *symbol_state;
+
+/* No debug information is no error: the caller has other ways. */
+static void symbol_error(void *arg, const char *text, int err)
+{
+    (void)arg;
+    (void)text;
+    (void)err;
+}
+
+static struct backtrace_state *state_get(void)
+{
+    struct backtrace_state *s = load_acquire(&symbol_state); /* ORD(symbols) */
+    if (s == NULL) {
+        struct backtrace_state *made = backtrace_create_state(NULL, 1, symbol_error, NULL);
+        /* ORD(symbols): what is in it comes before the pointer to it. */
+        if (made != NULL && cas_acq_rel(&symbol_state, &s, made))
+            s = made;
+    }
+    return s;
+}
+
+static void take_name(void *arg, uintptr_t pc, const char *name, uintptr_t value, uintptr_t size)
+{
+    (void)size;
+    lookup *l = arg;
+    if (name != NULL) {
+        l->sym.func = name;
+        l->sym.offset = pc - value;
+    }
+}
+
+static int take_line(void *arg, uintptr_t pc, const char *file, int line, const char *func)
+{
+    (void)pc;
+    lookup *l = arg;
+    if (file == NULL)
+        return 0;
+    bl__symbol s = {.pc = l->sym.pc, .func = func, .file = file, .line = line};
+    if (func == NULL) { /* lines without names: assembly */
+        backtrace_syminfo(state_get(), s.pc, take_name, symbol_error, l);
+        s.func = l->sym.func;
+    }
+    l->found = true;
+    return l->fn(&s, l->arg) ? 1 : 0;
+}
+
+static void lookup_debug_info(lookup *l)
+{
+    struct backtrace_state *state = state_get();
+    if (state == NULL)
+        return;
+    backtrace_pcinfo(state, l->sym.pc, take_line, symbol_error, l);
+    if (!l->found)
+        backtrace_syminfo(state, l->sym.pc, take_name, symbol_error, l);
+}
+
+#else
+
+static void lookup_debug_info(lookup *l) { (void)l; }
+
+#endif
+
+void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), void *arg)
+{
+    lookup l = {.sym = {.pc = pc}, .fn = fn, .arg = arg};
+    lookup_debug_info(&l);
+    if (l.found)
+        return;
+    Dl_info info;
+    if (dladdr((void *)pc, &info) != 0) {
+        l.sym.module = info.dli_fname;
+        if (l.sym.func == NULL && info.dli_sname != NULL) {
+            l.sym.func = info.dli_sname;
+            l.sym.offset = pc - (uintptr_t)info.dli_saddr;
+        } else if (l.sym.func == NULL) {
+            l.sym.offset = pc - (uintptr_t)info.dli_fbase;
+        }
+    }
+    fn(&l.sym, arg);
+}
+
+/* The folder of the library's sources, as the debug information has it; learnt from this file. */
+static struct {
+    const char *path; /* atomic */
+    size_t len;
+    uint32_t known; /* atomic: 1 once path and len are set */
+} source_root;
+
+static bool root_take(const bl__symbol *s, void *arg)
+{
+    (void)arg;
+    static const char own[] = "debug/symbol.c";
+    size_t n = s->file == NULL ? 0 : strlen(s->file), suffix = sizeof own - 1;
+    if (n > suffix && strcmp(s->file + n - suffix, own) == 0) {
+        store_relaxed(&source_root.len, n - suffix);
+        store_relaxed(&source_root.path, s->file);
+        return true;
+    }
+    return false;
+}
+
+/* The folders of layers: where the library was built from a relative path, "src/", the program may
+ * have one of that name too. */
+static bool is_layer(const char *path)
+{
+    static const char *const layers[] = {"arch/", "core/", "debug/", "life/", "os/", "sync/"};
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
+        if (strncmp(path, layers[i], strlen(layers[i])) == 0)
+            return true;
+    return false;
+}
+
+bool bl__symbol_is_runtime(const bl__symbol *s)
+{
+    if (s->func != NULL && strncmp(s->func, "bl_", 3) == 0)
+        return true;
+    if (load_acquire(&source_root.known) == 0) { /* ORD(source-root) */
+        bl__symbol_each((uintptr_t)&bl__symbol_is_runtime, root_take, NULL);
+        store_release(&source_root.known, 1u); /* ORD(source-root) */
+    }
+    size_t len = load_relaxed(&source_root.len);
+    return s->file != NULL && len > 0 &&
+           strncmp(s->file, load_relaxed(&source_root.path), len) == 0 && is_layer(s->file + len);
+}
+
+bool bl__symbol_is_libc(uintptr_t pc)
+{
+    Dl_info at, libc, own;
+    return dladdr((void *)pc, &at) != 0 && dladdr(dlsym(RTLD_DEFAULT, "abort"), &libc) != 0 &&
+           dladdr((void *)(uintptr_t)&bl__symbol_is_libc, &own) != 0 &&
+           at.dli_fbase == libc.dli_fbase && own.dli_fbase != libc.dli_fbase;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* symbol.h: from a program counter to function, file and line. */
+#ifndef BL__DEBUG_SYMBOL_H
+#define BL__DEBUG_SYMBOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One function at a program counter. Where functions were inlined there are several for one. */
+typedef struct bl__symbol {
+    uintptr_t pc;
+    const char *func; /* NULL: unknown */
+    const char *file; /* as in the debug information; NULL: none */
+    int line;
+    const char *module; /* path of the program or shared object; NULL: not in any */
+    uintptr_t offset;   /* of pc in func where there is no file, else in module */
+} bl__symbol;
+
+/* Calls fn for each function at pc, the innermost first, at least once; fn's true ends it. The
+ * strings live until the process ends or unloads the module. pc is that of an instruction: for a
+ * return address one less. Any thread, also in a signal handler. */
+void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), void *arg);
+
+/* True: s is a function of this library (never the program's own). */
+bool bl__symbol_is_runtime(const bl__symbol *s);
+
+/* True: pc is in the C library, and that is not linked into the program. */
+bool bl__symbol_is_libc(uintptr_t pc);
+
+#endif

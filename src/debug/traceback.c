@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * traceback.c: walking stacks.
+ *
+ * The walking itself is the C runtime's (_Unwind_Backtrace), started where it is wanted by
+ * bl__unwind_from. It trusts the stack that it walks, and the stack of a goroutine which others may
+ * wake at any time, run and free does not deserve that. Stopping the goroutine would cost the
+ * scheduler a test at each switch. So the walk is over a copy, taken by the kernel, which fails
+ * where a plain read would crash: every word of the copy that points into the stack is moved to
+ * point into the copy, whatever it is; among them are the saved frame pointers, and the others do
+ * not matter to the unwinder. The goroutine was switched off during the whole copying if it was
+ * before and after and has not been switched on in between, which its count of switches tells.
+ *
+ * The commit of a park sets g->wait, and that of a yield sets the status to runnable, when the
+ * registers are saved; before that a goroutine counts as running.
+ */
+#include "debug/traceback.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unwind.h>
+
+#include "arch/unwind.h"
+#include "debug/peek.h"
+#include "debug/symbol.h"
+
+enum {
+    COPY_TAIL = 1 << 20, /* zeros behind the copy, where a misled walk finds its end */
+    BELOW = 1 << 20,     /* how far below its stack the last frame of an overflow can reach */
+    DEEPEST = 1 << 20    /* frames: a damaged stack can be a circle */
+};
+
+static void trace_add(bl__trace *t, uintptr_t pc)
+{
+    if (t->total < BL__TRACE_INNER)
+        t->inner[t->total] = pc;
+    t->outer[t->total % BL__TRACE_OUTER] = pc;
+    t->total++;
+}
+
+/* What a walk knows. */
+typedef struct walk {
+    bl__trace *trace;
+    uintptr_t from;   /* not yet met: the address at which the trace begins; 0: met */
+    uintptr_t lo, hi; /* the stack pointer's bounds; hi 0: none */
+    uint64_t limit;   /* frames still allowed */
+} walk;
+
+static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *arg)
+{
+    walk *w = arg;
+    int exact = 0;
+    uintptr_t pc = _Unwind_GetIPInfo(context, &exact);
+    uintptr_t sp = _Unwind_GetCFA(context);
+    if (pc == 0 || w->limit-- == 0)
+        return _URC_END_OF_STACK;
+    if (w->hi != 0 && w->from == 0 && (sp < w->lo || sp > w->hi))
+        return _URC_END_OF_STACK;
+    if (w->from != 0) {
+        if (pc != w->from)
+            return _URC_NO_REASON;
+        w->from = 0;
+    }
+    trace_add(w->trace, exact ? pc : pc - 1);
+    return _URC_NO_REASON;
+}
+
+static void walk_run(void *arg) { _Unwind_Backtrace(walk_frame, arg); }
+
+void bl__trace_here(bl__trace *t, const void *from)
+{
+    t->total = 0;
+    walk w = {.trace = t, .from = (uintptr_t)from, .limit = DEEPEST};
+    walk_run(&w);
+    if (w.from == 0 || t->total != 0)
+        return;
+    walk all = {.trace = t, .limit = DEEPEST};
+    walk_run(&all);
+}
+
+/* Walks from regs, and adds to the trace from there on, without the frames of the walk itself. */
+static void walk_from(bl__trace *t, const bl__regs *regs, uintptr_t lo, uintptr_t hi)
+{
+    walk w = {.trace = t, .from = regs->r[BL__REG_PC], .lo = lo, .hi = hi, .limit = DEEPEST};
+    bl__unwind_from(regs, walk_run, &w);
+}
+
+/* Whether a call instruction ends at back: then back is a return address. */
+static bool is_return_address(uintptr_t back)
+{
+    uint8_t code[8];
+    if (!bl__peek(code, (const void *)(back - sizeof code), sizeof code))
+        return false;
+#if defined(__x86_64__)
+    if (code[3] == 0xe8) /* call rel32 */
+        return true;
+    for (unsigned at = 1; at <= 6; at++) /* call r/m64, of 2 to 7 bytes: ff /2 */
+        if (code[at] == 0xff && (code[at + 1] & 0x38) == 0x10)
+            return true;
+    return false;
+#else
+    uint32_t word;
+    memcpy(&word, code + 4, sizeof word);
+    return word >> 26 == 0x25 || (word & 0xfffffc1f) == 0xd63f0000; /* bl, blr */
+#endif
+}
+
+void bl__trace_from(bl__trace *t, const bl__regs *at, const bl__g *g)
+{
+    bl__regs regs = *at;
+    uintptr_t lo = g == NULL ? 0 : (uintptr_t)g->stack_lo - BELOW;
+    uintptr_t hi = g == NULL ? 0 : (uintptr_t)g->stack_hi;
+    uint8_t code[4];
+    t->total = 0;
+    if (bl__peek(code, (const void *)regs.r[BL__REG_PC], sizeof code)) {
+        walk_from(t, &regs, lo, hi);
+        return;
+    }
+    /* It called or returned to something that is no code. After a call the caller is known. */
+    trace_add(t, regs.r[BL__REG_PC]);
+    uintptr_t back;
+#if defined(__x86_64__)
+    if (!bl__peek(&back, (const void *)regs.r[BL__REG_SP], sizeof back))
+        return;
+    regs.r[BL__REG_SP] += sizeof back;
+#else
+    back = regs.r[BL__REG_LR];
+#endif
+    if (!is_return_address(back))
+        return;
+    regs.r[BL__REG_PC] = back - 1;
+    walk_from(t, &regs, lo, hi);
+}
+
+void bl__trace_skip_libc(bl__trace *t)
+{
+    uint64_t kept = t->total < BL__TRACE_INNER ? t->total : BL__TRACE_INNER, skip = 0;
+    while (skip < kept && bl__symbol_is_libc(t->inner[skip]))
+        skip++;
+    if (skip == kept || t->total > BL__TRACE_INNER)
+        return;
+    for (uint64_t i = skip; i < kept; i++)
+        t->inner[i - skip] = t->inner[i];
+    t->total -= skip;
+}
+
+/* Where stacks are copied to. Reports' lock. */
+static struct {
+    char *base;
+    size_t room;
+} copy_space;
+
+static char *copy_room(size_t need)
+{
+    if (copy_space.room >= need)
+        return copy_space.base;
+    if (copy_space.base != NULL)
+        munmap(copy_space.base, copy_space.room + COPY_TAIL);
+    copy_space.base = NULL;
+    copy_space.room = 0;
+    size_t room = (need + 0xffff) & ~(size_t)0xffff;
+    char *p = mmap(NULL, room + COPY_TAIL, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    copy_space.base = p;
+    copy_space.room = room;
+    return p;
+}
+
+/* What says whether a goroutine was switched on meanwhile. */
+typedef struct moment {
+    uint64_t id; /* records are used again */
+    uint32_t status;
+    uint32_t wait;
+    uint32_t switches;
+    void *sp;
+} moment;
+
+static moment moment_of(const bl__g *g)
+{
+    moment m = {.status =
+                    load_acquire(&g->task.status), /* ORD(saved): with the commit of a yield */
+                .wait = load_acquire(&g->wait),    /* ORD(wait): and of a park */
+                .id = load_relaxed(&g->id),
+                .switches = load_relaxed(&g->switches),
+                .sp = load_relaxed(&g->sp)};
+    return m;
+}
+
+static bool moment_same(const moment *a, const moment *b)
+{
+    return a->id == b->id && a->status == b->status && a->switches == b->switches &&
+           a->sp == b->sp && (a->wait == b->wait || b->wait == BL__W_CLAIMED);
+}
+
+/* Makes what points into the stack of n bytes at sp point into its copy. */
+static void copy_relocate(char *copy, uintptr_t sp, size_t n)
+{
+    for (size_t at = 0; at + sizeof(uintptr_t) <= n; at += sizeof(uintptr_t)) {
+        uintptr_t word;
+        memcpy(&word, copy + at, sizeof word);
+        if (word - sp <= n) {
+            word = word - sp + (uintptr_t)copy;
+            memcpy(copy + at, &word, sizeof word);
+        }
+    }
+}
+
+bool bl__trace_parked(bl__trace *t, const bl__g *g)
+{
+    moment before = moment_of(g);
+    bool saved = before.status == BL__G_RUNNABLE ||
+                 (before.status == BL__G_PARKED && before.wait != BL__W_NONE);
+    if (!saved)
+        return false;
+
+    uintptr_t sp = (uintptr_t)before.sp, hi = (uintptr_t)g->stack_hi;
+    if (sp < (uintptr_t)g->stack_lo || sp % sizeof(uintptr_t) != 0 || sp + BL__FRAME > hi)
+        return false;
+    size_t n = hi - sp;
+    char *copy = copy_room(n);
+    if (copy == NULL || !bl__peek(copy, before.sp, n))
+        return false;
+    fence_seq_cst(); /* ORD(saved): the copying before the second look, which no acquire does */
+    moment after = moment_of(g);
+    if (!moment_same(&before, &after))
+        return false;
+
+    copy_relocate(copy, sp, n);
+    bl__regs regs;
+    bl__regs_parked(&regs, copy, (uintptr_t)copy);
+    t->total = 0;
+    walk_from(t, &regs, (uintptr_t)copy, (uintptr_t)copy + n);
+    return t->total > 0;
+}
+
+bl__traceback bl__traceback_level(void)
+{
+    static const struct {
+        const char *word;
+        bl__traceback level;
+    } words[] = {
+        {"none", BL__TRACEBACK_NONE},     {"0", BL__TRACEBACK_NONE},
+        {"single", BL__TRACEBACK_SINGLE}, {"all", BL__TRACEBACK_ALL},
+        {"1", BL__TRACEBACK_ALL},         {"system", BL__TRACEBACK_SYSTEM},
+        {"2", BL__TRACEBACK_SYSTEM},      {"crash", BL__TRACEBACK_CRASH},
+    };
+    const char *set = getenv("BELAY_TRACEBACK");
+    for (size_t i = 0; set != NULL && i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(set, words[i].word) == 0)
+            return words[i].level;
+    return BL__TRACEBACK_SINGLE;
+}
+
+enum { PENDING = 8 };
+
+/* Frames of the runtime wait in pending until a frame of the program follows. */
+typedef struct printer {
+    bl__out *out;
+    bool system;
+    bool started;
+    uint32_t pending_count;
+    bl__symbol pending[PENDING];
+} printer;
+
+static void symbol_print(bl__out *o, const bl__symbol *s)
+{
+    if (s->file != NULL)
+        bl__out_printf(o, "%s\n\t%s:%d\n", s->func == NULL ? "?" : s->func, s->file, s->line);
+    else if (s->func != NULL)
+        bl__out_printf(o, "%s\n\t%s(%s+0x%lx)\n", s->func, s->module == NULL ? "?" : s->module,
+                       s->func, (unsigned long)s->offset);
+    else if (s->module != NULL)
+        bl__out_printf(o, "0x%lx\n\t%s(+0x%lx)\n", (unsigned long)s->pc, s->module,
+                       (unsigned long)s->offset);
+    else
+        bl__out_printf(o, "0x%lx\n\t?\n", (unsigned long)s->pc);
+}
+
+static void pending_print(printer *p)
+{
+    for (uint32_t i = 0; i < p->pending_count; i++)
+        symbol_print(p->out, &p->pending[i]);
+    p->pending_count = 0;
+}
+
+static bool printer_take(const bl__symbol *s, void *arg)
+{
+    printer *p = arg;
+    bool hide = !p->system && bl__symbol_is_runtime(s);
+    if (hide && !p->started)
+        return false;
+    if (hide && p->pending_count < PENDING) {
+        p->pending[p->pending_count++] = *s;
+        return false;
+    }
+    pending_print(p);
+    symbol_print(p->out, s);
+    p->started = true;
+    return false;
+}
+
+void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)
+{
+    printer p = {.out = o, .system = system};
+    uint64_t inner = t->total < BL__TRACE_INNER ? t->total : BL__TRACE_INNER;
+    for (uint64_t i = 0; i < inner; i++)
+        bl__symbol_each(t->inner[i], printer_take, &p);
+
+    uint64_t next = inner;
+    if (t->total > BL__TRACE_INNER + BL__TRACE_OUTER) {
+        next = t->total - BL__TRACE_OUTER;
+        pending_print(&p);
+        bl__out_printf(o, "...%llu frames elided...\n", (unsigned long long)(next - inner));
+    }
+    for (; next < t->total; next++)
+        bl__symbol_each(t->outer[next % BL__TRACE_OUTER], printer_take, &p);
+    p.pending_count = 0;
+    if (!p.started && fn != NULL)
+        bl__symbol_each((uintptr_t)fn, printer_take, &p);
+    if (!p.started && !system && t->total > 0)
+        bl__trace_print(o, t, NULL, true);
+}
