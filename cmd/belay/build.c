@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * build.c: one call of the compiler makes the program: CC, the flags of the mode, CFLAGS (which can
+ * overrule them), the files, LDFLAGS, the library, LDLIBS.
+ */
+#include "build.h"
+
+#include "help.h"
+#include "library.h"
+#include "process.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool is_source(const char *file)
+{
+    static const char *const ends[] = {".c", ".o", ".a", ".s", ".S"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (text_ends_with(file, ends[i]))
+            return true;
+    return false;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    struct stat sa;
+    struct stat sb;
+    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+           sa.st_ino == sb.st_ino;
+}
+
+static int check_files(const flags *f, const char *out)
+{
+    if (f->files.len == 0) {
+        complain("no files; name the .c files of the program, as in 'belay run hello.c'");
+        return EXIT_USAGE;
+    }
+    for (size_t i = 0; i < f->files.len; i++) {
+        const char *file = f->files.at[i];
+        struct stat st;
+        if (stat(file, &st) < 0) {
+            complain("%s: %s", file, strerror(errno));
+            return EXIT_USAGE;
+        }
+        if (S_ISDIR(st.st_mode)) {
+            complain("%s: is a directory; name the .c files in it", file);
+            return EXIT_USAGE;
+        }
+        if (!is_source(file)) {
+            complain("%s: not a C file (.c, .o, .a, .s, .S); what is for the program goes behind --",
+                     file);
+            return EXIT_USAGE;
+        }
+        if (same_file(file, out)) {
+            complain("-o %s would overwrite a file of the program", out);
+            return EXIT_USAGE;
+        }
+    }
+    return 0;
+}
+
+static int add_environment(words *command, const char *name, const char *otherwise)
+{
+    const char *text = getenv(name);
+    if (words_add_split(command, text && *text ? text : otherwise))
+        return 0;
+    complain("a quote is not closed in %s: %s", name, text);
+    return EXIT_USAGE;
+}
+
+/* The compiler's command line, or an exit status. */
+static int compose(words *command, const flags *f, const library *lib, const char *out)
+{
+    int err = add_environment(command, "CC", "cc");
+    if (err)
+        return err;
+    words_add_split(command, f->debug ? "-O0 -g3" : "-O2 -g");
+    if (lib->mode == MODE_ASAN)
+        words_add_split(command, "-fsanitize=address,undefined -fno-omit-frame-pointer");
+    if (lib->mode == MODE_RACE)
+        words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer");
+    words_add(command, text_format("-I%s", lib->include));
+    err = add_environment(command, "CFLAGS", NULL);
+    if (err)
+        return err;
+    for (size_t i = 0; i < f->files.len; i++) /* ./ keeps a name that begins with - from being a flag */
+        words_add(command, text_format("%s%s", f->files.at[i][0] == '-' ? "./" : "",
+                                       f->files.at[i]));
+    err = add_environment(command, "LDFLAGS", NULL);
+    if (err)
+        return err;
+    words_add(command, lib->archive);
+    err = add_environment(command, "LDLIBS", NULL);
+    if (err)
+        return err;
+    words_add_split(command, "-pthread -o");
+    words_add(command, out);
+    return 0;
+}
+
+int build_program(const flags *f, const char *out)
+{
+    int err = check_files(f, out);
+    if (err)
+        return err;
+    library lib = {0};
+    err = library_find(&lib, f->mode);
+    if (err)
+        return err;
+    words command = {0};
+    err = compose(&command, f, &lib, out);
+    if (err)
+        return err;
+
+    if (f->trace)
+        words_print(&command);
+    process_end end;
+    err = process_run(&command, PROCESS_TOOL, &end);
+    if (process_interrupted())
+        return EXIT_FAILED;
+    if (err == ENOENT) {
+        complain("%s: not found; install a C compiler, or name yours in CC", command.at[0]);
+        return EXIT_FAILED;
+    }
+    if (err) {
+        complain("%s: %s", command.at[0], strerror(err));
+        return EXIT_FAILED;
+    }
+    if (end.signal)
+        complain("%s: killed by %s", command.at[0], strsignal(end.signal));
+    return end.status || end.signal ? EXIT_FAILED : 0;
+}
+
+const char *build_name(const flags *f)
+{
+    const char *file = f->files.len > 0 ? f->files.at[0] : "";
+    const char *slash = strrchr(file, '/');
+    char *name = text_format("%s", slash ? slash + 1 : file);
+    char *dot = strrchr(name, '.');
+    if (dot && dot != name)
+        *dot = '\0';
+    return name;
+}
+
+const char *build_out(const flags *f)
+{
+    if (!f->out)
+        return NULL;
+    struct stat st;
+    if (stat(f->out, &st) == 0 && S_ISDIR(st.st_mode))
+        return text_format("%s/%s", f->out, build_name(f));
+    return f->out;
+}
+
+int build_main(char **argv)
+{
+    flags f;
+    int err = flags_parse(&f, "build", argv);
+    if (err)
+        return err;
+    if (f.help)
+        return help_command("build");
+    if (f.args[0]) {
+        complain("build runs nothing, so nothing goes behind --; see 'belay help run'");
+        return EXIT_USAGE;
+    }
+    err = build_program(&f, f.out ? build_out(&f) : build_name(&f));
+    if (process_interrupted())
+        process_die(process_interrupted());
+    return err;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "flags.h"
+
+#include <string.h>
+
+static const char *const flag_names[] = {"race", "asan", "g", "o", "x", "h", "help", NULL};
+
+static int flag_unknown(const char *command, const char *word, const char *name)
+{
+    const char *nearest = text_nearest(name, flag_names);
+    if (nearest)
+        complain("unknown flag %s; did you mean -%s?", word, nearest);
+    else
+        complain("unknown flag %s; 'belay help %s' lists the flags", word, command);
+    return EXIT_USAGE;
+}
+
+static int flag_set_mode(flags *f, mode m)
+{
+    if (f->mode != MODE_PLAIN && f->mode != m) {
+        complain("-race and -asan do not go together: run the program once with each");
+        return EXIT_USAGE;
+    }
+    f->mode = m;
+    return 0;
+}
+
+/* One flag, at **argv; moves *argv on to the flag's value if that is a word of its own. */
+static int flag_read(flags *f, const char *command, char ***argv)
+{
+    const char *word = **argv;
+    const char *start = word + (word[1] == '-' ? 2 : 1);
+    const char *equals = strchr(start, '=');
+    size_t len = equals ? (size_t)(equals - start) : strlen(start);
+    char name[32] = "";
+    if (len < sizeof name)
+        memcpy(name, start, len);
+
+    if (strcmp(name, "o") == 0) {
+        const char *value = equals ? equals + 1 : *++*argv;
+        if (!value || !*value || strcmp(value, "--") == 0) {
+            complain("-o needs a value: the name of the program to write");
+            return EXIT_USAGE;
+        }
+        f->out = value;
+        return 0;
+    }
+    bool known = false;
+    for (const char *const *n = flag_names; *n; n++)
+        known |= strcmp(name, *n) == 0;
+    if (!known)
+        return flag_unknown(command, word, name);
+    if (equals) {
+        complain("-%s takes no value", name);
+        return EXIT_USAGE;
+    }
+    if (strcmp(name, "race") == 0)
+        return flag_set_mode(f, MODE_RACE);
+    if (strcmp(name, "asan") == 0)
+        return flag_set_mode(f, MODE_ASAN);
+    if (strcmp(name, "g") == 0)
+        f->debug = true;
+    else if (strcmp(name, "x") == 0)
+        f->trace = true;
+    else
+        f->help = true;
+    return 0;
+}
+
+int flags_parse(flags *f, const char *command, char **argv)
+{
+    *f = (flags){0};
+    for (; *argv && strcmp(*argv, "--") != 0; argv++) {
+        if ((*argv)[0] != '-' || (*argv)[1] == '\0') {
+            words_add(&f->files, *argv);
+            continue;
+        }
+        int err = flag_read(f, command, &argv);
+        if (err)
+            return err;
+    }
+    f->args = *argv ? argv + 1 : argv;
+    return 0;
+}

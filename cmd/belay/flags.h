@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* flags.h: the flags, files and arguments of `belay build` and `belay run`. */
+#ifndef BELAY_CMD_FLAGS_H
+#define BELAY_CMD_FLAGS_H
+
+#include "util.h"
+
+typedef enum mode { MODE_PLAIN, MODE_ASAN, MODE_RACE } mode;
+
+typedef struct flags {
+    mode mode;
+    bool debug;      /* -g */
+    bool trace;      /* -x */
+    bool help;       /* -h, -help */
+    const char *out; /* -o; NULL: not given */
+    words files;
+    char **args; /* what stands behind --, NULL behind the last */
+} flags;
+
+/*
+ * Reads the words behind the command's name; a flag may stand anywhere before --, with one dash or
+ * two, and its value in the next word or behind =. 0, or, after it has complained, EXIT_USAGE.
+ */
+int flags_parse(flags *f, const char *command, char **argv);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT */
+#include "help.h"
+
+#include "util.h"
+
+#include <string.h>
+
+static const char overview[] =
+    "belay builds and runs C programs with goroutines.\n"
+    "\n"
+    "Usage: belay COMMAND [FLAGS] [FILES]\n"
+    "\n"
+    "  build        compile and link a program\n"
+    "  run          the same, run it, and say which goroutines it left behind\n"
+    "  help         explain a command ('belay help run') or the environment\n"
+    "               ('belay help environment')\n"
+    "  version      print the version\n"
+    "\n"
+    "Try: belay run hello.c\n";
+
+#define FLAGS_TEXT                                                                                 \
+    "  -asan        find memory errors: AddressSanitizer and UndefinedBehaviorSanitizer\n"         \
+    "  -race        find data races: ThreadSanitizer; needs the library built for it\n"            \
+    "  -g           build for a debugger: no optimisation (otherwise -O2 -g)\n"                    \
+    "  -x           print the compiler's command line\n"
+
+static const char build_text[] =
+    "Usage: belay build [-race|-asan] [-g] [-x] [-o OUT] FILE.c…\n"
+    "\n"
+    "Compiles the files and links them with the library into one program, named after the\n"
+    "first file.\n"
+    "\n"
+    "  -o OUT       name the program OUT, or put it into the directory OUT\n" FLAGS_TEXT "\n"
+    "Flags may be written with one dash or two. CC, CFLAGS, LDFLAGS and LDLIBS are honoured.\n"
+    "\n"
+    "Example: a program of two files that uses the math library, with memory checks\n"
+    "\n"
+    "    LDLIBS=-lm belay build -asan -o server main.c handlers.c\n"
+    "\n"
+    "Status: 0 built, 1 the compiler failed, 2 the command line was wrong.\n";
+
+static const char run_text[] =
+    "Usage: belay run [-race|-asan] [-g] [-x] [-o OUT] FILE.c… [-- ARGS]\n"
+    "\n"
+    "Builds the program as 'belay build' does, in a place of its own, and runs it with ARGS.\n"
+    "When it ends, stderr says how many goroutines it started, how many ended, and where each\n"
+    "that was left behind was started and hangs.\n"
+    "\n"
+    "  -o OUT       keep the program as OUT\n" FLAGS_TEXT "\n"
+    "Flags may be written with one dash or two. CC, CFLAGS, LDFLAGS and LDLIBS are honoured.\n"
+    "\n"
+    "Example: a parallel grep that stops at the tenth match\n"
+    "\n"
+    "    belay run examples/treegrep.c -- -m 10 pthread_create /usr/include\n"
+    "\n"
+    "Status: the program's own, and if a signal killed it, belay dies by the same signal.\n"
+    "1: it could not be built; 2: the command line was wrong.\n";
+
+static const char help_text[] = "Usage: belay help [COMMAND|environment]\n"
+                                "\n"
+                                "Example: belay help run\n";
+
+static const char version_text[] = "Usage: belay version\n"
+                                   "\n"
+                                   "Example: belay version\n";
+
+static const char environment_text[] =
+    "The building is directed by\n"
+    "\n"
+    "  CC                   the compiler (cc), with flags of its own if need be\n"
+    "  CFLAGS               further flags, behind belay's own, so that they overrule them\n"
+    "  LDFLAGS, LDLIBS      flags and libraries for linking\n"
+    "  TMPDIR               where 'belay run' builds (/tmp)\n"
+    "\n"
+    "and the programs by\n"
+    "\n"
+    "  BELAY_PROCS=N        goroutines that run at one time (the CPUs there are)\n"
+    "  BELAY_STACK=BYTES    stack of a goroutine (65536)\n"
+    "  BELAY_MAX_THREADS=N  threads of the runtime at most (10000)\n"
+    "  BELAY_GRACE=TIME     how long a scope's goroutines may take to stop before that is\n"
+    "                       reported (1s)\n"
+    "  BELAY_ON_LEAK        report, fail (exit status 3 instead of 0) or ignore: goroutines\n"
+    "                       left at the end (report)\n"
+    "  BELAY_ON_DEADLOCK    report, exit (status 2) or abort: a proven deadlock of a part of\n"
+    "                       the program (report)\n"
+    "  BELAY_TRACEBACK      what a fatal error shows: none, single, all, system, crash\n"
+    "                       (single)\n"
+    "  BELAY_SUMMARY=0|1    the count of goroutines at the end ('belay run' sets 1)\n"
+    "\n"
+    "Example: BELAY_PROCS=1 belay run hello.c\n";
+
+const char *const help_names[] = {"build", "run", "help", "version", NULL};
+
+static const struct {
+    const char *name;
+    const char *text;
+} pages[] = {
+    {"build", build_text},     {"run", run_text},
+    {"help", help_text},       {"version", version_text},
+    {"environment", environment_text},
+};
+
+void help_all(FILE *to) { fputs(overview, to); }
+
+int help_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        if (strcmp(name, pages[i].name) == 0) {
+            fputs(pages[i].text, stdout);
+            return 0;
+        }
+    }
+    const char *nearest = text_nearest(name, help_names);
+    if (nearest)
+        complain("no help on %s; did you mean 'belay help %s'?", name, nearest);
+    else
+        complain("no help on %s; 'belay help' lists what there is", name);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c: the command `belay`, which builds and runs programs that use the library. It is an
+ * ordinary C program and does not use the library itself.
+ */
+#include "build.h"
+#include "help.h"
+#include "process.h"
+
+#include <belay/version.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static int version_main(void)
+{
+    puts("belay " BELAY_VERSION);
+    return 0;
+}
+
+static int help_main(char **argv)
+{
+    if (argv[0])
+        return help_command(argv[0]);
+    help_all(stdout);
+    return 0;
+}
+
+static int dispatch(char **argv)
+{
+    const char *name = argv[1];
+    if (!name) {
+        help_all(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(name, "build") == 0)
+        return build_main(argv + 2);
+    if (strcmp(name, "run") == 0)
+        return run_main(argv + 2);
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0 ||
+        strcmp(name, "-version") == 0)
+        return version_main();
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-help") == 0 ||
+        strcmp(name, "-h") == 0)
+        return help_main(argv + 2);
+
+    const char *nearest = text_nearest(name, help_names);
+    if (nearest)
+        complain("unknown command %s; did you mean 'belay %s'?", name, nearest);
+    else if (text_ends_with(name, ".c"))
+        complain("unknown command %s; did you mean 'belay run %s'?", name, name);
+    else
+        complain("unknown command %s; 'belay help' lists the commands", name);
+    return EXIT_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    process_init();
+    int status = dispatch(argv);
+    if (fflush(stdout) != 0 && status == 0) {
+        complain("standard output cannot be written");
+        return EXIT_FAILED;
+    }
+    return status;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* util.h: messages, strings and word lists of the command. Nothing here returns on no memory. */
+#ifndef BELAY_CMD_UTIL_H
+#define BELAY_CMD_UTIL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A growing list of words, NULL behind the last: what execvp takes. All zero is empty. */
+typedef struct words {
+    char **at;
+    size_t len;
+    size_t cap;
+} words;
+
+/* Adds a copy of word. */
+void words_add(words *w, const char *word);
+
+/* Adds the words of text, split as a shell would: blanks separate, '…', "…" and \ quote. False: a
+ * quote is not closed. NULL has no words. */
+bool words_add_split(words *w, const char *text);
+
+/* Prints them on stderr, quoted so that a shell would read the same words. */
+void words_print(const words *w);
+
+/* sprintf into fresh memory. */
+char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+bool text_ends_with(const char *text, const char *end);
+
+/* The name in names (NULL behind the last) that was probably meant by word, or NULL. */
+const char *text_nearest(const char *word, const char *const *names);
+
+/* "belay: " and the text and a newline, on stderr. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+enum {
+    EXIT_FAILED = 1, /* the program could not be built */
+    EXIT_USAGE = 2,  /* the command line asks for something that there is not */
+};
+
+#endif
