@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT */
+/* chan_wait_test.c: who waits on a channel: in which order they are woken, and how they leave. */
+#include "harness.h"
+#include "parked.h"
+
+/* ---- Who is woken, and in which order -------------------------------------------------------- */
+
+enum { WAITERS = 6 };
+
+typedef struct waiter {
+    bl_chan *c;
+    int value;
+    int result;
+    bl_time deadline;
+} waiter;
+
+static int waiter_send(void *arg)
+{
+    waiter *w = arg;
+    w->result = bl_chan_send_until(w->c, &w->value, w->deadline);
+    return 0;
+}
+
+static int waiter_recv(void *arg)
+{
+    waiter *w = arg;
+    w->result = bl_chan_recv_until(w->c, &w->value, w->deadline);
+    return 0;
+}
+
+/* Starts them one by one, so that they wait in this order. */
+static void waiters_start(bl_scope *s, bl_fn fn, waiter *w, int n, bl_chan *c)
+{
+    for (int i = 0; i < n; i++) {
+        w[i] = (waiter){.c = c, .value = 100 + i, .result = 1, .deadline = BL_NEVER};
+        CHECK_EQ(bl_go(s, fn, &w[i]), 0);
+        CHECK(parked_wait((size_t)i + 1));
+    }
+}
+
+TEST(waiting_senders_are_first_in_first_out)
+{
+    for (size_t cap = 0; cap < 3; cap++) {
+        bl_chan *c = bl_chan_new(sizeof(int), cap);
+        for (int i = 0; i < (int)cap; i++)
+            CHECK_EQ(bl_chan_send(c, &i), 0);
+        BL_SCOPE(s);
+        waiter w[WAITERS];
+        waiters_start(s, waiter_send, w, WAITERS, c);
+        CHECK_EQ(bl_chan_len(c), cap);
+        for (int i = 0, v; i < WAITERS + (int)cap; i++) {
+            CHECK_EQ(bl_chan_recv(c, &v), 0);
+            CHECK_EQ(v, i < (int)cap ? i : 100 + i - (int)cap);
+        }
+        CHECK_EQ(bl_scope_wait(s), 0);
+        for (int i = 0; i < WAITERS; i++)
+            CHECK_EQ(w[i].result, 0);
+        bl_chan_release(c);
+    }
+}
+
+TEST(waiting_receivers_are_first_in_first_out)
+{
+    for (size_t cap = 0; cap < 3; cap++) {
+        bl_chan *c = bl_chan_new(sizeof(int), cap);
+        BL_SCOPE(s);
+        waiter w[WAITERS];
+        waiters_start(s, waiter_recv, w, WAITERS, c);
+        for (int i = 0; i < WAITERS; i++)
+            CHECK_EQ(bl_chan_try_send(c, &i), 0); /* each finds one waiting */
+        CHECK_EQ(bl_scope_wait(s), 0);
+        for (int i = 0; i < WAITERS; i++) {
+            CHECK_EQ(w[i].result, 0);
+            CHECK_EQ(w[i].value, i);
+        }
+        bl_chan_release(c);
+    }
+}
+
+/* Every subset of the waiters leaves the queue; the others are served as if those had never been. */
+static void leave_from_the_middle(bl_fn fn, unsigned leaving)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    BL_SCOPE(stay);
+    BL_SCOPE(leave);
+    waiter w[WAITERS];
+    for (int i = 0; i < WAITERS; i++) {
+        w[i] = (waiter){.c = c, .value = 100 + i, .result = 1, .deadline = BL_NEVER};
+        CHECK_EQ(bl_go((leaving >> i) & 1 ? leave : stay, fn, &w[i]), 0);
+        CHECK(parked_wait((size_t)i + 1));
+    }
+    bl_scope_cancel(leave, 0);
+    CHECK_EQ(bl_scope_wait(leave), BL_ECANCELED);
+    for (int i = 0; i < WAITERS; i++) {
+        if ((leaving >> i) & 1) {
+            CHECK_EQ(w[i].result, BL_ECANCELED);
+            CHECK_EQ(w[i].value, 100 + i);
+            continue;
+        }
+        int v = i;
+        if (fn == waiter_send) {
+            CHECK_EQ(bl_chan_try_recv(c, &v), 0);
+            CHECK_EQ(v, 100 + i);
+        } else {
+            CHECK_EQ(bl_chan_try_send(c, &v), 0);
+        }
+    }
+    CHECK_EQ(bl_scope_wait(stay), 0);
+    for (int i = 0; i < WAITERS; i++)
+        if (!((leaving >> i) & 1)) {
+            CHECK_EQ(w[i].result, 0);
+            CHECK_EQ(w[i].value, fn == waiter_send ? 100 + i : i);
+        }
+    CHECK_EQ(bl_chan_try_send(c, &(int){0}), BL_EAGAIN);
+    CHECK_EQ(bl_chan_try_recv(c, &(int){0}), BL_EAGAIN);
+    bl_chan_release(c);
+}
+
+TEST(cancelled_waiters_leave_from_the_middle)
+{
+    for (unsigned leaving = 0; leaving < 1u << WAITERS; leaving++) {
+        leave_from_the_middle(waiter_send, leaving);
+        leave_from_the_middle(waiter_recv, leaving);
+    }
+}
+
+TEST(timed_out_waiters_leave_from_the_middle)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    BL_SCOPE(s);
+    waiter w[WAITERS];
+    for (int i = 0; i < WAITERS; i++) {
+        bl_time deadline = i % 2 ? bl_in(20 * BL_MS) : BL_NEVER;
+        w[i] = (waiter){.c = c, .value = -1, .result = 1, .deadline = deadline};
+        bl_go(s, waiter_recv, &w[i]);
+        CHECK(parked_wait((size_t)i + 1) || i % 2);
+    }
+    CHECK_EQ(bl_sleep(60 * BL_MS), 0);
+    for (int i = 0; i < WAITERS; i += 2)
+        CHECK_EQ(bl_chan_send(c, &i), 0);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    for (int i = 0; i < WAITERS; i++) {
+        CHECK_EQ(w[i].result, i % 2 ? BL_ETIMEDOUT : 0);
+        CHECK_EQ(w[i].value, i % 2 ? -1 : i);
+        CHECK(i % 2 == 0 || bl_now() >= w[i].deadline);
+    }
+    bl_chan_release(c);
+}
+
+TEST(close_wakes_everybody)
+{
+    bl_chan *in = bl_chan_new(sizeof(int), 0), *out = bl_chan_new(sizeof(int), 2);
+    CHECK_EQ(bl_chan_send(out, &(int){1}), 0);
+    CHECK_EQ(bl_chan_send(out, &(int){2}), 0);
+    BL_SCOPE(s);
+    waiter r[WAITERS], w[WAITERS];
+    waiters_start(s, waiter_recv, r, WAITERS, in);
+    for (int i = 0; i < WAITERS; i++) {
+        w[i] = (waiter){.c = out, .value = i, .result = 1, .deadline = BL_NEVER};
+        bl_go(s, waiter_send, &w[i]);
+    }
+    CHECK(parked_wait(2 * WAITERS));
+    bl_chan_close(in);
+    bl_chan_close(out);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    for (int i = 0; i < WAITERS; i++) {
+        CHECK_EQ(r[i].result, BL_ECLOSED);
+        CHECK_EQ(r[i].value, 0);
+        CHECK_EQ(w[i].result, BL_ECLOSED);
+    }
+    int v;
+    CHECK_EQ(bl_chan_recv(out, &v), 0); /* what was buffered is there; what waited is not */
+    CHECK_EQ(v, 1);
+    CHECK_EQ(bl_chan_recv(out, &v), 0);
+    CHECK_EQ(v, 2);
+    CHECK_EQ(bl_chan_recv(out, &v), BL_ECLOSED);
+    bl_chan_release(in);
+    bl_chan_release(out);
+}
+
+/* ---- Stopping -------------------------------------------------------------------------------- */
+
+TEST(cancelled_context)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 1);
+    BL_SCOPE(s);
+    bl_scope_cancel(s, BL_EPIPE);
+    int v = 4;
+    CHECK_EQ(bl_chan_send(c, &v), 0); /* what can proceed at once proceeds */
+    CHECK_EQ(bl_chan_send(c, &v), BL_ECANCELED);
+    v = 0;
+    CHECK_EQ(bl_chan_recv(c, &v), 0);
+    CHECK_EQ(v, 4);
+    CHECK_EQ(bl_chan_recv(c, &v), BL_ECANCELED);
+    CHECK_EQ(v, 4);
+    CHECK_EQ(bl_chan_recv_until(c, &v, bl_in(BL_HOUR)), BL_ECANCELED);
+    CHECK_EQ(bl_chan_try_recv(c, &v), BL_EAGAIN);
+    bl_chan_release(c);
+}
+
+TEST(deadlines_of_scope_and_call)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    bl_time start = bl_now();
+    int v;
+    {
+        BL_SCOPE(s, .timeout = 20 * BL_MS);
+        CHECK_EQ(bl_chan_recv_until(c, &v, bl_in(BL_HOUR)), BL_ETIMEDOUT);
+        CHECK_GE(bl_now() - start, 20 * BL_MS);
+        CHECK_EQ(bl_ctx_err(bl_scope_ctx(s)), BL_ETIMEDOUT);
+    }
+    start = bl_now();
+    {
+        BL_SCOPE(s, .timeout = BL_HOUR);
+        CHECK_EQ(bl_chan_send_until(c, &v, bl_in(10 * BL_MS)), BL_ETIMEDOUT);
+        CHECK_GE(bl_now() - start, 10 * BL_MS);
+        CHECK_EQ(bl_ctx_err(bl_scope_ctx(s)), 0);
+    }
+    CHECK_LE(bl_now() - start, 30 * BL_SEC);
+    bl_chan_release(c);
+}

@@ -1,0 +1,172 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The command: what it says, what it builds, how it ends. test/cmd_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+belay=$build/belay
+unset CC CFLAGS LDFLAGS LDLIBS BELAY_SUMMARY
+# Programs of a sanitized tree: the checks here are of the command, and leave the leak check alone.
+export ASAN_OPTIONS=detect_leaks=0
+export TMPDIR=$work/tmp
+mkdir "$TMPDIR" "$work/dir" "$work/here"
+cd "$work/here" || exit 2
+
+cat >ends.c <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    for (int i = 2; i < argc; i++)
+        puts(argv[i]);
+    return argc > 1 ? atoi(argv[1]) : 0;
+}
+END
+cat >dies.c <<'END'
+#include <signal.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+    signal(atoi(argv[argc - 1]), SIG_DFL);
+    raise(atoi(argv[argc - 1]));
+}
+END
+cat >waits.c <<'END'
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+static volatile sig_atomic_t got;
+static void handle(int sig) { got += sig == SIGTERM ? 1 : 100; }
+int main(void)
+{
+    signal(SIGTERM, handle);
+    signal(SIGINT, handle);
+    alarm(30);
+    puts("ready");
+    fflush(stdout);
+    while (!got)
+        pause();
+    usleep(200000); /* another one would count */
+    return got;
+}
+END
+cat >spawns.c <<'END'
+#include <belay.h>
+static int child(void *arg) { return *(int *)arg; }
+static int root(void *arg)
+{
+    BL_SCOPE(s);
+    for (int i = 0; i < 3; i++)
+        bl_go(s, child, arg);
+    return bl_scope_wait(s);
+}
+int main(void)
+{
+    int zero = 0;
+    return bl_run(root, &zero, NULL);
+}
+END
+cat >two.c <<'END'
+double root_of(double);
+#include <stdio.h>
+int main(void) { printf("%.0f\n", root_of(VALUE)); }
+END
+cat >two_more.c <<'END'
+#include <math.h>
+double root_of(double x) { return sqrt(x); }
+END
+echo 'int main(void) { return missing_thing; }' >broken.c
+echo text >notes.txt
+
+# ---- Words
+run "$belay"; expect 'no command' 2; expect_err 'no command: help' '^Usage: belay COMMAND'
+for word in help --help -h -help; do
+    run "$belay" $word; expect "$word" 0; expect_out "$word lists run" '^  run  '
+done
+for name in build run help version environment; do
+    run "$belay" help $name; expect "help $name" 0; expect_out "help $name: example" '^Example: '
+done
+for name in build run; do
+    run "$belay" $name --help; expect "$name --help" 0
+    expect_out "$name --help: usage" "^Usage: belay $name "
+done
+run "$belay" version; expect version 0; expect_out version '^belay [0-9]+\.[0-9]+\.[0-9]+$'
+run "$belay" rnu; expect 'unknown command' 2; expect_err 'unknown command' "did you mean 'belay run'"
+run "$belay" ends.c; expect 'file as command' 2
+expect_err 'file as command' "did you mean 'belay run ends.c'"
+run "$belay" zebra; expect 'strange command' 2; expect_err 'strange command' "'belay help' lists"
+run "$belay" help buidl; expect 'help on nothing' 2
+expect_err 'help on nothing' "did you mean 'belay help build'"
+
+# ---- Flags and files
+run "$belay" run -asn ends.c; expect 'unknown flag' 2
+expect_err 'unknown flag' '^belay: unknown flag -asn; did you mean -asan\?$'
+run "$belay" run --rcae ends.c; expect_err 'unknown flag, two dashes' 'did you mean -race\?$'
+run "$belay" build --zzzzz ends.c; expect_err 'strange flag' "'belay help build' lists the flags"
+run "$belay" build ends.c -o; expect '-o without value' 2; expect_err '-o without value' '-o needs a value'
+run "$belay" build -o -- ends.c; expect '-o, then --' 2
+run "$belay" build -g=yes ends.c; expect 'value for none' 2; expect_err 'value for none' 'takes no value'
+run "$belay" run -race -asan ends.c; expect 'race and asan' 2
+run "$belay" run; expect 'no files' 2; expect_err 'no files' '^belay: no files; '
+run "$belay" run gone.c; expect 'missing file' 2
+expect_err 'missing file' '^belay: gone\.c: No such file or directory$'
+run "$belay" run .; expect 'directory' 2; expect_err 'directory' '^belay: \.: is a directory'
+run "$belay" run ends.c notes.txt; expect 'no C file' 2; expect_err 'no C file' 'notes\.txt: not a C file.* behind --'
+run "$belay" build -o ends.c ends.c; expect 'overwrite' 2; expect_err 'overwrite' 'would overwrite'
+run "$belay" build ends.c -- x; expect 'build with arguments' 2
+
+# ---- Build
+run "$belay" build ends.c; expect 'build' 0; ok 'build: default name' test -x ends
+run "$belay" build -o "$work/dir" ends.c; expect 'build into a directory' 0
+ok 'build into a directory' test -x "$work/dir/ends"
+run "$belay" build --o=named ends.c -g; expect 'build, flags behind' 0; ok 'build: -o=' test -x named
+ok 'build: -g has debug information' sh -c 'readelf -S named | grep -q debug_info'
+run "$belay" build broken.c; expect 'compile error' 1
+expect_err "compile error: the compiler's words" 'broken\.c:1:.*missing_thing'
+run "$belay" build -x broken.c; expect_err '-x: the command' "^cc .* broken\.c .* -o broken$"
+run "$belay" build -asan -x ends.c; expect '-asan' 0; expect_err '-asan' '-fsanitize=address'
+CFLAGS="-DVALUE=4.0 '-DTEXT=\"a b\"'" LDLIBS=-lm run "$belay" run -x two.c two_more.c
+expect 'CFLAGS and LDLIBS' 0; expect_out 'CFLAGS' '^2$'
+expect_err 'CFLAGS: quoted word' "'-DTEXT=\"a b\"'"
+CFLAGS="-D'open" run "$belay" build ends.c; expect 'open quote' 2; expect_err 'open quote' 'CFLAGS'
+CC=no-such-compiler run "$belay" build ends.c; expect 'no compiler' 1
+expect_err 'no compiler' '^belay: no-such-compiler: not found; .*CC'
+CC='env FROM=env cc -DX=1' run "$belay" build -x ends.c; expect 'CC of several words' 0
+expect_err 'CC of several words' '^env FROM=env cc -DX=1 '
+cp ends.c -- -dash.c
+run "$belay" build -o dashed ./-dash.c; expect 'file named like a flag' 0
+
+# ---- Run
+run "$belay" run ends.c -- 7 'a  b' -race --; expect 'status' 7
+expect_out 'arguments: blanks' '^a  b$'; expect_out 'arguments: flags' '^-race$'
+expect_out 'arguments: --' '^--$'
+run "$belay" run -o kept ends.c -- 3; expect 'run -o' 3; ok 'run -o keeps it' test -x kept
+run "$belay" run broken.c; expect 'run: compile error' 1
+run sh -c '(ulimit -c 0; exec "$0" run dies.c -- 11)' "$belay"; expect 'SIGSEGV' 139
+expect_err 'SIGSEGV: said' '^belay: dies: killed by SIGSEGV'
+run sh -c '(ulimit -c 0; exec "$0" run dies.c -- 15)' "$belay"; expect 'SIGTERM' 143
+run sh -c '"$0" run dies.c -- 9; exit $?' "$belay"; expect 'SIGKILL' 137; expect_err 'SIGKILL: said' 'killed by SIGKILL'
+run "$belay" run spawns.c; expect 'summary' 0
+expect_err 'summary' '^belay: goroutines: [0-9]+ started, [0-9]+ ended, 0 left$'
+BELAY_SUMMARY=0 run "$belay" run spawns.c; ok 'summary: off' test ! -s "$work/err"
+
+# A signal to belay alone, and one to its group, each reach the program once.
+signal_run() { # COMMAND TO SEND IT, WITH THE PID
+    : >"$work/out"
+    setsid "$belay" run waits.c >"$work/out" 2>"$work/err" </dev/null &
+    local pid=$! i
+    for ((i = 0; i < 600; i++)); do
+        grep -q ready "$work/out" && break
+        sleep 0.05
+    done
+    last_run="$* $pid"
+    "$@" "$pid"
+    wait "$pid"
+    status=$?
+}
+signal_run kill -TERM; expect 'signal to belay' 1
+signal_run kill -INT; expect 'SIGINT to belay' 100
+to_group() { kill -TERM -- "-$1"; }
+signal_run to_group; expect 'signal to the group' 1
+
+ok 'nothing left behind in TMPDIR' test -z "$(ls -A "$TMPDIR")"
+finish

@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The ways into a user's program: an installation found by pkg-config, by CMake, by the installed
+# command, from C and C++; the source tree as a CMake subdirectory; and the library as one file.
+# test/consume_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+consume=$root/test/consume
+prefix="$work/the prefix"
+flags="-O1 -g -Wall -Wextra -Werror"
+
+prints_45() { # NAME PROGRAM
+    run "$2"; expect "$1" 0; expect_out "$1" '^45$'
+}
+
+# ---- One file: the amalgamation, by both compilers
+for compiler in gcc clang-14; do
+    # shellcheck disable=SC2086
+    ok "one file, $compiler" "$compiler" -std=gnu11 $flags -I"$root/include" -I"$root/src" \
+        "$consume/program.c" "$root/src/all.c" "$root/src/arch/switch_$(uname -m).S" \
+        -o "$work/one" -lpthread
+    prints_45 "one file, $compiler" "$work/one"
+done
+
+# The rest is of the installed files, which a sanitized tree does not have.
+if [ ! -e "$build/libbelay.so" ]; then
+    finish
+fi
+ok 'install' cmake --install "$build" --prefix "$prefix"
+
+# ---- pkg-config
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
+for dir in "$prefix"/lib/*/pkgconfig; do
+    PKG_CONFIG_PATH=$PKG_CONFIG_PATH:$dir
+done
+ok 'pkg-config knows it' pkg-config --exists belay
+version=$(sed -n 's/.*define BELAY_VERSION "\(.*\)"/\1/p' "$root/include/belay/version.h")
+ok 'pkg-config: version' test "$(pkg-config --modversion belay)" = "$version"
+eval "libs=($(pkg-config --cflags --libs belay))"
+library=$(eval "echo $(pkg-config --variable=libdir belay)")
+for standard in c11 c17 c2x; do
+    # shellcheck disable=SC2086
+    ok "pkg-config, $standard" gcc -std=$standard $flags "$consume/program.c" \
+        "${libs[@]}" -o "$work/shared"
+    run env LD_LIBRARY_PATH="$library" "$work/shared"; expect "shared library, $standard" 0
+    expect_out "shared library, $standard" '^45$'
+done
+# shellcheck disable=SC2086
+ok 'static program' gcc $flags -static "$consume/program.c" "${libs[@]}" -o "$work/static"
+prints_45 'static program' "$work/static"
+# shellcheck disable=SC2086
+ok 'clang-built program' clang-14 $flags "$consume/program.c" "${libs[@]}" -o "$work/clang"
+run env LD_LIBRARY_PATH="$library" "$work/clang"; expect_out 'clang-built program' '^45$'
+# shellcheck disable=SC2086
+ok 'C++17' g++ -std=c++17 $flags -x c++ "$consume/program.cc" -x none "${libs[@]}" -o "$work/cxx"
+run env LD_LIBRARY_PATH="$library" "$work/cxx"; expect_out 'C++17' '^45$'
+
+# ---- CMake package
+ok 'find_package' cmake -S "$consume" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" \
+    -DCMAKE_CXX_COMPILER=g++
+ok 'CMake: build' cmake --build "$work/cmake"
+for program in static_c shared_c static_cxx; do
+    prints_45 "CMake: $program" "$work/cmake/$program"
+done
+
+# ---- The installed command
+run "$prefix/bin/belay" run "$consume/program.c"; expect 'installed command' 0
+expect_out 'installed command' '^45$'
+run "$prefix/bin/belay" build -race -o "$work/race" "$consume/program.c"
+expect 'installed command: -race without its library' 2
+expect_err 'installed command: -race without its library' 'needs the library built for Thread'
+ok 'manual page' test -s "$prefix/share/man/man1/belay.1"
+
+# ---- A subdirectory of a user's CMake project
+mkdir "$work/sub"
+cat >"$work/sub/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.25)
+project(sub LANGUAGES C)
+add_subdirectory("$root" belay)
+add_executable(program "$consume/program.c")
+target_link_libraries(program PRIVATE belay::belay)
+END
+ok 'add_subdirectory' cmake -S "$work/sub" -B "$work/sub/build"
+ok 'add_subdirectory: build' cmake --build "$work/sub/build" --target program
+prints_45 'add_subdirectory' "$work/sub/build/program"
+finish

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/* debug_test.c: names of errors, the reports' formatter, peeking, symbols, and stacks of others. */
+#include "harness.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include "core/sched.h"
+#include "debug/out.h"
+#include "debug/peek.h"
+#include "debug/report.h"
+#include "debug/symbol.h"
+
+/* ---- Errors ---- */
+
+TEST_PLAIN(error_names)
+{
+    CHECK_STR(bl_err_name(0), "BL_OK");
+    CHECK_STR(bl_strerror(7), "success");
+    CHECK_STR(bl_err_name(BL_ECANCELED), "BL_ECANCELED");
+    CHECK_STR(bl_strerror(BL_ECANCELED), "context canceled");
+    CHECK_STR(bl_strerror(BL_ETIMEDOUT), "deadline exceeded");
+    CHECK_STR(bl_err_name(BL_ECLOSED), "BL_ECLOSED");
+    CHECK_EQ(BL_EAGAIN, -EAGAIN);
+    CHECK(BL_ECLOSED < -4096);
+    CHECK_STR(bl_err_name(-12345), "BL_E?");
+    CHECK_STR(bl_strerror(INT_MIN), "unknown error");
+    CHECK_STR(bl_version(), BELAY_VERSION);
+}
+
+TEST_PLAIN(wait_reasons)
+{
+    CHECK_STR(bl__reason_text(BL__WAIT_CHAN_RECV), "chan receive");
+    CHECK_STR(bl__reason_text(BL__WAIT_WAITGROUP), "sync.WaitGroup.Wait");
+    for (int r = BL__WAIT_NONE + 1; r < BL__WAIT_REASONS; r++)
+        CHECK(strcmp(bl__reason_text((bl__reason)r), "waiting") != 0);
+    CHECK_STR(bl__reason_text((bl__reason)BL__WAIT_REASONS), "waiting");
+}
+
+/* ---- The formatter ---- */
+
+/* What came out of a file descriptor made by memfd_create. */
+static char *text_of(int fd)
+{
+    off_t size = lseek(fd, 0, SEEK_END);
+    char *text = calloc(1, (size_t)size + 1);
+    if (text != NULL && pread(fd, text, (size_t)size, 0) != size)
+        text[0] = 0;
+    close(fd);
+    return text;
+}
+
+#define CHECK_FORMAT(...)                                                                          \
+    do {                                                                                           \
+        char expected[4096];                                                                       \
+        bl__out o;                                                                                 \
+        bl__out_init(&o, memfd_create("out", 0));                                                  \
+        snprintf(expected, sizeof expected, __VA_ARGS__);                                          \
+        bl__out_printf(&o, __VA_ARGS__);                                                           \
+        bl__out_flush(&o);                                                                         \
+        char *got = text_of(o.fd);                                                                 \
+        CHECK_STR(got, expected);                                                                  \
+        free(got);                                                                                 \
+    } while (0)
+
+TEST_PLAIN(formats)
+{
+    int x = 0;
+    char large[3000];
+    memset(large, 'x', sizeof large - 1);
+    large[sizeof large - 1] = 0;
+    CHECK_FORMAT("plain %% text");
+    CHECK_FORMAT("%s|%10s|%-10s|%.3s|%.*s|%c", "abc", "abc", "abc", "abcdef", 2, "xyz", 'c');
+    CHECK_FORMAT("%d|%i|%5d|%-5d|%05d|%u|%d", 1, -1, 42, 42, -42, 7U, INT_MIN);
+    CHECK_FORMAT("%ld|%lu|%lld|%llu|%zu|%jd", -5L, 5UL, INT64_MIN + 0LL, ~0ULL, sizeof large,
+                 (intmax_t)-9);
+    CHECK_FORMAT("%x|%X|%lx|%08x|%p|%*d", 255U, 255U, 0xdeadbeefUL, 0x12U, (void *)&x, 6, 3);
+    CHECK_FORMAT("%s%s", large, ":end"); /* more than the buffer */
+}
+
+TEST_PLAIN(sizes)
+{
+    bl__out o;
+    bl__out_init(&o, memfd_create("out", 0));
+    bl__out_size(&o, 65536);
+    bl__out_printf(&o, ", ");
+    bl__out_size(&o, 8 << 20);
+    bl__out_printf(&o, ", ");
+    bl__out_size(&o, 1000);
+    bl__out_flush(&o);
+    char *got = text_of(o.fd);
+    CHECK_STR(got, "64 KiB, 8 MiB, 1000 bytes");
+    free(got);
+}
+
+/* ---- Memory that may not be there ---- */
+
+TEST_PLAIN(peeks)
+{
+    long page = sysconf(_SC_PAGESIZE);
+    char *two =
+        mmap(NULL, (size_t)page * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(two != MAP_FAILED);
+    munmap(two + page, (size_t)page);
+    strcpy(two + page - 5, "tail"); /* with its 0, the last bytes there are */
+    char copy[8] = "........";
+    errno = 77;
+    CHECK(bl__peek(copy, two + page - 5, 5));
+    CHECK(memcmp(copy, "tail\0...", 8) == 0);
+    CHECK(!bl__peek(copy, two + page - 5, 8));
+    CHECK(!bl__peek(copy, NULL, 1));
+    CHECK(!bl__peek(copy, (void *)0x1000, 1));
+    CHECK_EQ(errno, 77);
+    munmap(two, (size_t)page);
+}
+
+/* ---- Symbols ---- */
+
+static bool copy_symbol(const bl__symbol *s, void *arg)
+{
+    *(bl__symbol *)arg = *s;
+    return true;
+}
+
+TEST_PLAIN(symbols)
+{
+    bl__symbol s = {0};
+#ifdef BL__HAVE_LIBBACKTRACE
+    bl__symbol_each((uintptr_t)&bl_run, copy_symbol, &s);
+    CHECK_STR(s.func, "bl_run");
+    CHECK(bl__symbol_is_runtime(&s));
+    bl__symbol_each((uintptr_t)&copy_symbol, copy_symbol, &s);
+    CHECK_STR(s.func, "copy_symbol");
+    CHECK(s.file != NULL && strstr(s.file, "debug_test.c") != NULL);
+    CHECK(s.line > 0 && s.line < 1000);
+    CHECK(!bl__symbol_is_runtime(&s));
+#endif
+    bl__symbol_each(16, copy_symbol, &s); /* nothing there */
+    CHECK(s.func == NULL && s.file == NULL);
+}
+
+/* ---- Reports while everything runs ---- */
+
+#define KEEP(expr)                                                                                 \
+    (__extension__({                                                                               \
+        int kept = (expr);                                                                         \
+        __asm__ volatile("" ::: "memory");                                                         \
+        kept;                                                                                      \
+    }))
+
+static bool want_all(const bl__g *g, void *arg)
+{
+    (void)arg;
+    return g->id != 0;
+}
+
+static bl_mutex busy_mutex;
+static uint32_t busy_stop;
+
+static bool go_on(void) { return __atomic_load_n(&busy_stop, __ATOMIC_RELAXED) == 0; }
+
+__attribute__((noinline)) static int busy_recv(bl_chan *c, int depth)
+{
+    volatile char pad[64]; /* stacks of several depths, with frame pointers in them or not */
+    pad[0] = (char)depth;
+    int v = 0;
+    if (depth > 0)
+        return KEEP(busy_recv(c, depth - 1)) + pad[0] * 0;
+    return KEEP(bl_chan_recv(c, &v));
+}
+
+static int busy_receiver(void *arg)
+{
+    int depth = 0;
+    while (KEEP(busy_recv(arg, depth++ % 20)) == 0)
+        ;
+    return KEEP(0);
+}
+
+static int busy_sender(void *arg)
+{
+    int v = 0;
+    while (go_on() && KEEP(bl_chan_send((bl_chan *)arg, &v)) == 0)
+        v++;
+    return KEEP(0);
+}
+
+static int busy_yielder(void *arg)
+{
+    (void)arg;
+    while (go_on())
+        bl_yield();
+    return KEEP(0);
+}
+
+static int busy_locker(void *arg)
+{
+    (void)arg;
+    while (go_on()) {
+        bl_mutex_lock(&busy_mutex);
+        bl_yield();
+        bl_mutex_unlock(&busy_mutex);
+    }
+    return KEEP(0);
+}
+
+static int busy_once(void *arg)
+{
+    (void)arg;
+    return KEEP(bl_sleep(50 * BL_US));
+}
+
+static int busy_spawner(void *arg)
+{
+    (void)arg;
+    while (go_on()) {
+        BL_SCOPE(s, .name = "short");
+        for (int i = 0; i < 20; i++)
+            bl_go(s, busy_once, NULL);
+        KEEP(bl_scope_wait(s));
+    }
+    return KEEP(0);
+}
+
+/* A function of this program that may be on a stack; without names all of them are. */
+static bool is_own_frame(const char *line)
+{
+#ifdef BL__HAVE_LIBBACKTRACE
+    static const char *const own[] = {"busy_", "test_", "harness_"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strncmp(line, own[i], strlen(own[i])) == 0)
+            return true;
+    return false;
+#else
+    return line != NULL;
+#endif
+}
+
+/* Every frame shown is one of this file's: a stack that was read while it was in use would show
+ * others, or none. */
+static void check_report(const char *text, size_t *goroutines, size_t *frames)
+{
+    const char *head = text;
+    bool inside = false;
+    for (const char *line = text; *line != 0;) {
+        size_t n = strcspn(line, "\n");
+        if (strncmp(line, "goroutine ", 10) == 0) {
+            inside = true;
+            head = line;
+            ++*goroutines;
+        } else if (n == 0 || strncmp(line, "created by", 10) == 0) {
+            inside = false;
+        } else if (inside && line[0] != '\t' && strncmp(line, "waits ", 6) != 0 &&
+                   strncmp(line, "holds ", 6) != 0) {
+            ++*frames;
+            if (!is_own_frame(line))
+                harness_fail(__FILE__, __LINE__, "a strange frame: %.*s, of: %.*s", (int)n, line,
+                             (int)strcspn(head, "\n"), head);
+        }
+        line += n + (line[n] == '\n');
+    }
+}
+
+static void *reporter_main(void *arg)
+{
+    size_t goroutines = 0, frames = 0, *reports = arg;
+    bl_time end = bl_now() + 700 * BL_MS;
+    while (bl_now() < end) {
+        int fd = memfd_create("report", 0);
+        bl__report_goroutines(fd, want_all, NULL);
+        char *text = text_of(fd);
+        check_report(text, &goroutines, &frames);
+        free(text);
+        ++*reports;
+    }
+    CHECK(goroutines > 0);
+    CHECK(frames > 0);
+    __atomic_store_n(&busy_stop, 1u, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+TEST(reports_while_running)
+{
+    size_t reports = 0;
+    pthread_t thread;
+    __atomic_store_n(&busy_stop, 0u, __ATOMIC_RELAXED);
+    REQUIRE(pthread_create(&thread, NULL, reporter_main, &reports) == 0);
+    {
+        BL_SCOPE(s, .name = "busy");
+        bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
+        for (int i = 0; i < 4; i++) {
+            bl_go(s, busy_receiver, c);
+            bl_go(s, busy_sender, c);
+            bl_go(s, busy_yielder, NULL);
+            bl_go(s, busy_locker, NULL);
+        }
+        bl_go(s, busy_spawner, NULL);
+        while (go_on())
+            CHECK_EQ(bl_sleep(5 * BL_MS), 0);
+    }
+    pthread_join(thread, NULL);
+    CHECK(reports > 0);
+}

@@ -1,0 +1,242 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The examples: the small ones print what they promise, treegrep prints what grep does.
+# test/examples_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+unset CC CFLAGS LDFLAGS LDLIBS BELAY_PROCS
+bin=$work/bin
+mkdir "$bin"
+
+for source in "$root"/examples/*.c; do
+    name=$(basename "$source" .c)
+    ok "build $name" "$build/belay" build -o "$bin/$name" "$source"
+done
+
+# ---- The small ones: the same output on any number of processors ----
+
+prints() { # NAME; what is expected on standard input
+    local expected procs
+    expected=$(cat)
+    for procs in 1 2 8; do
+        BELAY_PROCS=$procs run "$bin/$1"
+        expect "$1 on $procs" 0
+        if [ "$(cat "$work/out")" = "$expected" ]; then
+            pass
+        else
+            fail "$1 on $procs" "its output is not as expected"
+        fi
+        if [ ! -s "$work/err" ]; then pass; else fail "$1 on $procs" "it complains"; fi
+    done
+}
+
+prints pipeline <<'END'
+1000 squares, sum 333833500
+END
+
+prints first_error <<'END'
+server 0: context canceled
+server 1: context canceled
+server 2: context canceled
+server 3: context canceled
+server 4: context canceled
+server 5: context canceled
+server 6: context canceled
+server 7: connection refused
+server 8: context canceled
+server 9: context canceled
+first error: connection refused, and nobody waited a minute
+END
+
+prints timeout <<'END'
+the search: deadline exceeded
+its helper: deadline exceeded
+the scope:  deadline exceeded
+one call:   deadline exceeded
+in time:    yes
+END
+
+prints shutdown <<'END'
+front:    context canceled
+accepted: 5 requests, then context canceled
+finished: 5 requests, success
+END
+
+# ---- treegrep ----
+
+tree=$work/tree
+mkdir -p "$tree/sub dir/deeper" "$tree/.hidden dir" "$tree/empty dir"
+(
+    cd "$tree" || exit 2
+    printf 'foo one\nbar\nFOO two foo\n' >'plain.txt'
+    printf 'no newline at the end\nfoo' >'no newline'
+    : >'empty file'
+    printf '\n\nfoo\n\n' >'sub dir/blank lines'
+    printf 'foo\r\nbar foo\r\n' >'sub dir/deeper/crlf'
+    printf 'foo in a file\n' >$'new\nline in name'
+    printf 'foo in a file\n' >$'sub dir/tab\t back\\slash *star "quote" -dash'
+    printf 'foo in a file\n' >'-rn'
+    printf 'foo hidden\n' >'.hidden dir/.foo'
+    printf 'foo na\xc3\xafve \xe2\x82\xac 12345\n' >$'\xc3\xbcml\xc3\xa4ut'
+    printf 'foo good\nfoo bad \xff\nfoo good again\n' >'latin'
+    printf 'foo \0 binary\n' >'binary'
+    { head -c 300000 /dev/zero | tr '\0' 'x'; printf '\nfoo after a long line\n'; } >'long line'
+    { seq 1 60000; echo foo; seq 1 1000; } >'long file'
+    { seq 1 60000; printf '\0'; echo foo; } >'binary late'
+    printf 'a.b a*b a$b a^b [x] ]x \\ x1y foo.bar foo-bar fooo xfoo foox\n' >'special'
+    printf 'aab abb cab\nfood barf\n1x 2y\n' >'sub dir/letters'
+    ln -s plain.txt 'link to file'
+    ln -s 'sub dir' 'link to dir'
+    ln -s nowhere 'dangling'
+    mkfifo 'fifo'
+    deep=.
+    for i in $(seq 1 60); do deep=$deep/d$i; done
+    mkdir -p "$deep"
+    printf 'foo deep down\n' >"$deep/file"
+    mkdir many
+    for i in $(seq 1 500); do echo "foo $i" >"many/$i"; done
+)
+
+# The same lines as grep -rnI, in any order, and the same status. But where the first zero byte comes
+# late in a file, how much has been printed by then is each program's affair.
+same() { # NAME, ARGUMENTS of both…
+    local name=$1 expected
+    shift
+    grep -rnI "$@" >"$work/grep.all" 2>/dev/null </dev/null
+    expected=$?
+    grep -av '^tree/binary late:' "$work/grep.all" | LC_ALL=C sort >"$work/grep.out"
+    run "$bin/treegrep" "$@"
+    expect "$name" "$expected"
+    grep -av '^tree/binary late:' "$work/out" | LC_ALL=C sort >"$work/tree.out"
+    if cmp -s "$work/grep.out" "$work/tree.out"; then
+        pass
+    else
+        diff -a "$work/grep.out" "$work/tree.out" | head -n 10 >"$work/out"
+        fail "$name" "its lines are not grep's (< grep, > treegrep)"
+    fi
+}
+
+cd "$work" || exit 2
+patterns=(foo 'fo*' '^foo' 'foo$' '\(foo\|bar\)' 'bar\|food' 'fo\{2\}' 'fo\{3,\}' '[fb]o' '[^f]oo' 'a\.b'
+    '' . 'foo.*bar' '[[:digit:]]x' '[]x]x' '[[:alpha:]]*foo' '\bfoo\b' 'x\?foo' 'fo\+x' '^$' '*foo'
+    'a^b' 'a$b' '[^]a]b' '\.' '\\' '[x]' 'a*b' '\(o\)\1' 'na.ve' '€' '[0-9]\{5\}$' 'not there'
+    '\<foo\>.*[0-9]' 'oo[[:space:]]o' 'a[.]b' 'x[[.].]]*' ' 59999$' 'o[[:space:]]' '[[:space:]]*foo' 'foo[[:space:]]*$' '\`foo' "foo\\'" '\Wfoo' 'o\W*f'
+    "x$(printf 'x%.0s' $(seq 1 400))")
+for procs in 1 2 8; do
+    export BELAY_PROCS=$procs
+    for pattern in "${patterns[@]}"; do
+        same "'$pattern' on $procs" -- "$pattern" tree
+    done
+done
+unset BELAY_PROCS
+for pattern in FOO 'NAïVE' 'FOO.*[b]ar' 'x1Y' '-BAR' 'CAB' 'NA.VE'; do
+    same "-i '$pattern'" -i -- "$pattern" tree
+done
+same 'a directory with slashes' foo tree//
+same 'two directories' foo 'tree/sub dir/' tree/many
+same 'a file' foo tree/plain.txt
+same 'two files' foo tree/plain.txt 'tree/no newline'
+same 'links on the command line' foo 'tree/link to file' 'tree/link to dir'
+same 'a directory and a file' foo tree/many tree/plain.txt
+same 'nothing at such a path' foo tree/nowhere tree/many
+cd "$tree" || exit 2
+same 'the current directory' foo .
+same 'no path' foo
+cd "$work" || exit 2
+
+LC_ALL=C same 'in the C locale' 'foo b' tree
+run "$bin/treegrep" foo tree
+expect_err 'binary files are counted' '^treegrep: 3 binary files skipped$'
+run "$bin/treegrep" foo tree/nowhere
+expect 'no such file' 2
+expect_err 'no such file' '^treegrep: tree/nowhere: No such file or directory$'
+for bad in 'a\(b' 'a\{1' '[a'; do
+    run "$bin/treegrep" "$bad" tree
+    expect "bad pattern $bad" 2
+    expect_err "bad pattern $bad" '^treegrep: bad pattern: '
+done
+for options in '-j 0' '-j x' '-m -1' '-m' '-z'; do
+    # shellcheck disable=SC2086
+    run "$bin/treegrep" $options foo tree
+    expect "bad option $options" 2
+    expect_err "bad option $options" '^usage: '
+done
+
+# What only the superuser could read.
+mkdir locked 'locked/shut dir'
+echo foo >locked/readable
+echo foo >'locked/shut file'
+echo foo >'locked/shut dir/file'
+chmod 0 'locked/shut dir' 'locked/shut file'
+chmod 755 "$work" "$bin" locked
+as_nobody=()
+[ "$(id -u)" -ne 0 ] || as_nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+run "${as_nobody[@]}" "$bin/treegrep" foo locked
+expect 'unreadable' 2
+expect_out 'unreadable' '^locked/readable:1:foo$'
+expect_err 'unreadable file' '^treegrep: locked/shut file: Permission denied$'
+expect_err 'unreadable directory' '^treegrep: locked/shut dir: Permission denied$'
+expect_err 'unreadable count' '^treegrep: 2 files or directories not read$'
+chmod 755 'locked/shut dir'
+
+# Its own output lies in what it searches.
+mkdir own
+echo foo >own/file
+timeout 20 "$bin/treegrep" foo own >own/out 2>"$work/err"
+status=$?
+expect 'own output' 2
+expect_err 'own output' '^treegrep: own/out: input file is also the output$'
+ok 'own output is left out' test "$(cat own/out)" = 'own/file:1:foo'
+
+# Stopping: at the Nth line, and by a signal.
+for n in 1 2 7 100; do
+    for procs in 1 2 8; do
+        BELAY_PROCS=$procs run "$bin/treegrep" -m $n foo tree
+        expect "-m $n" 0
+        ok "-m $n: lines" test "$(grep -c foo "$work/out")" -eq $n
+    done
+done
+run "$bin/treegrep" -m 1000000 foo tree/many
+ok '-m beyond what there is' test "$(wc -l <"$work/out")" -eq 500
+run "$bin/treegrep" -m 0 foo tree
+expect '-m 0' 1
+
+system=()
+for dir in /usr/include/linux /usr/include/c++ /usr/include/x86_64-linux-gnu/sys; do
+    [ -d "$dir" ] && system+=("$dir")
+done
+if [ ${#system[@]} -gt 0 ]; then
+    for pattern in pthread_mutex 'struct [a-z_]*stat\b' '^#define.*0x' the; do
+        same "'$pattern' in the system's headers" "$pattern" "${system[@]}"
+    done
+    same 'all headers' pthread_mutex_ /usr/include
+fi
+same 'everything in a big file' 1 'tree/long file'
+run bash -c '"$1" foo "$2" | head -n 1' - "$bin/treegrep" tree
+ok 'a reader that goes away' test "$(wc -l <"$work/out")" -eq 1
+if [ -c /dev/full ]; then
+    last_run='treegrep foo tree >/dev/full'
+    timeout 20 "$bin/treegrep" foo tree >/dev/full 2>"$work/err"
+    status=$?
+    expect 'output cannot be written' 2
+    expect_err 'output cannot be written' '^treegrep: input/output error$'
+fi
+
+mkdir slow
+for i in $(seq 1 40); do seq 1 300000 >"slow/$i"; done
+for signal in INT TERM; do
+    for procs in 1 2 8; do
+        began=$(date +%s%N)
+        last_run="treegrep, SIG$signal after 0.3 s, $procs processors"
+        BELAY_PROCS=$procs timeout --foreground --preserve-status -s $signal -k 20 0.3 \
+            "$bin/treegrep" '\(1\).*\1x' slow >"$work/out" 2>"$work/err" </dev/null
+        status=$?
+        took=$((($(date +%s%N) - began) / 1000000))
+        expect "SIG$signal on $procs" 2
+        expect_err "SIG$signal on $procs" '^treegrep: interrupted$'
+        ok "SIG$signal on $procs ends within a second: $took ms" test $took -lt 1300
+        ok "SIG$signal on $procs leaves nobody" bash -c '! grep -qi "leak\|goroutine" "$0"' "$work/err"
+    done
+done
+
+finish

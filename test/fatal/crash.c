@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/* Crashes: reported with the goroutine, and then fatal by that signal. */
+#include "cases.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+static volatile int zero;
+
+__attribute__((noinline)) static int store(volatile int *p)
+{
+    *p = 1;
+    return *p;
+}
+
+static int segv_child(void *arg)
+{
+    (void)arg;
+    return KEEP(store((int *)(intptr_t)zero));
+}
+
+static int child_of(bl_fn fn)
+{
+    BL_SCOPE(s, .name = "crash");
+    bl_label("job", "7");
+    bl_go(s, fn, NULL);
+    return bl_scope_wait(s);
+}
+
+static int segv(void *arg)
+{
+    (void)arg;
+    return child_of(segv_child);
+}
+
+static int fpe_child(void *arg)
+{
+    (void)arg;
+    return KEEP(7 / zero);
+}
+
+static int fpe(void *arg)
+{
+    (void)arg;
+    return child_of(fpe_child);
+}
+
+static int abort_child(void *arg)
+{
+    (void)arg;
+    abort();
+}
+
+static int aborts(void *arg)
+{
+    (void)arg;
+    return child_of(abort_child);
+}
+
+static int call_null(void *arg)
+{
+    (void)arg;
+    return KEEP(((int (*)(void))(intptr_t)zero)());
+}
+
+__attribute__((noinline)) static int deeper(int n)
+{
+    volatile char page[512];
+    page[0] = (char)n;
+    return KEEP(deeper(n + 1)) + page[0];
+}
+
+static int overflow_child(void *arg)
+{
+    (void)arg;
+    return KEEP(deeper(0));
+}
+
+static int overflow(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "overflow");
+    bl_go(s, overflow_child, NULL);
+    return bl_scope_wait(s);
+}
+
+#define FRAME ((void *volatile *)__builtin_frame_address(0))
+
+/* A return to what is no code. */
+__attribute__((noinline)) static int return_wrong(void)
+{
+    FRAME[1] = (void *)0x4141;
+    return 1;
+}
+
+static int wild_return(void *arg)
+{
+    (void)arg;
+    return KEEP(return_wrong());
+}
+
+/* The caller's frame pointer is overwritten: its frame cannot be walked, the report goes on. */
+__attribute__((noinline)) static int smash(void)
+{
+    FRAME[0] = (void *)0x4141;
+    return 1;
+}
+
+static int smashed(void *arg)
+{
+    (void)arg;
+    return KEEP(smash()) + KEEP(store((int *)(intptr_t)zero));
+}
+
+static int damaged(void *arg)
+{
+    (void)arg;
+    return child_of(smashed);
+}
+
+static void *thread_main(void *arg)
+{
+    store((int *)(intptr_t)zero);
+    return arg;
+}
+
+static int thread(void *arg)
+{
+    (void)arg;
+    pthread_t t;
+    pthread_create(&t, NULL, thread_main, NULL);
+    return pthread_join(t, NULL);
+}
+
+static void handler(int sig)
+{
+    (void)sig;
+    _exit(9);
+}
+
+static int own_handler(void *arg)
+{
+    (void)arg;
+    return child_of(segv_child);
+}
+
+static const fatal_case cases[] = {
+    {"segv", segv},
+    {"fpe", fpe},
+    {"abort", aborts},
+    {"call_null", call_null},
+    {"overflow", overflow},
+    {"damaged", damaged},
+    {"wild_return", wild_return},
+    {"thread", thread},
+    {"own_handler", own_handler},
+};
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "own_handler") == 0)
+        signal(SIGSEGV, handler);
+    return cases_main(argc, argv, cases, sizeof cases / sizeof *cases, NULL);
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/* Misuse of scopes, contexts, timers and tickers. */
+#include "cases.h"
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int go_on_closed(void *arg)
+{
+    (void)arg;
+    bl_scope s;
+    bl_scope_open(&s, NULL);
+    bl_scope_close(&s);
+    bl_go(&s, nothing, NULL);
+    return 0;
+}
+
+static int close_twice(void *arg)
+{
+    (void)arg;
+    bl_scope s;
+    bl_scope_open(&s, &(bl_scope_opts){.name = "twice"});
+    bl_scope_close(&s);
+    bl_scope_close(&s);
+    return 0;
+}
+
+static int close_outer_first(void *arg)
+{
+    (void)arg;
+    bl_scope outer, inner;
+    bl_scope_open(&outer, NULL);
+    bl_scope_open(&inner, NULL);
+    bl_scope_close(&outer);
+    return 0;
+}
+
+static int close_others(void *arg)
+{
+    bl_scope_close(arg);
+    return 0;
+}
+
+static int close_by_stranger(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, close_others, s);
+    return bl_scope_wait(s);
+}
+
+static int opener(void *arg)
+{
+    bl_scope_open(arg, NULL);
+    return 0;
+}
+
+static int left_open(void *arg)
+{
+    (void)arg;
+    bl_scope left;
+    BL_SCOPE(s);
+    bl_go(s, opener, &left);
+    return bl_scope_wait(s);
+}
+
+static int left_open_by_main(void *arg)
+{
+    (void)arg;
+    static bl_scope left;
+    bl_scope_open(&left, NULL);
+    return 0;
+}
+
+static int ticker_zero(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_ticker *t = bl_ticker_new(s, 0);
+    return t != NULL;
+}
+
+static int ticker_reset(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_ticker *t = bl_ticker_new(s, BL_SEC);
+    bl_ticker_reset(t, -1);
+    return 0;
+}
+
+static int timer_copied(void *arg)
+{
+    (void)arg;
+    bl_timer t = {0};
+    bl_timer_start(&t, BL_HOUR);
+    bl_timer_stop(&t);
+    bl_timer copy = t;
+    bl_timer_start(&copy, BL_HOUR);
+    return 0;
+}
+
+static int ctx_from_nil(void *arg)
+{
+    (void)arg;
+    bl_ctx *c = bl_ctx_with_cancel(NULL);
+    return c != NULL;
+}
+
+static const fatal_case cases[] = {
+    {"go_on_closed", go_on_closed},
+    {"close_twice", close_twice},
+    {"close_outer_first", close_outer_first},
+    {"close_by_stranger", close_by_stranger},
+    {"left_open", left_open},
+    {"left_open_by_main", left_open_by_main},
+    {"ticker_zero", ticker_zero},
+    {"ticker_reset", ticker_reset},
+    {"timer_copied", timer_copied},
+    {"ctx_from_nil", ctx_from_nil},
+};
+
+/* Before any run, on a plain thread. */
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "root_outside") == 0)
+        return bl_root() == NULL;
+    if (argc < 2)
+        puts("root_outside");
+    return cases_main(argc, argv, cases, sizeof cases / sizeof *cases, NULL);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* Reports: deadlock, leaks, the grace of a scope, and who else was there. */
+#include "cases.h"
+
+static bl_mutex mutex;
+static bl_rwmutex rwmutex;
+static bl_cond cond;
+static bl_waitgroup group;
+static bl_sem sem;
+
+static int receive(void *arg)
+{
+    int v;
+    return KEEP(bl_chan_recv((bl_chan *)arg, &v));
+}
+
+static int send_after(void *arg)
+{
+    int v = 1;
+    return KEEP(bl_chan_send((bl_chan *)arg, &v)) || KEEP(bl_chan_send((bl_chan *)arg, &v));
+}
+
+static int select_two(void *arg)
+{
+    int v = 0;
+    bl_chan **c = arg;
+    return KEEP(BL_SELECT(BL_RECV(c[0], &v), BL_SEND(c[1], &v)));
+}
+
+static int lock(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&mutex);
+    return KEEP(0);
+}
+
+static int wlock(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_lock(&rwmutex);
+    return KEEP(0);
+}
+
+static int rlock(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&rwmutex);
+    return KEEP(0);
+}
+
+static int wait_cond(void *arg)
+{
+    bl_mutex *own = arg;
+    bl_mutex_lock(own);
+    return KEEP(bl_cond_wait(&cond, own));
+}
+
+static int wait_group(void *arg)
+{
+    (void)arg;
+    return KEEP(bl_waitgroup_wait(&group));
+}
+
+static int acquire(void *arg)
+{
+    (void)arg;
+    return KEEP(bl_sem_acquire(&sem, 2));
+}
+
+/* Every kind of wait. */
+static int deadlock(void *arg)
+{
+    (void)arg;
+    static bl_mutex own;
+    BL_SCOPE(s, .name = "all");
+    bl_chan *empty = bl_scope_chan(s, sizeof(int), 0);
+    bl_chan *full = bl_scope_chan(s, sizeof(int), 1);
+    bl_chan *two[] = {empty, bl_scope_chan(s, sizeof(int), 0)};
+    bl_mutex_lock(&mutex);
+    bl_rwmutex_lock(&rwmutex);
+    bl_waitgroup_add(&group, 3);
+    bl_sem_init(&sem, 1);
+    bl_go(s, receive, empty);
+    bl_go(s, receive, NULL);
+    bl_go(s, send_after, full);
+    bl_go(s, select_two, two);
+    bl_go(s, lock, NULL);
+    bl_go(s, wlock, NULL);
+    bl_go(s, rlock, NULL);
+    bl_go(s, wait_cond, &own);
+    bl_go(s, wait_group, NULL);
+    bl_go(s, acquire, NULL);
+    return KEEP(bl_scope_wait(s));
+}
+
+static int labelled(void *arg)
+{
+    bl_label("request", "42");
+    bl_label("user", "ann");
+    bl_label("request", "43");
+    return receive(arg);
+}
+
+static int labels(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "labels");
+    bl_label("service", "shop");
+    bl_go(s, labelled, bl_scope_chan(s, sizeof(int), 0));
+    return KEEP(bl_scope_wait(s));
+}
+
+static int crash_beside(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "beside");
+    bl_go(s, receive, bl_scope_chan(s, sizeof(int), 0));
+    bl_yield();
+    bl_go(s, wait_group, NULL); /* has not run yet */
+    bl_chan_close(NULL);
+    return 0;
+}
+
+/* A mutex is no stop path, so its waiter does not hear of the end. */
+static int leak(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&mutex);
+    bl_go(bl_root(), lock, NULL);
+    bl_go(bl_root(), lock, NULL);
+    bl_yield();
+    return 0;
+}
+
+static int lock_and_leave(void *arg)
+{
+    bl_mutex_lock(&mutex);
+    (void)arg;
+    int r = bl_sleep(100 * BL_MS);
+    bl_mutex_unlock(&mutex);
+    return r;
+}
+
+static int lock_unlock(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&mutex);
+    bl_mutex_unlock(&mutex);
+    return KEEP(0);
+}
+
+static int shielded(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "shield", .shield = true);
+    bl_go(s, lock_and_leave, NULL);
+    return bl_scope_wait(s);
+}
+
+/* Joined in the end, but later than its grace. */
+static int grace(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "slow", .grace = 10 * BL_MS);
+    bl_go(s, shielded, NULL);
+    bl_yield();
+    bl_yield();
+    bl_go(s, lock_unlock, NULL);
+    bl_yield();
+    bl_scope_cancel(s, 0);
+    (void)bl_scope_wait(s);
+    return 0;
+}
+
+static int sleeper(void *arg)
+{
+    (void)arg;
+    return bl_sleep(BL_MS);
+}
+
+static int clean(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    for (int i = 0; i < 10; i++)
+        bl_go(s, sleeper, NULL);
+    return bl_scope_wait(s);
+}
+
+static const fatal_case cases[] = {
+    {"deadlock", deadlock}, {"labels", labels}, {"crash_beside", crash_beside},
+    {"leak", leak},         {"grace", grace},   {"clean", clean},
+};
+
+CASES_MAIN(cases)

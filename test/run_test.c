@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* run_test.c: bl_run from outside: results, options, plain threads that call in, labels, deadlock. */
+#include "harness.h"
+
+#include "core/label.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+static int return_it(void *arg) { return *(int *)arg; }
+
+TEST_PLAIN(the_result_of_a_run)
+{
+    int r = 0;
+    CHECK_EQ(bl_run(return_it, &r, NULL), 0);
+    r = BL_EPIPE;
+    CHECK_EQ(bl_run(return_it, &r, NULL), BL_EPIPE);
+    for (int i = 0; i < 50; i++) /* and again and again */
+        CHECK_EQ(bl_run(return_it, &r, NULL), BL_EPIPE);
+    CHECK_EQ(bl_id(), 0);
+    CHECK_EQ(bl_goroutines(), 0);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+TEST_PLAIN(bad_options)
+{
+    CHECK_EQ(bl_run(nothing, NULL, &(bl_options){.procs = -1}), BL_EINVAL);
+    CHECK_EQ(bl_run(nothing, NULL, &(bl_options){.max_threads = -1}), BL_EINVAL);
+    CHECK_EQ(bl_run(nothing, NULL, &(bl_options){.size = sizeof(bl_options)}), 0);
+}
+
+static int procs_look(void *arg)
+{
+    *(int *)arg = bl_procs();
+    return 0;
+}
+
+TEST_PLAIN(processors_by_option)
+{
+    for (int n = 1; n <= 5; n++) {
+        int seen = 0;
+        CHECK_EQ(bl_run(procs_look, &seen, &(bl_options){.procs = n}), 0);
+        CHECK_EQ(seen, n);
+    }
+    CHECK_GE(bl_procs(), 1);
+}
+
+static void *run_on_thread(void *arg)
+{
+    *(int *)arg = bl_run(nothing, NULL, NULL);
+    return NULL;
+}
+
+TEST(one_run_at_a_time)
+{
+    CHECK_EQ(bl_run(nothing, NULL, NULL), BL_EBUSY);
+    pthread_t thread;
+    int r = 0;
+    REQUIRE(pthread_create(&thread, NULL, run_on_thread, &r) == 0);
+    pthread_join(thread, NULL);
+    CHECK_EQ(r, BL_EBUSY);
+}
+
+static int fail_soon(void *arg)
+{
+    bl_yield();
+    return *(int *)arg;
+}
+
+static int sleep_long(void *arg)
+{
+    int r = bl_sleep(BL_HOUR);
+    *(int *)arg = r;
+    return r;
+}
+
+TEST(the_result_of_a_goroutine_cancels_its_scope)
+{
+    int err = BL_ENOENT, slept[5] = {0};
+    BL_SCOPE(s);
+    for (int i = 0; i < 5; i++)
+        bl_go(s, sleep_long, &slept[i]);
+    bl_go(s, fail_soon, &err);
+    CHECK_EQ(bl_scope_wait(s), BL_ENOENT);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(slept[i], BL_ECANCELED);
+    CHECK_EQ(bl_go(s, nothing, NULL), BL_ECANCELED);
+}
+
+static int root_result;
+
+static int leave_one_in_root(void *arg)
+{
+    (void)arg;
+    bl_go(bl_root(), sleep_long, &root_result);
+    bl_yield();
+    return 0;
+}
+
+TEST_PLAIN(the_root_scope_ends_with_the_main_goroutine)
+{
+    root_result = 0;
+    bl_time start = bl_now();
+    CHECK_EQ(bl_run(leave_one_in_root, NULL, NULL), 0);
+    CHECK_EQ(root_result, BL_ECANCELED);
+    CHECK_LE(bl_now() - start, 30 * BL_SEC);
+}
+
+/* ---- Plain threads --------------------------------------------------------------------------- */
+
+enum { THREADS = 4, EACH = 500 };
+
+typedef struct caller {
+    bl_scope *scope;
+    bl_chan *done; /* of int: how many it started */
+    atomic_int *ran;
+} caller;
+
+static int ran_one(void *arg)
+{
+    bl_yield();
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return 0;
+}
+
+static void *start_goroutines(void *arg)
+{
+    caller *c = arg;
+    CHECK_EQ(bl_id(), 0);
+    CHECK_EQ(bl_label("key", "value"), BL_EINVAL);
+    CHECK_EQ(bl_ctx_err(bl_ctx_current()), 0);
+    int n = 0;
+    for (; n < EACH; n++)
+        if (bl_go(c->scope, ran_one, c->ran) < 0)
+            break;
+    bl_time start = bl_now();
+    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
+    CHECK_GE(bl_now() - start, 5 * BL_MS);
+    bl_yield();
+    CHECK_EQ(bl_chan_send(c->done, &n), 0);
+    return NULL;
+}
+
+TEST(plain_threads_start_goroutines)
+{
+    atomic_int ran = 0;
+    pthread_t threads[THREADS];
+    BL_SCOPE(s);
+    caller c = {s, bl_scope_chan(s, sizeof(int), 0), &ran};
+    for (int i = 0; i < THREADS; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, start_goroutines, &c) == 0);
+    int total = 0;
+    for (int i = 0, n; i < THREADS; i++) {
+        CHECK_EQ(bl_chan_recv(c.done, &n), 0);
+        total += n;
+    }
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(total, THREADS * EACH);
+    CHECK_EQ(ran, total);
+}
+
+/* All goroutines wait, and only a thread that has not called in yet will wake them: no deadlock. */
+static void *send_late(void *arg)
+{
+    usleep(200000);
+    CHECK_EQ(bl_chan_send(arg, &(int){17}), 0);
+    return NULL;
+}
+
+TEST(a_plain_thread_can_still_send)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, send_late, c) == 0);
+    int v = 0;
+    CHECK_EQ(bl_chan_recv(c, &v), 0);
+    CHECK_EQ(v, 17);
+    pthread_join(thread, NULL);
+    bl_chan_release(c);
+}
+
+static int wait_for_ever(void *arg)
+{
+    (void)arg;
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    return bl_chan_recv(c, NULL);
+}
+
+static int wait_for_one_another(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, wait_for_ever, NULL);
+    bl_go(s, wait_for_ever, NULL);
+    return bl_scope_wait(s);
+}
+
+TEST_PLAIN(deadlock)
+{
+    CHECK_FATAL(wait_for_ever, "fatal error: all goroutines are asleep - deadlock!");
+    CHECK_FATAL(wait_for_ever, "goroutine 1 [chan receive");
+    CHECK_FATAL(wait_for_one_another, "fatal error: all goroutines are asleep - deadlock!");
+}
+
+static int go_on_closed(void *arg)
+{
+    (void)arg;
+    bl_scope s;
+    bl_scope_open(&s, NULL);
+    bl_scope_close(&s);
+    return bl_go(&s, nothing, NULL);
+}
+
+TEST_PLAIN(starting_in_a_closed_scope_is_fatal)
+{
+    CHECK_FATAL(go_on_closed, "fatal error: ");
+    CHECK_FATAL(go_on_closed, "scope");
+}
+
+/* ---- Labels ---------------------------------------------------------------------------------- */
+
+static const char *label_get(const char *key)
+{
+    const bl__labels *l = bl__self()->labels;
+    const char *p = l ? l->text : NULL;
+    for (uint32_t i = 0; l && i < l->count; i++) {
+        const char *value = p + strlen(p) + 1;
+        if (strcmp(p, key) == 0)
+            return value;
+        p = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+static int label_child(void *arg)
+{
+    (void)arg;
+    CHECK_STR(label_get("user"), "ann");
+    CHECK_STR(label_get("job"), "index");
+    CHECK_EQ(bl_label("job", "other"), 0); /* does not reach the parent or its siblings */
+    bl_yield();
+    CHECK_STR(label_get("job"), "other");
+    return 0;
+}
+
+TEST(labels_are_inherited)
+{
+    CHECK(label_get("user") == NULL);
+    char user[] = "ann";
+    CHECK_EQ(bl_label("user", user), 0);
+    user[0] = 'x'; /* it was copied */
+    CHECK_EQ(bl_label("job", "index"), 0);
+    BL_SCOPE(s);
+    for (int i = 0; i < 10; i++)
+        bl_go(s, label_child, NULL);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_STR(label_get("job"), "index");
+    CHECK_EQ(bl_label("job", NULL), 0);
+    CHECK(label_get("job") == NULL);
+    CHECK_STR(label_get("user"), "ann");
+    CHECK_EQ(bl_label("user", NULL), 0);
+    CHECK_EQ(bl_label("never", NULL), 0);
+}

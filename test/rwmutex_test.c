@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/* rwmutex_test.c: the reader/writer lock. */
+#include "calls.h"
+
+#include <pthread.h>
+
+enum { ROUNDS = 3000 };
+
+typedef struct shared_rw {
+    bl_rwmutex m;
+    int readers; /* atomic */
+    int writers; /* atomic */
+    long count;  /* m */
+    long reads;  /* atomic */
+} shared_rw;
+
+static int write_rw(void *arg)
+{
+    shared_rw *sh = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (i % 5 == 0)
+            while (bl_rwmutex_lock_until(&sh->m, bl_in(10 * BL_US)) < 0)
+                bl_yield();
+        else if (i % 7 != 0 || !bl_rwmutex_try_lock(&sh->m))
+            bl_rwmutex_lock(&sh->m);
+        CHECK_EQ(add_acq_rel(&sh->writers, 1), 0);
+        CHECK_EQ(load_acquire(&sh->readers), 0);
+        sh->count++;
+        if (i % 3 == 0)
+            bl_yield();
+        add_acq_rel(&sh->writers, -1);
+        bl_rwmutex_unlock(&sh->m);
+    }
+    return 0;
+}
+
+static int read_rw(void *arg)
+{
+    shared_rw *sh = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (i % 5 == 0)
+            while (bl_rwmutex_rlock_until(&sh->m, bl_in(10 * BL_US)) < 0)
+                bl_yield();
+        else if (i % 7 != 0 || !bl_rwmutex_try_rlock(&sh->m))
+            bl_rwmutex_rlock(&sh->m);
+        add_acq_rel(&sh->readers, 1);
+        CHECK_EQ(load_acquire(&sh->writers), 0);
+        long seen = sh->count;
+        if (i % 3 == 0)
+            bl_yield();
+        CHECK_EQ(sh->count, seen);
+        add_acq_rel(&sh->readers, -1);
+        bl_rwmutex_runlock(&sh->m);
+    }
+    add_acq_rel(&sh->reads, ROUNDS);
+    return 0;
+}
+
+static void *read_in_thread(void *arg)
+{
+    read_rw(arg);
+    return NULL;
+}
+
+TEST(rwmutex_excludes)
+{
+    shared_rw sh = {0};
+    pthread_t t;
+    BL_SCOPE(s);
+    for (int i = 0; i < 3; i++)
+        bl_go(s, write_rw, &sh);
+    for (int i = 0; i < 5; i++)
+        bl_go(s, read_rw, &sh);
+    CHECK_EQ(pthread_create(&t, NULL, read_in_thread, &sh), 0);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    pthread_join(t, NULL);
+    CHECK_EQ(sh.count, 3 * ROUNDS);
+    CHECK_EQ(sh.reads, 6 * ROUNDS);
+    CHECK_EQ(sh.m.bl__word, 0);
+}
+
+static int call_wlock(call *c)
+{
+    int r = bl_rwmutex_lock_until(c->obj, c->deadline);
+    if (r == 0) {
+        call_turn(c);
+        bl_rwmutex_unlock(c->obj);
+    }
+    return r;
+}
+
+static int call_rlock(call *c)
+{
+    int r = bl_rwmutex_rlock_until(c->obj, c->deadline);
+    if (r == 0) {
+        call_turn(c);
+        bl_rwmutex_runlock(c->obj);
+    }
+    return r;
+}
+
+TEST(rwmutex_try_forms)
+{
+    bl_rwmutex m = {0};
+    CHECK(bl_rwmutex_try_rlock(&m));
+    CHECK(bl_rwmutex_try_rlock(&m));
+    CHECK(!bl_rwmutex_try_lock(&m));
+    bl_rwmutex_runlock(&m);
+    CHECK(!bl_rwmutex_try_lock(&m));
+    bl_rwmutex_runlock(&m);
+    CHECK(bl_rwmutex_try_lock(&m));
+    CHECK(!bl_rwmutex_try_lock(&m));
+    CHECK(!bl_rwmutex_try_rlock(&m));
+    CHECK_EQ((intptr_t)bl__self()->held_rw, (intptr_t)&m);
+    bl_rwmutex_unlock(&m);
+    CHECK(bl__self()->held_rw == NULL);
+    CHECK_EQ(m.bl__word, 0);
+}
+
+TEST(rwmutex_waiting_writer_holds_off_readers)
+{
+    bl_rwmutex m = {0};
+    int turns = 0;
+    BL_SCOPE(s);
+    bl_rwmutex_rlock(&m);
+    call writer = {.fn = call_wlock, .obj = &m, .turns = &turns};
+    call_parks(s, &writer);
+    CHECK(!bl_rwmutex_try_rlock(&m));
+    CHECK_EQ(bl_rwmutex_rlock_until(&m, bl_in(BL_MS)), BL_ETIMEDOUT);
+    call reader = {.fn = call_rlock, .obj = &m, .turns = &turns};
+    call_parks(s, &reader);
+    bl_rwmutex_runlock(&m);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(writer.turn, 0);
+    CHECK_EQ(reader.turn, 1);
+    CHECK_EQ(m.bl__word, 0);
+}
+
+TEST(rwmutex_writer_lets_readers_in_before_the_next_writer)
+{
+    bl_rwmutex m = {0};
+    int turns = 0;
+    BL_SCOPE(s);
+    call readers[3], writer = {.fn = call_wlock, .obj = &m, .turns = &turns};
+    bl_rwmutex_lock(&m);
+    call_parks(s, &writer);
+    for (int i = 0; i < 3; i++) {
+        readers[i] = (call){.fn = call_rlock, .obj = &m, .turns = &turns};
+        call_parks(s, &readers[i]);
+    }
+    bl_rwmutex_unlock(&m);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(writer.turn, 3);
+}
+
+TEST(rwmutex_writer_that_gives_up_lets_readers_in)
+{
+    bl_rwmutex m = {0};
+    BL_SCOPE(s);
+    BL_SCOPE(cancelled);
+    bl_rwmutex_rlock(&m);
+    call writers[2] = {{.fn = call_wlock, .obj = &m}, {.fn = call_wlock, .obj = &m}};
+    call_parks(cancelled, &writers[0]);
+    call reader = {.fn = call_rlock, .obj = &m};
+    call_parks(s, &reader);
+    writers[1].deadline = bl_in(20 * BL_MS);
+    call_parks(s, &writers[1]);
+    bl_scope_cancel(cancelled, 0);
+    CHECK(call_returns(&writers[0]));
+    CHECK_EQ(call_result(&writers[0]), BL_ECANCELED);
+    CHECK(call_returns(&reader)); /* when the second writer has given up too */
+    CHECK_EQ(call_result(&reader), 0);
+    CHECK_EQ(call_result(&writers[1]), BL_ETIMEDOUT);
+    bl_rwmutex_runlock(&m);
+    CHECK_EQ(m.bl__word, 0);
+    CHECK(bl_rwmutex_try_lock(&m));
+    bl_rwmutex_unlock(&m);
+}
+
+TEST(rwmutex_reader_gives_up)
+{
+    bl_rwmutex m = {0};
+    BL_SCOPE(s);
+    bl_rwmutex_lock(&m);
+    call late = {.fn = call_rlock, .obj = &m, .deadline = bl_in(2 * BL_MS)};
+    call_parks(s, &late);
+    call stays = {.fn = call_rlock, .obj = &m};
+    call_parks(s, &stays);
+    CHECK(call_returns(&late));
+    CHECK_EQ(call_result(&late), BL_ETIMEDOUT);
+    bl_rwmutex_unlock(&m);
+    CHECK(call_returns(&stays));
+    CHECK_EQ(call_result(&stays), 0);
+    CHECK_EQ(m.bl__word, 0);
+}

@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: MIT */
+/* sched_test.c: starting, ending, yielding, sleeping, and who gets to run. See also run_test.c. */
+#include "harness.h"
+#include "parked.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- Starting and ending --------------------------------------------------------------------- */
+
+static int id_store(void *arg)
+{
+    *(uint64_t *)arg = bl_id();
+    return 0;
+}
+
+static int id_compare(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+TEST(ids_are_unique)
+{
+    enum { N = 10000 };
+    uint64_t *ids = calloc(N + 1, sizeof *ids);
+    CHECK_EQ(bl_id(), 1);
+    ids[N] = bl_id();
+    for (int round = 0; round < 2; round++) {
+        BL_SCOPE(s);
+        for (int i = round * N / 2; i < (round + 1) * N / 2; i++)
+            CHECK_EQ(bl_go(s, id_store, &ids[i]), 0);
+        CHECK_EQ(bl_scope_wait(s), 0);
+    }
+    CHECK_EQ(bl_id(), 1);
+    qsort(ids, N + 1, sizeof *ids, id_compare);
+    CHECK_EQ(ids[0], 1);
+    for (int i = 1; i <= N; i++)
+        CHECK_NE(ids[i], ids[i - 1]);
+    free(ids);
+}
+
+static atomic_int counter;
+
+static int count_one(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&counter, 1);
+    return 0;
+}
+
+TEST(a_hundred_thousand)
+{
+    enum { N = 100000 };
+    counter = 0;
+    BL_SCOPE(s);
+    for (int i = 0; i < N; i++)
+        CHECK_EQ(bl_go(s, count_one, NULL), 0);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(counter, N);
+    CHECK_EQ(bl_goroutines(), 1);
+}
+
+/* Each node starts its children in a scope of its own, and adds up what they return in tree_sum. */
+typedef struct node {
+    int depth;
+    atomic_int *leaves;
+} node;
+
+static int tree_grow(void *arg)
+{
+    node *n = arg;
+    if (n->depth == 0) {
+        atomic_fetch_add(n->leaves, 1);
+        return 0;
+    }
+    BL_SCOPE(s);
+    node child = {n->depth - 1, n->leaves};
+    for (int i = 0; i < 8; i++)
+        CHECK_EQ(bl_go(s, tree_grow, &child), 0);
+    return bl_scope_wait(s);
+}
+
+TEST(a_tree_of_scopes)
+{
+    atomic_int leaves = 0;
+    node root = {5, &leaves};
+    CHECK_EQ(tree_grow(&root), 0);
+    CHECK_EQ(leaves, 8 * 8 * 8 * 8 * 8);
+}
+
+static int wait_for_close(void *arg)
+{
+    int r = bl_chan_recv(arg, NULL);
+    return r == BL_ECLOSED ? 0 : r;
+}
+
+TEST(the_number_of_goroutines)
+{
+    enum { N = 500 };
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, 1, 0);
+    CHECK_EQ(bl_goroutines(), 1);
+    for (int i = 0; i < N; i++) {
+        bl_go(s, wait_for_close, c);
+        CHECK_EQ(bl_goroutines(), (size_t)i + 2);
+    }
+    bl_chan_close(c);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(bl_goroutines(), 1);
+}
+
+typedef struct blob {
+    size_t size;
+    unsigned char bytes[];
+} blob;
+
+static int blob_check(void *arg)
+{
+    blob *b = arg;
+    bl_yield();
+    CHECK_EQ((uintptr_t)b % _Alignof(max_align_t), 0);
+    int wrong = 0;
+    for (size_t i = 0; i < b->size - sizeof *b; i++)
+        wrong += b->bytes[i] != (unsigned char)(b->size + i);
+    CHECK_EQ(wrong, 0);
+    memset(b->bytes, 0, b->size - sizeof *b); /* its own copy: it may write to it */
+    atomic_fetch_add(&counter, 1);
+    return 0;
+}
+
+TEST(a_copy_for_the_goroutine)
+{
+    static const size_t more[] = {1000, 4096, 65536, 1000003};
+    counter = 0;
+    BL_SCOPE(s);
+    blob *b = malloc(1000003);
+    int started = 0;
+    for (size_t i = sizeof(blob), k = 0; k < 4; i = i < 200 ? i + 1 : more[k++], started++) {
+        b->size = i;
+        for (size_t n = 0; n < i - sizeof *b; n++)
+            b->bytes[n] = (unsigned char)(i + n);
+        CHECK_EQ(bl_go_copy(s, blob_check, b, i), 0);
+        memset(b->bytes, 0xee, i - sizeof *b);
+    }
+    free(b);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(counter, started);
+}
+
+static int many_frames(int depth)
+{
+    volatile unsigned char frame[512];
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = (unsigned char)(depth + (int)i);
+    if (depth % 8 == 0)
+        bl_yield();
+    int sum = depth > 0 ? many_frames(depth - 1) : 0;
+    for (size_t i = 0; i < sizeof frame; i++)
+        sum += frame[i] != (unsigned char)(depth + (int)i);
+    return sum;
+}
+
+static int go_deep(void *arg)
+{
+    (void)arg;
+    CHECK_EQ(many_frames(60), 0); /* over half of the 64 KiB */
+    return 0;
+}
+
+TEST(deep_stacks_keep_their_contents)
+{
+    for (int round = 0; round < 3; round++) {
+        BL_SCOPE(s);
+        for (int i = 0; i < 100; i++)
+            bl_go(s, go_deep, NULL);
+        CHECK_EQ(bl_scope_wait(s), 0);
+    }
+}
+
+/* ---- What a switch preserves ----------------------------------------------------------------- */
+
+/* Values the compiler keeps in registers across the calls, callee-saved ones for want of others. */
+static int registers_keep(void *arg)
+{
+    uint64_t seed = *(uint64_t *)arg * 0x9e3779b97f4a7c15ull + 1;
+    uint64_t a = seed, b = seed * 3, c = seed * 5, d = seed * 7, e = seed * 11, f = seed * 13;
+    double x = (double)(seed >> 40), y = x / 3, z = x * 7;
+    for (int i = 0; i < 200; i++) {
+        __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
+        bl_yield();
+        if (i % 16 == 0)
+            CHECK_EQ(bl_sleep(BL_US), 0);
+        __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
+    }
+    CHECK(a == seed && b == seed * 3 && c == seed * 5);
+    CHECK(d == seed * 7 && e == seed * 11 && f == seed * 13);
+    CHECK(y == (double)(seed >> 40) / 3 && z == x * 7);
+    return 0;
+}
+
+TEST(registers_survive_switches)
+{
+    BL_SCOPE(s);
+    for (uint64_t i = 1; i <= 16; i++)
+        bl_go_copy(s, registers_keep, &i, sizeof i);
+    CHECK_EQ(bl_scope_wait(s), 0);
+}
+
+/* The floating-point unit's rounding mode, 0 (to nearest) to 3; of both units on x86-64. */
+static unsigned rounding_get(void)
+{
+#if defined(__x86_64__)
+    uint32_t mxcsr;
+    uint16_t x87;
+    __asm__ volatile("stmxcsr %0\n\tfnstcw %1" : "=m"(mxcsr), "=m"(x87));
+    return (mxcsr >> 13 & 3) == (x87 >> 10 & 3) ? mxcsr >> 13 & 3 : 99;
+#else
+    uint64_t fpcr;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
+    return fpcr >> 22 & 3;
+#endif
+}
+
+static void rounding_set(unsigned mode)
+{
+#if defined(__x86_64__)
+    uint32_t mxcsr = 0x1f80 | mode << 13;
+    uint16_t x87 = (uint16_t)(0x037f | mode << 10);
+    __asm__ volatile("ldmxcsr %0\n\tfldcw %1" : : "m"(mxcsr), "m"(x87));
+#else
+    uint64_t fpcr = (uint64_t)mode << 22;
+    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr));
+#endif
+}
+
+static int rounding_keep(void *arg)
+{
+    unsigned mode = *(unsigned *)arg;
+    CHECK_EQ(rounding_get(), 0); /* a new goroutine has the default, not its starter's */
+    rounding_set(mode);
+    for (int i = 0; i < 100; i++) {
+        bl_yield();
+        CHECK_EQ(rounding_get(), mode);
+    }
+    return 0;
+}
+
+TEST(rounding_modes_belong_to_goroutines)
+{
+    BL_SCOPE(s);
+    rounding_set(2);
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned mode = i % 4;
+        bl_go_copy(s, rounding_keep, &mode, sizeof mode);
+    }
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(rounding_get(), 2);
+    rounding_set(0);
+}
+
+/* ---- Who gets to run ------------------------------------------------------------------------- */
+
+enum { RUNNERS = 8 };
+
+typedef struct runner {
+    _Atomic long turns;
+    atomic_bool *stop;
+} runner;
+
+static int runner_yield(void *arg)
+{
+    runner *r = arg;
+    while (!atomic_load(r->stop)) {
+        atomic_fetch_add(&r->turns, 1);
+        bl_yield();
+    }
+    return 0;
+}
+
+TEST(yield_goes_round)
+{
+    int before = bl_set_procs(1);
+    atomic_bool stop = false;
+    runner r[RUNNERS];
+    BL_SCOPE(s);
+    for (int i = 0; i < RUNNERS; i++) {
+        r[i] = (runner){0, &stop};
+        bl_go(s, runner_yield, &r[i]);
+    }
+    while (atomic_load(&r[0].turns) < 2000)
+        bl_yield();
+    stop = true;
+    CHECK_EQ(bl_scope_wait(s), 0);
+    for (int i = 1; i < RUNNERS; i++) { /* one processor: they take turns */
+        CHECK_GE(r[i].turns, 1800);
+        CHECK_LE(r[i].turns, 2200);
+    }
+    bl_set_procs(before);
+}
+
+typedef struct pair {
+    bl_chan *there, *back;
+    atomic_bool *stop;
+} pair;
+
+static int ping(void *arg)
+{
+    pair *p = arg;
+    int r = 0;
+    while (!atomic_load(p->stop) && r == 0)
+        if ((r = bl_chan_send(p->there, NULL)) == 0)
+            r = bl_chan_recv(p->back, NULL);
+    bl_chan_close(p->there);
+    return r;
+}
+
+static int pong(void *arg)
+{
+    pair *p = arg;
+    int r;
+    while ((r = bl_chan_recv(p->there, NULL)) == 0)
+        if ((r = bl_chan_send(p->back, NULL)) < 0)
+            break;
+    return r == BL_ECLOSED ? 0 : r;
+}
+
+static int flag_after_yields(void *arg)
+{
+    for (int i = 0; i < 100; i++)
+        bl_yield();
+    if (bl_sleep(BL_MS) == 0)
+        atomic_store((atomic_bool *)arg, true);
+    return 0;
+}
+
+/* Waking goes to run-next, ahead of the queue: two that wake each other must not keep it. */
+TEST(a_ping_pong_pair_starves_nobody)
+{
+    int before = bl_set_procs(1);
+    atomic_bool stop = false;
+    bl_time start = bl_now();
+    BL_SCOPE(s);
+    pair p = {bl_scope_chan(s, 1, 0), bl_scope_chan(s, 1, 0), &stop};
+    bl_go(s, ping, &p);
+    bl_go(s, pong, &p);
+    bl_go(s, flag_after_yields, &stop);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_LE(bl_now() - start, 10 * BL_SEC);
+    bl_set_procs(before);
+}
+
+typedef struct hog {
+    atomic_bool done;
+    bool in_kernel;
+} hog;
+
+static int hog_run(void *arg)
+{
+    hog *h = arg;
+    if (h->in_kernel)
+        usleep(100000);
+    else
+        for (bl_time end = bl_now() + 100 * BL_MS; bl_now() < end;)
+            for (volatile int i = 0; i < 10000; i++) {
+            }
+    atomic_store(&h->done, true);
+    return 0;
+}
+
+/* One that computes, or blocks in the kernel, and never calls in, keeps one processor and no more:
+ * what was queued behind it and the timers that it armed go on on the other. */
+TEST(a_hog_keeps_one_processor)
+{
+    int before = bl_set_procs(2);
+    for (int in_kernel = 0; in_kernel < 2; in_kernel++) {
+        hog h = {false, in_kernel};
+        int turns = 0;
+        BL_SCOPE(s);
+        bl_go(s, hog_run, &h);
+        while (!atomic_load(&h.done)) {
+            turns++;
+            CHECK_EQ(bl_sleep(BL_MS), 0);
+        }
+        CHECK_GE(turns, 4);
+        CHECK_EQ(bl_scope_wait(s), 0);
+    }
+    bl_set_procs(before);
+}
+
+/* The same where it got the processor before that was one too many: no false deadlock either. */
+TEST(a_hog_on_a_processor_too_many)
+{
+    int before = bl_procs();
+    for (int procs = 8; procs >= 1; procs -= 7) {
+        bl_set_procs(procs);
+        for (int i = 0; i < 4; i++) {
+            hog h = {false, i % 2};
+            BL_SCOPE(s);
+            bl_go(s, hog_run, &h);
+            CHECK_EQ(bl_sleep(BL_MS), 0);
+            bl_set_procs(1);
+            CHECK_EQ(bl_scope_wait(s), 0);
+            CHECK(h.done);
+            bl_set_procs(procs);
+        }
+    }
+    bl_set_procs(before);
+}
+
+static int work_and_yield(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 300; i++) {
+        for (volatile int k = 0; k < 200; k++) {
+        }
+        bl_yield();
+    }
+    atomic_fetch_add(&counter, 1);
+    return 0;
+}
+
+TEST(the_number_of_processors_changes_in_a_run)
+{
+    static const int procs[] = {1, 4, 2, 8, 1, 3};
+    int before = bl_procs();
+    counter = 0;
+    BL_SCOPE(s);
+    int was = before;
+    for (int i = 0; i < 6; i++) {
+        for (int k = 0; k < 50; k++)
+            bl_go(s, work_and_yield, NULL);
+        CHECK_EQ(bl_set_procs(procs[i]), was);
+        was = procs[i];
+        CHECK_EQ(bl_procs(), was);
+        CHECK_EQ(bl_set_procs(0), was); /* only asks */
+        bl_yield();
+    }
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(counter, 300);
+    bl_set_procs(before);
+    CHECK_EQ(bl_procs(), before);
+}
+
+/* ---- Sleeping -------------------------------------------------------------------------------- */
+
+static int sleep_for(void *arg)
+{
+    bl_dur d = *(bl_dur *)arg;
+    bl_time start = bl_now();
+    CHECK_EQ(bl_sleep(d), 0);
+    CHECK_GE(bl_now() - start, d);
+    return 0;
+}
+
+TEST(never_early)
+{
+    bl_time start = bl_now();
+    BL_SCOPE(s);
+    for (uint64_t i = 0, x = 88172645463325252ull; i < 2000; i++) {
+        x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+        bl_dur d = (bl_dur)(x % (uint64_t)(50 * BL_MS));
+        bl_go_copy(s, sleep_for, &d, sizeof d);
+    }
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_LE(bl_now() - start, 20 * BL_SEC);
+    CHECK_EQ(bl_sleep(0), 0);
+    CHECK_EQ(bl_sleep(-BL_SEC), 0);
+}
+
+typedef struct riser {
+    bl_dur d;
+    int place;
+} riser;
+
+static int rise(void *arg)
+{
+    riser *r = arg;
+    CHECK_EQ(bl_sleep(r->d), 0);
+    r->place = atomic_fetch_add(&counter, 1);
+    return 0;
+}
+
+TEST(sleepers_wake_in_order)
+{
+    enum { N = 20 };
+    int before = bl_set_procs(1);
+    counter = 0;
+    riser r[N];
+    BL_SCOPE(s);
+    bl_time start = bl_now();
+    for (int i = 0; i < N; i++) {
+        int turn = i * 7 % N; /* started in another order */
+        r[turn].d = start + 50 * BL_MS + turn * 2 * BL_MS - bl_now();
+        bl_go(s, rise, &r[turn]);
+    }
+    CHECK_EQ(bl_scope_wait(s), 0);
+    for (int i = 0; i < N; i++)
+        CHECK_EQ(r[i].place, i);
+    bl_set_procs(before);
+}
+
+TEST(a_sleep_is_cut_short)
+{
+    bl_time start = bl_now();
+    {
+        BL_SCOPE(s, .timeout = 10 * BL_MS);
+        CHECK_EQ(bl_sleep(BL_HOUR), BL_ETIMEDOUT);
+        CHECK_EQ(bl_sleep(BL_HOUR), BL_ETIMEDOUT);
+    }
+    bl_dur hour = BL_HOUR;
+    BL_SCOPE(s);
+    bl_scope_cancel(s, 0);
+    CHECK_EQ(bl_sleep(hour), BL_ECANCELED);
+    CHECK_EQ(bl_sleep(BL_NEVER), BL_ECANCELED);
+    CHECK_GE(bl_now() - start, 10 * BL_MS);
+    CHECK_LE(bl_now() - start, 30 * BL_SEC);
+}

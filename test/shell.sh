@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+#
+# What the shell tests share. Each is started with the build tree as its argument, sources this
+# file, runs its checks and ends with `finish`.
+#
+#   run COMMAND…               runs it; then $status, and $work/out and $work/err
+#   expect NAME STATUS         passes if the last run ended with STATUS
+#   expect_out NAME REGEX      … and its standard output has a line that matches (grep -E)
+#   expect_err NAME REGEX      … and its standard error has one
+#   ok NAME COMMAND…           passes if the command succeeds
+#
+# shellcheck shell=bash
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=$(cd "${1:?the build tree}" && pwd) || exit 2
+work=$(mktemp -d)
+passed=0
+failed=0
+status=0
+trap 'rm -rf "$work"' EXIT
+
+pass() { passed=$((passed + 1)); }
+
+fail() { # NAME, WHY
+    failed=$((failed + 1))
+    echo "FAIL $1: $2"
+    echo "    command: ${last_run:-}"
+    [ -e "$work/out" ] && head -n 15 "$work/out" | sed 's/^/    stdout: /'
+    [ -e "$work/err" ] && head -n 15 "$work/err" | sed 's/^/    stderr: /'
+}
+
+run() {
+    last_run="$*"
+    timeout --foreground -k 2 60 "$@" >"$work/out" 2>"$work/err" </dev/null
+    status=$?
+}
+
+expect() { # NAME STATUS
+    if [ "$status" -eq "$2" ]; then pass; else fail "$1" "status $status, not $2"; fi
+}
+
+expect_out() { # NAME REGEX
+    if grep -qE -- "$2" "$work/out"; then pass; else fail "$1" "no line of stdout is like $2"; fi
+}
+
+expect_err() { # NAME REGEX
+    if grep -qE -- "$2" "$work/err"; then pass; else fail "$1" "no line of stderr is like $2"; fi
+}
+
+ok() { # NAME COMMAND…
+    local name=$1
+    shift
+    last_run="$*"
+    if "$@" >"$work/out" 2>"$work/err"; then pass; else fail "$name" "it failed"; fi
+}
+
+finish() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+    exit
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+/* sync_test.c: the mutex; what becomes of locks whose owner ends, and of their storage. */
+#include "calls.h"
+
+#include <pthread.h>
+
+static void busy(bl_dur d)
+{
+    for (bl_time end = bl_now() + d; bl_now() < end;)
+        ;
+}
+
+/* ---- Mutex ----------------------------------------------------------------------------------- */
+
+enum { COUNTERS = 8, ROUNDS = 3000, CALLS = 6 };
+
+typedef struct shared {
+    bl_mutex m;
+    long count; /* m */
+    int inside; /* m: 0 or 1 */
+} shared;
+
+typedef struct counted {
+    bl_mutex m;
+    bl_rwmutex rw;
+    int references; /* m or rw */
+} counted;
+
+static int count_plain(void *arg)
+{
+    shared *sh = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        bl_mutex_lock(&sh->m);
+        sh->count++;
+        bl_mutex_unlock(&sh->m);
+    }
+    return 0;
+}
+
+static int count_and_yield(void *arg)
+{
+    shared *sh = arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        if (i % 7 == 0)
+            while (!bl_mutex_try_lock(&sh->m))
+                bl_yield();
+        else if (i % 5 == 0)
+            while (bl_mutex_lock_until(&sh->m, bl_in(20 * BL_US)) < 0)
+                bl_yield();
+        else
+            bl_mutex_lock(&sh->m);
+        CHECK_EQ(sh->inside++, 0);
+        sh->count++;
+        if (i % 3 == 0)
+            bl_yield();
+        sh->inside--;
+        bl_mutex_unlock(&sh->m);
+    }
+    return 0;
+}
+
+TEST(mutex_excludes)
+{
+    shared sh = {0};
+    BL_SCOPE(s);
+    for (int i = 0; i < COUNTERS; i++)
+        bl_go(s, i % 2 ? count_and_yield : count_plain, &sh);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(sh.count, COUNTERS * ROUNDS);
+    CHECK_EQ(sh.m.bl__word, 0); /* no flag is left behind, which would make it slow for good */
+}
+
+static void *count_in_thread(void *arg)
+{
+    count_plain(arg);
+    return NULL;
+}
+
+TEST(mutex_excludes_plain_threads)
+{
+    shared sh = {0};
+    pthread_t t[2];
+    BL_SCOPE(s);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQ(pthread_create(&t[i], NULL, count_in_thread, &sh), 0);
+    for (int i = 0; i < COUNTERS - 2; i++)
+        bl_go(s, i % 2 ? count_and_yield : count_plain, &sh);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    CHECK_EQ(sh.count, COUNTERS * ROUNDS);
+    CHECK_EQ(sh.m.bl__word, 0);
+}
+
+TEST(mutex_try_lock)
+{
+    bl_mutex m = {0}, other = {0};
+    CHECK(bl_mutex_try_lock(&m));
+    CHECK(!bl_mutex_try_lock(&m));
+    CHECK(bl_mutex_try_lock(&other));
+    bl_mutex_unlock(&m);
+    CHECK(bl_mutex_try_lock(&m));
+    bl_mutex_unlock(&other);
+    bl_mutex_unlock(&m);
+}
+
+TEST(mutexes_are_unlocked_in_any_order)
+{
+    bl_mutex m[4] = {0};
+    static const int orders[][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 3, 0, 2}, {2, 0, 3, 1}};
+    for (int i = 0; i < 4; i++) {
+        for (int k = 0; k < 4; k++)
+            bl_mutex_lock(&m[k]);
+        for (int k = 0; k < 4; k++)
+            bl_mutex_unlock(&m[orders[i][k]]);
+        CHECK(bl__self()->held == NULL);
+    }
+}
+
+static int call_lock(call *c)
+{
+    bl_mutex_lock(c->obj);
+    call_turn(c);
+    bl_mutex_unlock(c->obj);
+    return 0;
+}
+
+static int call_lock_until(call *c)
+{
+    int r = bl_mutex_lock_until(c->obj, c->deadline);
+    if (r == 0) {
+        call_turn(c);
+        bl_mutex_unlock(c->obj);
+    }
+    return r;
+}
+
+TEST(mutex_is_handed_over_in_order_by_an_owner_that_waited)
+{
+    bl_mutex m = {0};
+    call calls[CALLS];
+    int turns = 0;
+    BL_SCOPE(s);
+    bl_mutex_lock(&m);
+    for (int i = 0; i < CALLS; i++) {
+        calls[i] = (call){.fn = call_lock, .obj = &m, .turns = &turns};
+        call_parks(s, &calls[i]);
+    }
+    CHECK_EQ(bl_sleep(BL_MS), 0);
+    bl_mutex_unlock(&m);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    for (int i = 0; i < CALLS; i++)
+        CHECK_EQ(calls[i].turn, i);
+}
+
+TEST(mutex_lock_until_gives_up)
+{
+    bl_mutex m = {0};
+    BL_SCOPE(s);
+    bl_mutex_lock(&m);
+    bl_time deadline = bl_in(5 * BL_MS);
+    call late = {.fn = call_lock_until, .obj = &m, .deadline = deadline};
+    call_parks(s, &late);
+    call stays = {.fn = call_lock_until, .obj = &m};
+    call_parks(s, &stays);
+    CHECK(call_returns(&late));
+    CHECK_EQ(call_result(&late), BL_ETIMEDOUT);
+    CHECK_GE(bl_now(), deadline);
+    CHECK_EQ(call_result(&stays), CALL_PENDING);
+
+    BL_SCOPE(cancelled);
+    call told = {.fn = call_lock_until, .obj = &m};
+    call_parks(cancelled, &told);
+    call deaf = {.fn = call_lock, .obj = &m};
+    call_parks(cancelled, &deaf);
+    bl_scope_cancel(cancelled, 0);
+    CHECK(call_returns(&told));
+    CHECK_EQ(call_result(&told), BL_ECANCELED);
+    CHECK_EQ(call_result(&deaf), CALL_PENDING); /* bl_mutex_lock is no stop path */
+
+    bl_mutex_unlock(&m);
+    CHECK(call_returns(&stays));
+    CHECK_EQ(call_result(&stays), 0);
+    CHECK(call_returns(&deaf));
+    CHECK_EQ(m.bl__word, 0);
+    CHECK_EQ(bl_mutex_lock_until(&m, bl_now() - 1), 0); /* what can proceed proceeds */
+    bl_mutex_unlock(&m);
+}
+
+/* Holds m nearly all the time, without ever switching while it does. */
+static int hog_mutex(void *arg)
+{
+    call *c = arg;
+    for (int i = 0; call_result(c) == CALL_PENDING; i++) {
+        bl_mutex_lock(c->obj);
+        busy(50 * BL_US);
+        bl_mutex_unlock(c->obj);
+        if (i % 100 == 99)
+            bl_yield(); /* with one processor the other has to run at all */
+    }
+    return 0;
+}
+
+TEST(mutex_starves_nobody)
+{
+    bl_mutex m = {0};
+    for (int i = 0; i < 20; i++) {
+        BL_SCOPE(s);
+        call c = {.fn = call_lock, .obj = &m, .result = CALL_PENDING};
+        bl_time start = bl_now();
+        bl_go(s, hog_mutex, &c);
+        bl_go(s, hog_mutex, &c);
+        bl_yield();
+        bl_go(s, call_run, &c);
+        CHECK_EQ(bl_scope_wait(s), 0);
+        CHECK_LE(bl_now() - start, 2 * BL_SEC);
+    }
+    CHECK_EQ(m.bl__word, 0);
+}
+
+/* ---- Locks that are never unlocked ----------------------------------------------------------- */
+
+static int end_with_locks(void *arg)
+{
+    counted *c = arg;
+    bl_mutex inner = {0};
+    bl_mutex_lock(&c->m);
+    bl_mutex_lock(&inner);
+    bl_rwmutex_lock(&c->rw);
+    bl_mutex_unlock(&inner);
+    return 0;
+}
+
+TEST(locks_held_at_the_end_are_reported)
+{
+    static counted c; /* static: nobody can ever unlock them */
+    char text[4096], expected[128];
+    memset(&c, 0, sizeof c);
+    FILE *out = tmpfile();
+    REQUIRE(out != NULL);
+    int before = dup(2);
+    dup2(fileno(out), 2);
+    {
+        BL_SCOPE(s);
+        bl_go(s, end_with_locks, &c);
+        CHECK_EQ(bl_scope_wait(s), 0);
+    }
+    dup2(before, 2);
+    close(before);
+    rewind(out);
+    text[fread(text, 1, sizeof text - 1, out)] = 0;
+    fclose(out);
+
+    snprintf(expected, sizeof expected, "(end_with_locks) ended holding a sync.Mutex at %p",
+             (void *)&c.m);
+    CHECK(strstr(text, "belay: leak: goroutine ") == text);
+    CHECK(strstr(text, expected) != NULL);
+    snprintf(expected, sizeof expected, "ended holding a sync.RWMutex at %p", (void *)&c.rw);
+    CHECK(strstr(text, expected) != NULL);
+    CHECK(strstr(text, "whoever waits for it is stuck") != NULL);
+    CHECK(strstr(text, __FILE__) != NULL); /* where it was started */
+
+    CHECK(!bl_mutex_try_lock(&c.m));
+    CHECK(!bl_rwmutex_try_rlock(&c.rw));
+    CHECK_EQ(bl_mutex_lock_until(&c.m, bl_in(BL_MS)), BL_ETIMEDOUT);
+    CHECK_EQ(bl_rwmutex_rlock_until(&c.rw, bl_in(BL_MS)), BL_ETIMEDOUT);
+}
+
+/* ---- The storage is free when the last one has unlocked -------------------------------------- */
+
+static int drop_mutex(void *arg)
+{
+    counted *c = arg;
+    bl_mutex_lock(&c->m);
+    bool last = --c->references == 0;
+    bl_mutex_unlock(&c->m);
+    if (last)
+        memset(c, 0xa5, sizeof *c);
+    return 0;
+}
+
+static int drop_rwmutex(void *arg)
+{
+    counted *c = arg;
+    bl_rwmutex_rlock(&c->rw);
+    bl_rwmutex_runlock(&c->rw);
+    bl_rwmutex_lock(&c->rw);
+    bool last = --c->references == 0;
+    bl_rwmutex_unlock(&c->rw);
+    if (last)
+        memset(c, 0xa5, sizeof *c);
+    return 0;
+}
+
+TEST(locks_are_left_alone_after_the_last_unlock)
+{
+    enum { OBJECTS = 400, USERS = 4 };
+    static counted objects[OBJECTS];
+    for (int kind = 0; kind < 2; kind++) {
+        memset(objects, 0, sizeof objects);
+        BL_SCOPE(s);
+        for (int i = 0; i < OBJECTS; i++) {
+            objects[i].references = USERS;
+            for (int k = 0; k < USERS; k++)
+                bl_go(s, kind ? drop_rwmutex : drop_mutex, &objects[i]);
+        }
+        CHECK_EQ(bl_scope_wait(s), 0);
+        for (size_t i = 0; i < sizeof objects; i++)
+            CHECK_EQ(((unsigned char *)objects)[i], 0xa5);
+    }
+}

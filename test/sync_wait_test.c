@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* sync_wait_test.c: the wait group, once, the semaphore. */
+#include "calls.h"
+
+#include <pthread.h>
+
+enum { CALLS = 6 };
+
+/* ---- WaitGroup ------------------------------------------------------------------------------- */
+
+static int call_waitgroup(call *c)
+{
+    int r = bl_waitgroup_wait_until(c->obj, c->deadline);
+    if (r == 0)
+        call_turn(c);
+    return r;
+}
+
+TEST(waitgroup_wakes_all_at_zero)
+{
+    bl_waitgroup wg = {0};
+    CHECK_EQ(bl_waitgroup_wait(&wg), 0); /* at zero */
+    for (int round = 0; round < 3; round++) {
+        call calls[CALLS];
+        BL_SCOPE(s);
+        bl_waitgroup_add(&wg, 2);
+        for (int i = 0; i < CALLS; i++) {
+            calls[i] = (call){.fn = call_waitgroup, .obj = &wg};
+            call_parks(s, &calls[i]);
+        }
+        bl_waitgroup_done(&wg);
+        bl_waitgroup_add(&wg, 3);
+        bl_waitgroup_add(&wg, -3);
+        for (int i = 0; i < CALLS; i++)
+            CHECK_EQ(call_result(&calls[i]), CALL_PENDING);
+        bl_waitgroup_done(&wg);
+        CHECK_EQ(bl_scope_wait(s), 0);
+        for (int i = 0; i < CALLS; i++)
+            CHECK_EQ(call_result(&calls[i]), 0);
+    }
+}
+
+TEST(waitgroup_wait_gives_up)
+{
+    bl_waitgroup wg = {0};
+    bl_waitgroup_add(&wg, 1);
+    CHECK_EQ(bl_waitgroup_wait_until(&wg, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_SCOPE(s);
+    call c = {.fn = call_waitgroup, .obj = &wg};
+    call_parks(s, &c);
+    bl_scope_cancel(s, 0);
+    CHECK(call_returns(&c));
+    CHECK_EQ(call_result(&c), BL_ECANCELED);
+    bl_waitgroup_done(&wg);
+    CHECK_EQ(bl_waitgroup_wait(&wg), 0); /* proceeds in the cancelled scope */
+}
+
+static int add_one(void *arg)
+{
+    bl_yield();
+    add_relaxed((int *)arg, 1);
+    return 0;
+}
+
+static int fail(void *arg)
+{
+    (void)arg;
+    return BL_EINVAL;
+}
+
+TEST(waitgroup_go)
+{
+    bl_waitgroup wg = {0};
+    int sum = 0;
+    BL_SCOPE(s, .keep_going = true);
+    for (int i = 0; i < 50; i++)
+        CHECK_EQ(bl_waitgroup_go(&wg, s, add_one, &sum), 0);
+    CHECK_EQ(bl_waitgroup_wait(&wg), 0);
+    CHECK_EQ(sum, 50);
+    CHECK_EQ(bl_waitgroup_go(&wg, s, fail, NULL), 0);
+    CHECK_EQ(bl_waitgroup_wait(&wg), 0);
+    CHECK_EQ(bl_scope_wait(s), BL_EINVAL); /* its result is the scope's, as with bl_go */
+    bl_scope_cancel(s, 0);
+    CHECK_EQ(bl_waitgroup_go(&wg, s, add_one, &sum), BL_ECANCELED);
+    CHECK_EQ(wg.bl__count, 0); /* nothing was started, and the count is as before */
+    CHECK_EQ(sum, 50);
+}
+
+static int done_soon(void *arg)
+{
+    bl_yield();
+    bl_waitgroup_done(arg);
+    return 0;
+}
+
+TEST(waitgroup_is_left_alone_after_wait)
+{
+    enum { OBJECTS = 2000, EACH = 2 };
+    static bl_waitgroup objects[OBJECTS];
+    memset(objects, 0, sizeof objects);
+    BL_SCOPE(s);
+    for (int i = 0; i < OBJECTS; i++) {
+        bl_waitgroup_add(&objects[i], EACH);
+        for (int k = 0; k < EACH; k++)
+            bl_go(s, done_soon, &objects[i]);
+        CHECK_EQ(bl_waitgroup_wait(&objects[i]), 0);
+        memset(&objects[i], 0xa5, sizeof objects[i]);
+    }
+    CHECK_EQ(bl_scope_wait(s), 0);
+    for (size_t i = 0; i < sizeof objects; i++)
+        CHECK_EQ(((unsigned char *)objects)[i], 0xa5);
+}
+
+/* ---- Once ------------------------------------------------------------------------------------ */
+
+typedef struct once_case {
+    bl_once once;
+    int runs;
+    int value;
+} once_case;
+
+static int once_slowly(void *arg)
+{
+    once_case *o = arg;
+    o->runs++;
+    for (int i = 0; i < 20; i++)
+        bl_yield();
+    o->value = 42;
+    return BL_EINVAL; /* nobody looks */
+}
+
+static int once_user(void *arg)
+{
+    once_case *o = arg;
+    bl_once_do(&o->once, once_slowly, o);
+    CHECK_EQ(o->value, 42); /* not before it has returned */
+    return 0;
+}
+
+TEST(once_runs_once)
+{
+    for (int i = 0; i < 100; i++) {
+        once_case o = {0};
+        BL_SCOPE(s);
+        for (int k = 0; k < 8; k++)
+            bl_go(s, once_user, &o);
+        CHECK_EQ(bl_scope_wait(s), 0);
+        bl_once_do(&o.once, fail, NULL);
+        CHECK_EQ(o.runs, 1);
+    }
+}
+
+/* ---- Semaphore ------------------------------------------------------------------------------- */
+
+static int call_acquire(call *c)
+{
+    int r = bl_sem_acquire_until(c->obj, c->k, c->deadline);
+    if (r == 0)
+        call_turn(c);
+    return r;
+}
+
+TEST(sem_counts)
+{
+    bl_sem sem = {0};
+    CHECK(!bl_sem_try_acquire(&sem, 1)); /* a zero one has none */
+    CHECK_EQ(bl_sem_acquire(&sem, 0), 0);
+    bl_sem_init(&sem, 3);
+    CHECK(bl_sem_try_acquire(&sem, 2));
+    CHECK(!bl_sem_try_acquire(&sem, 2));
+    CHECK_EQ(bl_sem_acquire(&sem, 1), 0);
+    CHECK_EQ(bl_sem_acquire_until(&sem, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
+    CHECK_EQ(bl_sem_acquire(&sem, -1), BL_EINVAL);
+    CHECK(!bl_sem_try_acquire(&sem, -1));
+    bl_sem_release(&sem, 10); /* more than was acquired */
+    CHECK(bl_sem_try_acquire(&sem, 10));
+    CHECK(!bl_sem_try_acquire(&sem, 1));
+}
+
+TEST(sem_serves_in_order_whatever_the_weights)
+{
+    bl_sem sem;
+    static const int64_t weights[CALLS] = {3, 1, 2, 1, 5, 1};
+    call calls[CALLS];
+    int turns = 0;
+    bl_sem_init(&sem, 0);
+    BL_SCOPE(s);
+    for (int i = 0; i < CALLS; i++) {
+        calls[i] = (call){.fn = call_acquire, .obj = &sem, .k = weights[i], .turns = &turns};
+        call_parks(s, &calls[i]);
+    }
+    bl_sem_release(&sem, 2);
+    CHECK(!bl_sem_try_acquire(&sem, 1)); /* the three at the front come first */
+    CHECK_EQ(bl_sem_acquire(&sem, 0), 0);
+    CHECK_EQ(turns, 0);
+    for (int i = 0; i < CALLS; i++) {
+        bl_sem_release(&sem, i == 0 ? 1 : weights[i]);
+        CHECK(call_returns(&calls[i]));
+        CHECK_EQ(calls[i].turn, i);
+    }
+    CHECK_EQ(sem.bl__count, 0);
+}
+
+TEST(sem_waiter_that_gives_up_lets_others_pass)
+{
+    bl_sem sem;
+    bl_sem_init(&sem, 2);
+    BL_SCOPE(s);
+    BL_SCOPE(cancelled);
+    call big = {.fn = call_acquire, .obj = &sem, .k = 5};
+    call_parks(cancelled, &big);
+    call small[2] = {{.fn = call_acquire, .obj = &sem, .k = 1},
+                     {.fn = call_acquire, .obj = &sem, .k = 1}};
+    call_parks(s, &small[0]);
+    call_parks(s, &small[1]);
+    bl_scope_cancel(cancelled, 0);
+    CHECK(call_returns(&big));
+    CHECK_EQ(call_result(&big), BL_ECANCELED);
+    for (int i = 0; i < 2; i++) {
+        CHECK(call_returns(&small[i]));
+        CHECK_EQ(call_result(&small[i]), 0);
+    }
+    CHECK_EQ(sem.bl__count, 0);
+}
+
+typedef struct shared_sem {
+    bl_sem sem;
+    int64_t used; /* atomic */
+    int rejected; /* atomic */
+} shared_sem;
+
+static int use_sem(void *arg)
+{
+    shared_sem *sh = arg;
+    for (int i = 0; i < 1000; i++) {
+        int64_t k = 1 + (i * 7 + (int64_t)bl_id()) % 4;
+        if (i % 3 == 0 ? bl_sem_acquire_until(&sh->sem, k, bl_in(5 * BL_US)) < 0
+                       : bl_sem_acquire(&sh->sem, k) < 0) {
+            add_relaxed(&sh->rejected, 1);
+            continue;
+        }
+        CHECK_LE(add_acq_rel(&sh->used, k) + k, 5);
+        if (i % 2)
+            bl_yield();
+        add_acq_rel(&sh->used, -k);
+        bl_sem_release(&sh->sem, k);
+    }
+    return 0;
+}
+
+static void *use_sem_in_thread(void *arg)
+{
+    use_sem(arg);
+    return NULL;
+}
+
+TEST(sem_bounds)
+{
+    shared_sem sh = {0};
+    pthread_t t;
+    bl_sem_init(&sh.sem, 5);
+    BL_SCOPE(s);
+    CHECK_EQ(pthread_create(&t, NULL, use_sem_in_thread, &sh), 0);
+    for (int i = 0; i < 6; i++)
+        bl_go(s, use_sem, &sh);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    pthread_join(t, NULL);
+    CHECK_EQ(sh.sem.bl__count, 5);
+    CHECK(sh.sem.bl__head == NULL);
+}
