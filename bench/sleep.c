@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* sleep.c: a hundred thousand goroutines that sleep 0 to 100 ms each. */
+#include <belay.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "bench.h"
+
+typedef struct sleeper {
+    bl_dur wanted;
+    int64_t late; /* out: how much longer it took */
+} sleeper;
+
+static int sleeper_run(void *arg)
+{
+    sleeper *p = arg;
+    int64_t start = bench_wall_ns();
+    bench_check(bl_sleep(p->wanted) == 0, "a sleep is not cut short");
+    p->late = bench_wall_ns() - start - p->wanted;
+    return 0;
+}
+
+static int run(void *arg)
+{
+    (void)arg;
+    const size_t n = bench_scale(100000);
+    sleeper *all = malloc(n * sizeof *all);
+    int64_t *late = malloc(n * sizeof *late);
+    bench_check(all != NULL && late != NULL, "there is memory for the sleepers' records");
+    uint64_t seed = 1;
+    for (size_t i = 0; i < n; i++)
+        all[i] = (sleeper){.wanted = (bl_dur)(bench_random(&seed) % (uint64_t)(100 * BL_MS))};
+
+    int64_t cpu = -bench_cpu_ns();
+    int64_t wall = -bench_wall_ns();
+    BL_SCOPE(s, .name = "sleepers");
+    for (size_t i = 0; i < n; i++)
+        bench_check(bl_go(s, sleeper_run, &all[i]) == 0, "a goroutine starts");
+    bench_check(bl_scope_wait(s) == 0, "all end well");
+    wall += bench_wall_ns();
+    cpu += bench_cpu_ns();
+
+    int64_t earliest;
+    for (size_t i = 0; i < n; i++)
+        late[i] = all[i].late;
+    int64_t median = bench_median(late, n, &earliest);
+    char extra[200];
+    snprintf(extra, sizeof extra,
+             "%8.1f cpu-ms\t%8.1f late-median-us\t%8.1f earliest-us\t%8zu goroutines",
+             (double)cpu / 1e6, (double)median / 1e3, (double)earliest / 1e3, n);
+    bench_report("Sleep100k", bl_procs(), 1, (double)wall, extra);
+    free(all);
+    free(late);
+    bench_check(earliest >= 0, "no sleep ends early");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    bench_init(argc, argv);
+    return bl_run(run, NULL, NULL) == 0 ? 0 : 1;
+}

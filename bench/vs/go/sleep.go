@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+
+//go:build ignore
+
+package main
+
+import (
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+)
+
+func main() {
+	n := scale(100000)
+	wants := make([]time.Duration, n)
+	late := make([]time.Duration, n)
+	seed := uint64(1)
+	for i := range wants {
+		wants[i] = time.Duration(random(&seed) % uint64(100*time.Millisecond))
+	}
+	var wg sync.WaitGroup
+	cpu := cpuTime()
+	start := time.Now()
+	for i := 0; i < n; i++ {
+		wg.Add(1)
+		go func(i int) {
+			began := time.Now()
+			time.Sleep(wants[i])
+			late[i] = time.Since(began) - wants[i]
+			wg.Done()
+		}(i)
+	}
+	wg.Wait()
+	wall := time.Since(start)
+	cpu = cpuTime() - cpu
+
+	sort.Slice(late, func(i, j int) bool { return late[i] < late[j] })
+	extra := fmt.Sprintf("%8.1f cpu-ms\t%8.1f late-median-us\t%8.1f earliest-us\t%8d goroutines",
+		float64(cpu)/1e6, float64(late[n/2])/1e3, float64(late[0])/1e3, n)
+	report("Sleep100k", 1, float64(wall), extra)
+	check(late[0] >= 0, "no sleep ends early")
+}
