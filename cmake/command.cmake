@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+#
+# The command. It finds the library relative to itself: beside it in a build tree (with `include`
+# a link to the headers), or in the places of an installation, which it is told as relative paths.
+file(GLOB belay_cmd_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmd/belay/*.c)
+if(NOT belay_cmd_sources)
+    return()
+endif()
+file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
+file(RELATIVE_PATH bin_to_include ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+
+if(BELAY_SANITIZE MATCHES "thread")
+    set(tree_mode MODE_RACE)
+elseif(BELAY_SANITIZE)
+    set(tree_mode MODE_ASAN)
+else()
+    set(tree_mode MODE_PLAIN)
+endif()
+
+add_executable(belay_cmd ${belay_cmd_sources})
+target_link_libraries(belay_cmd PRIVATE belay_flags)
+target_include_directories(belay_cmd PRIVATE ${PROJECT_SOURCE_DIR}/include)
+target_compile_definitions(belay_cmd PRIVATE
+    BELAY_BIN_TO_LIB="${bin_to_lib}" BELAY_BIN_TO_INCLUDE="${bin_to_include}"
+    BELAY_TREE_MODE=${tree_mode})
+set_target_properties(belay_cmd PROPERTIES OUTPUT_NAME belay)
+file(CREATE_LINK ${PROJECT_SOURCE_DIR}/include ${CMAKE_BINARY_DIR}/include SYMBOLIC)

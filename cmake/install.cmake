@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: MIT
+include(CMakePackageConfigHelpers)
+
+install(TARGETS belay EXPORT belay ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(TARGET belay_asan)
+    install(TARGETS belay_asan OPTIONAL ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+if(BELAY_SHARED)
+    install(TARGETS belay_shared EXPORT belay LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+if(TARGET belay_cmd)
+    install(TARGETS belay_cmd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    install(FILES ${PROJECT_SOURCE_DIR}/cmd/belay/belay.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+    FILES_MATCHING PATTERN "*.h")
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/Belay)
+install(EXPORT belay NAMESPACE belay:: FILE BelayTargets.cmake DESTINATION ${package_dir})
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/BelayConfigVersion.cmake
+    VERSION ${PROJECT_VERSION} COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/BelayConfigVersion.cmake
+    ${PROJECT_SOURCE_DIR}/cmake/BelayConfig.cmake DESTINATION ${package_dir})
+
+# belay.pc names its places relative to itself, so that an installation can be moved.
+file(RELATIVE_PATH pc_to_prefix
+    ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
+configure_file(${PROJECT_SOURCE_DIR}/belay.pc.in ${CMAKE_BINARY_DIR}/belay.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/belay.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

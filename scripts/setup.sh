@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Sees to it that the tools are there which a make target needs.
+#
+#     scripts/setup.sh [run|test|bench|aarch64]…     default: test
+#
+# Says nothing when nothing is missing. Otherwise installs the Debian packages if it may (as root,
+# or by sudo without a password), and else prints the command that does, and ends with status 1.
+set -u
+
+# What proves that it is there (a command, or a file), and the Debian 12 package that brings it.
+run="gcc:gcc /usr/include/stdio.h:libc6-dev make:make cmake:cmake"
+test="$run g++:g++ pkg-config:pkg-config clang-14:clang-14 clang-format-14:clang-format-14
+    clang-tidy-14:clang-tidy-14 cppcheck:cppcheck"
+bench="$run python3:python3 go:golang-go rg:ripgrep"
+aarch64="$run aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
+    /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross qemu-aarch64:qemu-user"
+
+needs=
+for group in "${@:-test}"; do
+    case $group in
+    run) needs="$needs $run" ;;
+    test) needs="$needs $test" ;;
+    bench) needs="$needs $bench" ;;
+    aarch64) needs="$needs $aarch64" ;;
+    *) echo "usage: scripts/setup.sh [run|test|bench|aarch64]..." >&2; exit 2 ;;
+    esac
+done
+
+missing=
+for need in $needs; do
+    proof=${need%%:*}
+    case $proof in
+    /*) [ -e "$proof" ] && continue ;;
+    *) command -v "$proof" >/dev/null 2>&1 && continue ;;
+    esac
+    missing="$missing ${need#*:}"
+done
+[ -n "$missing" ] || exit 0
+missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+missing=${missing% }
+
+install="apt-get install -y --no-install-recommends $missing"
+refuse() { # WHY
+    echo "belay: these packages are missing: $missing" >&2
+    echo "belay: $1; to install them:" >&2
+    echo "    sudo apt-get update && sudo $install" >&2
+    exit 1
+}
+
+command -v apt-get >/dev/null 2>&1 || refuse "there is no apt-get here (the names are Debian's)"
+if [ "$(id -u)" -eq 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    as_root="sudo -n"
+else
+    refuse "installing them takes root"
+fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+echo "belay: installing $missing" >&2
+if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive $install; } \
+    >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    refuse "apt-get failed"
+fi
