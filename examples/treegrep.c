@@ -113,7 +113,7 @@ static int line_emit(searcher *w, const char *p, const char *end)
         c->newlines_each = w->path_newlines + 1;
     }
     size_t need = c->len + w->path_len + (size_t)(end - p) + 32;
-    if (need > c->size) {
+    if (!c->data || need > c->size) {
         char *data = realloc(c->data, need * 2);
         if (!data)
             return BL_ENOMEM;
@@ -203,11 +203,12 @@ static int file_search(searcher *w, int fd)
         if (bl_ctx_err(bl_ctx_current())) /* nothing here waits: so ask, once a block */
             return BL_ECANCELED;
         if (have == w->size) {
-            char *bigger = realloc(w->buf, w->size * 2);
+            size_t size = w->size * 2;
+            char *bigger = realloc(w->buf, size + 1);
             if (!bigger)
                 return BL_ENOMEM;
             w->buf = bigger;
-            w->size *= 2;
+            w->size = size;
         }
         ssize_t got = file_read(fd, w->buf + have, w->size - have);
         if (got < 0) {
@@ -223,6 +224,7 @@ static int file_search(searcher *w, int fd)
         /* The last line may be cut off: it stays for the next block, unless this was the last. */
         char *nl = memrchr(w->buf + have, '\n', (size_t)got);
         have += (size_t)got;
+        w->buf[have] = 0; /* regexec does not need it, its checker in sanitized builds does */
         size_t whole = nl ? (size_t)(nl + 1 - w->buf) : got == 0 ? have : 0;
         int r = lines_search(w, w->buf, w->buf + whole);
         if (r < 0)
@@ -257,7 +259,7 @@ static int path_search(searcher *w, const char *path)
 static int search(void *arg)
 {
     app *a = arg;
-    searcher w = {.a = a, .size = BLOCK, .buf = malloc(BLOCK)};
+    searcher w = {.a = a, .size = BLOCK, .buf = malloc(BLOCK + 1)};
     if (!w.buf || (a->pat.regex && regcomp(&w.re, a->pat.text, a->pat.cflags) != 0)) {
         free(w.buf);
         return BL_ENOMEM;
@@ -317,14 +319,14 @@ static char *path_join(const app *a, const char *dir, const char *name)
 {
     if (a->strip_dot && strcmp(dir, ".") == 0)
         return strdup(name);
-    size_t len = strlen(dir), more = strlen(name) + 1;
-    char *path = malloc(len + 1 + more);
+    size_t len = strlen(dir);
+    char *path = malloc(len + strlen(name) + 2);
     if (!path)
         return NULL;
-    memcpy(path, dir, len);
-    if (len && dir[len - 1] != '/')
-        path[len++] = '/';
-    memcpy(path + len, name, more);
+    char *end = stpcpy(path, dir);
+    if (len > 0 && dir[len - 1] != '/')
+        *end++ = '/';
+    stpcpy(end, name);
     return path;
 }
 

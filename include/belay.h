@@ -454,7 +454,7 @@ typedef struct bl_rwmutex {
     void *bl__readers[2];       /* lock: waiting readers */
     void *bl__writers[2];       /* lock: waiting writers, first in first out */
     uint32_t bl__lock;          /* of the waiters */
-    uint32_t bl__ended;         /* lock: the writer that ended holding it */
+    uint32_t bl__tick;          /* owner: the writer's count of switches when it took it */
 } bl_rwmutex;
 
 void bl_rwmutex_lock(bl_rwmutex *m);   /* waits, no stop path; fatal if held by the caller */

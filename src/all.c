@@ -23,6 +23,7 @@
 #include "core/proc.c"
 #include "core/run.c"
 #include "core/runq.c"
+#include "core/solo.c"
 #include "core/spawn.c"
 #include "core/stack.c"
 #include "core/sysmon.c"

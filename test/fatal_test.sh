@@ -104,5 +104,9 @@ for file in $files; do
         fi
     done <"$work/cases"
     [ "$update" != -update ] || cp "$work/all" "$golden"
+    if [ "$file" = report ]; then
+        run "$work/report" waited
+        expect_err 'seconds waited' '^goroutine 2 \[chan receive, [12]s\]:$'
+    fi
 done
 finish

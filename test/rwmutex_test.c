@@ -193,3 +193,39 @@ TEST(rwmutex_reader_gives_up)
     CHECK_EQ(call_result(&stays), 0);
     CHECK_EQ(m.bl__word, 0);
 }
+
+/* Holds m nearly all the time, without switching while it does, until everybody had a turn. */
+static int hog_rw(void *arg)
+{
+    call *calls = arg;
+    for (int i = 0;
+         call_result(&calls[0]) == CALL_PENDING || call_result(&calls[1]) == CALL_PENDING; i++) {
+        bl_rwmutex_lock(calls->obj);
+        for (bl_time end = bl_in(50 * BL_US); bl_now() < end;)
+            ;
+        bl_rwmutex_unlock(calls->obj);
+        if (i % 100 == 99)
+            bl_yield(); /* with one processor the others have to run at all */
+    }
+    return 0;
+}
+
+TEST(rwmutex_starves_nobody)
+{
+    bl_rwmutex m = {0};
+    for (int i = 0; i < 10; i++) {
+        BL_SCOPE(s);
+        call calls[2] = {
+            {.fn = call_wlock, .obj = &m, .deadline = BL_NEVER, .result = CALL_PENDING},
+            {.fn = call_rlock, .obj = &m, .deadline = BL_NEVER, .result = CALL_PENDING}};
+        bl_time start = bl_now();
+        bl_go(s, hog_rw, calls);
+        bl_go(s, hog_rw, calls);
+        bl_yield();
+        bl_go(s, call_run, &calls[0]);
+        bl_go(s, call_run, &calls[1]);
+        CHECK_EQ(bl_scope_wait(s), 0);
+        CHECK_LE(bl_now() - start, 2 * BL_SEC);
+    }
+    CHECK_EQ(m.bl__word, 0);
+}

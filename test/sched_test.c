@@ -278,9 +278,17 @@ static int runner_yield(void *arg)
     return 0;
 }
 
-TEST(yield_goes_round)
+/* Goes down to one processor, and waits until the others have been given up. */
+static int one_processor(void)
 {
     int before = bl_set_procs(1);
+    CHECK_EQ(bl_sleep(2 * BL_MS), 0);
+    return before;
+}
+
+TEST(yield_goes_round)
+{
+    int before = one_processor();
     atomic_bool stop = false;
     runner r[RUNNERS];
     BL_SCOPE(s);
@@ -337,7 +345,7 @@ static int flag_after_yields(void *arg)
 /* Waking goes to run-next, ahead of the queue: two that wake each other must not keep it. */
 TEST(a_ping_pong_pair_starves_nobody)
 {
-    int before = bl_set_procs(1);
+    int before = one_processor();
     atomic_bool stop = false;
     bl_time start = bl_now();
     BL_SCOPE(s);
@@ -484,7 +492,7 @@ static int rise(void *arg)
 TEST(sleepers_wake_in_order)
 {
     enum { N = 20 };
-    int before = bl_set_procs(1);
+    int before = one_processor();
     counter = 0;
     riser r[N];
     BL_SCOPE(s);

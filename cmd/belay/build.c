@@ -50,8 +50,9 @@ static int check_files(const flags *f, const char *out)
             return EXIT_USAGE;
         }
         if (!is_source(file)) {
-            complain("%s: not a C file (.c, .o, .a, .s, .S); what is for the program goes behind --",
-                     file);
+            complain(
+                "%s: not a C file (.c, .o, .a, .s, .S); what is for the program goes behind --",
+                file);
             return EXIT_USAGE;
         }
         if (same_file(file, out)) {
@@ -86,9 +87,10 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     err = add_environment(command, "CFLAGS", NULL);
     if (err)
         return err;
-    for (size_t i = 0; i < f->files.len; i++) /* ./ keeps a name that begins with - from being a flag */
-        words_add(command, text_format("%s%s", f->files.at[i][0] == '-' ? "./" : "",
-                                       f->files.at[i]));
+    for (size_t i = 0; i < f->files.len;
+         i++) /* ./ keeps a name that begins with - from being a flag */
+        words_add(command,
+                  text_format("%s%s", f->files.at[i][0] == '-' ? "./" : "", f->files.at[i]));
     err = add_environment(command, "LDFLAGS", NULL);
     if (err)
         return err;

@@ -95,8 +95,10 @@ static const struct {
     const char *name;
     const char *text;
 } pages[] = {
-    {"build", build_text},     {"run", run_text},
-    {"help", help_text},       {"version", version_text},
+    {"build", build_text},
+    {"run", run_text},
+    {"help", help_text},
+    {"version", version_text},
     {"environment", environment_text},
 };
 

@@ -82,7 +82,7 @@ static int find_in_tree(library *lib, mode m, const char *tree)
             return 0;
         return make_asan(tree);
     }
-    lib->archive = resolved(text_format("%s/../tsan/libbelay.a", tree));
+    lib->archive = text_format("%s/tsan/libbelay.a", resolved(text_format("%s/..", tree)));
     return 0;
 }
 

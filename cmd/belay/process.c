@@ -50,8 +50,8 @@ static void handle(int sig, siginfo_t *info, void *context)
         interrupted = sig;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    long ms = (long)(now.tv_sec - last[sig].tv_sec) * 1000 +
-              (now.tv_nsec - last[sig].tv_nsec) / 1000000;
+    long ms =
+        (long)(now.tv_sec - last[sig].tv_sec) * 1000 + (now.tv_nsec - last[sig].tv_nsec) / 1000000;
     bool again = last[sig].tv_sec != 0 && ms < SAME_MS;
     bool from_terminal = info->si_code == SI_KERNEL;
     if (child_pid > 0 && child_wants_signals && !from_terminal && !again) {

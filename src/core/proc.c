@@ -31,55 +31,69 @@
 __thread void *bl__tls;
 bl__sched bl__rt = {.outside = {.first = BL_NEVER}};
 
-/* The other half of bl__park: g's registers are saved. */
-static void commit_park(bl__g *g)
+/* g can be woken from here on. */
+static inline void wait_begin(bl__g *g)
+{
+    store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
+    if (g->wait_kind != BL__W_CANCELLABLE)
+        return;
+    if (__builtin_expect(!bl__rt.asymmetric, 0))
+        fence_seq_cst(); /* Dekker's: the store above before the load below */
+    else
+        fence_compiler();
+    int state = bl__ctx_state(g->ctx);
+    if (__builtin_expect(state != 0, 0) && bl__claim_cancel(g))
+        bl__ready(g, state);
+}
+
+/* The commit of a park with a deadline, or with more than one lock. */
+static __attribute__((noinline)) void commit_special(bl__g *g)
 {
     bl__park_timer *timer = (bl__park_timer *)(void *)g->park_timer;
     uint32_t *lock = g->park_lock;
     void (*unlock)(bl__g *, void *) = g->park_unlock;
     void *unlock_arg = g->park_unlock_arg;
-
-    if (__builtin_expect(timer != NULL, 0)) {
+    if (timer != NULL) {
         timer->in = bl__timers_here();
         bl__lock(&timer->in->lock);
         bl__timers_insert(timer->in, g->park_timer);
     }
-    store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
-    if (g->wait_kind == BL__W_CANCELLABLE) {
-        if (!bl__rt.asymmetric)
-            fence_seq_cst(); /* Dekker's: the store above before the load below */
-        else
-            fence_compiler();
-        int state = bl__ctx_state(g->ctx);
-        if (__builtin_expect(state != 0, 0) && bl__claim_cancel(g))
-            bl__ready(g, state);
-    }
-    if (__builtin_expect(timer != NULL, 0))
+    wait_begin(g);
+    if (timer != NULL)
         bl__unlock(&timer->in->lock);
-    if (__builtin_expect(unlock != NULL, 0))
+    if (unlock != NULL)
         unlock(g, unlock_arg);
     else
-        bl__unlock(lock);
+        bl__object_unlock(lock);
 }
 
-static __attribute__((noinline)) void timers_look(bl__p *p)
+/* The other half of a park: g's registers are saved. */
+static inline void commit_park(bl__g *g)
+{
+    if (__builtin_expect(g->park_special, 0)) {
+        commit_special(g);
+        return;
+    }
+    uint32_t *lock = g->park_lock;
+    wait_begin(g);
+    bl__object_unlock(lock);
+}
+
+static __attribute__((noinline)) void own_timers_run(bl__p *p)
 {
     bl_time now = bl__clock();
-    p->look = 0;
     store_relaxed(&bl__rt.coarse, now);
     bl__timers_run(&p->timers, now);
     bl__timers_run(&bl__rt.outside, now);
 }
 
-void bl__after_switch(void)
+static __attribute__((noinline)) void after_other_switch(bl__m *m)
 {
-    bl__m *m = bl__this_m();
     bl__g *prev = m->prev;
     switch (m->action) {
-    case BL__SWITCH_PARK:
+    case BL__SWITCH_PARK_LOOK:
         commit_park(prev);
-        if (__builtin_expect(m->p->look, 0))
-            timers_look(m->p);
+        own_timers_run(m->p);
         break;
     case BL__SWITCH_YIELD:
         store_release(&prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
@@ -95,8 +109,19 @@ void bl__after_switch(void)
     }
 }
 
-/* Out of line, so that there is one place where goroutines leave and come back (arch/switch.h). */
-__attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to)
+static inline void after_switch(void)
+{
+    bl__m *m = bl__this_m();
+    if (__builtin_expect(m->action == BL__SWITCH_PARK, 1))
+        commit_park(m->prev);
+    else
+        after_other_switch(m);
+}
+
+void bl__after_switch(void) { after_switch(); }
+
+static inline __attribute__((always_inline)) void switch_to(bl__m *m, bl__g *from, uint32_t action,
+                                                            bl__g *to)
 {
     void *saved = NULL;
     BL__CHECK(m->g == from && from != to);
@@ -113,7 +138,14 @@ __attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t act
     else
         bl__switch(&from->sp, to->sp);
     bl__san_switch_finish(saved);
-    bl__after_switch();
+    after_switch();
+}
+
+/* Out of line, as the one for parks is: a place where goroutines leave and come back is one call
+ * (arch/switch.h). */
+__attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to)
+{
+    switch_to(m, from, action, to);
 }
 
 static bl__task *pick_global(bl__p *p)
@@ -136,23 +168,23 @@ static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
     if (load_relaxed(&p->timers.first) != BL_NEVER ||
         load_relaxed(&bl__rt.outside.first) != BL_NEVER) {
         if (bl__this_m()->g->reason == BL__WAIT_NONE)
-            timers_look(p);
+            own_timers_run(p);
         else
-            p->look = 1; /* the caller is parking, with a lock held that a timer may want */
+            p->look = 1; /* the caller is parking, with a lock held that a timer may want: later */
     }
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, 1) : NULL;
 }
 
 /* The next task of p, the caller's, or NULL. Run-next first, since what was just woken is warm in the
  * cache; but not so often in a row that a pair which wakes each other keeps the rest waiting. */
-bl__task *bl__pick(bl__p *p)
+static inline __attribute__((always_inline)) bl__task *pick(bl__p *p)
 {
     bl__task *t;
     uint32_t tick = p->tick;
     store_relaxed(&p->tick, tick + 1);
     if (__builtin_expect(tick % BL__FAIR_TICK == 0, 0) && (t = pick_fair(p)) != NULL)
         return t;
-    if (p->streak < BL__NEXT_STREAK && (t = bl__next_take(p)) != NULL) {
+    if (__builtin_expect(p->streak < BL__NEXT_STREAK, 1) && (t = bl__next_take(p)) != NULL) {
         p->streak++;
         return t;
     }
@@ -162,16 +194,27 @@ bl__task *bl__pick(bl__p *p)
     return pick_global(p);
 }
 
-/* Leaves from for the next goroutine, or for the scheduler's loop when there is none. */
-void bl__switch_next(bl__m *m, bl__g *from, uint32_t action)
+bl__task *bl__pick(bl__p *p) { return pick(p); }
+
+/* Leaves g, which parks, for the next goroutine, or for the scheduler's loop when there is none. */
+static __attribute__((noinline)) void park_switch(bl__g *g)
 {
+    bl__m *m = bl__this_m();
+    bl__p *p = m->p;
     bl__g *to = NULL;
+    uint32_t action = BL__SWITCH_PARK;
+    g->switches++;
+    store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
     if (__builtin_expect(!load_relaxed(&bl__rt.stopping), 1)) {
-        bl__task *t = bl__pick(m->p);
-        if (t != NULL)
-            to = bl__task_goroutine(m, t);
+        bl__task *t = pick(p);
+        if (__builtin_expect(t != NULL, 1))
+            to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
+        if (__builtin_expect(p->look, 0)) {
+            p->look = 0;
+            action = BL__SWITCH_PARK_LOOK;
+        }
     }
-    bl__switch_to(m, from, action, to != NULL ? to : &m->g0);
+    switch_to(m, g, action, to != NULL ? to : &m->g0);
 }
 
 void bl__schedule(void)
@@ -235,14 +278,6 @@ void bl__park_timer_fire(bl_timer *t, bl_time now)
         bl__ready(g, BL_ETIMEDOUT);
 }
 
-static void park_switch(bl__g *g)
-{
-    bl__m *m = bl__this_m();
-    g->switches++;
-    store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
-    bl__switch_next(m, g, BL__SWITCH_PARK);
-}
-
 static __attribute__((noinline)) void park_timed(bl__g *g, bl_time deadline)
 {
     bl__park_timer timer = {.g = g};
@@ -259,8 +294,8 @@ static __attribute__((noinline)) void park_timed(bl__g *g, bl_time deadline)
 
 int bl__park(bl__g *g, const bl__wait *w)
 {
-    BL__CHECK(bl__self() == g && load_relaxed(&g->wait) == BL__W_NONE);
-    BL__CHECK(w->unlock != NULL || load_relaxed(w->lock) != 0);
+    BL__CHECK(bl__self() == g && load_relaxed(&g->wait) <= BL__W_CLAIMED);
+    BL__CHECK(w->unlock != NULL || load_relaxed(w->lock) != 0 || bl__solo_inside());
     BL__CHECK(w->deadline != 0);
     g->reason = (uint8_t)w->reason;
     g->wait_obj = w->obj;
@@ -275,12 +310,35 @@ int bl__park(bl__g *g, const bl__wait *w)
     g->park_lock = w->lock;
     g->park_unlock = w->unlock;
     g->park_unlock_arg = w->unlock_arg;
+    g->park_special = w->unlock != NULL || w->deadline != BL_NEVER;
     if (__builtin_expect(w->deadline == BL_NEVER, 1))
         park_switch(g);
     else
         park_timed(g, w->deadline);
+    g->park_special = 0;
     g->reason = BL__WAIT_NONE;
-    store_relaxed(&g->wait, (uint32_t)BL__W_NONE);
+    return g->result;
+}
+
+int bl__park_chan(bl__g *g, bl__reason reason, const void *c, uint32_t *lock)
+{
+    if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0))
+        return bl__park(g, &(bl__wait){.reason = reason,
+                                       .cancellable = true,
+                                       .obj = c,
+                                       .lock = lock,
+                                       .deadline = BL_NEVER});
+    BL__CHECK(bl__self() == g && load_relaxed(&g->wait) <= BL__W_CLAIMED);
+    BL__CHECK(load_relaxed(lock) != 0 || bl__solo_inside());
+    g->reason = (uint8_t)reason;
+    g->wait_kind = BL__W_CANCELLABLE;
+    g->wait_obj = c;
+    g->since = load_relaxed(&bl__rt.coarse);
+    g->park_lock = lock;
+    if (__builtin_expect(g->registered != g->ctx, 0))
+        bl__ctx_register(g);
+    park_switch(g);
+    g->reason = BL__WAIT_NONE;
     return g->result;
 }
 
@@ -320,11 +378,11 @@ void bl_yield(void)
         sched_yield();
         return;
     }
-    bl__task *t = bl__pick(m->p);
+    bl__g *g = m->g;
+    g->switches++; /* also when there is nobody else: others had their chance (see mutex.c) */
+    bl__task *t = pick(m->p);
     bl__g *to = t != NULL ? bl__task_goroutine(m, t) : NULL;
     if (to == NULL && !load_relaxed(&bl__rt.stopping) && m->p->id < load_relaxed(&bl__rt.procs))
         return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
-    bl__g *g = m->g;
-    g->switches++;
     bl__switch_to(m, g, BL__SWITCH_YIELD, to != NULL ? to : &m->g0);
 }

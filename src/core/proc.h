@@ -103,7 +103,13 @@ typedef struct bl__park_timer {
 
 void bl__park_timer_fire(bl_timer *t, bl_time now);
 
-enum { BL__SWITCH_NONE, BL__SWITCH_PARK, BL__SWITCH_YIELD, BL__SWITCH_END };
+enum {
+    BL__SWITCH_NONE,
+    BL__SWITCH_PARK,
+    BL__SWITCH_PARK_LOOK, /* and fire timers, which the parker's lock did not allow before */
+    BL__SWITCH_YIELD,
+    BL__SWITCH_END
+};
 
 struct bl__m {
     bl__g *g;             /* owner: the current goroutine; or &g0; or the plain thread's record */
@@ -190,7 +196,6 @@ void bl__goroutine_main(void);    /* the body of every goroutine (spawn.c) */
 bl__g *bl__task_goroutine(bl__m *m, bl__task *t); /* gives a task a stack; NULL: there is none */
 bl__task *bl__pick(bl__p *p);
 void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to);
-void bl__switch_next(bl__m *m, bl__g *from, uint32_t action);
 
 /* runq.c */
 void bl__runq_overflow(bl__p *p, bl__task *t);

@@ -166,6 +166,8 @@ int bl_set_procs(int n)
     store_relaxed(&bl__rt.procs_wanted, (uint32_t)n);
     if (!load_relaxed(&bl__rt.running))
         return before;
+    if (n > 1)
+        bl__solo_end();
     bl__lock(&bl__rt.lock);
     if (ps_grow((uint32_t)n) == 0)
         store_release(&bl__rt.procs, (uint32_t)n);
@@ -331,9 +333,12 @@ static int run_start(run_main *run)
     bl__p *p = bl__rt.idle_p;
     bl__rt.idle_p = p->idle_next;
     bl__idle_recount();
+    if (bl__rt.options.procs == 1 && bl__rt.asymmetric)
+        store_release(&bl__solo.on, (uint32_t)BL__SOLO_ON); /* ORD(solo) */
     err = bl__m_start(p, true);
     bl__unlock(&bl__rt.lock);
     if (err < 0) {
+        bl__solo_end();
         store_release(&bl__rt.stopping, 1u); /* ORD(stop) */
         bl__sysmon_stop();
     }
@@ -393,6 +398,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     }
     while (load_acquire(&run.done) == 0) /* ORD(done): with the store in main_goroutine */
         bl__futex_wait(&run.done, 0, INT64_MAX);
+    bl__solo_end();
     bl__sysmon_stop();
     if (run.left > 0 && bl__rt.options.on_leak != BL_LEAK_IGNORE)
         bl__report_leaks(run.left);

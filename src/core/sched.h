@@ -36,7 +36,7 @@
 #include <stdlib.h>
 
 #include "arch/tls.h"
-#include "core/lock.h"
+#include "core/solo.h"
 
 typedef struct bl__g bl__g;
 typedef struct bl__m bl__m;
@@ -105,6 +105,8 @@ struct bl__g {
     void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
     void *park_unlock_arg;   /* g */
     bl_timer *park_timer;    /* g: the timer that the commit arms, or NULL */
+    uint32_t park_special;   /* g: the commit has to look at park_timer and park_unlock */
+    uint32_t spare;
     bl_scope *scope;         /* immutable: the scope it was started in */
     bl_scope *inner;         /* g: the innermost scope it has open, or scope */
     void *held;              /* g: bl_mutex it holds, linked by bl__held */
@@ -157,7 +159,7 @@ int bl__park(bl__g *g, const bl__wait *w);
 static inline bool bl__claim(bl__g *g)
 {
     uint32_t was = load_relaxed(&g->wait);
-    if (was == BL__W_SOLE) {
+    if (was == BL__W_SOLE || (was > BL__W_SOLE && bl__solo_inside())) {
         store_relaxed(&g->wait, (uint32_t)BL__W_CLAIMED);
         return true;
     }
@@ -172,6 +174,10 @@ static inline bool bl__claim_cancel(bl__g *g)
     return load_relaxed(&g->wait) == BL__W_CANCELLABLE &&
            cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED); /* ORD(wait): with commit */
 }
+
+/* bl__park for the wait that is most frequent: on a channel, until stopped, without a deadline; lock is
+ * c's, taken with bl__object_lock. */
+int bl__park_chan(bl__g *g, bl__reason reason, const void *c, uint32_t *lock);
 
 /* Makes the claimed g runnable; its bl__park returns result. Any thread. */
 void bl__ready(bl__g *g, int result);

@@ -183,6 +183,7 @@ static void begin(bl__p *p, bl__g *g, bl__spawned *s)
     g->held = NULL;
     g->held_rw = NULL;
     g->park_timer = NULL;
+    g->park_special = 0;
     g->fn = s->fn;
     g->arg = s->arg;
     g->id = s->id;
@@ -221,8 +222,8 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
         return NULL;
     }
     begin(m->p, g, (bl__spawned *)(void *)t);
-    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
     g->sp = NULL; /* it begins when it is switched to */
+    store_release(&g->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
     g->fiber = bl__san_fiber_new();
     return g;
 }

@@ -11,8 +11,9 @@
  * not matter to the unwinder. The goroutine was switched off during the whole copying if it was
  * before and after and has not been switched on in between, which its count of switches tells.
  *
- * The commit of a park sets g->wait, and that of a yield sets the status to runnable, when the
- * registers are saved; before that a goroutine counts as running.
+ * The commit of a park sets g->wait to what can be claimed, and that of a yield sets the status to
+ * runnable, when the registers are saved; before that a goroutine counts as running. One that has
+ * not begun has no saved stack pointer.
  */
 #include "debug/traceback.h"
 
@@ -212,7 +213,7 @@ bool bl__trace_parked(bl__trace *t, const bl__g *g)
 {
     moment before = moment_of(g);
     bool saved = before.status == BL__G_RUNNABLE ||
-                 (before.status == BL__G_PARKED && before.wait != BL__W_NONE);
+                 (before.status == BL__G_PARKED && before.wait > BL__W_CLAIMED);
     if (!saved)
         return false;
 
@@ -231,6 +232,8 @@ bool bl__trace_parked(bl__trace *t, const bl__g *g)
     copy_relocate(copy, sp, n);
     bl__regs regs;
     bl__regs_parked(&regs, copy, (uintptr_t)copy);
+    if (!is_return_address(regs.r[BL__REG_PC]))
+        return false;
     t->total = 0;
     walk_from(t, &regs, (uintptr_t)copy, (uintptr_t)copy + n);
     return t->total > 0;

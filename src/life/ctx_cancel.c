@@ -140,6 +140,7 @@ static bool cancel_one(bl_ctx *c, int state, int cause, bl_ctx **work)
 bool bl__ctx_cancel(bl_ctx *c, int state, int cause)
 {
     bl_ctx *work = NULL;
+    bl__solo_leave_outsider(); /* it claims goroutines, outside of their objects' locks */
     if (!cancel_one(c, state, cause, &work))
         return false;
     bl__ctx_unlink(c);

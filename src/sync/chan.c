@@ -18,14 +18,14 @@ enum { CACHE_LINE = 64, MALLOC_ALIGN = 16 };
 
 static void chan_free(bl_chan *c)
 {
-    bl__lock(&c->lock);
+    bl__object_lock(&c->lock);
     const bl__waiter *w = c->recvq.head ? c->recvq.head : c->sendq.head;
     if (w)
         bl__fatal("use of a freed channel: its last reference was released while goroutine %llu "
                   "waits on it; made by %s at %s:%d",
                   (unsigned long long)w->g->id, c->made->func, c->made->file, c->made->line);
     store_relaxed(&c->magic, (uint32_t)BL__CHAN_FREED);
-    bl__unlock(&c->lock);
+    bl__object_unlock(&c->lock);
     bl__free(c->memory);
 }
 
@@ -145,14 +145,15 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
     bl__waiter w = {.g = g, .val = val};
     bl__waitq_push_back(q, &w);
     bl__chan_invariants(c);
-    int r = bl__park(g, &(bl__wait){.reason = reason,
-                                    .cancellable = true,
-                                    .obj = c,
-                                    .lock = &c->lock,
-                                    .deadline = deadline});
+    int r = deadline == BL_NEVER ? bl__park_chan(g, reason, c, &c->lock)
+                                 : bl__park(g, &(bl__wait){.reason = reason,
+                                                           .cancellable = true,
+                                                           .obj = c,
+                                                           .lock = &c->lock,
+                                                           .deadline = deadline});
     if (BL__LIKELY(r >= 0))
         return BL__LIKELY(r == 0) ? 0 : BL_ECLOSED;
-    bl__lock(&c->lock);
+    bl__object_lock(&c->lock);
     bl__waitq_remove(q, &w);
     bl__chan_unlock(c);
     return r;
@@ -184,7 +185,7 @@ static BL__HOT int chan_send(bl_chan *c, const void *v, size_t size, bl_time dea
     if (BL__UNLIKELY(!c))
         return nil_wait(BL__WAIT_CHAN_SEND_NIL, deadline);
     bl__chan_check(c, size);
-    bl__lock(&c->lock);
+    bl__object_lock(&c->lock);
     bl__wake wake;
     int r = bl__chan_send_locked(c, v, &wake);
     return r == BL_EAGAIN ? send_wait(c, v, deadline) : op_end(c, wake, r);
@@ -195,7 +196,7 @@ static BL__HOT int chan_recv(bl_chan *c, void *v, size_t size, bl_time deadline)
     if (BL__UNLIKELY(!c))
         return nil_wait(BL__WAIT_CHAN_RECV_NIL, deadline);
     bl__chan_check(c, size);
-    bl__lock(&c->lock);
+    bl__object_lock(&c->lock);
     bl__wake wake;
     int r = bl__chan_recv_locked(c, v, &wake);
     return r == BL_EAGAIN ? recv_wait(c, v, deadline) : op_end(c, wake, r);
@@ -227,7 +228,7 @@ int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
     bool full = c->cap == 0 ? !load_acquire(&c->recvq.head) : load_acquire(&c->len) == c->cap;
     if (full && !load_relaxed(&c->closed))
         return BL_EAGAIN;
-    bl__lock(&c->lock);
+    bl__object_lock(&c->lock);
     bl__wake wake;
     int r = bl__chan_send_locked(c, v, &wake);
     return op_end(c, wake, r);
@@ -242,7 +243,7 @@ int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
     bool empty = c->cap == 0 ? !load_acquire(&c->sendq.head) : load_acquire(&c->len) == 0;
     if (empty && !load_relaxed(&c->closed))
         return BL_EAGAIN;
-    bl__lock(&c->lock);
+    bl__object_lock(&c->lock);
     bl__wake wake;
     int r = bl__chan_recv_locked(c, v, &wake);
     return op_end(c, wake, r);
@@ -266,9 +267,9 @@ void bl_chan_close(bl_chan *c)
         bl__fatal("close of nil channel");
     bl__chan_check(c, BL__ANY_SIZE);
     refuse_timer(c, "close");
-    bl__lock(&c->lock);
+    bl__object_lock(&c->lock);
     if (c->closed) {
-        bl__unlock(&c->lock);
+        bl__object_unlock(&c->lock);
         bl__fatal("close of closed channel");
     }
     store_relaxed(&c->closed, (uint8_t)1);

@@ -106,7 +106,7 @@ static inline void bl__chan_invariants(const bl_chan *c) { (void)c; }
 static inline void bl__chan_unlock(bl_chan *c)
 {
     bl__chan_invariants(c);
-    bl__unlock(&c->lock);
+    bl__object_unlock(&c->lock);
 }
 
 static inline void bl__elem_move(void *to, const void *from, size_t size)

@@ -3,42 +3,56 @@
  * rwmutex.c: the reader/writer lock.
  *
  * The word is 0 when free; else the number of readers times RW_READER, or the writer's record with
- * RW_WRITER; and RW_WAITERS when a queue is not empty. While RW_WAITERS is clear everything is one
- * compare-and-swap on the word. While it is set the word is written under bl__lock only, and the flag
- * itself is set and cleared under it.
+ * RW_WRITER; and two flags:
+ *   RW_WAITERS  a queue is not empty
+ *   RW_WOKEN    a writer was taken out of the queue and is awake to try again
+ * While both are clear everything is one compare-and-swap on the word. While one is set the word is
+ * written under bl__lock only; and the flags themselves are set and cleared under it.
  *
  * Invariants, whenever bl__lock is free:
  *   - RW_WAITERS is set if and only if a reader or a writer is queued
- *   - somebody is queued only while the lock is held; a reader only while a writer holds it or waits
- * so RW_WAITERS with readers inside means that a writer waits, and new readers queue up behind it.
+ *   - somebody is queued only while the lock is held or RW_WOKEN is set
+ *   - a reader is queued only while a writer holds the lock, waits, or is awake to take it
+ * so either flag with readers inside means that a writer waits, and new readers queue up behind it.
  *
  * Who gets it, as in Go: a writer that unlocks lets in all readers that wait then, and the last of
- * them lets in the writer that has waited longest; so neither kind starves the other. It is always
- * handed over: who wakes holds the lock.
+ * them hands it to the writer that has waited longest; so neither kind starves the other. Among
+ * writers alone it is as with the mutex, for the same reasons (mutex.c): the one that has waited
+ * longest is woken, and who runs may take it meanwhile, unless that goes on for a millisecond or the
+ * owner has switched.
  *
- * The storage may go as soon as an unlock is visible, so who writes a word without RW_WAITERS touches
- * nothing after it, and who gives up the lock under bl__lock does so only while RW_WAITERS is set:
- * then it goes to waiters which are made ready when bl__lock has been given back. (A waiter that has
- * given up needs bl__lock before it returns.)
+ * The storage may go as soon as an unlock is visible. So who writes a word without flags touches
+ * nothing after it; and who gives up the lock under bl__lock either leaves a flag set, with which
+ * everybody needs bl__lock, or gives it to waiters that are made ready when bl__lock has been given
+ * back. (A waiter that has given up needs bl__lock before it returns.)
  *
  * ORD(rwmutex): taking the word (acquire), giving it back (release).
  */
-#include "arch/relax.h"
 #include "sync/object.h"
 
-enum { RW_WAITERS = 1, RW_WRITER = 2, RW_READER = 8 };
-enum { RW_SPINS = 6 }; /* looks before waiting; the pauses between them double */
+enum { RW_WAITERS = 1, RW_WRITER = 2, RW_WOKEN = 4, RW_READER = 8 };
+#define RW_FLAGS ((uintptr_t)(RW_WAITERS | RW_WOKEN))
+#define RW_STARVED BL_MS
 
 static inline bl__waitq *rwmutex_readers(bl_rwmutex *m) { return BL__WAITQ(m->bl__readers); }
 static inline bl__waitq *rwmutex_writers(bl_rwmutex *m) { return BL__WAITQ(m->bl__writers); }
 
+/* The word without its flags: who is inside. */
+static inline uintptr_t rwmutex_holders(uintptr_t word) { return word & ~RW_FLAGS; }
+
 /* The writer's record; NULL: no writer holds it. */
 static inline bl__g *rwmutex_owner(uintptr_t word)
 {
-    return word & RW_WRITER ? (bl__g *)(word & ~(uintptr_t)(RW_WAITERS | RW_WRITER)) : NULL;
+    return word & RW_WRITER ? (bl__g *)(rwmutex_holders(word) & ~(uintptr_t)RW_WRITER) : NULL;
 }
 
 static inline uintptr_t rwmutex_owned(const bl__g *g) { return (uintptr_t)g | RW_WRITER; }
+
+/* Does g hold m for writing? */
+static inline bool rwmutex_is_owner(const bl_rwmutex *m, const bl__g *g)
+{
+    return rwmutex_holders(load_relaxed(&m->bl__word)) == rwmutex_owned(g);
+}
 
 /* Under bl__lock. */
 static void rwmutex_assert(bl_rwmutex *m)
@@ -47,14 +61,15 @@ static void rwmutex_assert(bl_rwmutex *m)
     bool readers = !bl__waitq_empty(rwmutex_readers(m));
     bool writers = !bl__waitq_empty(rwmutex_writers(m));
     BL__CHECK((readers || writers) == ((word & RW_WAITERS) != 0));
-    BL__CHECK(!(word & RW_WAITERS) || word != RW_WAITERS);
-    BL__CHECK(!readers || writers || (word & RW_WRITER));
+    BL__CHECK(word != RW_WAITERS);
+    BL__CHECK(!readers || writers || (word & (RW_WRITER | RW_WOKEN)));
     (void)word, (void)readers, (void)writers;
 }
 
 static void rwmutex_taken(bl_rwmutex *m, bl__g *g)
 {
     BL__CHECK_COPY(m, "sync.RWMutex");
+    m->bl__tick = g->switches;
     m->bl__held = (bl_rwmutex *)g->held_rw;
     g->held_rw = m;
 }
@@ -74,7 +89,7 @@ static bool rwmutex_forget(bl_rwmutex *m, bl__g *g)
     return false;
 }
 
-/* ---- Under bl__lock with RW_WAITERS set ------------------------------------------------------ */
+/* ---- Under bl__lock with a flag set ---------------------------------------------------------- */
 
 static uintptr_t rwmutex_admit_readers(bl_rwmutex *m, uintptr_t holders, bl__woken *woken)
 {
@@ -86,91 +101,92 @@ static uintptr_t rwmutex_admit_readers(bl_rwmutex *m, uintptr_t holders, bl__wok
     return holders;
 }
 
-/* Lets in who may come in beside holders, the word without RW_WAITERS, and writes the word. */
-static void rwmutex_grant(bl_rwmutex *m, uintptr_t holders, bool readers_first, bl__woken *woken)
+enum { RW_HAND_OVER, RW_BARGE }; /* what becomes of the lock when a writer is next */
+
+/* Lets in who may come in, where word has the flags and those that stay inside. */
+static void rwmutex_grant(bl_rwmutex *m, uintptr_t word, int how, bl__woken *woken)
 {
-    if (readers_first)
-        holders = rwmutex_admit_readers(m, holders, woken);
-    if (holders == 0) {
-        bl__waiter *w = bl__waitq_claim_front(rwmutex_writers(m));
-        if (w) {
+    uintptr_t holders = rwmutex_holders(word), awake = word & RW_WOKEN;
+    bl__waiter *w;
+    if (holders == 0 && !awake && (w = bl__waitq_claim_front(rwmutex_writers(m))) != NULL) {
+        if (how == RW_HAND_OVER || w->n) /* n: it is starving */
             holders = rwmutex_owned(w->g);
-            bl__woken_add(woken, w);
-        }
+        else
+            awake = RW_WOKEN;
+        bl__woken_add(woken, w);
     }
-    if (!(holders & RW_WRITER) && bl__waitq_empty(rwmutex_writers(m)))
+    if (!(holders & RW_WRITER) && !awake && bl__waitq_empty(rwmutex_writers(m)))
         holders = rwmutex_admit_readers(m, holders, woken);
     bool more = !bl__waitq_empty(rwmutex_readers(m)) || !bl__waitq_empty(rwmutex_writers(m));
     /* ORD(rwmutex): a reader that leaves others inside has no hand-over to order it. */
-    store_release(&m->bl__word, holders | (more ? RW_WAITERS : 0));
+    store_release(&m->bl__word, holders | awake | (more ? RW_WAITERS : 0));
     rwmutex_assert(m);
 }
 
-/* Waits in q, which bl__lock protects, until the lock is handed to g, with bl__lock given back. A
- * writer that gives up may have been all that kept readers waiting. */
-static int rwmutex_wait(bl_rwmutex *m, bl__waitq *q, bl__g *g, bl__wait *how)
+/* After a cancelled or timed-out wait. A writer that gives up may have been all that kept readers
+ * waiting. */
+static void rwmutex_give_up(bl_rwmutex *m, bl__waitq *q, bl__waiter *w)
 {
-    bl__waiter w;
-    bl__waiter_init(&w, g);
-    bl__waitq_push_back(q, &w);
-    rwmutex_assert(m);
-    how->obj = m;
-    how->lock = &m->bl__lock;
-    int r = bl__park(g, how);
-    if (r >= 0)
-        return 0;
     bl__woken woken = {NULL, NULL};
     bl__lock(&m->bl__lock);
-    bl__waitq_remove(q, &w);
+    bl__waitq_remove(q, w);
     uintptr_t word = load_relaxed(&m->bl__word);
-    if (word & RW_WAITERS)
-        rwmutex_grant(m, word & ~(uintptr_t)RW_WAITERS, false, &woken);
+    if (word & RW_FLAGS)
+        rwmutex_grant(m, word, RW_HAND_OVER, &woken);
     bl__unlock(&m->bl__lock);
     bl__woken_ready(&woken);
-    return r;
 }
 
 /* ---- Writers --------------------------------------------------------------------------------- */
 
-/* Once somebody is queued the lock is handed over, at the price of a switch each time; so with other
- * processors at work a writer that would be the first in the queue looks a few times before. */
-static bool rwmutex_spin(bl_rwmutex *m, bl__g *g)
+/* bl__lock held. Takes m if nobody is inside, else says in the word that somebody waits. True: taken.
+ * awake: RW_WOKEN is the caller's to clear. */
+static bool rwmutex_announce(bl_rwmutex *m, bl__g *g, bool awake)
 {
-    for (int spin = 0; spin < RW_SPINS && bl_procs() > 1; spin++) {
-        for (int i = 0; i < 1 << spin; i++)
-            bl__cpu_relax();
-        uintptr_t word = load_relaxed(&m->bl__word);
-        if (word & RW_WAITERS)
-            return false;
-        if (word == 0 && cas_acquire(&m->bl__word, &word, rwmutex_owned(g))) /* ORD(rwmutex) */
-            return true;
-    }
-    return false;
+    uintptr_t word = load_relaxed(&m->bl__word), next;
+    do {
+        uintptr_t kept = awake ? word & ~(uintptr_t)RW_WOKEN : word;
+        next = rwmutex_holders(word) == 0 ? kept | rwmutex_owned(g) : kept | RW_WAITERS;
+    } while (!cas_acquire(&m->bl__word, &word, next)); /* ORD(rwmutex) */
+    return rwmutex_holders(word) == 0;
 }
 
 static __attribute__((noinline)) int rwmutex_lock_slow(bl_rwmutex *m, bl__g *g, bl__wait *how)
 {
+    bl__waiter w;
+    bl_time lost = 0; /* when it was first woken in vain */
     BL__CHECK_COPY(m, "sync.RWMutex");
-    uintptr_t word = load_relaxed(&m->bl__word), next;
-    if (rwmutex_owner(word) == g)
+    if (rwmutex_is_owner(m, g))
         bl__fatal("sync: Lock of RWMutex already held by this goroutine - deadlock!");
-    if (rwmutex_spin(m, g)) {
-        rwmutex_taken(m, g);
-        return 0;
+    bl__waiter_init(&w, g);
+    w.n = 0;
+    how->obj = m;
+    how->lock = &m->bl__lock;
+    for (bool awake = false;; awake = true) {
+        bl__lock(&m->bl__lock);
+        if (rwmutex_announce(m, g, awake)) {
+            bl__unlock(&m->bl__lock);
+            break;
+        }
+        if (awake) {
+            bl_time now = bl_now();
+            lost = lost ? lost : now;
+            w.n = now - lost > RW_STARVED;
+            bl__waitq_push_front(rwmutex_writers(m), &w);
+        } else {
+            bl__waitq_push_back(rwmutex_writers(m), &w);
+        }
+        rwmutex_assert(m);
+        int r = bl__park(g, how);
+        if (r < 0) {
+            rwmutex_give_up(m, rwmutex_writers(m), &w);
+            return r;
+        }
+        if (rwmutex_is_owner(m, g))
+            break; /* handed over */
     }
-    bl__lock(&m->bl__lock);
-    word = load_relaxed(&m->bl__word);
-    do {
-        next = word == 0 ? rwmutex_owned(g) : word | RW_WAITERS;
-    } while (!cas_acquire(&m->bl__word, &word, next)); /* ORD(rwmutex) */
-    int r = 0;
-    if (word == 0)
-        bl__unlock(&m->bl__lock);
-    else
-        r = rwmutex_wait(m, rwmutex_writers(m), g, how);
-    if (r == 0)
-        rwmutex_taken(m, g);
-    return r;
+    rwmutex_taken(m, g);
+    return 0;
 }
 
 void bl_rwmutex_lock(bl_rwmutex *m)
@@ -211,7 +227,7 @@ static void rwmutex_check_owner(bl_rwmutex *m, bl__g *g)
     if (owner == &bl__orphan)
         bl__fatal(
             "sync: Unlock of RWMutex by a stranger: its owner, goroutine %u, ended holding it",
-            m->bl__ended);
+            m->bl__tick);
     if (owner->id == 0)
         bl__fatal("sync: Unlock of RWMutex held by another thread");
     bl__fatal("sync: Unlock of RWMutex held by goroutine %llu", (unsigned long long)owner->id);
@@ -222,18 +238,21 @@ static __attribute__((noinline)) void rwmutex_unlock_slow(bl_rwmutex *m, bl__g *
     rwmutex_check_owner(m, g);
     if (!rwmutex_forget(m, g))
         bl__fatal("sync: Unlock of RWMutex whose memory was overwritten");
+    bool switched = m->bl__tick != g->switches;
     for (;;) {
         uintptr_t word = rwmutex_owned(g);
         if (cas_release(&m->bl__word, &word, 0)) /* ORD(rwmutex) */
             return;
         bl__woken woken = {NULL, NULL};
         bl__lock(&m->bl__lock);
-        bool waited = load_relaxed(&m->bl__word) & RW_WAITERS;
-        if (waited)
-            rwmutex_grant(m, 0, true, &woken);
+        word = load_relaxed(&m->bl__word) & RW_FLAGS;
+        if (word) {
+            uintptr_t readers = rwmutex_admit_readers(m, 0, &woken);
+            rwmutex_grant(m, readers | word, switched ? RW_HAND_OVER : RW_BARGE, &woken);
+        }
         bl__unlock(&m->bl__lock);
         bl__woken_ready(&woken);
-        if (waited)
+        if (word)
             return;
     }
 }
@@ -252,13 +271,12 @@ void bl_rwmutex_unlock(bl_rwmutex *m)
 
 bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g)
 {
-    const bl__g *owner = rwmutex_owner(load_relaxed(&m->bl__word));
-    if (m->bl__self != m || owner == NULL || owner != g)
+    if (m->bl__self != m || !rwmutex_is_owner(m, g))
         return false;
     bl__lock(&m->bl__lock);
-    m->bl__ended = (uint32_t)g->id;
+    m->bl__tick = (uint32_t)g->id;
     store_relaxed(&m->bl__word,
-                  rwmutex_owned(&bl__orphan) | (load_relaxed(&m->bl__word) & RW_WAITERS));
+                  rwmutex_owned(&bl__orphan) | (load_relaxed(&m->bl__word) & RW_FLAGS));
     bl__unlock(&m->bl__lock);
     return true;
 }
@@ -272,25 +290,34 @@ bool bl_rwmutex_try_rlock(bl_rwmutex *m)
     do {
         if (cas_acquire(&m->bl__word, &word, word + RW_READER)) /* ORD(rwmutex) */
             return true;
-    } while (!(word & (RW_WRITER | RW_WAITERS)));
+    } while (!(word & (RW_WRITER | RW_FLAGS)));
     return false;
 }
 
 static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__wait *how)
 {
     bl__g *g = bl__self();
-    uintptr_t word = load_relaxed(&m->bl__word), next;
-    if (rwmutex_owner(word) == g)
+    if (rwmutex_is_owner(m, g))
         bl__fatal("sync: RLock of RWMutex already held by this goroutine - deadlock!");
     bl__lock(&m->bl__lock);
-    word = load_relaxed(&m->bl__word);
+    uintptr_t word = load_relaxed(&m->bl__word), next;
     do {
-        next = word & (RW_WRITER | RW_WAITERS) ? word | RW_WAITERS : word + RW_READER;
+        next = word & (RW_WRITER | RW_FLAGS) ? word | RW_WAITERS : word + RW_READER;
     } while (!cas_acquire(&m->bl__word, &word, next)); /* ORD(rwmutex) */
-    if (word & (RW_WRITER | RW_WAITERS))
-        return rwmutex_wait(m, rwmutex_readers(m), g, how);
-    bl__unlock(&m->bl__lock);
-    return 0;
+    if (!(next & RW_WAITERS)) {
+        bl__unlock(&m->bl__lock);
+        return 0;
+    }
+    bl__waiter w;
+    bl__waiter_init(&w, g);
+    bl__waitq_push_back(rwmutex_readers(m), &w);
+    rwmutex_assert(m);
+    how->obj = m;
+    how->lock = &m->bl__lock;
+    int r = bl__park(g, how);
+    if (r < 0)
+        rwmutex_give_up(m, rwmutex_readers(m), &w);
+    return r;
 }
 
 void bl_rwmutex_rlock(bl_rwmutex *m)
@@ -313,7 +340,7 @@ void bl_rwmutex_runlock(bl_rwmutex *m)
     for (;;) {
         if ((word & RW_WRITER) || word < RW_READER)
             bl__fatal("sync: RUnlock of unlocked RWMutex");
-        if (!(word & RW_WAITERS)) {
+        if (!(word & RW_FLAGS)) {
             if (cas_release(&m->bl__word, &word, word - RW_READER)) /* ORD(rwmutex) */
                 return;
             continue;
@@ -321,12 +348,12 @@ void bl_rwmutex_runlock(bl_rwmutex *m)
         bl__woken woken = {NULL, NULL};
         bl__lock(&m->bl__lock);
         word = load_relaxed(&m->bl__word);
-        bool waited = (word & RW_WAITERS) && !(word & RW_WRITER) && word >= RW_READER;
-        if (waited)
-            rwmutex_grant(m, (word & ~(uintptr_t)RW_WAITERS) - RW_READER, false, &woken);
+        bool flagged = (word & RW_FLAGS) && !(word & RW_WRITER) && word >= RW_READER;
+        if (flagged)
+            rwmutex_grant(m, word - RW_READER, RW_HAND_OVER, &woken);
         bl__unlock(&m->bl__lock);
         bl__woken_ready(&woken);
-        if (waited)
+        if (flagged)
             return;
     }
 }

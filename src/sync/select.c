@@ -149,7 +149,7 @@ static inline void lock_all(sel *s)
         n = sort_channels(s->order, n);
     s->locks = n;
     for (size_t i = 0; i < n; i++)
-        bl__lock(&s->order[i]->lock);
+        bl__object_lock(&s->order[i]->lock);
 }
 
 /* Once the last lock is given back, s may be gone. */
@@ -210,7 +210,7 @@ static int wait_all(sel *s, bl_time deadline)
         if (!bl__waiter_linked(&s->waiters[i]))
             continue;
         bl_chan *c = s->cases[i].chan;
-        bl__lock(&c->lock);
+        bl__object_lock(&c->lock);
         bl__waitq_remove(case_queue(&s->cases[i]), &s->waiters[i]);
         bl__chan_unlock(c);
     }
@@ -269,7 +269,7 @@ static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadl
     if (i >= 0) {
         bl_chan *c = cases[i].chan;
         bl__wake wake;
-        bl__lock(&c->lock);
+        bl__object_lock(&c->lock);
         bool ran = case_run(&cases[i], &wake);
         bl__chan_unlock(c);
         if (ran) {

@@ -172,6 +172,16 @@ static int grace(void *arg)
     return 0;
 }
 
+/* How long it has waited is shown from a second on. */
+static int waited(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "long");
+    bl_go(s, receive, bl_scope_chan(s, sizeof(int), 0));
+    int r = bl_sleep(1200 * BL_MS);
+    return r < 0 ? r : bl_scope_wait(s);
+}
+
 static int sleeper(void *arg)
 {
     (void)arg;
@@ -189,7 +199,8 @@ static int clean(void *arg)
 
 static const fatal_case cases[] = {
     {"deadlock", deadlock}, {"labels", labels}, {"crash_beside", crash_beside},
-    {"leak", leak},         {"grace", grace},   {"clean", clean},
+    {"leak", leak},         {"grace", grace},   {"waited", waited},
+    {"clean", clean},
 };
 
 CASES_MAIN(cases)

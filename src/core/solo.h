@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * solo.h: locks of channels while there is one processor and nobody else.
+ *
+ * A locked instruction costs about twenty cycles, and with one processor there is nobody to lock out
+ * but plain threads, which may never come. So while a run is solo, the holder of the processor takes
+ * an object's lock by counting itself in (depth) and looking whether it is still solo (on), both plain:
+ * Dekker's handshake, of which the other side pays for the fences. Whoever is not the holder ends solo
+ * first, for the rest of the run: it says so (on), has every running thread execute a barrier, and
+ * waits until the holder is in no section. From then on all take the locks in the ordinary way.
+ *
+ * The sections are those of bl__lock, dozens of instructions. The holder waits for nothing in them that
+ * an outsider could hold while it ends solo: who ends it holds no lock of the scheduler.
+ */
+#ifndef BL__CORE_SOLO_H
+#define BL__CORE_SOLO_H
+
+#include <stddef.h>
+
+#include "arch/tls.h"
+#include "core/lock.h"
+
+enum { BL__SOLO_OFF, BL__SOLO_ON, BL__SOLO_ENDING };
+
+typedef struct bl__solo_state {
+    uint32_t on;    /* atomic: BL__SOLO_… */
+    uint32_t depth; /* atomic; written by the holder of the processor: sections it is in */
+} bl__solo_state;
+
+extern bl__solo_state bl__solo;
+
+/* Ends solo, and returns when it has ended. Not inside a section. */
+void bl__solo_end(void);
+
+/* The calling thread holds the processor. A bl__m begins with its goroutine and its processor. */
+static inline bool bl__solo_holder(void)
+{
+    void **m = bl__tls_get();
+    return m != NULL && m[1] != NULL;
+}
+
+/* Before something that only the holder may do while the run is solo. */
+static inline void bl__solo_leave_outsider(void)
+{
+    if (load_acquire(&bl__solo.on) != BL__SOLO_OFF && !bl__solo_holder()) /* ORD(solo) */
+        bl__solo_end();
+}
+
+/* True: the caller is in a section, until bl__solo_exit. False: it has to lock. */
+static inline bool bl__solo_enter(void)
+{
+    if (load_relaxed(&bl__solo.on) == BL__SOLO_OFF)
+        return false;
+    if (__builtin_expect(!bl__solo_holder(), 0)) {
+        bl__solo_end();
+        return false;
+    }
+    uint32_t depth = load_relaxed(&bl__solo.depth);
+    store_relaxed(&bl__solo.depth, depth + 1);
+    fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
+    if (__builtin_expect(load_relaxed(&bl__solo.on) == BL__SOLO_ON, 1))
+        return true;
+    store_release(&bl__solo.depth, depth); /* ORD(solo): with the load in bl__solo_end */
+    return false;
+}
+
+static inline void bl__solo_exit(void)
+{
+    /* ORD(solo): with the load in bl__solo_end */
+    store_release(&bl__solo.depth, load_relaxed(&bl__solo.depth) - 1);
+}
+
+static inline bool bl__solo_inside(void) { return load_relaxed(&bl__solo.depth) != 0; }
+
+/* The lock of a channel. One that was entered solo stays 0, which is how unlock knows. */
+static inline void bl__object_lock(uint32_t *lock)
+{
+    if (!bl__solo_enter())
+        bl__lock(lock);
+}
+
+static inline void bl__object_unlock(uint32_t *lock)
+{
+    if (load_relaxed(lock) == 0)
+        bl__solo_exit();
+    else
+        bl__unlock(lock);
+}
+
+#endif
