@@ -87,16 +87,18 @@ for file in $files; do
         [ -z "$settings" ] || setting+=("$settings")
         { run env "${setting[@]}" "$work/$file" "$name"; } 2>/dev/null # bash tells of the signals
         title="== $name${settings:+ $settings} -> $status"
-        { echo "$title"; normalise <"$work/err"; echo; } >"$work/now"
+        { echo "$title"; normalise <"$work/err"; echo; } | own_frames >"$work/now"
         cat "$work/now" >>"$work/all"
         if [ "$update" = -update ]; then
             continue
         fi
         awk -v name="== $name${settings:+ $settings} -> " '
             /^== / { on = index($0, name) == 1 } on' "$golden" >"$work/golden"
-        own_frames <"$work/golden" >"$work/golden.own"
-        own_frames <"$work/now" >"$work/now.own"
-        if diff -u "$work/golden.own" "$work/now.own" >"$work/diff"; then
+        if [ "$frames" = 0 ]; then
+            own_frames <"$work/golden" >"$work/heads"
+            mv "$work/heads" "$work/golden"
+        fi
+        if diff -u "$work/golden" "$work/now" >"$work/diff"; then
             pass
         else
             fail "$file $name $settings" 'not the text expected'

@@ -125,7 +125,7 @@ struct bl__g {
     void *copy_heap;         /* g: bl_go_copy's value where it is large */
     uint32_t thread_futex;   /* a plain thread's: 1 when woken */
     uint32_t lock;           /* for waits that have no object */
-    uint64_t copy[5];        /* bl_go_copy's value where it is small */
+    uint64_t copy[5] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 
 /* How a goroutine is about to wait. */
