@@ -225,6 +225,7 @@ void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg);
 /* spawn.c */
 void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg);
 void bl__spawn_fini(bool keep);
+void bl__check_end(bl__g *g);
 
 /* timer.c */
 void bl__timers_run(bl__timers *ts, bl_time now); /* fires what is due */

@@ -228,8 +228,8 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
     return g;
 }
 
-/* Counts g out. Afterwards nobody knows of it but its processor. */
-static void end(bl__g *g, int result)
+/* What is wrong with a goroutine whose function has returned. */
+void bl__check_end(bl__g *g)
 {
     if (__builtin_expect(g->inner != g->scope, 0))
         bl__fatal("belay: goroutine ended with a scope left open: %s (opened at %s:%d); "
@@ -237,6 +237,12 @@ static void end(bl__g *g, int result)
                   g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
     if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
         bl__held_at_end(g);
+}
+
+/* Counts g out. Afterwards nobody knows of it but its processor. */
+static void end(bl__g *g, int result)
+{
+    bl__check_end(g);
     if (g->registered != NULL)
         bl__ctx_unregister(g);
     if (__builtin_expect(g->copy_heap != NULL, 0))

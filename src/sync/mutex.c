@@ -52,6 +52,19 @@ static inline void mutex_taken(bl_mutex *m, bl__g *g)
     g->held = m;
 }
 
+/* The compare-and-swap of the fast paths; plain while the run is solo (core/solo.h). */
+static inline __attribute__((always_inline)) bool mutex_swap(bl_mutex *m, uintptr_t from,
+                                                             uintptr_t to)
+{
+    if (!bl__solo_enter())
+        return cas_acq_rel(&m->bl__word, &from, to); /* ORD(mutex) */
+    bool ok = load_relaxed(&m->bl__word) == from;
+    if (ok)
+        store_relaxed(&m->bl__word, to);
+    bl__solo_exit();
+    return ok;
+}
+
 /* Takes m off the list of what g holds. False: it is not there. */
 static bool mutex_forget(bl_mutex *m, bl__g *g)
 {
@@ -181,8 +194,7 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
 void bl_mutex_lock(bl_mutex *m)
 {
     bl__g *g = bl__self();
-    uintptr_t free = 0;
-    if (__builtin_expect(!cas_acquire(&m->bl__word, &free, (uintptr_t)g), 0)) { /* ORD(mutex) */
+    if (__builtin_expect(!mutex_swap(m, 0, (uintptr_t)g), 0)) {
         (void)mutex_lock_slow(m, g, BL_NEVER, false);
         return;
     }
@@ -197,6 +209,7 @@ int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
 bool bl_mutex_try_lock(bl_mutex *m)
 {
     bl__g *g = bl__self();
+    bl__solo_leave_outsider();
     uintptr_t word = load_relaxed(&m->bl__word);
     do {
         if (mutex_owner(word)) {
@@ -295,7 +308,7 @@ void bl_mutex_unlock(bl_mutex *m)
     uintptr_t mine = (uintptr_t)g;
     /* The load first: a compare-and-swap that fails costs as much as one that does not. */
     if (__builtin_expect(g->held != m || load_relaxed(&m->bl__word) != mine, 0) ||
-        __builtin_expect(!cas_release(&m->bl__word, &mine, 0), 0)) { /* ORD(mutex) */
+        __builtin_expect(!mutex_swap(m, mine, 0), 0)) {
         mutex_unlock_slow(m, g);
         return;
     }

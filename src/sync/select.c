@@ -34,6 +34,7 @@ typedef struct sel {
     size_t n;
     bl_chan **order;     /* the channels, by address, each once */
     size_t locks;        /* how many */
+    bool solo;           /* in a solo section, which stands for all the locks */
     bl__waiter *waiters; /* one a case */
 } sel;
 
@@ -138,6 +139,9 @@ static inline size_t insert_channel(bl_chan **order, size_t n, bl_chan *c)
 static inline void lock_all(sel *s)
 {
     size_t n = 0;
+    s->locks = 0;
+    if (s->solo || (s->solo = bl__solo_enter()))
+        return;
     for (size_t i = 0; i < s->n; i++) {
         bl_chan *c = s->cases[i].chan;
         if (c && s->n <= STACK_CASES)
@@ -157,6 +161,10 @@ static void unlock_all(const sel *s)
 {
     size_t locks = s->locks;
     bl_chan **order = s->order;
+    if (s->solo) {
+        bl__solo_exit();
+        return;
+    }
     for (size_t i = 0; i < locks; i++)
         bl__chan_unlock(order[i]);
 }
@@ -170,6 +178,24 @@ static void park_unlock(bl__g *g, void *arg)
 static inline bl__waitq *case_queue(const bl_case *k)
 {
     return k->op == BL__OP_RECV ? &k->chan->recvq : &k->chan->sendq;
+}
+
+/* Takes the waiters that nobody has taken out of their queues. */
+static inline void unlink_all(sel *s)
+{
+    bool solo = bl__solo_enter();
+    for (size_t i = 0; i < s->n; i++) {
+        if (!bl__waiter_linked(&s->waiters[i]))
+            continue;
+        bl_chan *c = s->cases[i].chan;
+        if (!solo)
+            bl__lock(&c->lock);
+        bl__waitq_remove(case_queue(&s->cases[i]), &s->waiters[i]);
+        if (!solo)
+            bl__chan_unlock(c);
+    }
+    if (solo)
+        bl__solo_exit();
 }
 
 /* Under all locks, which it gives back: waits in every case's queue. The index of the case that
@@ -194,26 +220,19 @@ static int wait_all(sel *s, bl_time deadline)
         .lock = &g->lock,
         .deadline = deadline,
     };
-    if (s->locks) {
-        wait.lock = &s->order[0]->lock;
+    bool locked = s->solo || s->locks;
+    if (locked) {
         wait.unlock = park_unlock;
         wait.unlock_arg = s;
     } else {
         bl__lock(&g->lock);
     }
     int r = bl__park(g, &wait);
-    if (!s->locks) {
+    if (!locked) {
         bl__lock(&g->lock); /* not before it was given back: g's record might be reused */
         bl__unlock(&g->lock);
     }
-    for (size_t i = 0; i < s->n; i++) {
-        if (!bl__waiter_linked(&s->waiters[i]))
-            continue;
-        bl_chan *c = s->cases[i].chan;
-        bl__object_lock(&c->lock);
-        bl__waitq_remove(case_queue(&s->cases[i]), &s->waiters[i]);
-        bl__chan_unlock(c);
-    }
+    unlink_all(s);
     if (r < 0)
         return r;
     s->cases[r / 2].err = r & 1 ? BL_ECLOSED : 0;
@@ -242,9 +261,12 @@ static int select_locked(sel *s, bool wait, bl_time deadline)
 
 /* Finds the memory for it: a frame no larger than the number of cases asks for, or the heap. */
 static __attribute__((noinline)) int select_slow(bl_case *cases, size_t n, bool wait,
-                                                 bl_time deadline)
+                                                 bl_time deadline, bool solo)
 {
-    sel s = {.cases = cases, .n = n};
+    sel s;
+    s.cases = cases;
+    s.n = n;
+    s.solo = solo;
     if (n <= STACK_CASES) {
         bl__waiter waiters[n ? n : 1];
         bl_chan *order[n ? n : 1];
@@ -252,6 +274,9 @@ static __attribute__((noinline)) int select_slow(bl_case *cases, size_t n, bool 
         s.order = order;
         return select_locked(&s, wait, deadline);
     }
+    if (solo) /* no section while memory is being found */
+        bl__solo_exit();
+    s.solo = false;
     if (n > MAX_CASES)
         return BL_ENOMEM;
     s.waiters = bl__alloc(n * (sizeof *s.waiters + sizeof *s.order));
@@ -265,20 +290,25 @@ static __attribute__((noinline)) int select_slow(bl_case *cases, size_t n, bool 
 
 static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadline)
 {
+    bool solo = bl__solo_enter(); /* then the look is no guess: all is as if locked */
     int i = choose(cases, n, true);
     if (i >= 0) {
         bl_chan *c = cases[i].chan;
         bl__wake wake;
-        bl__object_lock(&c->lock);
+        if (!solo)
+            bl__lock(&c->lock);
         bool ran = case_run(&cases[i], &wake);
-        bl__chan_unlock(c);
+        if (!solo)
+            bl__chan_unlock(c);
         if (ran) {
+            if (solo)
+                bl__solo_exit();
             if (wake.g)
                 bl__ready(wake.g, wake.result);
             return i;
         }
     }
-    return select_slow(cases, n, wait, deadline);
+    return select_slow(cases, n, wait, deadline, solo);
 }
 
 int bl_select(bl_case *cs, size_t n) { return select_any(cs, n, true, BL_NEVER); }
