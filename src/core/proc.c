@@ -87,18 +87,26 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
     bl__timers_run(&bl__rt.outside, now);
 }
 
+static inline void commit_yield(bl__m *m, bl__g *g)
+{
+    store_release(&g->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
+    bl__runq_put(m->p, &g->task);
+    bl__wake_maybe(m->p);
+}
+
 static __attribute__((noinline)) void after_other_switch(bl__m *m)
 {
     bl__g *prev = m->prev;
     switch (m->action) {
+    case BL__SWITCH_PARK:
+        commit_park(prev);
+        break;
     case BL__SWITCH_PARK_LOOK:
         commit_park(prev);
         own_timers_run(m->p);
         break;
     case BL__SWITCH_YIELD:
-        store_release(&prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
-        bl__runq_put(m->p, &prev->task);
-        bl__wake_maybe(m->p);
+        commit_yield(m, prev);
         break;
     case BL__SWITCH_END:
         bl__san_fiber_free(prev->fiber);
@@ -109,16 +117,19 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
     }
 }
 
-static inline void after_switch(void)
+/* On the other side: what is due for who has left. Mostly that did the same as who comes back. */
+static inline __attribute__((always_inline)) void after_switch(uint32_t likely)
 {
     bl__m *m = bl__this_m();
-    if (__builtin_expect(m->action == BL__SWITCH_PARK, 1))
+    if (__builtin_expect(m->action != likely, 0))
+        after_other_switch(m);
+    else if (likely == BL__SWITCH_PARK)
         commit_park(m->prev);
     else
-        after_other_switch(m);
+        commit_yield(m, m->prev);
 }
 
-void bl__after_switch(void) { after_switch(); }
+void bl__after_switch(void) { after_switch(BL__SWITCH_PARK); }
 
 static inline __attribute__((always_inline)) void switch_to(bl__m *m, bl__g *from, uint32_t action,
                                                             bl__g *to)
@@ -138,11 +149,10 @@ static inline __attribute__((always_inline)) void switch_to(bl__m *m, bl__g *fro
     else
         bl__switch(&from->sp, to->sp);
     bl__san_switch_finish(saved);
-    after_switch();
+    after_switch(action == BL__SWITCH_YIELD ? BL__SWITCH_YIELD : BL__SWITCH_PARK);
 }
 
-/* Out of line, as the one for parks is: a place where goroutines leave and come back is one call
- * (arch/switch.h). */
+/* Out of line: a place where goroutines leave and come back is one call (arch/switch.h). */
 __attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to)
 {
     switch_to(m, from, action, to);
@@ -371,18 +381,25 @@ void bl__ready(bl__g *g, int result)
     }
 }
 
+static __attribute__((noinline)) void yield_switch(bl__m *m, bl__g *g, bl__g *to)
+{
+    switch_to(m, g, BL__SWITCH_YIELD, to);
+}
+
 void bl_yield(void)
 {
     bl__m *m = bl__this_m();
-    if (m == NULL || m->p == NULL) {
+    if (__builtin_expect(m == NULL || m->p == NULL, 0)) {
         sched_yield();
         return;
     }
     bl__g *g = m->g;
+    bl__g *to = NULL;
     g->switches++; /* also when there is nobody else: others had their chance (see mutex.c) */
     bl__task *t = pick(m->p);
-    bl__g *to = t != NULL ? bl__task_goroutine(m, t) : NULL;
-    if (to == NULL && !load_relaxed(&bl__rt.stopping) && m->p->id < load_relaxed(&bl__rt.procs))
+    if (__builtin_expect(t != NULL, 1))
+        to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
+    else if (!load_relaxed(&bl__rt.stopping) && m->p->id < load_relaxed(&bl__rt.procs))
         return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
-    bl__switch_to(m, g, BL__SWITCH_YIELD, to != NULL ? to : &m->g0);
+    yield_switch(m, g, to != NULL ? to : &m->g0);
 }

@@ -44,10 +44,29 @@ static void opener_wake(bl_scope *s)
 
 /* ---- Counting ---- */
 
-void bl__scope_pin(bl_scope *s) { (void)add_relaxed(&s->bl__live, (int64_t)BL__LIVE_ONE); }
+void bl__scope_pin(bl_scope *s)
+{
+    bl__solo_leave_outsider(); /* as everywhere where somebody else may change the word */
+    (void)add_relaxed(&s->bl__live, (int64_t)BL__LIVE_ONE);
+}
+
+/* The same in a solo section, without locked instructions. */
+static inline void unpin_solo(bl_scope *s)
+{
+    int64_t old = load_relaxed(&s->bl__live);
+    bool last = live_count(old) == 1 && (old & BL__LIVE_JOINER) != 0;
+    store_relaxed(&s->bl__live, old - BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
+    if (last)
+        opener_wake(s);
+    bl__solo_exit();
+}
 
 void bl__scope_unpin(bl_scope *s)
 {
+    if (bl__solo_enter()) {
+        unpin_solo(s);
+        return;
+    }
     int64_t old = load_relaxed(&s->bl__live);
     while (live_count(old) == 1 && (old & BL__LIVE_JOINER) != 0) {
         /* ORD(live): what was done in the scope, to the opener's load of the word */
@@ -67,6 +86,7 @@ void bl__scope_unpin(bl_scope *s)
  * counted out last is about to. */
 static void live_tell(bl_scope *s, int64_t set, int64_t pins)
 {
+    bl__solo_leave_outsider();
     int64_t old = load_relaxed(&s->bl__live);
     int64_t new;
     bool wake;
@@ -158,6 +178,15 @@ static void join_commit(bl__g *g, void *arg)
     int64_t started = s->bl__started;
     int64_t old = load_relaxed(&s->bl__live);
     s->bl__started = 0;
+    if (bl__solo_enter()) {
+        int64_t new = old + started * BL__LIVE_ONE;
+        bool waits = live_count(new) != 0 && (new & BL__LIVE_NEWS) == join->seen;
+        if (waits)
+            store_relaxed(&s->bl__live, new | BL__LIVE_JOINER);
+        bl__solo_exit();
+        if (waits)
+            return;
+    }
     for (;;) {
         int64_t new = old + started *BL__LIVE_ONE;
         if (live_count(new) == 0 || (new &BL__LIVE_NEWS) != join->seen)
