@@ -6,7 +6,6 @@
  * return even when a goroutine never gives its thread back.
  */
 #include <pthread.h>
-#include <sys/prctl.h>
 
 #include "arch/sanitize.h"
 #include "core/proc.h"
@@ -56,7 +55,6 @@ static void *m_main(void *arg)
 {
     bl__m *m = arg;
     bl__tls_set(m);
-    prctl(PR_SET_TIMERSLACK, 1UL); /* a sleep ends when it is due, not up to 50 us later */
     pthread_setname_np(pthread_self(), "belay");
     stack_bounds(&m->g0);
     bl__crash_thread_init();

@@ -130,6 +130,7 @@ struct bl__m {
 };
 
 typedef struct bl__arena bl__arena;
+typedef struct bl__batch bl__batch;
 
 /* The runtime: the one object of file scope. */
 typedef struct bl__sched {
@@ -154,6 +155,8 @@ typedef struct bl__sched {
     uint32_t queued;            /* lock to write, atomic to read: tasks in the global queue */
     bl__task *queue_head;       /* lock */
     bl__task *queue_tail;       /* lock */
+    bl__batch *batches;         /* lock: what rings ran over, oldest first */
+    bl__batch *batches_last;    /* lock */
     bl__p *idle_p;              /* lock */
     bl__m *idle_m;              /* lock */
     uint32_t threads;           /* lock: Ms that live */
@@ -203,6 +206,7 @@ void bl__runq_put_global(bl__task *first, bl__task *last, uint32_t n);
 bl__task *bl__runq_get_global(bl__p *p, uint32_t max);
 bl__task *bl__runq_steal(bl__p *p, bl__p *victim, bool take_next);
 void bl__runq_drain(bl__p *p);
+void bl__runq_forget(void);
 
 /* idle.c */
 void bl__wake_one(void);
@@ -254,10 +258,23 @@ static inline void bl__runq_put(bl__p *p, bl__task *t)
     store_release(&p->tail, tail + 1); /* ORD(tail): with the load in steal */
 }
 
+/* Has the processor fetch what running the tasks behind head will touch first: a goroutine's record,
+ * and one step later the stack where it left off. A crowd's are all cold. Whatever stands in a slot
+ * lies in mapped memory, and a wrong guess costs nothing. */
+static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
+{
+    bl__task *far = load_relaxed(&p->ring[(head + 4) % BL__RING]);
+    bl__task *near = load_relaxed(&p->ring[(head + 2) % BL__RING]);
+    __builtin_prefetch(far);
+    if (near != NULL)
+        __builtin_prefetch(load_relaxed(&((bl__g *)(void *)near)->sp));
+}
+
 /* Takes from the front of p's ring; p is the caller's. */
 static inline bl__task *bl__runq_get(bl__p *p)
 {
     uint32_t head = load_relaxed(&p->head);
+    bl__runq_prefetch(p, head);
     if (!p->shared) {
         if (head == p->tail)
             return NULL;

@@ -294,9 +294,7 @@ static int main_goroutine(void *arg)
 static void rt_reset(void)
 {
     bl__rt.ps_made = 0;
-    bl__rt.queue_head = NULL;
-    bl__rt.queue_tail = NULL;
-    bl__rt.queued = 0;
+    bl__runq_forget();
     bl__rt.idle_p = NULL;
     bl__rt.idle_m = NULL;
     bl__rt.idle_ps = 0;

@@ -11,21 +11,41 @@
  */
 #include "core/proc.h"
 
+/* What a ring ran over: an array, since following a list through records that are long out of the cache
+ * takes a memory access after the other. */
+struct bl__batch {
+    bl__batch *next;
+    uint32_t at; /* lock: the first that is left */
+    uint32_t count;
+    bl__task *tasks[BL__RING / 2 + 1];
+};
+
+static void wake_for_global(bool idle)
+{
+    if (idle && load_relaxed(&bl__rt.spinning) == 0)
+        bl__wake_one();
+}
+
 /* Moves half of p's full ring, and t, to the global queue. */
 void bl__runq_overflow(bl__p *p, bl__task *t)
 {
-    bl__task *batch[BL__RING / 2];
-    uint32_t n = 0;
-    while (n < BL__RING / 2 && (batch[n] = bl__runq_get(p)) != NULL)
-        n++;
-    if (n == 0) { /* thieves emptied it meanwhile */
-        bl__runq_put(p, t);
+    bl__batch *b = bl__alloc(sizeof *b);
+    if (b == NULL) { /* then one by one, on the list */
+        bl__runq_put_global(t, t, 1);
         return;
     }
-    for (uint32_t i = 0; i + 1 < n; i++)
-        batch[i]->next = batch[i + 1];
-    batch[n - 1]->next = t;
-    bl__runq_put_global(batch[0], t, n + 1);
+    *b = (bl__batch){.count = 0};
+    while (b->count < BL__RING / 2 && (b->tasks[b->count] = bl__runq_get(p)) != NULL)
+        b->count++;
+    b->tasks[b->count++] = t;
+    bl__lock(&bl__rt.lock);
+    bl__batch **end = bl__rt.batches != NULL ? &bl__rt.batches_last->next : &bl__rt.batches;
+    *end = b;
+    bl__rt.batches_last = b;
+    store_relaxed(&bl__rt.queued, bl__rt.queued + b->count);
+    bool idle = bl__rt.idle_ps != 0;
+    bl__unlock(&bl__rt.lock);
+    wake_for_global(idle);
 }
 
 /* Adds a list of n tasks to the global queue, and wakes somebody for them. */
@@ -41,31 +61,70 @@ void bl__runq_put_global(bl__task *first, bl__task *last, uint32_t n)
     store_relaxed(&bl__rt.queued, bl__rt.queued + n);
     bool idle = bl__rt.idle_ps != 0;
     bl__unlock(&bl__rt.lock);
-    if (idle && load_relaxed(&bl__rt.spinning) == 0)
-        bl__wake_one();
+    wake_for_global(idle);
+}
+
+/* Under sched's lock: one task, from the batches and the list in turn. An emptied batch goes to *empty,
+ * to be freed without the lock. */
+static bl__task *global_take(bl__batch **empty)
+{
+    bl__batch *b = bl__rt.batches;
+    if (bl__rt.queue_head != NULL && (b == NULL || (bl__rt.queued & 1) != 0)) {
+        bl__task *t = bl__rt.queue_head;
+        bl__rt.queue_head = t->next;
+        if (t->next == NULL)
+            bl__rt.queue_tail = NULL;
+        return t;
+    }
+    bl__task *t = b->tasks[b->at++];
+    if (b->at == b->count) {
+        bl__rt.batches = b->next;
+        b->next = *empty;
+        *empty = b;
+    }
+    return t;
 }
 
 /* A fair share of the global queue, at most max: one is returned, the others go to p's ring, which
  * has room for them. */
 bl__task *bl__runq_get_global(bl__p *p, uint32_t max)
 {
+    bl__batch *empty = NULL;
+    bl__task *first = NULL;
     bl__lock(&bl__rt.lock);
     uint32_t n = bl__rt.queued / load_relaxed(&bl__rt.procs) + 1;
     uint32_t room = BL__RING - (p->tail - load_acquire(&p->head)); /* ORD(head): only grows */
     n = n < max ? n : max;
     n = n < room + 1 ? n : room + 1;
-    bl__task *t = bl__rt.queue_head;
-    for (uint32_t i = 0; i < n && bl__rt.queue_head != NULL; i++) {
-        bl__task *next = bl__rt.queue_head->next;
-        if (i > 0)
-            bl__runq_put(p, bl__rt.queue_head);
-        bl__rt.queue_head = next;
+    n = n < bl__rt.queued ? n : bl__rt.queued;
+    for (uint32_t i = 0; i < n; i++) {
+        bl__task *t = global_take(&empty);
         store_relaxed(&bl__rt.queued, bl__rt.queued - 1);
+        if (i == 0)
+            first = t;
+        else
+            bl__runq_put(p, t);
     }
-    if (bl__rt.queue_head == NULL)
-        bl__rt.queue_tail = NULL;
     bl__unlock(&bl__rt.lock);
-    return t;
+    while (empty != NULL) {
+        bl__batch *next = empty->next;
+        bl__free(empty);
+        empty = next;
+    }
+    return first;
+}
+
+/* The end of a run: what is still queued is left. */
+void bl__runq_forget(void)
+{
+    while (bl__rt.batches != NULL) {
+        bl__batch *b = bl__rt.batches;
+        bl__rt.batches = b->next;
+        bl__free(b);
+    }
+    bl__rt.queue_head = NULL;
+    bl__rt.queue_tail = NULL;
+    bl__rt.queued = 0;
 }
 
 /* Half of the victim's ring to p, the caller's, whose ring is empty; one of them is returned. The

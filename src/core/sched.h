@@ -187,9 +187,11 @@ void bl__ready(bl__g *g, int result);
 int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site);
 
-/* Called by core when a goroutine of s has ended with result; defined in life/scope.c. After it has
- * counted the goroutine out it touches s no more. Held locks are reported by sync/held.c before. */
+/* Called by core when a goroutine of s has ended with result; defined in life/scope.c. Held locks are
+ * reported by sync/held.c before. */
 void bl__scope_ended(bl__g *g, bl_scope *s, int result);
+/* Counts n that have ended out of s, which may be gone after that. scope_join.c */
+void bl__scope_count_out(bl_scope *s, int64_t n);
 void bl__held_at_end(bl__g *g);
 
 /* Called by core before a cancellable park when g->registered != g->ctx: puts g on the list of

@@ -239,7 +239,7 @@ void bl__check_end(bl__g *g)
         bl__held_at_end(g);
 }
 
-/* Counts g out. Afterwards nobody knows of it but its processor. */
+/* All but counting it out of its scope. */
 static void end(bl__g *g, int result)
 {
     bl__check_end(g);
@@ -249,11 +249,10 @@ static void end(bl__g *g, int result)
         bl__free(g->copy_heap);
     bl__labels_release(g->labels);
     g->labels = NULL;
-    bl_scope *scope = g->scope;
     store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
     bl__p *p = bl__this_m()->p;
     store_relaxed(&p->ended, p->ended + 1);
-    bl__scope_ended(g, scope, result);
+    bl__scope_ended(g, g->scope, result);
 }
 
 /* The last of g: goes on with to, which gives g's stack back (bl__after_switch). */
@@ -269,16 +268,35 @@ __attribute__((noreturn)) static void leave(bl__m *m, bl__g *g, bl__g *to)
     bl__switch_leave(to->sp);
 }
 
+/* The next task; NULL: none, or the run ends. */
+static inline bl__task *next_task(bl__p *p)
+{
+    return load_relaxed(&bl__rt.stopping) ? NULL : bl__pick(p);
+}
+
+/*
+ * The body of every goroutine, and of those that follow on the same stack. The ends of a row of one
+ * scope are counted out together: the word that counts is shared by all threads. It may wait, for
+ * while it does one more of that scope lives, and nobody can join the scope before that one has ended.
+ */
 void bl__goroutine_main(void)
 {
     bl__san_switch_finish(NULL);
     bl__after_switch();
     bl__g *g = bl__this_m()->g;
-    for (;;) {
+    for (int64_t ended = 1;; ended++) {
+        bl_scope *scope = g->scope;
         end(g, g->fn(g->arg));
         bl__m *m = bl__this_m();
-        bl__task *t = load_relaxed(&bl__rt.stopping) ? NULL : bl__pick(m->p);
-        if (t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN) {
+        bl__task *t = next_task(m->p);
+        bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN;
+        if (!lend || ((bl__spawned *)(void *)t)->scope != scope) {
+            bl__scope_count_out(scope, ended);
+            ended = 0;
+            if (t == NULL)
+                t = next_task(m->p); /* whom that woke */
+        }
+        if (lend) {
             begin(m->p, g, (bl__spawned *)(void *)t);
             store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
             continue;

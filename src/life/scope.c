@@ -106,7 +106,6 @@ void bl__scope_ended(bl__g *g, bl_scope *s, int result)
         scope_failed(s, result);
     if (__builtin_expect(s->bl__limit != 0, 0))
         bl__room_leave(s);
-    bl__scope_unpin(s); /* last: s may be gone */
 }
 
 /* ---- Open ---- */

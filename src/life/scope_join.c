@@ -51,32 +51,34 @@ void bl__scope_pin(bl_scope *s)
 }
 
 /* The same in a solo section, without locked instructions. */
-static inline void unpin_solo(bl_scope *s)
+static inline void count_out_solo(bl_scope *s, int64_t n)
 {
     int64_t old = load_relaxed(&s->bl__live);
-    bool last = live_count(old) == 1 && (old & BL__LIVE_JOINER) != 0;
-    store_relaxed(&s->bl__live, old - BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
+    bool last = live_count(old) == n && (old & BL__LIVE_JOINER) != 0;
+    store_relaxed(&s->bl__live, old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
     if (last)
         opener_wake(s);
     bl__solo_exit();
 }
 
-void bl__scope_unpin(bl_scope *s)
+void bl__scope_unpin(bl_scope *s) { bl__scope_count_out(s, 1); }
+
+void bl__scope_count_out(bl_scope *s, int64_t n)
 {
     if (bl__solo_enter()) {
-        unpin_solo(s);
+        count_out_solo(s, n);
         return;
     }
     int64_t old = load_relaxed(&s->bl__live);
-    while (live_count(old) == 1 && (old & BL__LIVE_JOINER) != 0) {
+    while (live_count(old) == n && (old & BL__LIVE_JOINER) != 0) {
         /* ORD(live): what was done in the scope, to the opener's load of the word */
-        if (cas_acq_rel(&s->bl__live, &old, old - BL__LIVE_ONE - BL__LIVE_JOINER)) {
+        if (cas_acq_rel(&s->bl__live, &old, old - n * BL__LIVE_ONE - BL__LIVE_JOINER)) {
             opener_wake(s);
             return;
         }
     }
-    old = add_acq_rel(&s->bl__live, -(int64_t)BL__LIVE_ONE);        /* ORD(live) */
-    if (live_count(old) == 1 && (old & BL__LIVE_JOINER) != 0) {     /* it has parked in between */
+    old = add_acq_rel(&s->bl__live, -n * BL__LIVE_ONE);             /* ORD(live) */
+    if (live_count(old) == n && (old & BL__LIVE_JOINER) != 0) {     /* it has parked in between */
         (void)and_acq_rel(&s->bl__live, ~(int64_t)BL__LIVE_JOINER); /* ORD(live) */
         opener_wake(s);
     }
@@ -144,6 +146,22 @@ static bl_dur scope_grace(const bl_scope *s)
 
 static bool goroutine_is_in(const bl__g *g, void *arg) { return g->scope == arg; }
 
+static void left_count(const bl__g *g, void *arg)
+{
+    const void **scope_and_count = arg;
+    if (g->scope == scope_and_count[0])
+        ++*(size_t *)(uintptr_t)scope_and_count[1];
+}
+
+/* The goroutines of s that have not ended. The word may still count some that have: see spawn.c. */
+static size_t scope_left(const bl_scope *s)
+{
+    size_t count = 0;
+    const void *scope_and_count[2] = {s, &count};
+    bl__each_goroutine(left_count, scope_and_count);
+    return count;
+}
+
 static void grace_print(bl__out *o, void *arg)
 {
     const scope_join *join = arg;
@@ -151,7 +169,7 @@ static void grace_print(bl__out *o, void *arg)
     bl_time since = load_relaxed(&s->bl__cancelled_at);
     bl_dur ago = bl_now() - (since != 0 ? since : join->began);
     bool seconds = ago >= BL_SEC;
-    int64_t left = live_count(load_relaxed(&s->bl__live)) + s->bl__started;
+    size_t left = scope_left(s);
     bl__out_printf(o,
                    "belay: leak: scope \"%s\" (opened at %s:%d) was cancelled %lld%s ago and %lld "
                    "goroutine%s not stopped:\n",
@@ -251,7 +269,7 @@ size_t bl__root_join(bl_scope *s, bl__g *g)
 {
     if (scope_count(s) != 0)
         scope_join_slow(s, g, true);
-    return (size_t)scope_count(s);
+    return scope_count(s) != 0 ? bl_goroutines() - 1 : 0; /* beside the main goroutine */
 }
 
 void bl__scope_adopt(bl_scope *s, bl__g *g)

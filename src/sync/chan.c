@@ -251,14 +251,21 @@ int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
 
 /* ---- Close and the rest ---- */
 
-/* Claims all waiters of q and appends them at *end, linked by next. */
-static bl__waiter **close_queue(bl__waitq *q, bl__waiter **end)
+/* A crowd is woken in parts, so that a waiter's memory is touched once, while it is in the cache. */
+typedef struct closing {
+    bl__wake wakes[64];
+    size_t n;
+} closing;
+
+/* Under the lock: claims waiters of q, as many as there is room for. */
+static void close_queue(bl_chan *c, bl__waitq *q, bool receivers, closing *part)
 {
-    for (bl__waiter *w; (w = bl__chan_claim(q));) {
-        *end = w;
-        end = &w->next;
+    bl__waiter *w;
+    while (part->n < sizeof part->wakes / sizeof *part->wakes && (w = bl__chan_claim(q))) {
+        if (receivers)
+            bl__elem_move(w->val, NULL, c->size);
+        part->wakes[part->n++] = (bl__wake){w->g, (int)w->n * 2 + 1};
     }
-    return end;
 }
 
 void bl_chan_close(bl_chan *c)
@@ -273,17 +280,25 @@ void bl_chan_close(bl_chan *c)
         bl__fatal("close of closed channel");
     }
     store_relaxed(&c->closed, (uint8_t)1);
-    bl__waiter *woken = NULL;
-    bl__waiter **senders = close_queue(&c->recvq, &woken);
-    *senders = NULL;
-    for (bl__waiter *w = woken; w; w = w->next)
-        bl__elem_move(w->val, NULL, c->size);
-    *close_queue(&c->sendq, senders) = NULL;
-    bl__chan_unlock(c);
-    /* Each is claimed and stays parked, and its waiter in place, until it is made ready. */
-    for (bl__waiter *w = woken, *next; w; w = next) {
-        next = w->next;
-        bl__ready(w->g, (int)w->n * 2 + 1);
+    for (bool more = true, held = false; more;) {
+        closing part;
+        part.n = 0;
+        close_queue(c, &c->recvq, true, &part);
+        close_queue(c, &c->sendq, false, &part);
+        more = !bl__waitq_empty(&c->recvq) || !bl__waitq_empty(&c->sendq);
+        if (!more)
+            store_relaxed(&c->closed, (uint8_t)2);
+        if (more && !held) { /* who is woken may release the channel before all are */
+            held = true;
+            (void)add_relaxed(&c->refs, 1u);
+        }
+        bl__object_unlock(&c->lock);
+        for (size_t i = 0; i < part.n; i++)
+            bl__ready(part.wakes[i].g, part.wakes[i].result);
+        if (more)
+            bl__object_lock(&c->lock);
+        else if (held)
+            bl_chan_release(c);
     }
 }
 
@@ -332,7 +347,7 @@ void bl__chan_invariants(const bl_chan *c)
     if (c->len > c->cap || (c->cap && ((uint64_t)c->head + c->len) % c->cap != c->tail))
         bl__fatal("belay: invariant: channel: len %u, cap %u, head %u, tail %u", c->len, c->cap,
                   c->head, c->tail);
-    if (c->closed && (receiver || sender))
+    if (c->closed == 2 && (receiver || sender))
         bl__fatal("belay: invariant: channel: somebody waits on a closed one");
     if (c->len > 0 && receiver)
         bl__fatal("belay: invariant: channel: a receiver waits beside %u elements", c->len);

@@ -7,7 +7,7 @@
  *   - Of recvq and sendq at least one is empty, except for an unbuffered channel on which one
  *     goroutine waits in both directions by a select.
  *   - Elements are buffered: recvq is empty. There is room: sendq is empty.
- *   - Closed: both are empty, for ever.
+ *   - Closed, and the close has woken everybody: both are empty, for ever.
  * They speak of linked waiters, whether or not those can still be claimed: whoever finds that
  * somebody else has ended a waiter's wait (cancellation, deadline, another case of its select)
  * unlinks it and looks at the next, so an operation that goes past a queue leaves it empty.
@@ -39,7 +39,7 @@ struct bl_chan {
     uint32_t lock;
     uint32_t magic;       /* atomic: BL__CHAN_LIVE until the last reference is released */
     uint16_t size;        /* immutable: bytes of an element */
-    uint8_t closed;       /* lock to write, atomic to peek: 0, then 1 */
+    uint8_t closed;       /* lock to write, atomic to peek: 0; 1 while a close wakes who waits; 2 */
     uint8_t timer;        /* immutable: part of a bl_timer, see bl__chan_init_timer */
     uint32_t cap;         /* immutable */
     uint32_t len;         /* lock to write, atomic to peek: elements buffered */
@@ -132,6 +132,7 @@ static inline uint32_t bl__chan_next(const bl_chan *c, uint32_t i)
 static inline bl__waiter *bl__chan_claim(bl__waitq *q)
 {
     while (q->head) {
+        __builtin_prefetch(q->head->next); /* of a crowd the next is cold, too */
         bool claimed = bl__claim(q->head->g);
         bl__waiter *w = bl__waitq_pop_front(q);
         if (BL__LIKELY(claimed))
