@@ -19,7 +19,7 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 16 };
+enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 48 };
 
 /* Under sched's lock. */
 static void p_release(bl__m *m)

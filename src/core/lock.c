@@ -4,16 +4,16 @@
 #include "arch/relax.h"
 #include "os/futex.h"
 
-enum { LOCK_LOOKS = 12, LOCK_PAUSES = 64, LOCK_NAP = 1000000 /* ns */ };
+enum { LOCK_FIRST = 16, LOCK_LOOKS = 6, LOCK_PAUSES = 256, LOCK_NAP = 1000000 /* ns */ };
 
 /*
- * Looks less and less often, after 1, 2, 4 … 64 pauses: a look takes the cache line away from the
+ * Looks less and less often, after 16, 32 … 256 pauses: a look takes the cache line away from the
  * holder, which then pays for it again at its next operation. Two threads that use one channel thus
  * take turns of some hundred operations instead of one each.
  */
 void bl__lock_slow(uint32_t *lock)
 {
-    for (int look = 0, pauses = 1; look < LOCK_LOOKS; look++) {
+    for (int look = 0, pauses = LOCK_FIRST; look < LOCK_LOOKS; look++) {
         for (int i = 0; i < pauses; i++)
             bl__cpu_relax();
         if (load_relaxed(lock) == 0 && bl__trylock(lock))

@@ -27,7 +27,7 @@ enum {
     BL__NEXT_STREAK = 100,   /* run-next picks in a row before the ring has its turn */
     BL__FAIR_TICK = 64,      /* every so many picks the global queue, timers and requests go first */
     BL__STACK_CACHE = 128,   /* free stacks that a P keeps */
-    BL__SPAWN_CACHE = 512,   /* free spawn records that a P keeps */
+    BL__SPAWN_CACHE = 256,   /* free spawn records in a full pile; a P keeps up to two */
     BL__CACHE_LINE = 64
 };
 
@@ -79,6 +79,7 @@ struct bl__p {
     uint32_t free_stacks_count;
     uint32_t free_spawns_count;
     bl__spawned *free_spawns; /* owner */
+    bl__spawned *spare_spawns; /* owner: a full pile, or NULL */
     uint64_t id_next;         /* owner: goroutine ids to give out, up to id_end */
     uint64_t id_end;
     uint64_t started;         /* owner; atomic to read */
@@ -229,7 +230,6 @@ void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg);
 /* spawn.c */
 void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg);
 void bl__spawn_fini(bool keep);
-void bl__check_end(bl__g *g);
 
 /* timer.c */
 void bl__timers_run(bl__timers *ts, bl_time now); /* fires what is due */

@@ -274,7 +274,7 @@ static int main_goroutine(void *arg)
 {
     run_main *run = arg;
     run->result = run->fn(run->arg);
-    bl__check_end(bl__self());
+    bl__held_at_end(bl__self());
     run->left = bl__root_close(&bl__rt.root);
     bl__p *p = bl__this_m()->p;
     store_relaxed(&p->ended, p->ended + 1);

@@ -34,9 +34,17 @@ void bl__runq_overflow(bl__p *p, bl__task *t)
         bl__runq_put_global(t, t, 1);
         return;
     }
-    *b = (bl__batch){.count = 0};
-    while (b->count < BL__RING / 2 && (b->tasks[b->count] = bl__runq_get(p)) != NULL)
-        b->count++;
+    uint32_t head = load_acquire(&p->head); /* ORD(head): with the other takers */
+    b->next = NULL;
+    b->at = 0;
+    b->count = BL__RING / 2;
+    for (uint32_t i = 0; i < b->count; i++)
+        b->tasks[i] = load_relaxed(&p->ring[(head + i) % BL__RING]);
+    if (p->tail - head < b->count || !cas_acq_rel(&p->head, &head, head + b->count)) {
+        bl__free(b); /* thieves have made room meanwhile */
+        bl__runq_put(p, t);
+        return;
+    }
     b->tasks[b->count++] = t;
     bl__lock(&bl__rt.lock);
     bl__batch **end = bl__rt.batches != NULL ? &bl__rt.batches_last->next : &bl__rt.batches;

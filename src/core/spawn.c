@@ -24,87 +24,87 @@ typedef struct spawn_slab {
     bl__spawned records[SLAB] __attribute__((aligned(BL__CACHE_LINE)));
 } spawn_slab;
 
-/* A list of free records from the common stock, or of new ones. NULL: no memory. */
-static bl__spawned *spawned_stock(uint32_t *count)
-{
-    bl__lock(&bl__rt.stack_lock);
-    bl__spawned *first = bl__rt.free_spawns;
-    uint32_t n = 0;
-    if (first != NULL) {
-        bl__spawned *last = first;
-        for (n = 1; n < BL__SPAWN_CACHE / 2 && last->task.next != NULL; n++)
-            last = (bl__spawned *)(void *)last->task.next;
-        bl__rt.free_spawns = (bl__spawned *)(void *)last->task.next;
-        last->task.next = NULL;
-        *count = n;
-        bl__unlock(&bl__rt.stack_lock);
-        return first;
-    }
-    spawn_slab *slab = NULL;
-    if (posix_memalign((void **)&slab, BL__CACHE_LINE, sizeof *slab) == 0) {
-        memset(slab, 0, sizeof *slab);
-        slab->next = bl__rt.spawn_slabs;
-        for (n = 0; n < SLAB; n++)
-            slab->records[n].task.next = n + 1 < SLAB ? &slab->records[n + 1].task : NULL;
-        first = slab->records;
-        bl__rt.spawn_slabs = slab;
-    }
-    bl__unlock(&bl__rt.stack_lock);
-    *count = n;
-    return first;
-}
+/* Free records are passed between processors by the pile, each a list whose first record says how long
+ * it is and where the next pile is: nobody walks through records that another processor's cache holds. */
+static inline bl__spawned **pile_next(bl__spawned *s) { return (bl__spawned **)(void *)&s->arg; }
 
-static void spawned_restock(bl__spawned *first, bl__spawned *last)
+static void pile_give(bl__spawned *first, uint32_t count)
 {
+    first->copy_size = count;
     bl__lock(&bl__rt.stack_lock);
-    last->task.next = (bl__task *)(void *)bl__rt.free_spawns;
+    *pile_next(first) = bl__rt.free_spawns;
     bl__rt.free_spawns = first;
     bl__unlock(&bl__rt.stack_lock);
 }
 
-static bl__spawned *spawned_new(bl__p *p)
+/* A pile from the common stock, or of new records. NULL: no memory. */
+static bl__spawned *pile_take(uint32_t *count)
 {
-    bl__spawned *s;
-    if (p == NULL) { /* a plain thread: no cache of its own */
-        uint32_t n;
-        if ((s = spawned_stock(&n)) == NULL)
-            return NULL;
-        if (s->task.next != NULL) {
-            bl__spawned *last = s;
-            while (last->task.next != NULL)
-                last = (bl__spawned *)(void *)last->task.next;
-            spawned_restock((bl__spawned *)(void *)s->task.next, last);
-        }
-        return s;
+    bl__lock(&bl__rt.stack_lock);
+    bl__spawned *first = bl__rt.free_spawns;
+    spawn_slab *slab = NULL;
+    if (first != NULL) {
+        bl__rt.free_spawns = *pile_next(first);
+        *count = first->copy_size;
+    } else if (posix_memalign((void **)&slab, BL__CACHE_LINE, sizeof *slab) == 0) {
+        memset(slab, 0, sizeof *slab);
+        for (uint32_t n = 0; n + 1 < SLAB; n++)
+            slab->records[n].task.next = &slab->records[n + 1].task;
+        slab->next = bl__rt.spawn_slabs;
+        store_release(&bl__rt.spawn_slabs, slab); /* ORD(slab): with the load in each_spawned */
+        first = slab->records;
+        *count = SLAB;
     }
+    bl__unlock(&bl__rt.stack_lock);
+    return first;
+}
+
+static inline bl__spawned *record_next(bl__spawned *s)
+{
+    return (bl__spawned *)(void *)s->task.next;
+}
+
+/* For a plain thread, which has no cache: one of a pile, and the rest goes back. */
+static __attribute__((noinline)) bl__spawned *spawned_new_outside(void)
+{
+    uint32_t count;
+    bl__spawned *s = pile_take(&count);
+    if (s != NULL && count > 1)
+        pile_give(record_next(s), count - 1);
+    return s;
+}
+
+static inline bl__spawned *spawned_new(bl__p *p)
+{
     if (__builtin_expect(p->free_spawns == NULL, 0)) {
-        p->free_spawns = spawned_stock(&p->free_spawns_count);
+        p->free_spawns = p->spare_spawns;
+        p->free_spawns_count = p->free_spawns != NULL ? BL__SPAWN_CACHE : 0;
+        p->spare_spawns = NULL;
+        if (p->free_spawns == NULL)
+            p->free_spawns = pile_take(&p->free_spawns_count);
         if (p->free_spawns == NULL)
             return NULL;
     }
-    s = p->free_spawns;
-    p->free_spawns = (bl__spawned *)(void *)s->task.next;
+    bl__spawned *s = p->free_spawns;
+    p->free_spawns = record_next(s);
     p->free_spawns_count--;
     return s;
 }
 
-static void spawned_free(bl__p *p, bl__spawned *s)
+/* A processor keeps up to two piles: one that it works on and a full one. */
+static inline void spawned_free(bl__p *p, bl__spawned *s)
 {
     store_relaxed(&s->task.status, (uint32_t)BL__G_DEAD);
+    if (__builtin_expect(p->free_spawns_count >= BL__SPAWN_CACHE, 0)) {
+        if (p->spare_spawns != NULL)
+            pile_give(p->spare_spawns, BL__SPAWN_CACHE);
+        p->spare_spawns = p->free_spawns;
+        p->free_spawns = NULL;
+        p->free_spawns_count = 0;
+    }
     s->task.next = (bl__task *)(void *)p->free_spawns;
     p->free_spawns = s;
-    if (__builtin_expect(++p->free_spawns_count < BL__SPAWN_CACHE, 1))
-        return;
-    bl__spawned *keep = p->free_spawns;
-    for (uint32_t i = 1; i < BL__SPAWN_CACHE / 2; i++)
-        keep = (bl__spawned *)(void *)keep->task.next;
-    bl__spawned *first = (bl__spawned *)(void *)keep->task.next;
-    bl__spawned *last = first;
-    while (last->task.next != NULL)
-        last = (bl__spawned *)(void *)last->task.next;
-    keep->task.next = NULL;
-    p->free_spawns_count = BL__SPAWN_CACHE / 2;
-    spawned_restock(first, last);
+    p->free_spawns_count++;
 }
 
 static uint64_t id_new(bl__p *p)
@@ -142,7 +142,7 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
 {
     bl__m *m = bl__this_m();
     bl__p *p = m != NULL ? m->p : NULL;
-    bl__spawned *s = spawned_new(p);
+    bl__spawned *s = p != NULL ? spawned_new(p) : spawned_new_outside();
     if (__builtin_expect(s == NULL, 0))
         return BL_ENOMEM;
     s->task.kind = BL__TASK_SPAWN;
@@ -156,7 +156,8 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
     if (__builtin_expect(!copy_take(s, copy, copy_size), 0)) {
         bl__labels_release(s->labels);
         store_relaxed(&s->task.status, (uint32_t)BL__G_DEAD);
-        spawned_restock(s, s);
+        s->task.next = NULL;
+        pile_give(s, 1);
         return BL_ENOMEM;
     }
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
@@ -166,7 +167,12 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
         return 0;
     }
     store_relaxed(&p->started, p->started + 1);
-    bl__next_put(p, &s->task);
+    if (load_relaxed(&p->next) == NULL) {
+        bl__next_put(p, &s->task);
+    } else { /* in the order in which they are started, and without a locked instruction */
+        bl__runq_put(p, &s->task);
+        bl__wake_maybe(p);
+    }
     return 0;
 }
 
@@ -228,8 +234,8 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
     return g;
 }
 
-/* What is wrong with a goroutine whose function has returned. */
-void bl__check_end(bl__g *g)
+/* All but counting it out of its scope. */
+static void end(bl__g *g, int result)
 {
     if (__builtin_expect(g->inner != g->scope, 0))
         bl__fatal("belay: goroutine ended with a scope left open: %s (opened at %s:%d); "
@@ -237,12 +243,6 @@ void bl__check_end(bl__g *g)
                   g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
     if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
         bl__held_at_end(g);
-}
-
-/* All but counting it out of its scope. */
-static void end(bl__g *g, int result)
-{
-    bl__check_end(g);
     if (g->registered != NULL)
         bl__ctx_unregister(g);
     if (__builtin_expect(g->copy_heap != NULL, 0))
@@ -321,7 +321,8 @@ static void spawned_as_goroutine(const bl__spawned *s, void (*fn)(const bl__g *,
 
 void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg)
 {
-    for (spawn_slab *slab = bl__rt.spawn_slabs; slab != NULL; slab = slab->next)
+    spawn_slab *slab = load_acquire(&bl__rt.spawn_slabs); /* ORD(slab): with pile_take */
+    for (; slab != NULL; slab = slab->next)
         for (int i = 0; i < SLAB; i++)
             if (load_relaxed(&slab->records[i].task.status) != BL__G_DEAD)
                 spawned_as_goroutine(&slab->records[i], fn, arg);
