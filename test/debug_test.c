@@ -72,7 +72,7 @@ TEST_PLAIN(formats)
     CHECK_FORMAT("plain %% text");
     CHECK_FORMAT("%s|%10s|%-10s|%.3s|%.*s|%c", "abc", "abc", "abc", "abcdef", 2, "xyz", 'c');
     CHECK_FORMAT("%d|%i|%5d|%-5d|%05d|%u|%d", 1, -1, 42, 42, -42, 7U, INT_MIN);
-    CHECK_FORMAT("%ld|%lu|%lld|%llu|%zu|%jd", -5L, 5UL, INT64_MIN + 0LL, ~0ULL, sizeof large,
+    CHECK_FORMAT("%ld|%lu|%lld|%llu|%zu|%jd", -5L, 5UL, LLONG_MIN, ~0ULL, sizeof large,
                  (intmax_t)-9);
     CHECK_FORMAT("%x|%X|%lx|%08x|%p|%*d", 255U, 255U, 0xdeadbeefUL, 0x12U, (void *)&x, 6, 3);
     CHECK_FORMAT("%s%s", large, ":end"); /* more than the buffer */

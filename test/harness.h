@@ -165,6 +165,12 @@ static inline bool harness_fatal(bl_fn fn, const char *text, const char *name, c
 
 /* ---- Running --------------------------------------------------------------------------------- */
 
+#ifdef __SANITIZE_THREAD__
+/* The children of CHECK_FATAL start threads; ThreadSanitizer would end them for that. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) { return "die_after_fork=0"; }
+#endif
+
 static unsigned harness_timeout = 60, harness_seconds = 2;
 
 static void harness_expired(int sig)

@@ -7,7 +7,8 @@
  * finish_switch_fiber on the other; a stack is unpoisoned before it is used again.
  * TSan: each goroutine is a fiber. The runtime is instrumented in this build, which is for finding its
  * own races between threads; so a switch orders what ran before it and after it on that thread
- * (flag 0), as the run queues' plain fields rely on it.
+ * (flag 0), as the run queues' plain fields rely on it. Reports read the records of goroutines that
+ * run on, and believe them only as far as that goes: their reads are not checked.
  */
 #ifndef BL__ARCH_SANITIZE_H
 #define BL__ARCH_SANITIZE_H
@@ -41,6 +42,8 @@
 #endif
 #if BL__TSAN
 #include <sanitizer/tsan_interface.h>
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
 #endif
 #if defined(__has_include)
 #if __has_include(<valgrind/valgrind.h>)
@@ -48,6 +51,16 @@
 #define BL__VALGRIND 1
 #endif
 #endif
+
+/* valgrind 3.19 knows neither process_madvise nor guards. */
+static inline int bl__san_on_valgrind(void)
+{
+#ifdef BL__VALGRIND
+    return RUNNING_ON_VALGRIND != 0;
+#else
+    return 0;
+#endif
+}
 
 static inline void bl__san_stack_made(void *lo, void *hi)
 {
@@ -58,6 +71,7 @@ static inline void bl__san_stack_made(void *lo, void *hi)
     (void)hi;
 }
 
+/* The memory of stacks is to be used for something else: frames that nobody has left mark it still. */
 static inline void bl__san_stack_reuse(void *lo, void *hi)
 {
 #if BL__ASAN
@@ -65,6 +79,21 @@ static inline void bl__san_stack_reuse(void *lo, void *hi)
 #endif
     (void)lo;
     (void)hi;
+}
+
+/* What reads the calling thread does from here to the end is not checked for races. */
+static inline void bl__san_unchecked_begin(void)
+{
+#if BL__TSAN
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+#endif
+}
+
+static inline void bl__san_unchecked_end(void)
+{
+#if BL__TSAN
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
+#endif
 }
 
 static inline void *bl__san_fiber_new(void)

@@ -31,7 +31,7 @@ static void p_release(bl__m *m)
     bl__rt.idle_p = p;
     store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
     uint32_t counts = p->id < load_relaxed(&bl__rt.procs);
-    store_seq_cst(&bl__rt.idle_ps, bl__rt.idle_ps + counts); /* before the last look: see the top */
+    store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + counts);
 }
 
 void bl__idle_recount(void)
@@ -95,13 +95,13 @@ void bl__wake_one(void)
         store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
         p = NULL;
     }
+    if (m != NULL) /* under the lock: as soon as m knows it may run to its end and be freed */
+        store_release(&m->wake, 1u); /* ORD(wake): with the load in m_sleep */
     bl__unlock(&bl__rt.lock);
     if (p == NULL)
         add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
-    if (m != NULL) {
-        store_release(&m->wake, 1u); /* ORD(wake): with the load in m_sleep */
-        bl__futex_wake(&m->wake, 1);
-    }
+    if (m != NULL)
+        bl__futex_wake(&m->wake, 1); /* which does not touch it */
 }
 
 void bl__m_unpark_all(void)
@@ -246,6 +246,14 @@ static void sleep_end(bl__m *m)
     bl__unlock(&bl__rt.lock);
 }
 
+/* Not all processors are idle any more, which sysmon must know if it counts on it. */
+static void sysmon_rouse(void)
+{
+    fence_seq_cst(); /* ORD(deep): idle_all is stored before deep is loaded; sysmon the other way round */
+    if (load_relaxed(&bl__rt.sysmon_deep))
+        bl__sysmon_notify();
+}
+
 /* Sleeps without a processor until it is given one, or the first timer is due. */
 static void m_sleep(bl__m *m)
 {
@@ -262,12 +270,11 @@ static void m_sleep(bl__m *m)
         if (timeout != INT64_MAX)
             break;
     }
-    if (m->p == NULL || load_relaxed(&m->wake) == 0)
+    if (load_acquire(&m->wake) == 0) /* ORD(wake): what it was given came before */
         sleep_end(m);
     store_relaxed(&bl__rt.coarse, bl__clock());
-    fence_seq_cst(); /* idle_ps was written before; sysmon stores deep, then loads it */
-    if (m->p != NULL && load_relaxed(&bl__rt.sysmon_deep))
-        bl__sysmon_notify();
+    if (m->p != NULL)
+        sysmon_rouse();
 }
 
 bool bl__all_idle(void) { return load_relaxed(&bl__rt.idle_all) >= load_relaxed(&bl__rt.ps_made); }
@@ -292,8 +299,10 @@ static void rest(bl__m *m)
         if (p != NULL)
             m_adopt(m, p, false);
         bl__unlock(&bl__rt.lock);
-        if (p != NULL)
+        if (p != NULL) {
+            sysmon_rouse();
             return;
+        }
     }
     m_sleep(m);
 }

@@ -79,11 +79,11 @@ int bl__m_start(bl__p *p, bool spinning)
         store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
     m->all_next = bl__rt.all_m;
     bl__rt.all_m = m;
-    bl__rt.threads++;
+    store_relaxed(&bl__rt.threads, bl__rt.threads + 1);
     int err = bl__thread_start(&m->thread, m_main, m, false);
     if (err < 0) {
         bl__rt.all_m = m->all_next;
-        bl__rt.threads--;
+        store_relaxed(&bl__rt.threads, bl__rt.threads - 1);
         p->m = NULL;
         bl__free(m);
         return err;

@@ -38,7 +38,7 @@ static inline void wait_begin(bl__g *g)
     if (g->wait_kind != BL__W_CANCELLABLE)
         return;
     if (__builtin_expect(!bl__rt.asymmetric, 0))
-        fence_seq_cst(); /* Dekker's: the store above before the load below */
+        fence_seq_cst(); /* ORD(dekker): the store above before the load below */
     else
         fence_compiler();
     int state = bl__ctx_state(g->ctx);
@@ -251,7 +251,8 @@ static int park_thread(bl__g *g, const bl__wait *w)
         add_relaxed(&bl__rt.plain_changes, 1u);
         bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
     }
-    store_seq_cst(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims; and Dekker's */
+    store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
+    fence_seq_cst(); /* ORD(dekker): the store above before the load below, which release allows */
     int state = w->cancellable ? bl__ctx_state(g->ctx) : 0;
     if (state != 0 && bl__claim_cancel(g))
         bl__ready(g, state);
@@ -266,6 +267,7 @@ static int park_thread(bl__g *g, const bl__wait *w)
             continue;
         }
         uint32_t was = load_relaxed(&g->wait);
+        /* ORD(wait): with the claims of others */
         if (was >= BL__W_TIMED && cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED)) {
             g->result = BL_ETIMEDOUT;
             break;
@@ -313,7 +315,7 @@ int bl__park(bl__g *g, const bl__wait *w)
     g->wait_kind = w->cancellable                                 ? BL__W_CANCELLABLE
                    : w->is_select || w->deadline != BL_NEVER ? BL__W_TIMED
                                                                   : BL__W_SOLE;
-    if (w->cancellable && __builtin_expect(g->registered != g->ctx, 0))
+    if (w->cancellable && __builtin_expect(load_relaxed(&g->registered) != g->ctx, 0))
         bl__ctx_register(g);
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0))
         return park_thread(g, w);
@@ -345,7 +347,7 @@ int bl__park_chan(bl__g *g, bl__reason reason, const void *c, uint32_t *lock)
     g->wait_obj = c;
     g->since = load_relaxed(&bl__rt.coarse);
     g->park_lock = lock;
-    if (__builtin_expect(g->registered != g->ctx, 0))
+    if (__builtin_expect(load_relaxed(&g->registered) != g->ctx, 0))
         bl__ctx_register(g);
     park_switch(g);
     g->reason = BL__WAIT_NONE;

@@ -18,6 +18,7 @@
 
 #include <pthread.h>
 
+#include "arch/sanitize.h"
 #include "core/check.h"
 #include "core/sched.h"
 
@@ -266,7 +267,7 @@ static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
     bl__task *far = load_relaxed(&p->ring[(head + 4) % BL__RING]);
     bl__task *near = load_relaxed(&p->ring[(head + 2) % BL__RING]);
     __builtin_prefetch(far);
-    if (near != NULL)
+    if (near != NULL && !BL__TSAN) /* which would tell of the guess */
         __builtin_prefetch(load_relaxed(&((bl__g *)(void *)near)->sp));
 }
 
@@ -315,7 +316,7 @@ static inline void bl__wake_maybe(bl__p *p)
     if (!p->shared)
         return;
     if (__builtin_expect(!bl__rt.asymmetric, 0))
-        fence_seq_cst(); /* what was queued before the loads: see idle.c */
+        fence_seq_cst(); /* ORD(idle): what was queued before the loads: see idle.c */
     if (load_relaxed(&bl__rt.idle_ps) != 0 && load_relaxed(&bl__rt.spinning) == 0)
         bl__wake_one();
 }

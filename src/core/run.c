@@ -48,7 +48,7 @@ static long long env_number(const char *name, long long fallback)
     if (*end == 'k' || *end == 'K')
         n *= 1024, end++;
     else if (*end == 'm' || *end == 'M')
-        n *= 1024 * 1024, end++;
+        n *= 1024LL * 1024, end++;
     if (*end != '\0' || n < 1) {
         bl__warn("%s=%s is not a number above 0, and is ignored", name, text);
         return fallback;
@@ -170,7 +170,7 @@ int bl_set_procs(int n)
         bl__solo_end();
     bl__lock(&bl__rt.lock);
     if (ps_grow((uint32_t)n) == 0)
-        store_release(&bl__rt.procs, (uint32_t)n);
+        store_relaxed(&bl__rt.procs, (uint32_t)n);
     bl__idle_recount();
     bl__unlock(&bl__rt.lock);
     bl__m *m = bl__this_m();

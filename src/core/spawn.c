@@ -243,7 +243,7 @@ static void end(bl__g *g, int result)
                   g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
     if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
         bl__held_at_end(g);
-    if (g->registered != NULL)
+    if (load_relaxed(&g->registered) != NULL)
         bl__ctx_unregister(g);
     if (__builtin_expect(g->copy_heap != NULL, 0))
         bl__free(g->copy_heap);
@@ -330,8 +330,10 @@ void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg)
 
 void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg)
 {
+    bl__san_unchecked_begin();
     bl__each_stack(fn, arg);
     bl__each_spawned(fn, arg);
+    bl__san_unchecked_end();
 }
 
 void bl__spawn_fini(bool keep)

@@ -100,7 +100,7 @@ int bl__stack_init(size_t size)
     bl__rt.stack_size = mem.slot - mem.page;
     if (mem.guard == 0) {
         mem.guard = guard_probe();
-        mem.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+        mem.pidfd = bl__san_on_valgrind() ? -1 : (int)syscall(SYS_pidfd_open, getpid(), 0);
     }
     mem.batch = BATCH_FIRST;
     mem.arena = ARENA_FIRST;
@@ -210,6 +210,7 @@ static bool stacks_make(bl__p *p)
     return true;
 }
 
+/* Of a list that is not empty. */
 static bl__g *list_pop(bl__g **list)
 {
     bl__g *g = *list;
@@ -238,10 +239,17 @@ static bool refill(bl__p *p)
     return p->free_stacks != NULL;
 }
 
+static bool cache_fill(bl__p *p)
+{
+    if (!refill(p))
+        (void)stacks_make(p);
+    return p->free_stacks != NULL;
+}
+
 /* A stack for a goroutine that p, the caller's, is about to run, or NULL. */
 bl__g *bl__stack_get(bl__p *p)
 {
-    if (__builtin_expect(p->free_stacks == NULL, 0) && !refill(p) && !stacks_make(p))
+    if (__builtin_expect(p->free_stacks == NULL, 0) && !cache_fill(p))
         return NULL;
     p->free_stacks_count--;
     bl__g *g = list_pop(&p->free_stacks);
@@ -320,8 +328,10 @@ void bl__stack_fini(bool keep)
     while (bl__rt.arenas != NULL) {
         bl__arena *a = bl__rt.arenas;
         bl__rt.arenas = a->next;
-        if (!keep)
+        if (!keep) {
+            bl__san_stack_reuse(a->base, a->base + a->used * mem.slot);
             munmap(a->base, a->bytes);
+        }
         bl__free(a);
     }
     bl__rt.free_stacks = NULL;

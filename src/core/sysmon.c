@@ -135,8 +135,10 @@ static void *sysmon_main(void *arg)
         if (!bl__all_idle() || load_relaxed(&bl__rt.signaled))
             continue;
         bool again = deadlock_check();
-        store_seq_cst(&bl__rt.sysmon_deep, 1u); /* before the last look below */
-        store_relaxed(&bl__rt.sysmon_wake, 0u);
+        store_relaxed(&bl__rt.sysmon_deep, 1u);
+        /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
+        (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
+        fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
         if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !load_relaxed(&bl__rt.signaled))
             bl__futex_wait(&bl__rt.sysmon_wake, 0, again ? recheck : INT64_MAX);
         store_relaxed(&bl__rt.sysmon_deep, 0u);

@@ -71,7 +71,9 @@ static void report_begin(void *arg)
     report_call *call = arg;
     bl__out o;
     bl__out_init(&o, call->fd);
+    bl__san_unchecked_begin();
     call->fn(&o, call->arg);
+    bl__san_unchecked_end();
     bl__out_flush(&o);
 }
 

@@ -195,7 +195,7 @@ static void join_commit(bl__g *g, void *arg)
     bl_scope *s = join->s;
     int64_t started = s->bl__started;
     int64_t old = load_relaxed(&s->bl__live);
-    s->bl__started = 0;
+    store_relaxed(&s->bl__started, 0);
     if (bl__solo_enter()) {
         int64_t new = old + started * BL__LIVE_ONE;
         bool waits = live_count(new) != 0 && (new & BL__LIVE_NEWS) == join->seen;
@@ -212,7 +212,7 @@ static void join_commit(bl__g *g, void *arg)
         if (cas_acq_rel(&s->bl__live, &old, new | BL__LIVE_JOINER)) /* ORD(live) */
             return;
     }
-    s->bl__started = started; /* it has to look again first */
+    store_relaxed(&s->bl__started, started); /* it has to look again first */
     opener_wake(s);
     (void)g;
 }

@@ -32,7 +32,9 @@ bool bl__barrier_init(void)
 
 void bl__heavy_barrier(void)
 {
-    fence_seq_cst(); /* alone where the other side has a fence of its own */
+    /* ORD(dekker, idle): the store before it and the load behind it, which nothing weaker keeps in
+     * order. Alone where the other side has a fence of its own. */
+    fence_seq_cst();
     if (barrier_expedited)
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }

@@ -19,7 +19,7 @@ static void held_report(const bl__g *g, const char *kind, const void *lock)
     if (g->id == 0)
         bl__warn("leak: a thread ended holding a %s at %p - whoever waits for it is stuck", kind,
                  lock);
-    else if (g->parent == 0) /* the main goroutine */
+    else if (g->id == 1) /* the main goroutine, which nobody started */
         bl__warn("leak: goroutine %llu (%s) ended holding a %s at %p - whoever waits for it is "
                  "stuck",
                  (unsigned long long)g->id, site->what, kind, lock);

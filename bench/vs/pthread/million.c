@@ -25,14 +25,15 @@ static void *waiter(void *arg)
 int main(int argc, char **argv)
 {
     threads_init(argc, argv);
-    crowd c = {.n = bench_scale(10000)};
+    const size_t count = bench_scale(10000);
+    crowd c = {.n = count};
     channel_init(&c.gate, 0);
     channel_init(&c.all_in, 1);
-    pthread_t *all = malloc(c.n * sizeof *all);
+    pthread_t *all = malloc(count * sizeof *all);
     bench_check(all != NULL, "there is memory for the threads' names");
     int64_t memory = -bench_memory_bytes();
     int64_t make = -bench_wall_ns();
-    for (size_t i = 0; i < c.n; i++)
+    for (size_t i = 0; i < count; i++)
         all[i] = thread_start(waiter, &c);
     uint64_t v;
     bench_check(channel_recv(&c.all_in, &v), "all arrive");
@@ -41,15 +42,15 @@ int main(int argc, char **argv)
 
     int64_t release = -bench_wall_ns();
     channel_close(&c.gate);
-    for (size_t i = 0; i < c.n; i++)
+    for (size_t i = 0; i < count; i++)
         thread_join(all[i]);
     release += bench_wall_ns();
 
-    const double n = (double)c.n;
+    const double n = (double)count;
     char extra[200];
     snprintf(extra, sizeof extra, "%8.0f B/each\t%8.1f release-ns\t%8zu goroutines",
-             (double)memory / n, (double)release / n, c.n);
-    bench_report("Million", threads_procs(), c.n, (double)make / n, extra);
+             (double)memory / n, (double)release / n, count);
+    bench_report("Million", threads_procs(), count, (double)make / n, extra);
     free(all);
     return 0;
 }
