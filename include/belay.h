@@ -154,7 +154,8 @@ typedef struct bl_options {
  * when it has returned and the root scope has been joined. What has not ended the root scope's grace
  * after that is reported as leaked, and bl_run returns all the same.
  * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it; BL_EINVAL: bad options; BL_EBUSY: already
- * running. To be called from a plain thread; may be called again after it has returned.
+ * running, or a goroutine that an earlier run has left still keeps its thread. To be called from a
+ * plain thread; may be called again after it has returned.
  */
 int bl_run(bl_fn fn, void *arg, const bl_options *opts);
 

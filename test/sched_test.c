@@ -361,17 +361,22 @@ TEST(a_ping_pong_pair_starves_nobody)
 typedef struct hog {
     atomic_bool done;
     bool in_kernel;
+    int wanted; /* turns that another is to have before it stops; or it has waited long enough */
+    atomic_int turns;
 } hog;
 
 static int hog_run(void *arg)
 {
     hog *h = arg;
-    if (h->in_kernel)
-        usleep(100000);
-    else
-        for (bl_time end = bl_now() + 100 * BL_MS; bl_now() < end;)
-            for (volatile int i = 0; i < 10000; i++) {
-            }
+    bl_time last = bl_in(10 * BL_SEC);
+    do {
+        if (h->in_kernel)
+            usleep(100000);
+        else
+            for (bl_time end = bl_now() + 100 * BL_MS; bl_now() < end;)
+                for (volatile int i = 0; i < 10000; i++) {
+                }
+    } while (atomic_load(&h->turns) < h->wanted && bl_now() < last);
     atomic_store(&h->done, true);
     return 0;
 }
@@ -382,15 +387,14 @@ TEST(a_hog_keeps_one_processor)
 {
     int before = bl_set_procs(2);
     for (int in_kernel = 0; in_kernel < 2; in_kernel++) {
-        hog h = {false, in_kernel};
-        int turns = 0;
+        hog h = {.in_kernel = in_kernel, .wanted = 4};
         BL_SCOPE(s);
         bl_go(s, hog_run, &h);
         while (!atomic_load(&h.done)) {
-            turns++;
+            atomic_fetch_add(&h.turns, 1);
             CHECK_EQ(bl_sleep(BL_MS), 0);
         }
-        CHECK_GE(turns, 4);
+        CHECK_GE(h.turns, h.wanted);
         CHECK_EQ(bl_scope_wait(s), 0);
     }
     bl_set_procs(before);
@@ -403,7 +407,7 @@ TEST(a_hog_on_a_processor_too_many)
     for (int procs = 8; procs >= 1; procs -= 7) {
         bl_set_procs(procs);
         for (int i = 0; i < 4; i++) {
-            hog h = {false, i % 2};
+            hog h = {.in_kernel = i % 2};
             BL_SCOPE(s);
             bl_go(s, hog_run, &h);
             CHECK_EQ(bl_sleep(BL_MS), 0);
@@ -413,6 +417,44 @@ TEST(a_hog_on_a_processor_too_many)
             bl_set_procs(procs);
         }
     }
+    bl_set_procs(before);
+}
+
+enum { SLEEPERS = 64, YIELDERS = 4 };
+
+static int count_a_nap(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+    int r = bl_sleep(20 * BL_MS);
+    atomic_fetch_add(&counter, 1);
+    return r;
+}
+
+static int yield_till_counted(void *arg)
+{
+    (void)arg;
+    for (bl_time end = bl_in(10 * BL_SEC); counter < SLEEPERS && bl_now() < end;)
+        bl_yield();
+    return 0;
+}
+
+/* The timers of a processor that nobody holds any more, while the rest never run out of work. */
+TEST(sleepers_of_a_processor_too_many)
+{
+    int before = bl_set_procs(4);
+    atomic_int asleep = 0;
+    counter = 0;
+    BL_SCOPE(s);
+    for (int i = 0; i < YIELDERS; i++)
+        bl_go(s, yield_till_counted, NULL);
+    for (int i = 0; i < SLEEPERS; i++)
+        bl_go(s, count_a_nap, &asleep);
+    while (asleep < SLEEPERS)
+        bl_yield();
+    bl_set_procs(1);
+    (void)yield_till_counted(NULL);
+    CHECK_EQ(counter, SLEEPERS);
+    CHECK_EQ(bl_scope_wait(s), 0);
     bl_set_procs(before);
 }
 

@@ -162,21 +162,26 @@ TEST(nested_scopes)
     CHECK_EQ(get(&outer), 1);
 }
 
+static int opened;
+
 static int opens_below(void *arg)
 {
     BL_SCOPE(s);
     for (int i = 0; i < 4; i++)
         bl_go(s, wait_stopped, arg);
+    add(&opened, 1);
     return bl_scope_wait(s);
 }
 
 TEST(cancellation_goes_down)
 {
     int stopped = 0;
+    opened = 0;
     BL_SCOPE(s);
     for (int i = 0; i < 10; i++)
         bl_go(s, opens_below, &stopped);
-    (void)!bl_sleep(BL_MS);
+    while (get(&opened) < 10) /* in a cancelled scope none would start */
+        (void)!bl_sleep(BL_MS);
     bl_scope_cancel(s, 0);
     CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
     CHECK_EQ(get(&stopped), 40);

@@ -559,3 +559,23 @@ TEST_PLAIN(misuse)
     CHECK_FATAL(close_its_channel, "timer");
     CHECK_FATAL(self_wait, "bl_timer_stop_wait by the timer's own function");
 }
+
+static bl_timer lasting[2];
+
+static int use_lasting(void *arg)
+{
+    bl_time v;
+    (void)arg;
+    bl_timer_start(&lasting[0], BL_MS);
+    bl_timer_start(&lasting[1], BL_HOUR);
+    return bl_chan_recv(bl_timer_chan(&lasting[0]), &v);
+}
+
+TEST_PLAIN(timers_outlive_a_run)
+{
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(bl_run(use_lasting, NULL, NULL), 0);
+        CHECK(!bl_timer_stop(&lasting[0])); /* fired in the run that is over */
+        CHECK(!bl_timer_stop(&lasting[1])); /* and this one is armed no more */
+    }
+}

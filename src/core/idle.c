@@ -76,14 +76,19 @@ static void m_adopt(bl__m *m, bl__p *p, bool spinning)
         store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
 }
 
-/* Gives an idle processor to a sleeping thread, or to a new one, which looks for work. */
+/* Gives an idle processor to a sleeping thread, or to a new one, which looks for work.
+ *
+ * Who finds no processor takes back under the lock that somebody looks: a plain thread that queues
+ * work after that, and finds a processor idle, has to see that nobody does. `stopping` is looked at
+ * under it, since the end of a run goes through the lock after setting it, and a plain thread may
+ * come as late as it likes. */
 void bl__wake_one(void)
 {
     uint32_t none = 0;
     if (load_relaxed(&bl__rt.stopping) || !cas_acq_rel(&bl__rt.spinning, &none, 1u)) /* ORD(spin) */
         return; /* somebody looks already */
     bl__lock(&bl__rt.lock);
-    bl__p *p = p_acquire();
+    bl__p *p = load_relaxed(&bl__rt.stopping) ? NULL : p_acquire();
     bl__m *m = NULL;
     if (p != NULL && (m = bl__rt.idle_m) != NULL) {
         bl__rt.idle_m = m->idle_next;
@@ -97,9 +102,9 @@ void bl__wake_one(void)
     }
     if (m != NULL) /* under the lock: as soon as m knows it may run to its end and be freed */
         store_release(&m->wake, 1u); /* ORD(wake): with the load in m_sleep */
-    bl__unlock(&bl__rt.lock);
     if (p == NULL)
         add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
+    bl__unlock(&bl__rt.lock);
     if (m != NULL)
         bl__futex_wake(&m->wake, 1); /* which does not touch it */
 }
@@ -216,7 +221,8 @@ static bool work_visible(void)
 /* Under sched's lock: puts m among the sleepers; how long it is to sleep. */
 static int64_t sleep_begin(bl__m *m)
 {
-    bl_time first = p_find() != NULL ? bl__timers_first() : BL_NEVER; /* else the busy ones look */
+    bool idle = p_find() != NULL;
+    bl_time first = idle ? bl__timers_first() : BL_NEVER; /* else the busy ones look */
     for (bl__m *other = bl__rt.idle_m; other != NULL && first != BL_NEVER; other = other->idle_next)
         if (other->sleeps_until <= first)
             first = BL_NEVER; /* it keeps the time */
@@ -224,6 +230,8 @@ static int64_t sleep_begin(bl__m *m)
     store_relaxed(&m->wake, 0u);
     m->idle_next = bl__rt.idle_m;
     bl__rt.idle_m = m;
+    if (idle && bl__rt.queued != 0)
+        return 0; /* since the last look, by who thought that we were looking still */
     if (first == BL_NEVER)
         return INT64_MAX;
     bl_time now = bl__clock();
@@ -311,8 +319,10 @@ bl__task *bl__find_task(bl__m *m)
 {
     for (;;) {
         bl__p *p = m->p;
-        if (load_acquire(&bl__rt.stopping)) /* ORD(stop): with the store in bl_run's end */
+        if (load_acquire(&bl__rt.stopping)) { /* ORD(stop): with the store in bl_run's end */
+            spin_stop(m);
             return NULL;
+        }
         if (p == NULL) {
             m_sleep(m);
             continue;

@@ -45,10 +45,26 @@ static void m_exit(bl__m *m)
     while (*at != m)
         at = &(*at)->all_next;
     *at = m->all_next;
-    bl__free(m);
+    m->all_next = bl__rt.ended_m;
+    bl__rt.ended_m = m;
     store_release(&bl__rt.threads, bl__rt.threads - 1); /* ORD(threads): with the load in bl_run */
     bl__unlock(&bl__rt.lock);
     bl__futex_wake(&bl__rt.threads, 1);
+}
+
+/* Waits for the last instructions of the threads that have ended, and frees their records. */
+void bl__m_reap(void)
+{
+    bl__lock(&bl__rt.lock);
+    bl__m *m = bl__rt.ended_m;
+    bl__rt.ended_m = NULL;
+    bl__unlock(&bl__rt.lock);
+    while (m != NULL) {
+        bl__m *next = m->all_next;
+        pthread_join(m->thread, NULL);
+        bl__free(m);
+        m = next;
+    }
 }
 
 static void *m_main(void *arg)
@@ -88,7 +104,6 @@ int bl__m_start(bl__p *p, bool spinning)
         bl__free(m);
         return err;
     }
-    pthread_detach(m->thread);
     return 0;
 }
 

@@ -122,7 +122,7 @@ struct bl__m {
     uint32_t wake;        /* atomic: 1 when it was woken; what it sleeps on */
     uint32_t abandoned;   /* immutable once set: the run has ended without it */
     bl__m *idle_next;     /* lock: sched */
-    bl__m *all_next;      /* immutable */
+    bl__m *all_next;      /* lock: sched */
     pthread_t thread;     /* immutable */
     bl_time sleeps_until; /* lock: sched; while idle: when it looks at the timers by itself */
     uint32_t run;         /* immutable: the run it belongs to */
@@ -137,7 +137,7 @@ typedef struct bl__batch bl__batch;
 /* The runtime: the one object of file scope. */
 typedef struct bl__sched {
     /* Read everywhere, written seldom. */
-    bl__p *ps[BL__MAX_PROCS];   /* immutable once set */
+    bl__p *ps[BL__MAX_PROCS];   /* immutable once set; used again in the next run */
     uint32_t procs;             /* atomic: Ps in use */
     uint32_t procs_wanted;      /* atomic: by bl_set_procs */
     uint32_t running;           /* atomic: a run is under way */
@@ -182,6 +182,7 @@ typedef struct bl__sched {
     bl__spawned *free_spawns;   /* stack_lock */
     void *spawn_slabs;          /* stack_lock */
     bl__m *all_m;               /* lock */
+    bl__m *ended_m;             /* lock: whose threads are to be joined */
 
     /* sysmon. */
     pthread_t sysmon;
@@ -219,6 +220,7 @@ void bl__idle_recount(void); /* under sched's lock: the number wanted has change
 
 /* m.c */
 int bl__m_start(bl__p *p, bool spinning); /* under sched's lock */
+void bl__m_reap(void);
 
 /* stack.c */
 int bl__stack_init(size_t size);

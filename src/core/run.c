@@ -113,15 +113,22 @@ static int options_take(const bl_options *given)
 
 /* ---- Processors ---- */
 
-static bl__p *p_new(uint32_t id)
+/* The processor of this number, as new. They outlive a run, and so do their timers' locks: a plain
+ * thread that stops a timer may be at one while the run ends. */
+static bl__p *p_make(uint32_t id)
 {
-    bl__p *p = NULL;
-    if (posix_memalign((void **)&p, BL__CACHE_LINE, sizeof *p) != 0)
-        return NULL;
-    memset(p, 0, sizeof *p);
+    size_t after = offsetof(bl__p, timers) + sizeof(bl__timers);
+    bl__p *p = bl__rt.ps[id];
+    if (p == NULL) {
+        if (posix_memalign((void **)&p, BL__CACHE_LINE, sizeof *p) != 0)
+            return NULL;
+        memset(&p->timers, 0, sizeof p->timers);
+    }
+    bl__timers_forget(&p->timers);
+    memset(p, 0, offsetof(bl__p, timers));
+    memset((char *)p + after, 0, sizeof *p - after);
     p->id = id;
     p->rng = 0x9e3779b9u * (id + 1);
-    p->timers.first = BL_NEVER;
     p->tick = 1;
     return p;
 }
@@ -130,7 +137,7 @@ static bl__p *p_new(uint32_t id)
 static int ps_grow(uint32_t n)
 {
     for (uint32_t have = bl__rt.ps_made; have < n; have++) {
-        bl__p *p = p_new(have);
+        bl__p *p = p_make(have);
         if (p == NULL)
             return BL_ENOMEM;
         p->idle_next = bl__rt.idle_p;
@@ -141,13 +148,10 @@ static int ps_grow(uint32_t n)
     return 0;
 }
 
-static void ps_free(void)
+static void ps_forget(void)
 {
-    for (uint32_t i = 0; i < bl__rt.ps_made; i++) {
+    for (uint32_t i = 0; i < bl__rt.ps_made; i++)
         bl__timers_forget(&bl__rt.ps[i]->timers);
-        bl__free(bl__rt.ps[i]->timers.entries);
-        bl__free(bl__rt.ps[i]);
-    }
 }
 
 int bl_procs(void)
@@ -169,7 +173,7 @@ int bl_set_procs(int n)
     if (n > 1)
         bl__solo_end();
     bl__lock(&bl__rt.lock);
-    if (ps_grow((uint32_t)n) == 0)
+    if (!load_relaxed(&bl__rt.stopping) && ps_grow((uint32_t)n) == 0)
         store_relaxed(&bl__rt.procs, (uint32_t)n);
     bl__idle_recount();
     bl__unlock(&bl__rt.lock);
@@ -221,6 +225,8 @@ static void fork_child(void)
     bl__m *m = bl__this_m();
     bl__rt.lock = 0;
     bl__rt.stack_lock = 0;
+    store_relaxed(&bl__solo.on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */
+    store_relaxed(&bl__solo.depth, 0u);
     bl__rt.idle_m = NULL;
     bl__rt.idle_p = NULL;
     store_relaxed(&bl__rt.idle_ps, 0u);
@@ -291,57 +297,75 @@ static int main_goroutine(void *arg)
     return 0;
 }
 
+/* Nothing is started before run_start takes `stopping` back: a plain thread may still be on its way
+ * into bl__wake_one, with its count in `spinning`. */
 static void rt_reset(void)
 {
+    bl__lock(&bl__rt.lock);
+    store_relaxed(&bl__rt.stopping, 1u);
     bl__rt.ps_made = 0;
     bl__runq_forget();
     bl__rt.idle_p = NULL;
     bl__rt.idle_m = NULL;
     bl__rt.idle_ps = 0;
     bl__rt.idle_all = 0;
-    bl__rt.spinning = 0;
     bl__rt.started = 0;
     bl__rt.ids = 0;
     bl__rt.no_stack = NULL;
     bl__rt.no_stack_waiting = 0;
     bl__rt.sysmon_wake = 0;
     bl__rt.sysmon_deep = 0;
-    store_relaxed(&bl__rt.stopping, 0u);
+    bl__unlock(&bl__rt.lock);
     store_relaxed(&bl__rt.coarse, bl__clock());
     bl__rt.asymmetric = bl__barrier_init();
 }
 
-/* Processors, the root scope, the main goroutine, sysmon, the first thread. */
-static int run_start(run_main *run)
+/* sysmon and the first thread. */
+static int threads_start(bool solo)
 {
-    static const bl__site site = {"main", "bl_run", __FILE__, __LINE__};
-    int err = bl__stack_init(bl__rt.options.stack_size);
-    if (err == 0)
-        err = ps_grow((uint32_t)bl__rt.options.procs);
-    if (err < 0)
-        return err;
-    store_relaxed(&bl__rt.procs, (uint32_t)bl__rt.options.procs);
-    bl__idle_recount();
-    if ((err = bl__root_open(&bl__rt.root)) < 0)
-        return err;
-    store_relaxed(&bl__rt.spinning, 1u); /* the first thread, which the spawn is not to start */
-    if ((err = bl__spawn(&bl__rt.root, main_goroutine, run, NULL, 0, &site)) < 0 ||
-        (err = bl__sysmon_start()) < 0)
-        return err;
     bl__lock(&bl__rt.lock);
-    bl__p *p = bl__rt.idle_p;
-    bl__rt.idle_p = p->idle_next;
-    bl__idle_recount();
-    if (bl__rt.options.procs == 1 && bl__rt.asymmetric)
-        store_release(&bl__solo.on, (uint32_t)BL__SOLO_ON); /* ORD(solo) */
-    err = bl__m_start(p, true);
-    bl__unlock(&bl__rt.lock);
-    if (err < 0) {
-        bl__solo_end();
+    store_relaxed(&bl__rt.stopping, 0u);
+    int err = bl__sysmon_start();
+    bool watched = err == 0;
+    if (watched) {
+        bl__p *p = bl__rt.idle_p;
+        bl__rt.idle_p = p->idle_next;
+        bl__idle_recount();
+        if (solo)
+            store_release(&bl__solo.on, (uint32_t)BL__SOLO_ON); /* ORD(solo) */
+        add_relaxed(&bl__rt.spinning, 1u);
+        err = bl__m_start(p, true);
+    }
+    if (err < 0)
         store_release(&bl__rt.stopping, 1u); /* ORD(stop) */
+    bl__unlock(&bl__rt.lock);
+    if (err < 0 && watched) {
+        add_relaxed(&bl__rt.spinning, (uint32_t)-1);
+        bl__solo_end();
         bl__sysmon_stop();
     }
     return err;
+}
+
+/* Processors, the root scope, the main goroutine, the threads. */
+static int run_start(run_main *run)
+{
+    static const bl__site site = {"main", "bl_run", __FILE__, __LINE__};
+    uint32_t procs = (uint32_t)bl__rt.options.procs;
+    int threads = bl__thread_count();
+    bool alone = threads > 0 && threads <= 1 + BL__TSAN; /* see solo.h */
+    int err = bl__stack_init(bl__rt.options.stack_size);
+    if (err < 0)
+        return err;
+    bl__lock(&bl__rt.lock);
+    if ((err = ps_grow(procs)) == 0)
+        store_relaxed(&bl__rt.procs, procs);
+    bl__idle_recount();
+    bl__unlock(&bl__rt.lock);
+    if (err < 0 || (err = bl__root_open(&bl__rt.root)) < 0 ||
+        (err = bl__spawn(&bl__rt.root, main_goroutine, run, NULL, 0, &site)) < 0)
+        return err;
+    return threads_start(procs == 1 && alone && bl__rt.asymmetric);
 }
 
 /* Waits for the runtime's threads to end; with goroutines left behind, not for ever. */
@@ -362,7 +386,7 @@ static bool threads_join(bool patient)
 static void run_end(bool clean)
 {
     if (clean)
-        ps_free();
+        ps_forget();
     bl__stack_fini(!clean);
     bl__spawn_fini(!clean);
     bl__crash_uninstall();
@@ -381,6 +405,11 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
         return BL_EINVAL;
     if (!cas_acq_rel(&bl__rt.running, &idle, 1u)) /* ORD(running): with the store in run_end */
         return BL_EBUSY;
+    if (load_acquire(&bl__rt.threads) != 0) { /* ORD(threads): left behind by the run before */
+        store_release(&bl__rt.running, 0u); /* ORD(running) */
+        return BL_EBUSY;
+    }
+    bl__m_reap();
     rt_reset();
     int err = options_take(opts);
     if (err < 0) {
@@ -402,6 +431,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     if (run.left > 0 && bl__rt.options.on_leak != BL_LEAK_IGNORE)
         bl__report_leaks(run.left);
     bool clean = threads_join(run.left == 0) && run.left == 0;
+    bl__m_reap();
     bl__report_summary();
     if (run.left > 0 && bl__rt.options.on_leak == BL_LEAK_FAIL && run.result == 0)
         bl__exit_leaked();

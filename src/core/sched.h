@@ -159,7 +159,7 @@ int bl__park(bl__g *g, const bl__wait *w);
 static inline bool bl__claim(bl__g *g)
 {
     uint32_t was = load_relaxed(&g->wait);
-    if (was == BL__W_SOLE || (was > BL__W_SOLE && bl__solo_inside())) {
+    if (was == BL__W_SOLE) {
         store_relaxed(&g->wait, (uint32_t)BL__W_CLAIMED);
         return true;
     }

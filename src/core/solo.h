@@ -9,6 +9,9 @@
  * first, for the rest of the run: it says so (on), has every running thread execute a barrier, and
  * waits until the holder is in no section. From then on all take the locks in the ordinary way.
  *
+ * A run starts solo only if its caller is the only thread of the process: one that is there already
+ * may be inside of a lock, or wait on a channel with a deadline, which it claims without asking.
+ *
  * The sections are those of bl__lock, dozens of instructions. The holder waits for nothing in them that
  * an outsider could hold while it ends solo: who ends it holds no lock of the scheduler.
  */
@@ -71,6 +74,10 @@ static inline void bl__solo_exit(void)
 }
 
 static inline bool bl__solo_inside(void) { return load_relaxed(&bl__solo.depth) != 0; }
+
+/* By who has the lock of a channel: it is a solo section, and the caller the only one who can end
+ * the waits there. (Not depth: the holder may count itself in for a moment after the end.) */
+static inline bool bl__solo_section(void) { return load_relaxed(&bl__solo.on) == BL__SOLO_ON; }
 
 /* The lock of a channel. One that was entered solo stays 0, which is how unlock knows. */
 static inline void bl__object_lock(uint32_t *lock)

@@ -243,7 +243,7 @@ static void end(bl__g *g, int result)
                   g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
     if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
         bl__held_at_end(g);
-    if (load_relaxed(&g->registered) != NULL)
+    if (load_acquire(&g->registered) != NULL) /* ORD(registered) */
         bl__ctx_unregister(g);
     if (__builtin_expect(g->copy_heap != NULL, 0))
         bl__free(g->copy_heap);

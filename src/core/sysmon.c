@@ -25,9 +25,9 @@ enum { SHORTEST = 20000, LONGEST = 10000000, QUIET_LOOKS = 50 };
 
 /* Threads that are neither ours nor known to wait for goroutines without an end could still wake
  * somebody. Ours: the Ms, sysmon, and the one that waits in bl_run. */
-static bool others_could_wake(void)
+static bool others_could_wake(uint32_t threads)
 {
-    int ours = (int)load_relaxed(&bl__rt.threads) + 2 + (BL__TSAN ? 1 : 0);
+    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0);
     int waiting = (int)load_relaxed(&bl__rt.plain_blocked);
     int all = bl__thread_count();
     return all < 0 || all > ours + waiting;
@@ -48,10 +48,11 @@ static bool deadlock_check(void)
     uint32_t changes = load_relaxed(&bl__rt.plain_changes);
     bl__lock(&bl__rt.lock);
     bool quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
+    uint32_t threads = bl__rt.threads; /* under the lock they are all there that it counts */
     bl__unlock(&bl__rt.lock);
     if (!quiet || bl_goroutines() == 0)
         return false;
-    if (others_could_wake())
+    if (others_could_wake(threads))
         return true;
     /* A thread may have come, done something and gone meanwhile; or a goroutine and a plain thread
      * wake each other, and each look met the one that waits. */
@@ -90,16 +91,31 @@ static bool processors_look(void)
     return found;
 }
 
-static void signals_look(void)
+/* Acts on a signal, once: acted is the one that has been. */
+static void signals_look(uint32_t *acted)
 {
-    static bool acted;
     uint32_t sig = load_acquire(&bl__rt.signaled); /* ORD(signal): with on_signal */
-    if (sig == 0) {
-        acted = false;
-    } else if (!acted) {
-        acted = true;
-        bl_scope_cancel(&bl__rt.root, BL_ECANCELED);
-    }
+    if (sig == *acted)
+        return;
+    *acted = sig;
+    bl_scope_cancel(&bl__rt.root, BL_ECANCELED);
+}
+
+/* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
+ * something has changed. What it is told while it looks has to count: so notices are taken back
+ * before the looks, not after. */
+static void deep_sleep(int64_t recheck, uint32_t acted)
+{
+    store_relaxed(&bl__rt.sysmon_deep, 1u);
+    /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
+    (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
+    fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
+    bool again = deadlock_check();
+    if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) &&
+        load_relaxed(&bl__rt.signaled) == acted)
+        bl__futex_wait(&bl__rt.sysmon_wake, 0, again ? recheck : INT64_MAX);
+    store_relaxed(&bl__rt.sysmon_deep, 0u);
+    store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
 
 static void *sysmon_main(void *arg)
@@ -107,11 +123,12 @@ static void *sysmon_main(void *arg)
     int64_t pause = SHORTEST;
     int64_t recheck = LONGEST;
     uint32_t quiet = 0;
+    uint32_t acted = 0;
     (void)arg;
     pthread_setname_np(pthread_self(), "belay-sysmon");
     while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
         store_relaxed(&bl__rt.coarse, bl__clock());
-        signals_look();
+        signals_look(&acted);
         if (!bl__all_idle()) {
             recheck = LONGEST;
             bool found = load_relaxed(&bl__rt.ps_made) > 1 && processors_look();
@@ -132,17 +149,9 @@ static void *sysmon_main(void *arg)
         quiet = 0;
         pause = SHORTEST;
         bl__futex_wait(&bl__rt.sysmon_wake, 0, LONGEST);
-        if (!bl__all_idle() || load_relaxed(&bl__rt.signaled))
+        if (!bl__all_idle() || load_relaxed(&bl__rt.signaled) != acted)
             continue;
-        bool again = deadlock_check();
-        store_relaxed(&bl__rt.sysmon_deep, 1u);
-        /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
-        (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
-        fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
-        if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !load_relaxed(&bl__rt.signaled))
-            bl__futex_wait(&bl__rt.sysmon_wake, 0, again ? recheck : INT64_MAX);
-        store_relaxed(&bl__rt.sysmon_deep, 0u);
-        store_relaxed(&bl__rt.sysmon_wake, 0u);
+        deep_sleep(recheck, acted);
         recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
     }
     return NULL;

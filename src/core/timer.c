@@ -162,13 +162,21 @@ void bl__timers_run(bl__timers *ts, bl_time now)
     bl__unlock(&ts->lock);
 }
 
-/* The end of a run: what is still armed is in no heap any more. */
+/* The end of a run: what is still armed is in no heap any more. ts itself stays for the next, since
+ * a plain thread may be about to look at it (disarm). */
 void bl__timers_forget(bl__timers *ts)
 {
+    bl__lock(&ts->lock);
     for (size_t i = 0; i < ts->count; i++)
         store_release(&ts->entries[i].timer->bl__heap, NULL); /* ORD(heap) */
     for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
         store_release(&t->bl__heap, NULL); /* ORD(heap) */
+    bl__free(ts->entries);
+    ts->entries = NULL;
+    ts->count = ts->capacity = 0;
+    ts->spill = NULL;
+    store_relaxed(&ts->first, BL_NEVER);
+    bl__unlock(&ts->lock);
 }
 
 bl_time bl__timers_first(void)
@@ -218,19 +226,10 @@ bool bl__timer_disarm(bl_timer *t)
     }
 }
 
-static bool is_heap(const bl__timers *ts)
-{
-    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
-    bool is = ts == &bl__rt.outside;
-    for (uint32_t i = 0; i < made && !is; i++)
-        is = ts == &bl__rt.ps[i]->timers;
-    return is;
-}
-
 void bl__timer_wait_fired(bl_timer *t)
 {
     bl__timers *ts = t->bl__fired_in;
-    if (!is_heap(ts)) /* never fired, or in a run that is over */
+    if (ts == NULL) /* never fired */
         return;
     for (int i = 0;; i++) {
         bl__lock(&ts->lock);

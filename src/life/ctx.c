@@ -111,7 +111,7 @@ bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scop
         c->timer[0] = (bl__timer_head){0};
     if (c->upstream != NULL)
         ctx_link(c, c->upstream);
-    if (!own || c->state != 0)
+    if (!own || load_relaxed(&c->state) != 0)
         return c;
     if (deadline <= bl_now())
         (void)bl__ctx_cancel(c, BL_ETIMEDOUT, BL_ETIMEDOUT);

@@ -29,7 +29,7 @@ static void waiting_unlink(bl_ctx *c, bl__g *g)
         c->waiting = g->reg_next;
     if (g->reg_next != NULL)
         g->reg_next->reg_prev = g->reg_prev;
-    store_relaxed(&g->registered, NULL);
+    store_release(&g->registered, NULL); /* ORD(registered): g may be gone now */
 }
 
 void bl__ctx_register(bl__g *g)
@@ -55,7 +55,7 @@ void bl__ctx_register(bl__g *g)
 /* Called by g itself, or when it can run no more. A canceller may take it off at the same time. */
 void bl__ctx_unregister(bl__g *g)
 {
-    bl_ctx *c = load_relaxed(&g->registered);
+    bl_ctx *c = load_acquire(&g->registered); /* ORD(registered): with waiting_unlink */
     if (c == NULL)
         return;
     if (!c->cancellable) {
@@ -76,8 +76,11 @@ static void waiting_wake(bl_ctx *c, int state)
     bl__heavy_barrier();
     for (int n = 1; c->waiting != NULL; n++) {
         bl__g *g = c->waiting;
+        /* Claimed while it is on the list: one that is not may end without asking for the lock, and
+         * its record be another's, or wait again where this cancellation does not reach. */
+        bool claimed = bl__claim_cancel(g);
         waiting_unlink(c, g);
-        if (bl__claim_cancel(g))
+        if (claimed)
             bl__ready(g, state);
         if (n % WAKE_BATCH == 0) {
             bl__unlock(&c->lock);

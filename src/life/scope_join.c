@@ -70,22 +70,18 @@ void bl__scope_count_out(bl_scope *s, int64_t n)
         return;
     }
     int64_t old = load_relaxed(&s->bl__live);
-    while (live_count(old) == n && (old & BL__LIVE_JOINER) != 0) {
+    int64_t new;
+    bool last;
+    do { /* One step: between two, a timer's function could come and go, and wake the opener too. */
+        last = live_count(old) == n && (old & BL__LIVE_JOINER) != 0;
+        new = old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0);
         /* ORD(live): what was done in the scope, to the opener's load of the word */
-        if (cas_acq_rel(&s->bl__live, &old, old - n * BL__LIVE_ONE - BL__LIVE_JOINER)) {
-            opener_wake(s);
-            return;
-        }
-    }
-    old = add_acq_rel(&s->bl__live, -n * BL__LIVE_ONE);             /* ORD(live) */
-    if (live_count(old) == n && (old & BL__LIVE_JOINER) != 0) {     /* it has parked in between */
-        (void)and_acq_rel(&s->bl__live, ~(int64_t)BL__LIVE_JOINER); /* ORD(live) */
+    } while (!cas_acq_rel(&s->bl__live, &old, new));
+    if (last)
         opener_wake(s);
-    }
 }
 
-/* Adds set to the word and wakes the opener if it is parked and somebody is left; if nobody is, who
- * counted out last is about to. */
+/* Adds set to the word and wakes the opener if it is parked. */
 static void live_tell(bl_scope *s, int64_t set, int64_t pins)
 {
     bl__solo_leave_outsider();

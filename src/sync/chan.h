@@ -127,13 +127,24 @@ static inline uint32_t bl__chan_next(const bl_chan *c, uint32_t i)
     return i + 1 == c->cap ? 0 : i + 1;
 }
 
+/* bl__claim, under the lock of the channel on which g waits. */
+static inline bool bl__chan_claim_one(bl__g *g)
+{
+    if (!bl__solo_section())
+        return bl__claim(g);
+    if (load_relaxed(&g->wait) <= BL__W_CLAIMED)
+        return false;
+    store_relaxed(&g->wait, (uint32_t)BL__W_CLAIMED);
+    return true;
+}
+
 /* Under the lock: the first waiter whose wait the caller has now ended; all before it are gone. The
  * claim comes first, since an unlinked waiter may vanish at once if it is not the caller's. */
 static inline bl__waiter *bl__chan_claim(bl__waitq *q)
 {
     while (q->head) {
         __builtin_prefetch(q->head->next); /* of a crowd the next is cold, too */
-        bool claimed = bl__claim(q->head->g);
+        bool claimed = bl__chan_claim_one(q->head->g);
         bl__waiter *w = bl__waitq_pop_front(q);
         if (BL__LIKELY(claimed))
             return w;
