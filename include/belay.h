@@ -240,7 +240,7 @@ struct bl_scope {
     bl_dur bl__grace;           /* immutable */
     bl_time bl__cancelled_at;   /* atomic: 0 if it was cancelled with nobody in it */
     void *bl__resources;        /* lock: what is freed when it closes, newest first */
-    void *bl__timers;           /* lock: its pending bl_after_func */
+    void *bl__timers;           /* lock to write: its pending bl_after_func; NULL: never any */
     void *bl__room_head;        /* lock: goroutines that wait for room */
     void *bl__room_tail;        /* lock */
     uint32_t bl__lock;

@@ -113,7 +113,7 @@ void bl__m_unpark_all(void)
 {
     bl__lock(&bl__rt.lock);
     for (bl__m *m = bl__rt.idle_m; m != NULL;) {
-        bl__m *next = m->idle_next; /* m may be gone once it is woken */
+        bl__m *next = m->idle_next;  /* m may be gone once it is woken */
         store_release(&m->wake, 1u); /* ORD(wake) */
         bl__futex_wake(&m->wake, 1);
         m = next;
@@ -147,8 +147,7 @@ static void timers_look(bl__m *m)
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bl_time now = 0;
     for (uint32_t i = 0; i <= made; i++) {
-        bl__timers *ts =
-            i < made ? &bl__rt.ps[(m->p->id + i) % made]->timers : &bl__rt.outside;
+        bl__timers *ts = i < made ? &bl__rt.ps[(m->p->id + i) % made]->timers : &bl__rt.outside;
         bl_time first = load_relaxed(&ts->first);
         if (first == BL_NEVER)
             continue;
@@ -269,7 +268,7 @@ static void m_sleep(bl__m *m)
     int64_t timeout = sleep_begin(m);
     bl__unlock(&bl__rt.lock);
     if (timeout == INT64_MAX && bl__all_idle() && bl__timers_first() == BL_NEVER)
-        bl__sysmon_notify(); /* is anybody left who can wake us? */
+        bl__sysmon_notify();              /* is anybody left who can wake us? */
     while (load_acquire(&m->wake) == 0) { /* ORD(wake): with the store in wake_one */
         if (load_relaxed(&bl__rt.stopping))
             break;

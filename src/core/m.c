@@ -121,7 +121,10 @@ static void thread_free(void *arg)
     bl__free(m);
 }
 
-static void thread_key_make(void) { thread_key_made = pthread_key_create(&thread_key, thread_free) == 0; }
+static void thread_key_make(void)
+{
+    thread_key_made = pthread_key_create(&thread_key, thread_free) == 0;
+}
 
 /* A plain thread's first call: it gets a record, which goes when it ends. */
 bl__g *bl__self_slow(void)

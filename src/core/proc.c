@@ -101,22 +101,17 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
 {
     bl__g *prev = m->prev;
     switch (m->action) {
-    case BL__SWITCH_PARK:
-        commit_park(prev);
-        break;
+    case BL__SWITCH_PARK: commit_park(prev); break;
     case BL__SWITCH_PARK_LOOK:
         commit_park(prev);
         own_timers_run(m->p);
         break;
-    case BL__SWITCH_YIELD:
-        commit_yield(m, prev);
-        break;
+    case BL__SWITCH_YIELD: commit_yield(m, prev); break;
     case BL__SWITCH_END:
         bl__san_fiber_free(prev->fiber);
         bl__stack_put(m->p, prev);
         break;
-    default:
-        break;
+    default: break;
     }
 }
 
@@ -315,9 +310,9 @@ int bl__park(bl__g *g, const bl__wait *w)
     g->reason = (uint8_t)w->reason;
     g->wait_obj = w->obj;
     g->since = load_relaxed(&bl__rt.coarse);
-    g->wait_kind = w->cancellable                                 ? BL__W_CANCELLABLE
+    g->wait_kind = w->cancellable                            ? BL__W_CANCELLABLE
                    : w->is_select || w->deadline != BL_NEVER ? BL__W_TIMED
-                                                                  : BL__W_SOLE;
+                                                             : BL__W_SOLE;
     if (w->cancellable && __builtin_expect(load_relaxed(&g->registered) != g->ctx, 0))
         bl__ctx_register(g);
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0))

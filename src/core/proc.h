@@ -24,11 +24,11 @@
 
 enum {
     BL__MAX_PROCS = 256,
-    BL__RING = 256,          /* run queue of a P; a power of two */
-    BL__NEXT_STREAK = 100,   /* run-next picks in a row before the ring has its turn */
-    BL__FAIR_TICK = 64,      /* every so many picks the global queue, timers and requests go first */
-    BL__STACK_CACHE = 128,   /* free stacks that a P keeps */
-    BL__SPAWN_CACHE = 256,   /* free spawn records in a full pile; a P keeps up to two */
+    BL__RING = 256,        /* run queue of a P; a power of two */
+    BL__NEXT_STREAK = 100, /* run-next picks in a row before the ring has its turn */
+    BL__FAIR_TICK = 64,    /* every so many picks the global queue, timers and requests go first */
+    BL__STACK_CACHE = 128, /* free stacks that a P keeps */
+    BL__SPAWN_CACHE = 256, /* free spawn records in a full pile; a P keeps up to two */
     BL__CACHE_LINE = 64
 };
 
@@ -58,35 +58,35 @@ typedef struct bl__timer_entry {
 typedef struct bl__timers {
     uint32_t lock;
     uint32_t reserved;
-    bl_time first;            /* lock to write; atomic to read: the earliest due, or BL_NEVER */
-    bl__timer_entry *entries; /* lock */
-    size_t count;             /* lock */
-    size_t capacity;          /* lock */
-    bl_timer *spill;          /* lock */
+    bl_time first;             /* lock to write; atomic to read: the earliest due, or BL_NEVER */
+    bl__timer_entry *entries;  /* lock */
+    size_t count;              /* lock */
+    size_t capacity;           /* lock */
+    bl_timer *spill;           /* lock */
     struct bl__firing *firing; /* lock: calls of bl__fire under way */
 } bl__timers;
 
 struct bl__p {
     /* What the owner works on. */
-    bl__task *next;           /* atomic: the run-next slot; set by the owner, taken by anyone */
-    uint32_t tail;            /* atomic: written by the owner */
-    uint32_t tick;            /* atomic to read: picks so far */
-    uint32_t streak;          /* owner: run-next picks in a row */
-    uint32_t look;            /* owner: the timers are to be run once the parker holds no lock */
-    uint32_t shared;          /* atomic to read: owner lets others steal */
-    uint32_t rng;             /* owner */
-    uint32_t id;              /* immutable */
-    bl__g *free_stacks;       /* owner: linked by task.next */
+    bl__task *next;     /* atomic: the run-next slot; set by the owner, taken by anyone */
+    uint32_t tail;      /* atomic: written by the owner */
+    uint32_t tick;      /* atomic to read: picks so far */
+    uint32_t streak;    /* owner: run-next picks in a row */
+    uint32_t look;      /* owner: the timers are to be run once the parker holds no lock */
+    uint32_t shared;    /* atomic to read: owner lets others steal */
+    uint32_t rng;       /* owner */
+    uint32_t id;        /* immutable */
+    bl__g *free_stacks; /* owner: linked by task.next */
     uint32_t free_stacks_count;
     uint32_t free_spawns_count;
-    bl__spawned *free_spawns; /* owner */
+    bl__spawned *free_spawns;  /* owner */
     bl__spawned *spare_spawns; /* owner: a full pile, or NULL */
-    uint64_t id_next;         /* owner: goroutine ids to give out, up to id_end */
+    uint64_t id_next;          /* owner: goroutine ids to give out, up to id_end */
     uint64_t id_end;
-    uint64_t started;         /* owner; atomic to read */
-    uint64_t ended;           /* owner; atomic to read */
-    bl__m *m;                 /* lock: sched; who holds it */
-    bl__p *idle_next;         /* lock: sched */
+    uint64_t started; /* owner; atomic to read */
+    uint64_t ended;   /* owner; atomic to read */
+    bl__m *m;         /* lock: sched; who holds it */
+    bl__p *idle_next; /* lock: sched */
     /* What thieves write. */
     uint32_t head __attribute__((aligned(BL__CACHE_LINE))); /* atomic: compare-and-swap if shared */
     bl__timers timers __attribute__((aligned(BL__CACHE_LINE)));
@@ -128,7 +128,7 @@ struct bl__m {
     uint32_t run;         /* immutable: the run it belongs to */
     uint32_t blocked;     /* atomic: a plain thread that waits without a deadline */
     void *crash_stack;    /* debug/crash.c's */
-    bl__g g0;             /* the thread's own stack: the scheduler's loop; a plain thread's record */
+    bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };
 
 typedef struct bl__arena bl__arena;
@@ -137,58 +137,58 @@ typedef struct bl__batch bl__batch;
 /* The runtime: the one object of file scope. */
 typedef struct bl__sched {
     /* Read everywhere, written seldom. */
-    bl__p *ps[BL__MAX_PROCS];   /* immutable once set; used again in the next run */
-    uint32_t procs;             /* atomic: Ps in use */
-    uint32_t procs_wanted;      /* atomic: by bl_set_procs */
-    uint32_t running;           /* atomic: a run is under way */
-    uint32_t run;               /* atomic: number of the run */
-    uint32_t stopping;          /* atomic */
-    uint32_t asymmetric;        /* immutable: the kernel does our fences (bl__heavy_barrier) */
-    uint32_t frozen;            /* atomic: a fatal error is being reported */
-    uint32_t max_threads;       /* immutable in a run */
-    bl_options options;         /* immutable in a run */
-    size_t stack_size;          /* immutable while there are stacks: usable bytes */
-    uint32_t ps_made;           /* atomic: Ps there are, whether in use or not */
+    bl__p *ps[BL__MAX_PROCS]; /* immutable once set; used again in the next run */
+    uint32_t procs;           /* atomic: Ps in use */
+    uint32_t procs_wanted;    /* atomic: by bl_set_procs */
+    uint32_t running;         /* atomic: a run is under way */
+    uint32_t run;             /* atomic: number of the run */
+    uint32_t stopping;        /* atomic */
+    uint32_t asymmetric;      /* immutable: the kernel does our fences (bl__heavy_barrier) */
+    uint32_t frozen;          /* atomic: a fatal error is being reported */
+    uint32_t max_threads;     /* immutable in a run */
+    bl_options options;       /* immutable in a run */
+    size_t stack_size;        /* immutable while there are stacks: usable bytes */
+    uint32_t ps_made;         /* atomic: Ps there are, whether in use or not */
     bl_scope root;
-    bl__timers outside;         /* of threads that hold no P */
+    bl__timers outside; /* of threads that hold no P */
 
     /* Work in common. */
     uint32_t lock __attribute__((aligned(BL__CACHE_LINE)));
-    uint32_t queued;            /* lock to write, atomic to read: tasks in the global queue */
-    bl__task *queue_head;       /* lock */
-    bl__task *queue_tail;       /* lock */
-    bl__batch *batches;         /* lock: what rings ran over, oldest first */
-    bl__batch *batches_last;    /* lock */
-    bl__p *idle_p;              /* lock */
-    bl__m *idle_m;              /* lock */
-    uint32_t threads;           /* lock: Ms that live */
-    uint32_t plain_blocked;     /* atomic: plain threads that wait for goroutines without an end */
-    uint32_t plain_changes;     /* atomic: how often plain_blocked has changed */
+    uint32_t queued;         /* lock to write, atomic to read: tasks in the global queue */
+    bl__task *queue_head;    /* lock */
+    bl__task *queue_tail;    /* lock */
+    bl__batch *batches;      /* lock: what rings ran over, oldest first */
+    bl__batch *batches_last; /* lock */
+    bl__p *idle_p;           /* lock */
+    bl__m *idle_m;           /* lock */
+    uint32_t threads;        /* lock: Ms that live */
+    uint32_t plain_blocked;  /* atomic: plain threads that wait for goroutines without an end */
+    uint32_t plain_changes;  /* atomic: how often plain_blocked has changed */
 
     uint32_t idle_ps __attribute__((aligned(BL__CACHE_LINE))); /* atomic; written under lock */
-    uint32_t idle_all;          /* atomic; written under lock: idle Ps, those beyond procs too */
-    uint32_t spinning;          /* atomic: Ms that look for work */
-    uint64_t ids;               /* atomic: goroutine ids given to Ps */
-    bl_time coarse;             /* atomic: a recent bl_now() */
-    uint64_t started;           /* atomic: goroutines started by plain threads */
+    uint32_t idle_all; /* atomic; written under lock: idle Ps, those beyond procs too */
+    uint32_t spinning; /* atomic: Ms that look for work */
+    uint64_t ids;      /* atomic: goroutine ids given to Ps */
+    bl_time coarse;    /* atomic: a recent bl_now() */
+    uint64_t started;  /* atomic: goroutines started by plain threads */
 
     /* Memory. */
     uint32_t stack_lock __attribute__((aligned(BL__CACHE_LINE)));
-    uint32_t no_stack_waiting;  /* stack_lock to write: tasks that found no stack */
-    bl__task *no_stack;         /* stack_lock */
-    bl__arena *arenas;          /* stack_lock to write, newest first */
-    bl__g *free_stacks;         /* stack_lock */
-    size_t free_stacks_count;   /* stack_lock */
-    bl__spawned *free_spawns;   /* stack_lock */
-    void *spawn_slabs;          /* stack_lock */
-    bl__m *all_m;               /* lock */
-    bl__m *ended_m;             /* lock: whose threads are to be joined */
+    uint32_t no_stack_waiting; /* stack_lock to write: tasks that found no stack */
+    bl__task *no_stack;        /* stack_lock */
+    bl__arena *arenas;         /* stack_lock to write, newest first */
+    bl__g *free_stacks;        /* stack_lock */
+    size_t free_stacks_count;  /* stack_lock */
+    bl__spawned *free_spawns;  /* stack_lock */
+    void *spawn_slabs;         /* stack_lock */
+    bl__m *all_m;              /* lock */
+    bl__m *ended_m;            /* lock: whose threads are to be joined */
 
     /* sysmon. */
     pthread_t sysmon;
-    uint32_t sysmon_wake;       /* atomic: what it sleeps on; 1 wakes it */
-    uint32_t sysmon_deep;       /* atomic: it sleeps without an end */
-    uint32_t signaled;          /* atomic: SIGINT or SIGTERM to be acted on */
+    uint32_t sysmon_wake; /* atomic: what it sleeps on; 1 wakes it */
+    uint32_t sysmon_deep; /* atomic: it sleeps without an end */
+    uint32_t signaled;    /* atomic: SIGINT or SIGTERM to be acted on */
 } bl__sched;
 
 extern bl__sched bl__rt;
@@ -196,9 +196,9 @@ extern bl__sched bl__rt;
 static inline bl__m *bl__this_m(void) { return bl__tls_get(); }
 
 /* proc.c */
-void bl__schedule(void);          /* the scheduler's loop, on the thread's stack; returns at the end */
-void bl__after_switch(void);      /* what every switch does on the other side */
-void bl__goroutine_main(void);    /* the body of every goroutine (spawn.c) */
+void bl__schedule(void);       /* the scheduler's loop, on the thread's stack; returns at the end */
+void bl__after_switch(void);   /* what every switch does on the other side */
+void bl__goroutine_main(void); /* the body of every goroutine (spawn.c) */
 bl__g *bl__task_goroutine(bl__m *m, bl__task *t); /* gives a task a stack; NULL: there is none */
 bl__task *bl__pick(bl__p *p);
 void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to);
@@ -237,10 +237,10 @@ void bl__spawn_fini(bool keep);
 /* timer.c */
 void bl__timers_run(bl__timers *ts, bl_time now); /* fires what is due */
 void bl__timers_forget(bl__timers *ts);
-bl_time bl__timers_first(void);                   /* of all Ps */
+bl_time bl__timers_first(void);                      /* of all Ps */
 void bl__timers_insert(bl__timers *ts, bl_timer *t); /* under its lock */
 void bl__timers_remove(bl__timers *ts, bl_timer *t); /* under its lock; t is in it */
-bl__timers *bl__timers_here(void);                /* those of this thread's P, or of some P */
+bl__timers *bl__timers_here(void);                   /* those of this thread's P, or of some P */
 
 /* sysmon.c */
 int bl__sysmon_start(void);

@@ -31,8 +31,8 @@ typedef struct run_main {
     bl_fn fn;
     void *arg;
     int result;
-    size_t left;     /* goroutines that did not end */
-    uint32_t done;   /* atomic: what bl_run's caller sleeps on */
+    size_t left;   /* goroutines that did not end */
+    uint32_t done; /* atomic: what bl_run's caller sleeps on */
 } run_main;
 
 /* ---- Settings ---- */
@@ -317,7 +317,7 @@ static void rt_reset(void)
     bl__rt.sysmon_deep = 0;
     bl__unlock(&bl__rt.lock);
     store_relaxed(&bl__rt.coarse, bl__clock());
-    bl__rt.asymmetric = bl__barrier_init();
+    store_relaxed(&bl__rt.asymmetric, (uint32_t)bl__barrier_init());
 }
 
 /* sysmon and the first thread. */
@@ -406,7 +406,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     if (!cas_acq_rel(&bl__rt.running, &idle, 1u)) /* ORD(running): with the store in run_end */
         return BL_EBUSY;
     if (load_acquire(&bl__rt.threads) != 0) { /* ORD(threads): left behind by the run before */
-        store_release(&bl__rt.running, 0u); /* ORD(running) */
+        store_release(&bl__rt.running, 0u);   /* ORD(running) */
         return BL_EBUSY;
     }
     bl__m_reap();

@@ -22,7 +22,7 @@ struct bl__batch {
 
 static void wake_for_global(bool idle)
 {
-    if (!bl__rt.asymmetric)
+    if (!load_relaxed(&bl__rt.asymmetric))
         fence_seq_cst(); /* ORD(idle): what was queued before the load: see idle.c */
     if (idle && load_relaxed(&bl__rt.spinning) == 0)
         bl__wake_one();

@@ -89,54 +89,54 @@ typedef struct bl__labels bl__labels;
 /* The record of a goroutine, at the top of its stack; or of a plain thread that calls in. */
 struct bl__g {
     bl__task task;
-    void *sp;                /* g only while parked: its saved stack pointer */
-    uint32_t wait;           /* atomic: BL__W_… */
-    int32_t result;          /* claimer: what bl__park returns */
-    uint32_t *park_lock;     /* g: the lock that the commit gives back */
-    bl_ctx *ctx;             /* g: its current context; borrowed from its scope */
-    bl_ctx *registered;      /* lock: of that ctx: in whose list of goroutines it is, or NULL */
-    const void *wait_obj;    /* g; read by reports while parked */
-    bl_time since;           /* g: when it parked, on the coarse clock */
-    uint8_t reason;          /* g: bl__reason */
-    uint8_t wait_kind;       /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
-    uint8_t canary;          /* immutable: its stack has a canary and no guard page */
+    void *sp;             /* g only while parked: its saved stack pointer */
+    uint32_t wait;        /* atomic: BL__W_… */
+    int32_t result;       /* claimer: what bl__park returns */
+    uint32_t *park_lock;  /* g: the lock that the commit gives back */
+    bl_ctx *ctx;          /* g: its current context; borrowed from its scope */
+    bl_ctx *registered;   /* lock: of that ctx: in whose list of goroutines it is, or NULL */
+    const void *wait_obj; /* g; read by reports while parked */
+    bl_time since;        /* g: when it parked, on the coarse clock */
+    uint8_t reason;       /* g: bl__reason */
+    uint8_t wait_kind;    /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
+    uint8_t canary;       /* immutable: its stack has a canary and no guard page */
     uint8_t reserved;
-    uint32_t switches;       /* g: how often it has parked or yielded */
+    uint32_t switches;                        /* g: how often it has parked or yielded */
     void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
-    void *park_unlock_arg;   /* g */
-    bl_timer *park_timer;    /* g: the timer that the commit arms, or NULL */
-    uint32_t park_special;   /* g: the commit has to look at park_timer and park_unlock */
+    void *park_unlock_arg;                    /* g */
+    bl_timer *park_timer;                     /* g: the timer that the commit arms, or NULL */
+    uint32_t park_special; /* g: the commit has to look at park_timer and park_unlock */
     uint32_t spare;
-    bl_scope *scope;         /* immutable: the scope it was started in */
-    bl_scope *inner;         /* g: the innermost scope it has open, or scope */
-    void *held;              /* g: bl_mutex it holds, linked by bl__held */
-    void *held_rw;           /* g: bl_rwmutex it holds for writing, linked by bl__held */
-    bl_fn fn;                /* immutable */
-    void *arg;               /* immutable */
-    uint64_t id;             /* immutable while it lives */
-    uint64_t parent;         /* immutable: the id of who started it */
-    const bl__site *site;    /* immutable: where it was started */
-    bl__labels *labels;      /* g */
-    struct bl__g *reg_next;  /* lock: registered's */
-    struct bl__g *reg_prev;  /* lock: registered's */
-    void *stack_lo;          /* immutable: lowest usable address */
-    void *stack_hi;          /* immutable */
-    void *fiber;             /* the sanitizers' */
-    void *copy_heap;         /* g: bl_go_copy's value where it is large */
-    uint32_t thread_futex;   /* a plain thread's: 1 when woken */
-    uint32_t lock;           /* for waits that have no object */
+    bl_scope *scope;        /* immutable: the scope it was started in */
+    bl_scope *inner;        /* g: the innermost scope it has open, or scope */
+    void *held;             /* g: bl_mutex it holds, linked by bl__held */
+    void *held_rw;          /* g: bl_rwmutex it holds for writing, linked by bl__held */
+    bl_fn fn;               /* immutable */
+    void *arg;              /* immutable */
+    uint64_t id;            /* immutable while it lives */
+    uint64_t parent;        /* immutable: the id of who started it */
+    const bl__site *site;   /* immutable: where it was started */
+    bl__labels *labels;     /* g */
+    struct bl__g *reg_next; /* lock: registered's */
+    struct bl__g *reg_prev; /* lock: registered's */
+    void *stack_lo;         /* immutable: lowest usable address */
+    void *stack_hi;         /* immutable */
+    void *fiber;            /* the sanitizers' */
+    void *copy_heap;        /* g: bl_go_copy's value where it is large */
+    uint32_t thread_futex;  /* a plain thread's: 1 when woken */
+    uint32_t lock;          /* for waits that have no object */
     uint64_t copy[5] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 
 /* How a goroutine is about to wait. */
 typedef struct bl__wait {
     bl__reason reason;
-    bool cancellable;  /* a stop path */
+    bool cancellable; /* a stop path */
     bool is_select;
-    const void *obj;   /* what it waits on, for reports */
-    uint32_t *lock;    /* held; given back once the goroutine can be woken. Never NULL: a wait
+    const void *obj;  /* what it waits on, for reports */
+    uint32_t *lock;   /* held; given back once the goroutine can be woken. Never NULL: a wait
                           without an object takes &g->lock */
-    bl_time deadline;  /* BL_NEVER: none (not 0!) */
+    bl_time deadline; /* BL_NEVER: none (not 0!) */
     void (*unlock)(bl__g *g, void *arg); /* instead of giving back lock, when it takes more; then
                                             nothing of g may be touched after it gave back the last */
     void *unlock_arg;

@@ -228,7 +228,7 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
         return NULL;
     }
     begin(m->p, g, (bl__spawned *)(void *)t);
-    g->sp = NULL; /* it begins when it is switched to */
+    g->sp = NULL;                                             /* it begins when it is switched to */
     store_release(&g->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
     g->fiber = bl__san_fiber_new();
     return g;

@@ -39,7 +39,7 @@
 #endif
 
 enum {
-    BATCH = 64,           /* stacks made at a time, at most; first fewer */
+    BATCH = 64, /* stacks made at a time, at most; first fewer */
     BATCH_FIRST = 4,
     COLOURS = 32,
     COLOUR_STEP = 64,     /* bytes: a cache line */
@@ -52,23 +52,23 @@ enum {
 #define CANARY 0x62656c6179737461u
 
 struct bl__arena {
-    bl__arena *next;  /* immutable */
-    char *base;       /* immutable */
-    size_t bytes;     /* immutable */
-    size_t slots;     /* immutable */
-    size_t used;      /* stack_lock to write, atomic to read: slots carved */
+    bl__arena *next; /* immutable */
+    char *base;      /* immutable */
+    size_t bytes;    /* immutable */
+    size_t slots;    /* immutable */
+    size_t used;     /* stack_lock to write, atomic to read: slots carved */
 };
 
 enum { GUARD_MADVISE = 1, GUARD_MPROTECT, GUARD_NONE };
 
 static struct {
     size_t page;
-    size_t slot;      /* bytes from one stack to the next: guard and stack */
-    int guard;        /* GUARD_… */
-    int pidfd;        /* of this process, for process_madvise; -1: it does not do it */
-    size_t guards;    /* stack_lock: made by mprotect */
-    size_t batch;     /* stack_lock */
-    size_t arena;     /* stack_lock: bytes of the next */
+    size_t slot;   /* bytes from one stack to the next: guard and stack */
+    int guard;     /* GUARD_… */
+    int pidfd;     /* of this process, for process_madvise; -1: it does not do it */
+    size_t guards; /* stack_lock: made by mprotect */
+    size_t batch;  /* stack_lock */
+    size_t arena;  /* stack_lock: bytes of the next */
 } mem;
 
 /* Does the kernel keep us out of a guard? Asked without touching it, since some emulators take any

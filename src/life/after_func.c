@@ -68,15 +68,19 @@ static void after_free(after *a)
     bl__unlock(&after_pool.lock);
 }
 
+/* Ends every list. One that had something in it never gets empty again: the closing scope, which looks
+ * without the lock, is thus made to take it, and so to wait for who has just unlinked the last. */
+static after list_end;
+
 static void after_link(after *a)
 {
     bl_scope *s = a->scope;
     bl__lock(&s->bl__lock);
     a->prev = NULL;
-    a->next = s->bl__timers;
-    if (a->next != NULL)
+    a->next = s->bl__timers != NULL ? s->bl__timers : &list_end;
+    if (a->next != &list_end)
         a->next->prev = a;
-    s->bl__timers = a;
+    store_relaxed(&s->bl__timers, a);
     bl__unlock(&s->bl__lock);
 }
 
@@ -87,8 +91,8 @@ static void after_unlink(after *a)
     if (a->prev != NULL)
         a->prev->next = a->next;
     else
-        s->bl__timers = a->next;
-    if (a->next != NULL)
+        store_relaxed(&s->bl__timers, a->next);
+    if (a->next != &list_end)
         a->next->prev = a->prev;
     bl__unlock(&s->bl__lock);
 }
@@ -214,9 +218,10 @@ void bl__timers_close(bl_scope *s)
     for (;;) {
         bl__lock(&s->bl__lock);
         after *a = s->bl__timers; /* linked, so this use is not over before the unlock */
-        uint64_t use = a != NULL ? a->use : 0;
+        bool none = a == NULL || a == &list_end;
+        uint64_t use = none ? 0 : a->use;
         bl__unlock(&s->bl__lock);
-        if (a == NULL)
+        if (none)
             return;
         bl__lock(&a->lock);
         if (a->use == use && a->state == AFTER_ARMED) {

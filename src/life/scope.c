@@ -240,7 +240,7 @@ static bool scope_finish(bl_scope *s, bl__g *g)
 {
     bool closed_it = bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, BL_ECANCELED);
     bl__scope_join(s, g);
-    if (s->bl__resources != NULL || s->bl__timers != NULL) {
+    if (s->bl__resources != NULL || load_relaxed(&s->bl__timers) != NULL) { /* after_func.c */
         resources_stop(s);
         bl__scope_join(s, g); /* a timer or another context's cancellation was quicker */
         resources_release(s);
@@ -288,7 +288,7 @@ size_t bl__root_close(bl_scope *s)
     s->bl__opener_g = g;
     (void)bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, BL_ECANCELED);
     size_t left = bl__root_join(s, g);
-    if (left == 0 && (s->bl__resources != NULL || s->bl__timers != NULL)) {
+    if (left == 0 && (s->bl__resources != NULL || load_relaxed(&s->bl__timers) != NULL)) {
         resources_stop(s);
         left = bl__root_join(s, g);
         if (left == 0)

@@ -74,7 +74,7 @@ void bl__scope_count_out(bl_scope *s, int64_t n)
     bool last;
     do { /* One step: between two, a timer's function could come and go, and wake the opener too. */
         last = live_count(old) == n && (old & BL__LIVE_JOINER) != 0;
-        new = old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0);
+        new = old - n *BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0);
         /* ORD(live): what was done in the scope, to the opener's load of the word */
     } while (!cas_acq_rel(&s->bl__live, &old, new));
     if (last)
@@ -193,8 +193,8 @@ static void join_commit(bl__g *g, void *arg)
     int64_t old = load_relaxed(&s->bl__live);
     store_relaxed(&s->bl__started, 0);
     if (bl__solo_enter()) {
-        int64_t new = old + started * BL__LIVE_ONE;
-        bool waits = live_count(new) != 0 && (new & BL__LIVE_NEWS) == join->seen;
+        int64_t new = old + started *BL__LIVE_ONE;
+        bool waits = live_count(new) != 0 && (new &BL__LIVE_NEWS) == join->seen;
         if (waits)
             store_relaxed(&s->bl__live, new | BL__LIVE_JOINER);
         bl__solo_exit();

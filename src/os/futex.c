@@ -13,8 +13,8 @@ void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout)
     struct timespec ts = {timeout / 1000000000, timeout % 1000000000};
     int saved = errno;
     if (timeout > 0)
-        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
-                timeout == INT64_MAX ? NULL : &ts, NULL, 0);
+        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout == INT64_MAX ? NULL : &ts,
+                NULL, 0);
     errno = saved;
 }
 
