@@ -8,10 +8,15 @@ file(GLOB stress_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/stress/*.c)
 file(GLOB script_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/*_test.sh)
 set(runner ${PROJECT_SOURCE_DIR}/scripts/run-tests)
 
+# Tests with link options of their own. test/fault.h stands between the library and the system.
+set(faults malloc calloc posix_memalign mmap madvise mprotect pthread_create syscall)
+list(TRANSFORM faults PREPEND -Wl,--wrap= OUTPUT_VARIABLE fault_test_link_options)
+
 foreach(source IN LISTS unit_tests stress_tests)
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE belay belay_flags)
+    target_link_options(${name} PRIVATE ${${name}_link_options})
     target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/test)
     if(belay_backtrace_include)
         target_compile_definitions(${name} PRIVATE BL__HAVE_LIBBACKTRACE=1)

@@ -44,7 +44,7 @@ int main(void)
     puts("ready");
     fflush(stdout);
     while (!got)
-        pause();
+        usleep(10000);
     usleep(200000); /* another one would count */
     return got;
 }
@@ -123,7 +123,11 @@ ok 'build: -g has debug information' sh -c 'readelf -S named | grep -q debug_inf
 run "$belay" build broken.c; expect 'compile error' 1
 expect_err "compile error: the compiler's words" 'broken\.c:1:.*missing_thing'
 run "$belay" build -x broken.c; expect_err '-x: the command' "^cc .* broken\.c .* -o broken$"
-run "$belay" build -asan -x ends.c; expect '-asan' 0; expect_err '-asan' '-fsanitize=address'
+if grep -q '^BELAY_SANITIZE:.*=thread' "$build/CMakeCache.txt" 2>/dev/null; then
+    echo 'skip -asan: this build tree is ThreadSanitizer'"'"'s'
+else
+    run "$belay" build -asan -x ends.c; expect '-asan' 0; expect_err '-asan' '-fsanitize=address'
+fi
 CFLAGS="-DVALUE=4.0 '-DTEXT=\"a b\"'" LDLIBS=-lm run "$belay" run -x two.c two_more.c
 expect 'CFLAGS and LDLIBS' 0; expect_out 'CFLAGS' '^2$'
 expect_err 'CFLAGS: quoted word' "'-DTEXT=\"a b\"'"

@@ -166,9 +166,10 @@ static inline bool harness_fatal(bl_fn fn, const char *text, const char *name, c
 /* ---- Running --------------------------------------------------------------------------------- */
 
 #ifdef __SANITIZE_THREAD__
-/* The children of CHECK_FATAL start threads; ThreadSanitizer would end them for that. */
+/* The children of tests start threads; ThreadSanitizer would end them for that. And would sleep a second
+ * at the end of each. */
 const char *__tsan_default_options(void);
-const char *__tsan_default_options(void) { return "die_after_fork=0"; }
+const char *__tsan_default_options(void) { return "die_after_fork=0:atexit_sleep_ms=0"; }
 #endif
 
 static unsigned harness_timeout = 60, harness_seconds = 2;

@@ -476,7 +476,7 @@ TEST(limit_with_many_starters)
 static int start_one(void *arg)
 {
     starter *st = arg;
-    st->result = bl_go(st->scope, count_up, &st->gauge->done);
+    __atomic_store_n(&st->result, bl_go(st->scope, count_up, &st->gauge->done), __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -494,13 +494,13 @@ TEST(waiting_for_room_ends_with_either_scope)
         bl_go(s, wait_stopped, NULL);
         bl_go(starters, start_one, &st);
         (void)!bl_sleep(BL_MS);
-        CHECK_EQ(st.result, 1);
+        CHECK_EQ(get(&st.result), 1);
         if (which == 0)
             bl_scope_cancel(s, 0);
         else
             bl_ctx_cancel(stranger, 0);
         CHECK_EQ(bl_scope_wait(starters), which == 0 ? 0 : BL_ECANCELED);
-        CHECK_EQ(st.result, BL_ECANCELED);
+        CHECK_EQ(get(&st.result), BL_ECANCELED);
         CHECK_EQ(g.done, 0);
         bl_ctx_release(stranger);
     }

@@ -29,6 +29,7 @@ enum {
     BL__FAIR_TICK = 64,    /* every so many picks the global queue, timers and requests go first */
     BL__STACK_CACHE = 128, /* free stacks that a P keeps */
     BL__SPAWN_CACHE = 256, /* free spawn records in a full pile; a P keeps up to two */
+    BL__STACK_MOST = 1 << 28, /* bytes of a stack */
     BL__CACHE_LINE = 64
 };
 
@@ -176,6 +177,7 @@ typedef struct bl__sched {
     uint32_t stack_lock __attribute__((aligned(BL__CACHE_LINE)));
     uint32_t no_stack_waiting; /* stack_lock to write: tasks that found no stack */
     bl__task *no_stack;        /* stack_lock */
+    bl__task *no_stack_last;   /* stack_lock: while there are any */
     bl__arena *arenas;         /* stack_lock to write, newest first */
     bl__g *free_stacks;        /* stack_lock */
     size_t free_stacks_count;  /* stack_lock */
@@ -225,6 +227,9 @@ void bl__m_reap(void);
 /* stack.c */
 int bl__stack_init(size_t size);
 bl__g *bl__stack_get(bl__p *p);
+bool bl__stack_refill(bl__p *p);   /* p's cache, which is empty; false: there are none */
+void bl__stack_await(bl__task *t); /* t has found none */
+bool bl__stack_retry(void);        /* for those; false: there still are none, or nobody waits */
 void bl__stack_put(bl__p *p, bl__g *g);
 void bl__stack_fini(bool keep);
 

@@ -38,22 +38,23 @@ typedef struct run_main {
 /* ---- Settings ---- */
 
 /* The number that an environment variable gives, or fallback. */
-static long long env_number(const char *name, long long fallback)
+static long long env_number(const char *name, long long most, long long fallback)
 {
     const char *text = getenv(name);
     if (text == NULL || *text == '\0')
         return fallback;
     char *end;
     long long n = strtoll(text, &end, 10);
+    long long unit = 1;
     if (*end == 'k' || *end == 'K')
-        n *= 1024, end++;
+        unit = 1024, end++;
     else if (*end == 'm' || *end == 'M')
-        n *= 1024LL * 1024, end++;
-    if (*end != '\0' || n < 1) {
-        bl__warn("%s=%s is not a number above 0, and is ignored", name, text);
+        unit = 1024 * 1024, end++;
+    if (*end != '\0' || n < 1 || n > most / unit) {
+        bl__warn("%s=%s is not a number from 1 to %lld, and is ignored", name, text, most);
         return fallback;
     }
-    return n;
+    return n * unit;
 }
 
 /* The place, from 1, of what an environment variable says among the words, or fallback. */
@@ -72,7 +73,7 @@ static int env_word(const char *name, const char *const *words, int fallback)
 
 static int procs_default(void)
 {
-    long long n = env_number("BELAY_PROCS", 0);
+    long long n = env_number("BELAY_PROCS", INT_MAX, 0);
     if (n == 0)
         n = bl__cpu_count();
     return n < BL__MAX_PROCS ? (int)n : BL__MAX_PROCS;
@@ -97,11 +98,9 @@ static int options_take(const bl_options *given)
     if (o.procs > BL__MAX_PROCS)
         o.procs = BL__MAX_PROCS;
     if (o.stack_size == 0)
-        o.stack_size = (size_t)env_number("BELAY_STACK", STACK_DEFAULT);
-    if (o.max_threads == 0) {
-        long long n = env_number("BELAY_MAX_THREADS", THREADS_DEFAULT);
-        o.max_threads = n < INT_MAX ? (int)n : INT_MAX;
-    }
+        o.stack_size = (size_t)env_number("BELAY_STACK", BL__STACK_MOST, STACK_DEFAULT);
+    if (o.max_threads == 0)
+        o.max_threads = (int)env_number("BELAY_MAX_THREADS", INT_MAX, THREADS_DEFAULT);
     if (o.on_leak == 0)
         o.on_leak = env_word("BELAY_ON_LEAK", leak, BL_LEAK_REPORT);
     if (o.on_deadlock == 0)
@@ -347,7 +346,7 @@ static int threads_start(bool solo)
     return err;
 }
 
-/* Processors, the root scope, the main goroutine, the threads. */
+/* Processors, a stack for the main goroutine, the root scope, the threads. */
 static int run_start(run_main *run)
 {
     static const bl__site site = {"main", "bl_run", __FILE__, __LINE__};
@@ -362,10 +361,14 @@ static int run_start(run_main *run)
         store_relaxed(&bl__rt.procs, procs);
     bl__idle_recount();
     bl__unlock(&bl__rt.lock);
-    if (err < 0 || (err = bl__root_open(&bl__rt.root)) < 0 ||
-        (err = bl__spawn(&bl__rt.root, main_goroutine, run, NULL, 0, &site)) < 0)
+    if (err == 0 && !bl__stack_refill(bl__rt.idle_p)) /* which the first thread gets */
+        err = BL_ENOMEM;
+    if (err < 0 || (err = bl__root_open(&bl__rt.root)) < 0)
         return err;
-    return threads_start(procs == 1 && alone && bl__rt.asymmetric);
+    if ((err = bl__spawn(&bl__rt.root, main_goroutine, run, NULL, 0, &site)) < 0 ||
+        (err = threads_start(procs == 1 && alone && bl__rt.asymmetric)) < 0)
+        bl__root_drop(&bl__rt.root);
+    return err;
 }
 
 /* Waits for the runtime's threads to end; with goroutines left behind, not for ever. */

@@ -204,19 +204,6 @@ static void begin(bl__p *p, bl__g *g, bl__spawned *s)
     spawned_free(p, s);
 }
 
-/* No stack for t now: it waits for one to be freed. */
-static __attribute__((noinline)) void wait_for_stack(bl__task *t)
-{
-    bl__lock(&bl__rt.stack_lock);
-    t->next = NULL;
-    bl__task **at = &bl__rt.no_stack;
-    while (*at != NULL)
-        at = &(*at)->next;
-    *at = t;
-    store_relaxed(&bl__rt.no_stack_waiting, bl__rt.no_stack_waiting + 1);
-    bl__unlock(&bl__rt.stack_lock);
-}
-
 /* The goroutine of t, with a stack; NULL: there is no memory for one. */
 bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
 {
@@ -224,7 +211,7 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
         return (bl__g *)(void *)t;
     bl__g *g = bl__stack_get(m->p);
     if (__builtin_expect(g == NULL, 0)) {
-        wait_for_stack(t);
+        bl__stack_await(t);
         return NULL;
     }
     begin(m->p, g, (bl__spawned *)(void *)t);

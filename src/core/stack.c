@@ -19,6 +19,10 @@
  * Freed stacks go to the processor's cache, last in first out, since the last is warm; half of a full
  * cache goes to the common list, after the pages below the topmost ones have been given back to the
  * kernel.
+ *
+ * A goroutine for which there is no stack waits (bl__stack_await) and tries again when one is freed,
+ * and every 10 ms, when sysmon asks the kernel again and collects what idle processors keep. Only when
+ * nothing else can go on is it an error.
  */
 #include <errno.h>
 #include <linux/mman.h>
@@ -63,12 +67,13 @@ enum { GUARD_MADVISE = 1, GUARD_MPROTECT, GUARD_NONE };
 
 static struct {
     size_t page;
-    size_t slot;   /* bytes from one stack to the next: guard and stack */
-    int guard;     /* GUARD_… */
-    int pidfd;     /* of this process, for process_madvise; -1: it does not do it */
-    size_t guards; /* stack_lock: made by mprotect */
-    size_t batch;  /* stack_lock */
-    size_t arena;  /* stack_lock: bytes of the next */
+    size_t slot;    /* bytes from one stack to the next: guard and stack */
+    int guard;      /* GUARD_… */
+    int pidfd;      /* of this process, for process_madvise; -1: it does not do it */
+    size_t guards;  /* stack_lock: made by mprotect */
+    bool unguarded; /* stack_lock: said that some have none */
+    size_t batch;   /* stack_lock */
+    size_t arena;   /* stack_lock: bytes of the next */
 } mem;
 
 /* Does the kernel keep us out of a guard? Asked without touching it, since some emulators take any
@@ -91,7 +96,7 @@ int bl__stack_init(size_t size)
     mem.page = (size_t)sysconf(_SC_PAGESIZE);
     if (size < 4 * mem.page)
         size = 4 * mem.page;
-    if (size > ARENA_MOST / 4)
+    if (size > BL__STACK_MOST)
         return BL_EINVAL;
     size = (size + mem.page - 1) / mem.page * mem.page;
     mem.slot = size + mem.page;
@@ -115,6 +120,20 @@ static bl__g *slot_record(char *slot, size_t index)
     size_t colour = index * 5 % COLOURS * COLOUR_STEP;
     size_t at = (mem.slot - sizeof(bl__g) - colour) / BL__CACHE_LINE * BL__CACHE_LINE;
     return (bl__g *)(void *)(slot + at);
+}
+
+/* Of a list that is not empty. */
+static bl__g *list_pop(bl__g **list)
+{
+    bl__g *g = *list;
+    *list = (bl__g *)(void *)g->task.next;
+    return g;
+}
+
+static void list_push(bl__g **list, bl__g *g)
+{
+    g->task.next = (bl__task *)(void *)*list;
+    *list = g;
 }
 
 static bl__arena *arena_new(void)
@@ -141,8 +160,9 @@ static bl__arena *arena_new(void)
     return a;
 }
 
-/* The same advice for the page at offset in each of n slots, in one call where the kernel can. */
-static void advise_slots(char *first, size_t n, size_t offset, int advice)
+/* The same advice for the page at offset in each of n slots, in one call where the kernel can. It ends
+ * at the first that is refused: how many there are before that. */
+static size_t advise_slots(char *first, size_t n, size_t offset, int advice)
 {
     struct iovec pages[BATCH];
     for (size_t i = 0; i < n; i++)
@@ -152,104 +172,80 @@ static void advise_slots(char *first, size_t n, size_t offset, int advice)
         long r = syscall(SYS_process_madvise, mem.pidfd, pages, n, advice, 0);
         done = r > 0 ? (size_t)r / mem.page : 0;
     }
-    for (; done < n; done++)
-        madvise(pages[done].iov_base, mem.page, advice);
+    while (done < n && madvise(pages[done].iov_base, mem.page, advice) == 0)
+        done++;
+    return done;
 }
 
-static void guards_make(char *first, size_t n)
+/* Guards n stacks. How many, from the first, have a guard page; the others have a canary. */
+static size_t guards_make(char *first, size_t n)
 {
-    if (mem.guard == GUARD_MADVISE) {
-        advise_slots(first, n, 0, MADV_GUARD_INSTALL);
-        return;
+    size_t done = 0;
+    if (mem.guard == GUARD_MADVISE)
+        done = advise_slots(first, n, 0, MADV_GUARD_INSTALL);
+    while (done < n && mem.guard != GUARD_NONE && mem.guards < GUARD_BUDGET &&
+           mprotect(first + done * mem.slot, mem.page, PROT_NONE) == 0) {
+        mem.guards++;
+        done++;
     }
-    for (size_t i = 0; i < n; i++) {
-        char *page = first + i * mem.slot;
-        if (mem.guard == GUARD_MPROTECT && mem.guards < GUARD_BUDGET &&
-            mprotect(page, mem.page, PROT_NONE) == 0) {
-            mem.guards++;
-            continue;
-        }
-        if (mem.guard == GUARD_MPROTECT) {
-            mem.guard = GUARD_NONE;
-            bl__warn("%zu stacks have guard pages; the kernel allows no more mappings "
-                     "(vm.max_map_count), so further ones have a canary only",
-                     mem.guards);
-        }
-        *(uint64_t *)(void *)(page + mem.page) = CANARY;
-    }
+    if (done == n)
+        return n;
+    if (mem.guard == GUARD_MPROTECT)
+        mem.guard = GUARD_NONE;
+    if (!mem.unguarded)
+        bl__warn("the kernel allows no more guard pages (vm.max_map_count, or memory), so further "
+                 "stacks have a canary only");
+    mem.unguarded = true;
+    for (size_t i = done; i < n; i++)
+        *(uint64_t *)(void *)(first + i * mem.slot + mem.page) = CANARY;
+    return done;
 }
 
-/* Makes a batch of stacks and puts them on p's list. False: no address space or memory. */
-static bool stacks_make(bl__p *p)
+/* Under stack_lock: makes a batch of stacks and puts them on the list. How many; 0: there is no
+ * address space or memory. */
+static size_t stacks_make(bl__g **list)
 {
-    bl__lock(&bl__rt.stack_lock);
     bl__arena *a = bl__rt.arenas;
-    if ((a == NULL || a->used == a->slots) && (a = arena_new()) == NULL) {
-        bl__unlock(&bl__rt.stack_lock);
-        return false;
-    }
+    if ((a == NULL || a->used == a->slots) && (a = arena_new()) == NULL)
+        return 0;
     size_t n = a->slots - a->used < mem.batch ? a->slots - a->used : mem.batch;
     mem.batch = mem.batch * 2 < BATCH ? mem.batch * 2 : BATCH;
     char *first = a->base + a->used * mem.slot;
-    guards_make(first, n);
+    size_t guarded = guards_make(first, n);
     if (n > BATCH_FIRST)
-        advise_slots(first, n, mem.slot - mem.page, MADV_POPULATE_WRITE);
+        (void)advise_slots(first, n, mem.slot - mem.page, MADV_POPULATE_WRITE);
     for (size_t i = n; i-- > 0;) {
         bl__g *g = slot_record(first + i * mem.slot, a->used + i);
         g->stack_lo = first + i * mem.slot + mem.page;
         g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
         bl__san_stack_made(g->stack_lo, g->stack_hi);
         g->task.kind = BL__TASK_G;
-        g->canary = mem.guard == GUARD_NONE && *(uint64_t *)g->stack_lo == CANARY;
-        g->task.next = (bl__task *)(void *)p->free_stacks;
-        p->free_stacks = g;
-        p->free_stacks_count++;
+        g->canary = i >= guarded;
+        list_push(list, g);
     }
     store_release(&a->used, a->used + n); /* ORD(arena) */
-    bl__unlock(&bl__rt.stack_lock);
-    return true;
+    return n;
 }
 
-/* Of a list that is not empty. */
-static bl__g *list_pop(bl__g **list)
+/* Half a cache from the common list, or of new ones. False: there are none. */
+bool bl__stack_refill(bl__p *p)
 {
-    bl__g *g = *list;
-    *list = (bl__g *)(void *)g->task.next;
-    return g;
-}
-
-static void list_push(bl__g **list, bl__g *g)
-{
-    g->task.next = (bl__task *)(void *)*list;
-    *list = g;
-}
-
-/* Half a cache from the common list. */
-static bool refill(bl__p *p)
-{
-    if (load_relaxed(&bl__rt.free_stacks_count) == 0)
-        return false;
     bl__lock(&bl__rt.stack_lock);
     for (int i = 0; i < BL__STACK_CACHE / 2 && bl__rt.free_stacks != NULL; i++) {
         list_push(&p->free_stacks, list_pop(&bl__rt.free_stacks));
         p->free_stacks_count++;
-        store_relaxed(&bl__rt.free_stacks_count, bl__rt.free_stacks_count - 1);
+        bl__rt.free_stacks_count--;
     }
+    if (p->free_stacks == NULL)
+        p->free_stacks_count += (uint32_t)stacks_make(&p->free_stacks);
     bl__unlock(&bl__rt.stack_lock);
-    return p->free_stacks != NULL;
-}
-
-static bool cache_fill(bl__p *p)
-{
-    if (!refill(p))
-        (void)stacks_make(p);
     return p->free_stacks != NULL;
 }
 
 /* A stack for a goroutine that p, the caller's, is about to run, or NULL. */
 bl__g *bl__stack_get(bl__p *p)
 {
-    if (__builtin_expect(p->free_stacks == NULL, 0) && !cache_fill(p))
+    if (__builtin_expect(p->free_stacks == NULL, 0) && !bl__stack_refill(p))
         return NULL;
     p->free_stacks_count--;
     bl__g *g = list_pop(&p->free_stacks);
@@ -263,6 +259,8 @@ static void trim(bl__g *list)
     struct iovec parts[BL__STACK_CACHE];
     size_t n = 0;
     for (bl__g *g = list; g != NULL && n < BL__STACK_CACHE; g = (bl__g *)(void *)g->task.next) {
+        if (g->canary) /* which is in the lowest page */
+            continue;
         char *keep = (char *)(((uintptr_t)g + sizeof *g - 1) / mem.page * mem.page);
         keep -= (KEEP_PAGES - 1) * mem.page;
         parts[n++] = (struct iovec){g->stack_lo, (size_t)(keep - (char *)g->stack_lo)};
@@ -285,27 +283,81 @@ static __attribute__((noinline)) void spill(bl__p *p)
     last->task.next = NULL;
     uint32_t n = p->free_stacks_count - keep;
     p->free_stacks_count = keep;
-    if (mem.guard != GUARD_NONE)
-        trim(cold);
+    trim(cold);
     bl__lock(&bl__rt.stack_lock);
     while (cold != NULL)
         list_push(&bl__rt.free_stacks, list_pop(&cold));
-    store_relaxed(&bl__rt.free_stacks_count, bl__rt.free_stacks_count + n);
+    bl__rt.free_stacks_count += n;
     bl__unlock(&bl__rt.stack_lock);
 }
 
-/* Tasks that found no stack try again, now that there is one. */
-static __attribute__((noinline)) void retry_waiting(void)
+/* ---- No memory for a stack ---- */
+
+/* No stack for t, which has not run yet: it waits for one to be freed, or for memory. */
+void bl__stack_await(bl__task *t)
 {
     bl__lock(&bl__rt.stack_lock);
-    bl__task *t = bl__rt.no_stack;
-    if (t != NULL) {
-        bl__rt.no_stack = t->next;
-        store_relaxed(&bl__rt.no_stack_waiting, bl__rt.no_stack_waiting - 1);
+    t->next = NULL;
+    if (bl__rt.no_stack == NULL)
+        bl__rt.no_stack = t;
+    else
+        bl__rt.no_stack_last->next = t;
+    bl__rt.no_stack_last = t;
+    store_relaxed(&bl__rt.no_stack_waiting, bl__rt.no_stack_waiting + 1);
+    bl__unlock(&bl__rt.stack_lock);
+}
+
+/* Under stack_lock, which it gives back: lets up to n waiting tasks try again. */
+static void waiting_retry(size_t n)
+{
+    bl__task *first = bl__rt.no_stack, *last = NULL;
+    uint32_t taken = 0;
+    for (bl__task *t = first; t != NULL && taken < n; t = t->next, taken++)
+        last = t;
+    if (last != NULL) {
+        bl__rt.no_stack = last->next;
+        store_relaxed(&bl__rt.no_stack_waiting, bl__rt.no_stack_waiting - taken);
     }
     bl__unlock(&bl__rt.stack_lock);
-    if (t != NULL)
-        bl__runq_put_global(t, t, 1);
+    if (last != NULL)
+        bl__runq_put_global(first, last, taken);
+}
+
+/* Under sched's lock: what the idle processors keep goes to all. */
+static void idle_caches_take(void)
+{
+    bl__lock(&bl__rt.stack_lock);
+    for (bl__p *p = bl__rt.idle_p; p != NULL; p = p->idle_next) {
+        while (p->free_stacks != NULL)
+            list_push(&bl__rt.free_stacks, list_pop(&p->free_stacks));
+        bl__rt.free_stacks_count += p->free_stacks_count;
+        p->free_stacks_count = 0;
+    }
+    bl__unlock(&bl__rt.stack_lock);
+}
+
+bool bl__stack_retry(void)
+{
+    bl__lock(&bl__rt.lock);
+    idle_caches_take();
+    bool busy = bl__rt.idle_all < bl__rt.ps_made; /* and may have free ones */
+    bl__unlock(&bl__rt.lock);
+    bl__lock(&bl__rt.stack_lock);
+    if (bl__rt.no_stack != NULL && bl__rt.free_stacks == NULL)
+        bl__rt.free_stacks_count += stacks_make(&bl__rt.free_stacks);
+    size_t n = bl__rt.free_stacks_count;
+    bool some = bl__rt.no_stack != NULL && n > 0;
+    waiting_retry(n == 0 && busy ? 1 : n);
+    return some;
+}
+
+/* Others wait for a stack, so it goes to all, and one of them tries again. */
+static __attribute__((noinline)) void hand_over(bl__g *g)
+{
+    bl__lock(&bl__rt.stack_lock);
+    list_push(&bl__rt.free_stacks, g);
+    bl__rt.free_stacks_count++;
+    waiting_retry(1);
 }
 
 /* Takes back the stack of a goroutine that has ended; on another stack than that. */
@@ -315,11 +367,13 @@ void bl__stack_put(bl__p *p, bl__g *g)
         bl__fatal("belay: a goroutine overflowed its stack of %zu KiB, which has no guard page; "
                   "set bl_options.stack_size or BELAY_STACK",
                   bl__rt.stack_size / 1024);
+    if (__builtin_expect(load_relaxed(&bl__rt.no_stack_waiting) != 0, 0)) {
+        hand_over(g);
+        return;
+    }
     list_push(&p->free_stacks, g);
     if (__builtin_expect(++p->free_stacks_count >= BL__STACK_CACHE, 0))
         spill(p);
-    if (__builtin_expect(load_relaxed(&bl__rt.no_stack_waiting) != 0, 0))
-        retry_waiting();
 }
 
 /* The end of a run: unmaps all stacks, unless some still belong to goroutines. */
@@ -336,6 +390,11 @@ void bl__stack_fini(bool keep)
     }
     bl__rt.free_stacks = NULL;
     bl__rt.free_stacks_count = 0;
+    if (keep)
+        return;
+    mem.guards = 0; /* the next run has all its mappings before it */
+    if (mem.guard == GUARD_NONE)
+        mem.guard = GUARD_MPROTECT;
 }
 
 void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg)

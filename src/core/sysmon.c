@@ -6,6 +6,7 @@
  *   - wakes a thread for a run-next slot or a timer that its processor has not come to, because the
  *     goroutine that it runs takes long;
  *   - acts on SIGINT and SIGTERM where the run asked for it;
+ *   - looks for memory where goroutines wait for a stack;
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
  * Like Go's it looks every 20 us while there is something to find and less and less often when there
@@ -40,10 +41,14 @@ static bool nothing_runs(void)
            load_relaxed(&bl__rt.spinning) == 0 && bl__timers_first() == BL_NEVER;
 }
 
+/* Goroutines wait for a stack. */
+static bool is_starved(void) { return load_relaxed(&bl__rt.no_stack_waiting) != 0; }
+
 /* True: looked into, and somebody outside could still wake a goroutine; look again later. */
 static bool deadlock_check(void)
 {
-    if (bl__rt.options.signals && load_relaxed(&bl__rt.signaled) == 0)
+    bool starved = is_starved();
+    if (bl__rt.options.signals && load_relaxed(&bl__rt.signaled) == 0 && !starved)
         return false; /* a signal could still cancel the root scope */
     uint32_t changes = load_relaxed(&bl__rt.plain_changes);
     bl__lock(&bl__rt.lock);
@@ -62,11 +67,13 @@ static bool deadlock_check(void)
     bl__unlock(&bl__rt.lock);
     if (!quiet)
         return false;
-    if (load_relaxed(&bl__rt.no_stack_waiting) != 0)
-        bl__fatal("belay: out of memory: %u goroutines found no memory for a stack, and all others "
-                  "are asleep",
-                  load_relaxed(&bl__rt.no_stack_waiting));
-    bl__fatal_deadlock();
+    if (!starved)
+        bl__fatal_deadlock();
+    if (bl__stack_retry() || !is_starved())
+        return true;
+    bl__fatal("belay: out of memory: %u goroutines found no memory for a stack, and all others are "
+              "asleep",
+              load_relaxed(&bl__rt.no_stack_waiting));
 }
 
 /* Wakes a thread where work waits behind a goroutine that runs long. True: there was some. */
@@ -101,6 +108,16 @@ static void signals_look(uint32_t *acted)
     bl_scope_cancel(&bl__rt.root, BL_ECANCELED);
 }
 
+/* Memory that others have given back makes no noise: goroutines that wait for a stack try again. */
+static void starved_look(bl_time *tried)
+{
+    bl_time now = load_relaxed(&bl__rt.coarse);
+    if (is_starved() && now - *tried >= LONGEST) {
+        *tried = now;
+        (void)bl__stack_retry();
+    }
+}
+
 /* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
  * something has changed. What it is told while it looks has to count: so notices are taken back
  * before the looks, not after. */
@@ -113,7 +130,10 @@ static void deep_sleep(int64_t recheck, uint32_t acted)
     bool again = deadlock_check();
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) &&
         load_relaxed(&bl__rt.signaled) == acted)
-        bl__futex_wait(&bl__rt.sysmon_wake, 0, again ? recheck : INT64_MAX);
+        bl__futex_wait(&bl__rt.sysmon_wake, 0,
+                       is_starved() ? LONGEST
+                       : again      ? recheck
+                                    : INT64_MAX);
     store_relaxed(&bl__rt.sysmon_deep, 0u);
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
@@ -124,11 +144,13 @@ static void *sysmon_main(void *arg)
     int64_t recheck = LONGEST;
     uint32_t quiet = 0;
     uint32_t acted = 0;
+    bl_time tried = 0;
     (void)arg;
     pthread_setname_np(pthread_self(), "belay-sysmon");
     while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
         store_relaxed(&bl__rt.coarse, bl__clock());
         signals_look(&acted);
+        starved_look(&tried);
         if (!bl__all_idle()) {
             recheck = LONGEST;
             bool found = load_relaxed(&bl__rt.ps_made) > 1 && processors_look();

@@ -22,12 +22,15 @@
 
 enum { AFTER_FREE, AFTER_ARMED, AFTER_RUNNING };
 
-#define AFTER_RETRY BL_MS /* when there was no memory for the goroutine */
+/* When there was no memory for the goroutine: until the next try, and for how long. */
+#define AFTER_RETRY BL_MS
+#define AFTER_PATIENCE BL_SEC
 
 typedef struct after {
     uint32_t lock;
     uint32_t state;       /* lock */
     uint64_t use;         /* lock: counts the ends */
+    bl_time failing;      /* lock: while ARMED: when the first try to start it failed, or 0 */
     bl_timer *timer;      /* lock: while ARMED, which keeps it valid */
     bl_scope *scope;      /* lock: while ARMED or RUNNING */
     bl_fn fn;             /* lock */
@@ -149,6 +152,11 @@ static void after_fire(bl_timer *t, bl_time now)
     }
     /* No memory now: late is better than never. The pin goes last, since the scope's close waits
      * for the pin and then for the record. */
+    if (a->failing == 0)
+        a->failing = now;
+    if (now - a->failing > AFTER_PATIENCE)
+        bl__fatal("belay: out of memory to start %s, which bl_after_func was given (%s:%d)",
+                  a->site->what, a->site->file, a->site->line);
     bl__timer_arm(t, now + AFTER_RETRY, after_fire);
     bl__unlock(&a->lock);
     bl__scope_unpin(s);
@@ -161,6 +169,7 @@ int bl__after_start(bl_timer *t, bl_dur d)
         return BL_ENOMEM;
     bl__lock(&a->lock); /* who comes with an old use may hold it for a moment */
     a->state = AFTER_ARMED;
+    a->failing = 0;
     a->timer = t;
     a->scope = t->bl__scope;
     a->fn = t->bl__fn;

@@ -32,7 +32,7 @@ void bl__scope_dead(const bl_scope *s, const char *what)
 /* ---- Starting goroutines ---- */
 
 /* Why s starts nothing, of which ctx's state says that it does not. */
-static __attribute__((noinline)) int go_refused(const bl_scope *s, int state)
+__attribute__((noinline)) int bl__scope_refused(const bl_scope *s, int state)
 {
     return s->bl__ctx == &bl__ctx_failed ? BL_ENOMEM : state;
 }
@@ -43,7 +43,7 @@ static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, s
     bl__scope_check(s, "bl_go");
     int state = bl__ctx_state(s->bl__ctx);
     if (__builtin_expect(state != 0, 0))
-        return go_refused(s, state);
+        return bl__scope_refused(s, state);
     if (__builtin_expect(s->bl__limit != 0, 0)) {
         int r = bl__room_enter(s);
         if (r < 0)
@@ -277,6 +277,13 @@ int bl__root_open(bl_scope *s)
     if (r < 0)
         s->bl__magic = 0;
     return r;
+}
+
+void bl__root_drop(bl_scope *s)
+{
+    s->bl__magic = 0;
+    bl_ctx_release(s->bl__ctx);
+    s->bl__ctx = NULL;
 }
 
 size_t bl__root_close(bl_scope *s)

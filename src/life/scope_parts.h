@@ -14,6 +14,9 @@ size_t bl__root_join(bl_scope *s, bl__g *g);
 /* g wants to join s and has not opened it: fatal, but for the main goroutine and the root scope. */
 void bl__scope_adopt(bl_scope *s, bl__g *g);
 
+/* scope.c. What s, whose context is in this state, says to who wants to start something. */
+int bl__scope_refused(const bl_scope *s, int state);
+
 /* scope_room.c. Only for a scope with a limit: waits for room and takes it: 0, or why not; takes it
  * whether or not there is any; gives it to the next. */
 int bl__room_enter(bl_scope *s);

@@ -107,7 +107,7 @@ int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, cons
     bl__scope_check(s, "bl_after_func");
     int state = bl_ctx_err(s->bl__ctx);
     if (state != 0)
-        return state;
+        return bl__scope_refused(s, state);
     timer_lock(t);
     (void)timer_halt(t);
     t->bl__kind = BL__TIMER_AFTER;

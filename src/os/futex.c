@@ -8,13 +8,23 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/sanitize.h"
+
+/* ThreadSanitizer runs a signal's handler when the thread calls something that it intercepts, which
+ * this call is not: so there no sleep is long. */
+enum { TSAN_SLEEP = 10000000 /* ns */ };
+
 void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout)
 {
+    if (BL__TSAN && timeout > TSAN_SLEEP)
+        timeout = TSAN_SLEEP;
     struct timespec ts = {timeout / 1000000000, timeout % 1000000000};
     int saved = errno;
     if (timeout > 0)
         syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout == INT64_MAX ? NULL : &ts,
                 NULL, 0);
+    if (BL__TSAN)
+        usleep(0);
     errno = saved;
 }
 
