@@ -9,8 +9,12 @@ endif()
 file(RELATIVE_PATH bin_to_lib ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
 file(RELATIVE_PATH bin_to_include ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
 
+add_library(belay_cmd_flags INTERFACE)
 if(BELAY_SANITIZE MATCHES "thread")
     set(tree_mode MODE_RACE)
+    # It has one thread, and ThreadSanitizer keeps signals from it while it waits for the program.
+    target_compile_options(belay_cmd_flags INTERFACE -fno-sanitize=thread)
+    target_link_options(belay_cmd_flags INTERFACE -fno-sanitize=thread)
 elseif(BELAY_SANITIZE)
     set(tree_mode MODE_ASAN)
 else()
@@ -18,7 +22,7 @@ else()
 endif()
 
 add_executable(belay_cmd ${belay_cmd_sources})
-target_link_libraries(belay_cmd PRIVATE belay_flags)
+target_link_libraries(belay_cmd PRIVATE belay_flags belay_cmd_flags)
 target_include_directories(belay_cmd PRIVATE ${PROJECT_SOURCE_DIR}/include)
 target_compile_definitions(belay_cmd PRIVATE
     BELAY_BIN_TO_LIB="${bin_to_lib}" BELAY_BIN_TO_INCLUDE="${bin_to_include}"

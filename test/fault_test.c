@@ -286,7 +286,7 @@ static int receive_from_all(void *arg)
         int i = bl_select(cases, CASES);
         if (i < 0)
             return i;
-        RIGHT(v == i && cases[i].err == 0);
+        RIGHT(cases[i].err == 0 && i == v);
         w->total += v;
     }
     return 0;

@@ -49,7 +49,7 @@ static long long env_number(const char *name, long long most, long long fallback
     if (*end == 'k' || *end == 'K')
         unit = 1024, end++;
     else if (*end == 'm' || *end == 'M')
-        unit = 1024 * 1024, end++;
+        unit = 1024LL * 1024, end++;
     if (*end != '\0' || n < 1 || n > most / unit) {
         bl__warn("%s=%s is not a number from 1 to %lld, and is ignored", name, text, most);
         return fallback;
