@@ -134,6 +134,13 @@ typedef struct bl__site {
 #define BL__SITE(name, text)                                                                       \
     static const bl__site name = {(text), __func__, __FILE__, __LINE__}
 
+/*
+ * What becomes of goroutines that do not end. Those that are left when the root scope's grace is over
+ * have leaked: REPORT says so on stderr; FAIL also makes the process exit with 3 where it would with
+ * 0; IGNORE says nothing. A report of goroutines that are late (bl_scope_opts.grace) is one of the
+ * same kind: none with IGNORE. Those that do stop later have not leaked, and FAIL lets the exit status
+ * be; it is 3 if the process exits before they have.
+ */
 enum { BL_LEAK_REPORT = 1, BL_LEAK_FAIL, BL_LEAK_IGNORE };
 enum { BL_DEADLOCK_REPORT = 1, BL_DEADLOCK_EXIT, BL_DEADLOCK_ABORT };
 
@@ -270,7 +277,8 @@ int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
 int bl_scope_close(bl_scope *s);
 
 /* Joins all goroutines of s: the first error of one of them, else the cause if s was cancelled, else
- * 0. For the opener alone; may be called again, and bl_go after it. Waits and is no stop path: the
+ * 0. For the opener alone, in whose frame s ends (of the root scope: the main goroutine); another is
+ * fatal, and waits on a bl_waitgroup. May be called again, and bl_go after it. Waits and is no stop path: the
  * goroutines are told to stop by the scope's cancellation. (Go: sync.WaitGroup.Wait,
  * errgroup.Group.Wait.) */
 int bl_scope_wait(bl_scope *s);

@@ -261,13 +261,19 @@ static void check_report(const char *text, size_t *goroutines, size_t *frames)
     }
 }
 
+static void all_print(bl__out *o, void *arg)
+{
+    (void)arg;
+    bl__report_goroutines(o, want_all, NULL);
+}
+
 static void *reporter_main(void *arg)
 {
     size_t goroutines = 0, frames = 0, *reports = arg;
     bl_time end = bl_now() + 700 * BL_MS;
     while (bl_now() < end) {
         int fd = memfd_create("report", 0);
-        bl__report_goroutines(fd, want_all, NULL);
+        bl__report_run(fd, all_print, NULL);
         char *text = text_of(fd);
         check_report(text, &goroutines, &frames);
         free(text);

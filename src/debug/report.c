@@ -17,6 +17,7 @@
 
 #include "arch/sanitize.h"
 #include "arch/unwind.h"
+#include "core/proc.h"
 #include "debug/describe.h"
 #include "debug/peek.h"
 
@@ -103,7 +104,24 @@ static void since_print(bl__out *o, bl_time since)
         bl__out_printf(o, ", %lld minutes", (long long)(seconds / 60));
 }
 
-static void head_print(bl__out *o, const bl__g *g, bool leaked)
+/* When the goroutine of this record began to run, as far as sysmon knows; 0: it does not. The
+ * processor is the one whose thread has it, and has not picked another since sysmon looked. */
+static bl_time running_since(const bl__g *at)
+{
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++) {
+        const bl__p *p = bl__rt.ps[i];
+        const bl__g *g;
+        if (bl__peek(&g, load_relaxed(&p->m), sizeof g) && g == at)
+            return load_relaxed(&p->tick) == load_relaxed(&p->seen_tick)
+                       ? load_relaxed(&p->seen_since)
+                       : 0;
+    }
+    return 0;
+}
+
+/* g: a copy of the record at, which is NULL for the caller's own and for what has not run. */
+static void head_print(bl__out *o, const bl__g *g, const bl__g *at, bool leaked)
 {
     bl__out_printf(o, "goroutine %llu [", (unsigned long long)g->id);
     if (g->task.status == BL__G_PARKED) {
@@ -112,6 +130,8 @@ static void head_print(bl__out *o, const bl__g *g, bool leaked)
         since_print(o, g->since);
     } else {
         bl__out_printf(o, "%s", g->task.status == BL__G_RUNNING ? "running" : "runnable");
+        if (g->task.status == BL__G_RUNNING && at != NULL)
+            since_print(o, running_since(at));
     }
     bl__out_printf(o, "]:\n");
 }
@@ -121,7 +141,7 @@ void bl__report_head(bl__out *o, const bl__g *g)
     if (g == NULL)
         bl__out_printf(o, "thread %d [running]:\n", (int)gettid());
     else
-        head_print(o, g, false);
+        head_print(o, g, NULL, false);
 }
 
 void bl__report_tail(bl__out *o, const bl__g *g, const bl__g *at)
@@ -148,16 +168,25 @@ typedef struct item {
     uint64_t parent;
     const bl__site *site;
     bl__labels *labels;
+    bl_fn fn;
 } item;
 
-static void spawned_print(bl__out *o, const item *it)
+/* Without a trace: what it was started with, which is all that is known. */
+static void frames_print(bl__out *o, const bl__trace *trace, bl_fn fn, bool system)
+{
+    static const bl__trace none;
+    bl__trace_print(o, trace != NULL ? trace : &none, fn, system);
+}
+
+static void spawned_print(bl__out *o, const item *it, bool system)
 {
     bl__g g = {.task = {.kind = BL__TASK_SPAWN, .status = BL__G_RUNNABLE},
                .id = it->id,
                .parent = it->parent,
                .site = it->site,
                .labels = it->labels};
-    head_print(o, &g, false);
+    head_print(o, &g, NULL, false);
+    frames_print(o, NULL, it->fn, system);
     bl__report_tail(o, &g, NULL);
     bl__out_printf(o, "\n");
 }
@@ -168,7 +197,7 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what)
     bl__trace trace;
     bool have = false;
     if (it->at == NULL) {
-        spawned_print(o, it);
+        spawned_print(o, it, what->system);
         return;
     }
     for (int i = 0; i < LOOKS && !have; i++) {
@@ -176,13 +205,11 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what)
             return;
         have = bl__trace_parked(&trace, it->at) && load_relaxed(&it->at->switches) == g.switches;
     }
-    head_print(o, &g, what->leaked);
-    if (have)
-        bl__trace_print(o, &trace, g.fn, what->system);
-    else if (g.task.status == BL__G_RUNNING)
-        bl__out_printf(o, "\tgoroutine running on other thread; stack unavailable\n");
-    else
-        bl__out_printf(o, "\tstack unavailable\n");
+    head_print(o, &g, it->at, what->leaked);
+    if (!have)
+        bl__out_printf(o, "\t%sstack unavailable\n",
+                       g.task.status == BL__G_RUNNING ? "goroutine running on other thread; " : "");
+    frames_print(o, have ? &trace : NULL, g.fn, what->system);
     bl__report_tail(o, &g, it->at);
     bl__out_printf(o, "\n");
 }
@@ -232,7 +259,8 @@ static void gather(const bl__g *g, void *arg)
                .at = g->task.kind == BL__TASK_G ? g : NULL,
                .parent = g->parent,
                .site = g->site,
-               .labels = g->labels};
+               .labels = g->labels,
+               .fn = g->fn};
     if (in->count < ROUND) {
         round_items[in->count] = it;
         heap_up(in->count++);
@@ -267,19 +295,14 @@ void bl__report_each(bl__out *o, const bl__report_all *what)
     } while (in.count == ROUND);
 }
 
-static void each_print(bl__out *o, void *arg)
-{
-    bl__out_printf(o, "\n");
-    bl__report_each(o, arg);
-}
-
-void bl__report_goroutines(int fd, bool (*want)(const bl__g *g, void *arg), void *arg)
+void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg)
 {
     bl__report_all what = {.want = want,
                            .arg = arg,
                            .leaked = true,
                            .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM};
-    bl__report_run(fd, each_print, &what);
+    bl__out_printf(o, "\n");
+    bl__report_each(o, &what);
 }
 
 /* ---- The end of a run ---- */
@@ -314,17 +337,40 @@ void bl__report_summary(void)
 
 enum { EXIT_LEAKED = 3 };
 
+/* What makes an exit with 0 one with 3. */
+static struct {
+    uint32_t watched; /* atomic: 1 once leaked_exit is registered */
+    uint32_t left;    /* atomic: a run has ended and left goroutines behind */
+    uint32_t late;    /* atomic: scopes reported for their grace and not yet joined */
+} leaked;
+
 static void leaked_exit(int status, void *arg)
 {
     (void)arg;
-    if (status == 0)
+    if (status == 0 && (load_relaxed(&leaked.left) != 0 || load_relaxed(&leaked.late) != 0))
         exit(EXIT_LEAKED); /* within exit: the handlers not yet called are, with this status */
+}
+
+static void leaked_watch(void)
+{
+    uint32_t no = 0;
+    if (cas_relaxed(&leaked.watched, &no, 1u))
+        on_exit(leaked_exit, NULL);
 }
 
 void bl__exit_leaked(void)
 {
-    static uint32_t once;
-    uint32_t no = 0;
-    if (cas_relaxed(&once, &no, 1u))
-        on_exit(leaked_exit, NULL);
+    store_relaxed(&leaked.left, 1u);
+    leaked_watch();
 }
+
+void bl__report_late(void (*fn)(bl__out *o, void *arg), void *arg)
+{
+    (void)add_relaxed(&leaked.late, 1u);
+    if (bl__rt.options.on_leak == BL_LEAK_FAIL)
+        leaked_watch();
+    if (bl__rt.options.on_leak != BL_LEAK_IGNORE)
+        bl__report_run(STDERR_FILENO, fn, arg);
+}
+
+void bl__report_late_joined(void) { (void)add_relaxed(&leaked.late, -1u); }

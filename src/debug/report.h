@@ -12,9 +12,14 @@
 #include "debug/out.h"
 #include "debug/traceback.h"
 
-/* Prints to fd each goroutine that want (NULL: all) wants, in the order of their numbers, in the form
+/* Within a report: prints each goroutine that want (NULL: all) wants, in the order of their numbers, in the form
  * of a leak report: a blank line, and the wait reason marked "(leaked)". g is a copy of the record. Does not park. */
-void bl__report_goroutines(int fd, bool (*want)(const bl__g *g, void *arg), void *arg);
+void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg);
+
+/* Goroutines have not stopped in their scope's grace: reports it with fn, unless leaks are ignored. Where
+ * leaks fail the program, an exit while they are still not joined does. */
+void bl__report_late(void (*fn)(bl__out *o, void *arg), void *arg);
+void bl__report_late_joined(void);
 
 /* Prints that left goroutines were left when the program ended, and each of them. */
 void bl__report_leaks(size_t left);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Reports: deadlock, leaks, the grace of a scope, and who else was there. */
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "cases.h"
 
 static bl_mutex mutex;
@@ -172,6 +175,76 @@ static int grace(void *arg)
     return 0;
 }
 
+static uint32_t spinning, spin_stop; /* atomic */
+
+static int spin(void *arg)
+{
+    (void)arg;
+    __atomic_store_n(&spinning, 1, __ATOMIC_RELAXED);
+    while (!__atomic_load_n(&spin_stop, __ATOMIC_RELAXED))
+        ;
+    return 0;
+}
+
+/* Until the report is in the file that stderr is. */
+static void report_wait(void)
+{
+    const char *on_leak = getenv("BELAY_ON_LEAK");
+    bool comes = !on_leak || strcmp(on_leak, "ignore") != 0;
+    struct stat st = {0};
+    for (bl_time end = bl_in(comes ? 20 * BL_SEC : 100 * BL_MS); bl_now() < end && !st.st_size;)
+        if (bl_sleep(5 * BL_MS) < 0 || fstat(STDERR_FILENO, &st) < 0)
+            return;
+}
+
+static int release_later(void *arg)
+{
+    (void)arg;
+    report_wait();
+    __atomic_store_n(&spin_stop, 1, __ATOMIC_RELAXED);
+    return 0;
+}
+
+/* One that runs all the time on another processor, and stops when it has been reported. */
+static int late_runner(bl_dur grace, bl_fn then)
+{
+    bl_set_procs(3); /* it, the opener, and the one that waits for the report */
+    bl_go(bl_root(), then, NULL);
+    BL_SCOPE(s, .name = "busy", .grace = grace);
+    bl_go(s, spin, NULL);
+    while (!__atomic_load_n(&spinning, __ATOMIC_RELAXED))
+        bl_yield();
+    bl_scope_cancel(s, 0);
+    (void)bl_scope_wait(s);
+    return 0;
+}
+
+static int grace_running(void *arg)
+{
+    (void)arg;
+    return late_runner(10 * BL_MS, release_later);
+}
+
+static int waited_running(void *arg)
+{
+    (void)arg;
+    return late_runner(1200 * BL_MS, release_later);
+}
+
+static int exit_soon(void *arg)
+{
+    (void)arg;
+    report_wait();
+    exit(0);
+}
+
+/* The process exits while somebody is late. */
+static int grace_exit(void *arg)
+{
+    (void)arg;
+    return late_runner(10 * BL_MS, exit_soon);
+}
+
 /* How long it has waited is shown from a second on. */
 static int waited(void *arg)
 {
@@ -198,9 +271,16 @@ static int clean(void *arg)
 }
 
 static const fatal_case cases[] = {
-    {"deadlock", deadlock}, {"labels", labels}, {"crash_beside", crash_beside},
-    {"leak", leak},         {"grace", grace},   {"waited", waited},
+    {"deadlock", deadlock},
+    {"labels", labels},
+    {"crash_beside", crash_beside},
+    {"leak", leak},
+    {"grace", grace},
+    {"waited", waited},
     {"clean", clean},
+    {"grace_running", grace_running},
+    {"waited_running", waited_running},
+    {"grace_exit", grace_exit},
 };
 
 CASES_MAIN(cases)
