@@ -67,6 +67,10 @@ cases() { # FILE
         echo 'crash_beside BELAY_TRACEBACK=none'
         echo 'leak BELAY_ON_LEAK=fail'
         echo 'leak BELAY_ON_LEAK=ignore'
+        echo 'grace BELAY_ON_LEAK=fail'
+        echo 'grace BELAY_ON_LEAK=ignore'
+        echo 'grace_exit BELAY_ON_LEAK=fail'
+        echo 'grace_exit BELAY_ON_LEAK=ignore'
         echo 'clean BELAY_SUMMARY=1'
         echo 'leak BELAY_SUMMARY=1'
         ;;
@@ -109,6 +113,8 @@ for file in $files; do
     if [ "$file" = report ]; then
         run "$work/report" waited
         expect_err 'seconds waited' '^goroutine 2 \[chan receive, [12]s\]:$'
+        run "$work/report" waited_running
+        expect_err 'seconds run' '^goroutine [0-9]+ \[running, [1-9][0-9]*s\]:$'
     fi
 done
 finish

@@ -19,6 +19,12 @@
 #include "arch/sanitize.h"
 #include "harness.h"
 
+#if defined(HARNESS_EMULATOR) || BL__TSAN
+enum { FAULT_STEP = 3 };
+#else
+enum { FAULT_STEP = 1 };
+#endif
+
 enum {
     FAULT_HEAP = 1, /* malloc, calloc, posix_memalign */
     FAULT_MAP = 2,  /* mmap */
@@ -202,7 +208,7 @@ static void fault_each(bl_fn scenario, const char *name, const bl_options *opts,
     fault->kinds = kinds;
     fault->onwards = onwards;
     for (fault->at = 1; fault_once(scenario, name, opts) && harness_failures < 5;)
-        fault->at += BL__TSAN ? 3 : 1;
+        fault->at += FAULT_STEP;
 }
 
 static void *fault_thread(void *arg) { return arg; }

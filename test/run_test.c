@@ -251,11 +251,6 @@ static int wait_for_one_another(void *arg)
 
 TEST_PLAIN(deadlock)
 {
-    if (getenv("BELAY_EMULATOR")) {
-        puts("skip deadlock: the emulator has a thread of its own, and who knows whom it could "
-             "wake");
-        return;
-    }
     CHECK_FATAL(wait_for_ever, "fatal error: all goroutines are asleep - deadlock!");
     CHECK_FATAL(wait_for_ever, "goroutine 1 [chan receive");
     CHECK_FATAL(wait_for_one_another, "fatal error: all goroutines are asleep - deadlock!");

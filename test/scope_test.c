@@ -631,7 +631,7 @@ TEST_PLAIN(misuse)
     CHECK_FATAL(close_twice, "scope closed twice");
     CHECK_FATAL(close_outer_first, "which was opened inside it");
     CHECK_FATAL(close_by_stranger, "scope closed by a goroutine that did not open it");
-    CHECK_FATAL(wait_by_stranger, "bl_scope_wait by a goroutine that did not open the scope");
+    CHECK_FATAL(wait_by_stranger, "by a goroutine that did not open it");
     CHECK_FATAL(leave_open, "a scope left open");
     CHECK_FATAL(child_leaves_open, "a scope left open");
 }

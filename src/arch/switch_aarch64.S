@@ -2,6 +2,18 @@
 /* The context switch for aarch64; see switch.h for the frame and for why which way out is which. */
 #ifdef __aarch64__
 
+/* Compiled with -mbranch-protection, a program is that only if every object says so of itself: this one
+ * calls nobody's pointers, and lets a branch in where a linker's veneer may make one. */
+#ifdef __ARM_FEATURE_BTI_DEFAULT
+#define LANDING hint #34        /* bti c */
+#define FEATURES 3              /* branch targets, signed return addresses */
+#elif defined(__ARM_FEATURE_PAC_DEFAULT)
+#define LANDING
+#define FEATURES 2
+#else
+#define LANDING
+#endif
+
     .macro save                 /* to the stack, and its pointer to [x0]; x9: fpcr */
     sub sp, sp, #176
     .cfi_def_cfa_offset 176
@@ -24,9 +36,17 @@
     .cfi_offset x29, -96
     .cfi_offset x30, -88
     stp d8, d9, [sp, #96]
+    .cfi_offset 72, -80         /* d8, as DWARF numbers it */
+    .cfi_offset 73, -72
     stp d10, d11, [sp, #112]
+    .cfi_offset 74, -64
+    .cfi_offset 75, -56
     stp d12, d13, [sp, #128]
+    .cfi_offset 76, -48
+    .cfi_offset 77, -40
     stp d14, d15, [sp, #144]
+    .cfi_offset 78, -32
+    .cfi_offset 79, -24
     mrs x9, fpcr
     str x9, [sp, #160]
     mov x10, sp
@@ -40,6 +60,7 @@
     .p2align 5
 bl__switch:                     /* x0: where to save, x1: what to load */
     .cfi_startproc
+    LANDING
     save
     mov sp, x1                  /* the same frame, another goroutine's: the CFI holds on */
 resume:
@@ -57,6 +78,9 @@ resume:
     ldp d10, d11, [sp, #112]
     ldp d12, d13, [sp, #128]
     ldp d14, d15, [sp, #144]
+    .irp n, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 72, 73, 74, 75, 76, 77, 78, 79
+    .cfi_restore \n             /* before what lies below the stack pointer is anybody's */
+    .endr
     add sp, sp, #176
     .cfi_def_cfa_offset 0
     ret
@@ -69,6 +93,7 @@ resume:
     .p2align 5
 bl__switch_begin:               /* x0: where to save, x1: the top of a new stack */
     .cfi_startproc
+    LANDING
     save
     mov sp, x1
     .cfi_undefined x30
@@ -87,6 +112,7 @@ bl__switch_begin:               /* x0: where to save, x1: the top of a new stack
 bl__switch_end:                 /* x1: what to load */
     .cfi_startproc
     .cfi_undefined x30
+    LANDING
     mrs x9, fpcr
     mov sp, x1
     b resume
@@ -105,5 +131,13 @@ outermost:
     brk #1
     .cfi_endproc
     .size bl__entry, .-bl__entry
+
+#ifdef FEATURES
+    .section .note.gnu.property, "a"
+    .p2align 3
+    .word 4, 16, 5              /* name and contents in bytes, NT_GNU_PROPERTY_TYPE_0 */
+    .asciz "GNU"
+    .word 0xc0000000, 4, FEATURES, 0 /* GNU_PROPERTY_AARCH64_FEATURE_1_AND */
+#endif
 #endif
     .section .note.GNU-stack, "", %progbits

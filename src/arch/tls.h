@@ -34,7 +34,12 @@ static inline void *bl__tls_get(void)
 #error "belay runs on x86-64 and aarch64"
 #endif
 
-/* Only by a thread for itself, never around a switch. */
-static inline void bl__tls_set(void *m) { bl__tls = m; }
+/* Only by a thread for itself, never around a switch. The compiler does not know that bl__tls_get reads
+ * the variable, so the store may not be put off. */
+static inline void bl__tls_set(void *m)
+{
+    bl__tls = m;
+    __asm__ volatile("" : : : "memory");
+}
 
 #endif

@@ -80,7 +80,8 @@ void bl__regs_signal(bl__regs *regs, const void *ucontext)
 #elif defined(__aarch64__)
 
 /* As above with x19 (DW_OP_breg19) for rbx; all offsets in two bytes. The program counter has the
- * column 96, which the unwinder keeps for frames in which the link register is live. */
+ * column 96, which the unwinder keeps for frames in which the link register is live. Both begin with
+ * `bti c`, as what is compiled with -mbranch-protection has to; elsewhere it does nothing. */
 __asm__(".text\n"
         "    .globl bl__unwind_from\n"
         "    .hidden bl__unwind_from\n"
@@ -90,6 +91,7 @@ __asm__(".text\n"
         "    .cfi_startproc\n"
         "    .cfi_signal_frame\n"
         "    .cfi_return_column 96\n"
+        "    hint #34\n"
         "    stp x29, x30, [sp, #-32]!\n"
         "    str x19, [sp, #16]\n"
         "    mov x29, sp\n"
@@ -117,6 +119,7 @@ __asm__(".text\n"
         "    .p2align 4\n"
         "bl__stack_call:\n" /* x0: top, x1: fn, x2: arg */
         "    .cfi_startproc\n"
+        "    hint #34\n"
         "    stp x29, x30, [sp, #-16]!\n"
         "    mov x29, sp\n"
         "    .cfi_def_cfa x29, 16\n"

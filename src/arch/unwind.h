@@ -48,6 +48,16 @@ static inline void bl__regs_parked(bl__regs *regs, const char *frame, uintptr_t 
     regs->r[BL__REG_SP] = sp + BL__FRAME;
 }
 
+#if defined(__aarch64__)
+/* A return address without its signature: xpaclri, which does nothing where there are none. */
+static inline uintptr_t bl__address_unsigned(uintptr_t address)
+{
+    register uintptr_t x30 __asm__("x30") = address;
+    __asm__("hint #7" : "+r"(x30));
+    return x30;
+}
+#endif
+
 /* The registers in a signal handler's third argument. */
 void bl__regs_signal(bl__regs *regs, const void *ucontext);
 

@@ -209,6 +209,32 @@ static void copy_relocate(char *copy, uintptr_t sp, size_t n)
     }
 }
 
+/* Compiled with -mbranch-protection for aarch64, return addresses are signed together with the place at
+ * which their frame lies. In a copy the unwinder would find every signature wrong, and follow what that
+ * makes of the address. So where one is signed the walk is along the frame records, {the caller's x29,
+ * the return address}, which compilers keep there unless they are told not to. False: none is. */
+static bool walk_records(bl__trace *t, const bl__regs *regs, const char *copy, size_t n)
+{
+    bool is_signed = false;
+#if defined(__aarch64__)
+    uintptr_t lo = (uintptr_t)copy, fp = regs->r[BL__REG_FP], record[2];
+    t->total = 0;
+    trace_add(t, regs->r[BL__REG_PC] - 1);
+    while (fp >= lo && fp - lo <= n - sizeof record && fp % sizeof *record == 0) {
+        memcpy(record, (const void *)fp, sizeof record);
+        uintptr_t pc = bl__address_unsigned(record[1]);
+        is_signed = is_signed || pc != record[1];
+        if (record[0] <= fp) /* 0: of a goroutine's outermost frame, which nobody called */
+            break;
+        trace_add(t, pc - 1);
+        fp = record[0];
+    }
+#else
+    (void)t, (void)regs, (void)copy, (void)n;
+#endif
+    return is_signed;
+}
+
 bool bl__trace_parked(bl__trace *t, const bl__g *g)
 {
     moment before = moment_of(g);
@@ -234,12 +260,14 @@ bool bl__trace_parked(bl__trace *t, const bl__g *g)
     bl__regs_parked(&regs, copy, (uintptr_t)copy);
     if (!is_return_address(regs.r[BL__REG_PC]))
         return false;
+    if (walk_records(t, &regs, copy, n))
+        return true;
     t->total = 0;
     walk_from(t, &regs, (uintptr_t)copy, (uintptr_t)copy + n);
     return t->total > 0;
 }
 
-bl__traceback bl__traceback_level(void)
+static bool level_parse(const char *word, bl__traceback *level)
 {
     static const struct {
         const char *word;
@@ -250,11 +278,31 @@ bl__traceback bl__traceback_level(void)
         {"1", BL__TRACEBACK_ALL},         {"system", BL__TRACEBACK_SYSTEM},
         {"2", BL__TRACEBACK_SYSTEM},      {"crash", BL__TRACEBACK_CRASH},
     };
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(word, words[i].word) == 0) {
+            *level = words[i].level;
+            return true;
+        }
+    return false;
+}
+
+bl__traceback bl__traceback_level(void)
+{
+    bl__traceback level = BL__TRACEBACK_SINGLE;
     const char *set = getenv("BELAY_TRACEBACK");
-    for (size_t i = 0; set != NULL && i < sizeof words / sizeof words[0]; i++)
-        if (strcmp(set, words[i].word) == 0)
-            return words[i].level;
-    return BL__TRACEBACK_SINGLE;
+    if (set != NULL)
+        (void)level_parse(set, &level);
+    return level;
+}
+
+void bl__traceback_check(void)
+{
+    bl__traceback level;
+    const char *set = getenv("BELAY_TRACEBACK");
+    if (set != NULL && *set != '\0' && !level_parse(set, &level))
+        bl__warn("BELAY_TRACEBACK=%s is not one of none, single, all, system, crash, so single is "
+                 "used",
+                 set);
 }
 
 enum { PENDING = 8 };

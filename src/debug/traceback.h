@@ -30,6 +30,7 @@ typedef enum bl__traceback {
     BL__TRACEBACK_CRASH   /* crash: and then SIGABRT, for a core file */
 } bl__traceback;
 bl__traceback bl__traceback_level(void);
+void bl__traceback_check(void); /* says what is wrong with BELAY_TRACEBACK */
 
 /* The calling stack from the frame on to which from, a return address, leads; NULL: all of it. */
 void bl__trace_here(bl__trace *t, const void *from);

@@ -52,6 +52,16 @@ static int close_by_stranger(void *arg)
     return bl_scope_wait(s);
 }
 
+static int wait_for(void *arg) { return bl_scope_wait(arg); }
+
+static int wait_by_stranger(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "mine");
+    bl_go(s, wait_for, s);
+    return bl_scope_wait(s);
+}
+
 static int opener(void *arg)
 {
     bl_scope_open(arg, NULL);
@@ -111,15 +121,11 @@ static int ctx_from_nil(void *arg)
 }
 
 static const fatal_case cases[] = {
-    {"go_on_closed", go_on_closed},
-    {"close_twice", close_twice},
-    {"close_outer_first", close_outer_first},
-    {"close_by_stranger", close_by_stranger},
-    {"left_open", left_open},
-    {"left_open_by_main", left_open_by_main},
-    {"ticker_zero", ticker_zero},
-    {"ticker_reset", ticker_reset},
-    {"timer_copied", timer_copied},
+    {"go_on_closed", go_on_closed},           {"close_twice", close_twice},
+    {"close_outer_first", close_outer_first}, {"close_by_stranger", close_by_stranger},
+    {"wait_by_stranger", wait_by_stranger},   {"left_open", left_open},
+    {"left_open_by_main", left_open_by_main}, {"ticker_zero", ticker_zero},
+    {"ticker_reset", ticker_reset},           {"timer_copied", timer_copied},
     {"ctx_from_nil", ctx_from_nil},
 };
 
