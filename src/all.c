@@ -21,6 +21,7 @@
 #include "core/lock.c"
 #include "core/m.c"
 #include "core/proc.c"
+#include "core/rank.c"
 #include "core/run.c"
 #include "core/runq.c"
 #include "core/solo.c"

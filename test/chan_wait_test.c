@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* chan_wait_test.c: who waits on a channel: in which order they are woken, and how they leave. */
+#include <pthread.h>
+
 #include "harness.h"
 #include "parked.h"
 
@@ -176,6 +178,52 @@ TEST(close_wakes_everybody)
     CHECK_EQ(bl_chan_recv(out, &v), BL_ECLOSED);
     bl_chan_release(in);
     bl_chan_release(out);
+}
+
+/* A plain thread waits until close has begun, and takes what there is. */
+typedef struct closing {
+    bl_chan *c;
+    pthread_t thread;
+    size_t got;
+} closing;
+
+static void *close_watch(void *arg)
+{
+    closing *w = arg;
+    int v = -1;
+    while (bl_chan_try_send(w->c, &v) == BL_EAGAIN)
+        ;
+    while (bl_chan_recv(w->c, &v) == 0)
+        w->got++;
+    return NULL;
+}
+
+TEST(close_is_one_instant_for_a_crowd)
+{
+    enum { CROWD = 20000, CAP = 1000 };
+    bl_chan *c = bl_chan_new(sizeof(int), CAP);
+    for (int i = 0; i < CAP; i++)
+        CHECK_EQ(bl_chan_send(c, &i), 0);
+    waiter *w = calloc(CROWD, sizeof *w);
+    closing watch = {.c = c};
+    BL_SCOPE(s);
+    for (int i = 0; i < CROWD; i++) {
+        w[i] = (waiter){.c = c, .value = i, .result = 1, .deadline = BL_NEVER};
+        CHECK_EQ(bl_go(s, waiter_send, &w[i]), 0);
+    }
+    CHECK(parked_wait(CROWD));
+    CHECK_EQ(pthread_create(&watch.thread, NULL, close_watch, &watch), 0);
+    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
+    bl_chan_close(c);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    pthread_join(watch.thread, NULL);
+    CHECK_EQ(watch.got, CAP);
+    int closed = 0;
+    for (int i = 0; i < CROWD; i++)
+        closed += w[i].result == BL_ECLOSED;
+    CHECK_EQ(closed, CROWD);
+    free(w);
+    bl_chan_release(c);
 }
 
 /* ---- Stopping -------------------------------------------------------------------------------- */

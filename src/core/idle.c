@@ -87,7 +87,7 @@ void bl__wake_one(void)
     uint32_t none = 0;
     if (load_relaxed(&bl__rt.stopping) || !cas_acq_rel(&bl__rt.spinning, &none, 1u)) /* ORD(spin) */
         return; /* somebody looks already */
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__p *p = load_relaxed(&bl__rt.stopping) ? NULL : p_acquire();
     bl__m *m = NULL;
     if (p != NULL && (m = bl__rt.idle_m) != NULL) {
@@ -111,7 +111,7 @@ void bl__wake_one(void)
 
 void bl__m_unpark_all(void)
 {
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     for (bl__m *m = bl__rt.idle_m; m != NULL;) {
         bl__m *next = m->idle_next;  /* m may be gone once it is woken */
         store_release(&m->wake, 1u); /* ORD(wake) */
@@ -240,7 +240,7 @@ static int64_t sleep_begin(bl__m *m)
 /* Takes m off the sleepers, if nobody has woken it, with an idle processor if there is one. */
 static void sleep_end(bl__m *m)
 {
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m **at = &bl__rt.idle_m;
     while (*at != NULL && *at != m)
         at = &(*at)->idle_next;
@@ -264,7 +264,7 @@ static void sysmon_rouse(void)
 /* Sleeps without a processor until it is given one, or the first timer is due. */
 static void m_sleep(bl__m *m)
 {
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     int64_t timeout = sleep_begin(m);
     bl__unlock(&bl__rt.lock);
     if (timeout == INT64_MAX && bl__all_idle() && bl__timers_first() == BL_NEVER)
@@ -290,7 +290,7 @@ bool bl__all_idle(void) { return load_relaxed(&bl__rt.idle_all) >= load_relaxed(
 static void rest(bl__m *m)
 {
     bool shared = load_relaxed(&bl__rt.procs) > 1;
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     if (bl__rt.queued != 0 && m->p->id < load_relaxed(&bl__rt.procs)) {
         bl__unlock(&bl__rt.lock);
         return;
@@ -301,7 +301,7 @@ static void rest(bl__m *m)
     if (shared)
         bl__heavy_barrier();
     if (work_visible()) {
-        bl__lock(&bl__rt.lock);
+        bl__lock(&bl__rt.lock, BL__RANK_SCHED);
         bl__p *p = p_acquire();
         if (p != NULL)
             m_adopt(m, p, false);

@@ -2,6 +2,7 @@
 #include "core/lock.h"
 
 #include "arch/relax.h"
+#include "core/sched.h"
 #include "os/futex.h"
 
 enum { LOCK_FIRST = 16, LOCK_LOOKS = 6, LOCK_PAUSES = 256, LOCK_NAP = 1000000 /* ns */ };
@@ -16,11 +17,12 @@ void bl__lock_slow(uint32_t *lock)
     for (int look = 0, pauses = LOCK_FIRST; look < LOCK_LOOKS; look++) {
         for (int i = 0; i < pauses; i++)
             bl__cpu_relax();
-        if (load_relaxed(lock) == 0 && bl__trylock(lock))
+        if (load_relaxed(lock) == 0 && bl__lock_get(lock))
             return;
         if (pauses < LOCK_PAUSES)
             pauses *= 2;
     }
+    bl__fork_check();
     while (swap_acquire(lock, 2u) != 0) /* ORD(lock): with the store in bl__unlock */
         bl__futex_wait(lock, 2, LOCK_NAP);
 }

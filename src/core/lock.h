@@ -15,24 +15,35 @@
 #define BL__CORE_LOCK_H
 
 #include "core/atomic.h"
+#include "core/rank.h"
 
 void bl__lock_slow(uint32_t *lock);
 void bl__unlock_slow(uint32_t *lock);
 
-static inline bool bl__trylock(uint32_t *lock)
+static inline bool bl__lock_get(uint32_t *lock)
 {
     uint32_t free = 0;
     return cas_acquire(lock, &free, 1); /* ORD(lock): with the store in bl__unlock */
 }
 
-static inline void bl__lock(uint32_t *lock)
+static inline bool bl__trylock(uint32_t *lock, bl__rank rank)
 {
-    if (__builtin_expect(!bl__trylock(lock), 0))
+    if (!bl__lock_get(lock))
+        return false;
+    bl__rank_note(lock, rank);
+    return true;
+}
+
+static inline void bl__lock(uint32_t *lock, bl__rank rank)
+{
+    bl__rank_take(lock, rank);
+    if (__builtin_expect(!bl__lock_get(lock), 0))
         bl__lock_slow(lock);
 }
 
 static inline void bl__unlock(uint32_t *lock)
 {
+    bl__rank_give(lock);
     uint32_t was = load_relaxed(lock);
     store_release(lock, 0u); /* ORD(lock): with the swap in bl__lock */
     if (__builtin_expect(was == 2, 0))

@@ -40,7 +40,7 @@ static void m_exit(bl__m *m)
 {
     bl__crash_thread_fini();
     bl__tls_set(NULL);
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m **at = &bl__rt.all_m;
     while (*at != m)
         at = &(*at)->all_next;
@@ -55,7 +55,7 @@ static void m_exit(bl__m *m)
 /* Waits for the last instructions of the threads that have ended, and frees their records. */
 void bl__m_reap(void)
 {
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m *m = bl__rt.ended_m;
     bl__rt.ended_m = NULL;
     bl__unlock(&bl__rt.lock);

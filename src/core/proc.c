@@ -55,7 +55,7 @@ static __attribute__((noinline)) void commit_special(bl__g *g)
     void *unlock_arg = g->park_unlock_arg;
     if (timer != NULL) {
         timer->in = bl__timers_here();
-        bl__lock(&timer->in->lock);
+        bl__lock(&timer->in->lock, BL__RANK_HEAP);
         bl__timers_insert(timer->in, g->park_timer);
     }
     wait_begin(g);
@@ -125,6 +125,7 @@ static inline __attribute__((always_inline)) void after_switch(uint32_t likely)
         commit_park(m->prev);
     else
         commit_yield(m, m->prev);
+    BL__CHECK(bl__rank_free());
 }
 
 void bl__after_switch(void) { after_switch(BL__SWITCH_PARK); }
@@ -241,6 +242,7 @@ static int park_thread(bl__g *g, const bl__wait *w)
 {
     bl__m *m = bl__this_m();
     bool endless = w->deadline == BL_NEVER;
+    bl__fork_check();
     store_relaxed(&g->thread_futex, 0u);
     store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
     if (endless) {
@@ -296,7 +298,7 @@ static __attribute__((noinline)) void park_timed(bl__g *g, bl_time deadline)
     g->park_timer = (bl_timer *)(void *)&timer;
     park_switch(g);
     g->park_timer = NULL;
-    bl__lock(&timer.in->lock); /* always: it may be about to fire */
+    bl__lock(&timer.in->lock, BL__RANK_HEAP); /* always: it may be about to fire */
     if (timer.head.bl__heap != NULL)
         bl__timers_remove(timer.in, (bl_timer *)(void *)&timer);
     bl__unlock(&timer.in->lock);
@@ -390,6 +392,7 @@ void bl_yield(void)
 {
     bl__m *m = bl__this_m();
     if (__builtin_expect(m == NULL || m->p == NULL, 0)) {
+        bl__fork_check();
         sched_yield();
         return;
     }

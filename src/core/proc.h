@@ -93,7 +93,8 @@ struct bl__p {
     bl__timers timers __attribute__((aligned(BL__CACHE_LINE)));
     /* sysmon's notes. */
     bl__task *seen_next;
-    uint32_t seen_tick;
+    uint32_t seen_tick; /* atomic: for reports */
+    bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
@@ -150,6 +151,8 @@ typedef struct bl__sched {
     bl_options options;       /* immutable in a run */
     size_t stack_size;        /* immutable while there are stacks: usable bytes */
     uint32_t ps_made;         /* atomic: Ps there are, whether in use or not */
+    uint32_t forked;          /* atomic: this is the child of a fork during a run */
+    bl_scope forked_scope;    /* the innermost of who forked; neither opened nor closed */
     bl_scope root;
     bl__timers outside; /* of threads that hold no P */
 
@@ -232,6 +235,7 @@ void bl__stack_await(bl__task *t); /* t has found none */
 bool bl__stack_retry(void);        /* for those; false: there still are none, or nobody waits */
 void bl__stack_put(bl__p *p, bl__g *g);
 void bl__stack_fini(bool keep);
+void bl__stack_forked(void);
 
 void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg);
 
@@ -324,6 +328,8 @@ static inline void bl__wake_maybe(bl__p *p)
         return;
     if (__builtin_expect(!bl__rt.asymmetric, 0))
         fence_seq_cst(); /* ORD(idle): what was queued before the loads: see idle.c */
+    else
+        fence_compiler();
     if (load_relaxed(&bl__rt.idle_ps) != 0 && load_relaxed(&bl__rt.spinning) == 0)
         bl__wake_one();
 }

@@ -20,6 +20,7 @@
 #include "debug/crash.h"
 #include "debug/fatal.h"
 #include "debug/report.h"
+#include "debug/traceback.h"
 #include "life/scope.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -37,12 +38,13 @@ typedef struct run_main {
 
 /* ---- Settings ---- */
 
-/* The number that an environment variable gives, or fallback. */
+/* The number that an environment variable gives; 0: it gives none, which it says if fallback, what
+ * the caller takes instead, is not 0. */
 static long long env_number(const char *name, long long most, long long fallback)
 {
     const char *text = getenv(name);
     if (text == NULL || *text == '\0')
-        return fallback;
+        return 0;
     char *end;
     long long n = strtoll(text, &end, 10);
     long long unit = 1;
@@ -51,8 +53,10 @@ static long long env_number(const char *name, long long most, long long fallback
     else if (*end == 'm' || *end == 'M')
         unit = 1024LL * 1024, end++;
     if (*end != '\0' || n < 1 || n > most / unit) {
-        bl__warn("%s=%s is not a number from 1 to %lld, and is ignored", name, text, most);
-        return fallback;
+        if (fallback != 0)
+            bl__warn("%s=%s is not a number from 1 to %lld, so %lld is used", name, text, most,
+                     fallback);
+        return 0;
     }
     return n * unit;
 }
@@ -66,17 +70,30 @@ static int env_word(const char *name, const char *const *words, int fallback)
     for (int i = 0; words[i] != NULL; i++)
         if (strcmp(text, words[i]) == 0)
             return i + 1;
-    bl__warn("%s=%s is not one of %s, %s, %s, and is ignored", name, text, words[0], words[1],
-             words[2]);
+    bl__warn("%s=%s is not one of %s, %s, %s, so %s is used", name, text, words[0], words[1],
+             words[2], words[fallback - 1]);
     return fallback;
 }
 
-static int procs_default(void)
+/* What BELAY_PROCS says, else the CPUs there are; what is wrong with it is said once a run. */
+static int procs_default(bool say)
 {
     long long n = env_number("BELAY_PROCS", INT_MAX, 0);
-    if (n == 0)
+    if (n > BL__MAX_PROCS && say)
+        bl__warn("BELAY_PROCS=%lld is more than %d, so %d is used", n, BL__MAX_PROCS,
+                 BL__MAX_PROCS);
+    if (n == 0) {
         n = bl__cpu_count();
+        if (say)
+            (void)env_number("BELAY_PROCS", BL__MAX_PROCS, n < BL__MAX_PROCS ? n : BL__MAX_PROCS);
+    }
     return n < BL__MAX_PROCS ? (int)n : BL__MAX_PROCS;
+}
+
+static long long env_number_or(const char *name, long long most, long long fallback)
+{
+    long long n = env_number(name, most, fallback);
+    return n != 0 ? n : fallback;
 }
 
 static int options_take(const bl_options *given)
@@ -94,17 +111,19 @@ static int options_take(const bl_options *given)
     if (o.procs == 0)
         o.procs = (int)load_relaxed(&bl__rt.procs_wanted);
     if (o.procs == 0)
-        o.procs = procs_default();
+        o.procs = procs_default(true);
     if (o.procs > BL__MAX_PROCS)
         o.procs = BL__MAX_PROCS;
     if (o.stack_size == 0)
-        o.stack_size = (size_t)env_number("BELAY_STACK", BL__STACK_MOST, STACK_DEFAULT);
+        o.stack_size = (size_t)env_number_or("BELAY_STACK", BL__STACK_MOST, STACK_DEFAULT);
     if (o.max_threads == 0)
-        o.max_threads = (int)env_number("BELAY_MAX_THREADS", INT_MAX, THREADS_DEFAULT);
+        o.max_threads = (int)env_number_or("BELAY_MAX_THREADS", INT_MAX, THREADS_DEFAULT);
     if (o.on_leak == 0)
         o.on_leak = env_word("BELAY_ON_LEAK", leak, BL_LEAK_REPORT);
     if (o.on_deadlock == 0)
         o.on_deadlock = env_word("BELAY_ON_DEADLOCK", deadlock, BL_DEADLOCK_REPORT);
+    bl__grace_check();
+    bl__traceback_check();
     bl__rt.options = o;
     bl__rt.max_threads = (uint32_t)o.max_threads;
     return 0;
@@ -122,8 +141,8 @@ static bl__p *p_make(uint32_t id)
         if (posix_memalign((void **)&p, BL__CACHE_LINE, sizeof *p) != 0)
             return NULL;
         memset(&p->timers, 0, sizeof p->timers);
+        p->timers.first = BL_NEVER;
     }
-    bl__timers_forget(&p->timers);
     memset(p, 0, offsetof(bl__p, timers));
     memset((char *)p + after, 0, sizeof *p - after);
     p->id = id;
@@ -156,7 +175,7 @@ static void ps_forget(void)
 int bl_procs(void)
 {
     uint32_t n = load_relaxed(load_relaxed(&bl__rt.running) ? &bl__rt.procs : &bl__rt.procs_wanted);
-    return n != 0 ? (int)n : procs_default();
+    return n != 0 ? (int)n : procs_default(false);
 }
 
 int bl_set_procs(int n)
@@ -171,7 +190,7 @@ int bl_set_procs(int n)
         return before;
     if (n > 1)
         bl__solo_end();
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     if (!load_relaxed(&bl__rt.stopping) && ps_grow((uint32_t)n) == 0)
         store_relaxed(&bl__rt.procs, (uint32_t)n);
     bl__idle_recount();
@@ -215,30 +234,43 @@ static void signals_restore(void)
 
 /* ---- Fork ---- */
 
-/* In the child only the thread that forked is left. It goes on with the processor that it holds, and
- * nobody is woken any more; what the others ran does not exist there. Meant for exec and _exit. */
+/*
+ * In the child only the thread that forked is left, and what the other threads ran or held does not
+ * exist there. It is for exec and _exit. Whatever else it does goes on until it would wait for
+ * somebody, or wake or start somebody, who is not there: then it is told (bl__fork_check), where it
+ * would hang. To that end its goroutine becomes a plain thread, whose waits have the check in a path
+ * that no goroutine takes, and its innermost scope is one that it can neither close nor end in.
+ *
+ * Rejected: going on with the processor that it holds. It then ran the goroutines queued there, which
+ * the parent runs too.
+ */
 static void fork_child(void)
 {
+    static const bl__site site = {"fork", "fork", __FILE__, __LINE__};
+    bl__m *m = bl__this_m();
+    bl__stack_forked();
     if (!load_relaxed(&bl__rt.running))
         return;
-    bl__m *m = bl__this_m();
+    store_relaxed(&bl__rt.forked, 1u);
     bl__rt.lock = 0;
     bl__rt.stack_lock = 0;
+    bl__fatal_dying.owner = 0;
     store_relaxed(&bl__solo.on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */
     store_relaxed(&bl__solo.depth, 0u);
-    bl__rt.idle_m = NULL;
-    bl__rt.idle_p = NULL;
-    store_relaxed(&bl__rt.idle_ps, 0u);
-    store_relaxed(&bl__rt.idle_all, 0u);
     store_relaxed(&bl__rt.spinning, 1u); /* so that nobody is looked for */
-    if (m != NULL && m->p != NULL && m->p->id != 0) {
-        bl__p *zero = bl__rt.ps[0];
-        bl__rt.ps[0] = m->p;
-        bl__rt.ps[m->p->id] = zero;
-        zero->id = m->p->id;
-        m->p->id = 0;
-    }
-    store_relaxed(&bl__rt.procs, 1u);
+    if (m == NULL)
+        return;
+    m->p = NULL;
+    m->g->task.kind = BL__TASK_THREAD;
+    bl__rt.forked_scope = (bl_scope){.bl__made = &site, .bl__ctx = m->g->ctx};
+    m->g->inner = &bl__rt.forked_scope;
+}
+
+void bl__fork_check(void)
+{
+    if (load_relaxed(&bl__rt.forked))
+        bl__fatal("belay: the child of a fork called into the runtime, whose threads it does not "
+                  "have; it can only exec or _exit");
 }
 
 static void fork_prepare(void) { pthread_atfork(NULL, NULL, fork_child); }
@@ -300,7 +332,8 @@ static int main_goroutine(void *arg)
  * into bl__wake_one, with its count in `spinning`. */
 static void rt_reset(void)
 {
-    bl__lock(&bl__rt.lock);
+    ps_forget(); /* what the run before has left, if goroutines were left behind */
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     store_relaxed(&bl__rt.stopping, 1u);
     bl__rt.ps_made = 0;
     bl__runq_forget();
@@ -322,7 +355,7 @@ static void rt_reset(void)
 /* sysmon and the first thread. */
 static int threads_start(bool solo)
 {
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     store_relaxed(&bl__rt.stopping, 0u);
     int err = bl__sysmon_start();
     bool watched = err == 0;
@@ -356,7 +389,7 @@ static int run_start(run_main *run)
     int err = bl__stack_init(bl__rt.options.stack_size);
     if (err < 0)
         return err;
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     if ((err = ps_grow(procs)) == 0)
         store_relaxed(&bl__rt.procs, procs);
     bl__idle_recount();
@@ -386,12 +419,36 @@ static bool threads_join(bool patient)
     return true;
 }
 
+static void left_claim(const bl__g *g, void *arg)
+{
+    bl__g *left = (bl__g *)(uintptr_t)g;
+    uint32_t was = load_relaxed(&left->wait);
+    (void)arg;
+    while (was >= BL__W_SOLE) {
+        if (cas_acq_rel(&left->wait, &was, (uint32_t)BL__W_CLAIMED)) /* ORD(wait): with commit */
+            return;
+    }
+}
+
+/* What a run leaves behind does not come back in a later one, where it would be counted out of a root
+ * scope that has not counted it. Claimed by nobody, it stays in the queues where it waits, and wakers
+ * pass it over as they do with one whose deadline was quicker. */
+static void left_forget(void)
+{
+    bl__each_stack(left_claim, NULL); /* again: some parked since, on threads that were kept */
+    bl__stack_fini(true);
+    bl__spawn_fini(true);
+}
+
 static void run_end(bool clean)
 {
-    if (clean)
+    if (clean) {
         ps_forget();
-    bl__stack_fini(!clean);
-    bl__spawn_fini(!clean);
+        bl__stack_fini(false);
+        bl__spawn_fini(false);
+    } else {
+        bl__each_stack(left_claim, NULL);
+    }
     bl__crash_uninstall();
     if (bl__rt.options.signals)
         signals_restore();
@@ -413,6 +470,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
         return BL_EBUSY;
     }
     bl__m_reap();
+    left_forget();
     rt_reset();
     int err = options_take(opts);
     if (err < 0) {

@@ -24,6 +24,8 @@ static void wake_for_global(bool idle)
 {
     if (!load_relaxed(&bl__rt.asymmetric))
         fence_seq_cst(); /* ORD(idle): what was queued before the load: see idle.c */
+    else
+        fence_compiler();
     if (idle && load_relaxed(&bl__rt.spinning) == 0)
         bl__wake_one();
 }
@@ -48,7 +50,7 @@ void bl__runq_overflow(bl__p *p, bl__task *t)
         return;
     }
     b->tasks[b->count++] = t;
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__batch **end = bl__rt.batches != NULL ? &bl__rt.batches_last->next : &bl__rt.batches;
     *end = b;
     bl__rt.batches_last = b;
@@ -61,8 +63,9 @@ void bl__runq_overflow(bl__p *p, bl__task *t)
 /* Adds a list of n tasks to the global queue, and wakes somebody for them. */
 void bl__runq_put_global(bl__task *first, bl__task *last, uint32_t n)
 {
+    bl__fork_check();
     last->next = NULL;
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     if (bl__rt.queue_tail != NULL)
         bl__rt.queue_tail->next = first;
     else
@@ -101,7 +104,7 @@ bl__task *bl__runq_get_global(bl__p *p, uint32_t max)
 {
     bl__batch *empty = NULL;
     bl__task *first = NULL;
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     uint32_t n = bl__rt.queued / load_relaxed(&bl__rt.procs) + 1;
     uint32_t room = BL__RING - (p->tail - load_acquire(&p->head)); /* ORD(head): only grows */
     n = n < max ? n : max;

@@ -6,7 +6,7 @@
  *   A goroutine waits like this (so do plain threads: the record of a plain thread stands for it):
  *
  *       bl__g *g = bl__self();
- *       bl__lock(&obj->lock);
+ *       bl__lock(&obj->lock, BL__RANK_…);
  *       …it has to wait: link a waiter that names g into obj's queue…
  *       int r = bl__park(g, &(bl__wait){.reason = …, .obj = obj, .lock = &obj->lock, …});
  *       …obj->lock is not held now. r < 0 (cancelled, deadline): the waiter may still be linked, so
@@ -25,9 +25,8 @@
  *   the lock never sees a goroutine that is linked and still running.
  *   A waiter lives in the waiting goroutine's frame, so nobody may touch it after bl__ready.
  *
- * Lock ranks, taken in this order: scope, ctx, once/waitgroup/cond/sem/rwmutex/mutex waiters, channel
- * (several by address), timer heap, scheduler. bl__ready may be called under all of them but the
- * last two.
+ * The order in which locks are taken: core/rank.h. bl__ready may be called under all that rank below
+ * the scheduler's.
  */
 #ifndef BL__CORE_SCHED_H
 #define BL__CORE_SCHED_H
@@ -229,6 +228,8 @@ bool bl__timer_disarm(bl_timer *t);
 /* t->bl__fire has been called or is about to be, until bl__fire returns. Spins until that is over;
  * not from inside bl__fire. */
 void bl__timer_wait_fired(bl_timer *t);
+/* The same without touching t, which may be gone: heap is the t->bl__fired_in that its firing left. */
+void bl__timer_wait_fired_in(void *heap, const bl_timer *t);
 
 /* ---- Fatal errors: debug/fatal.c ---- */
 
@@ -236,6 +237,9 @@ void bl__timer_wait_fired(bl_timer *t);
 BL__NORETURN void bl__fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A line on stderr that begins "belay: ". */
 void bl__warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Fatal in the child of a fork during a run: before what would wait there for ever. core/run.c */
+void bl__fork_check(void);
 
 /* ---- For reports ---- */
 

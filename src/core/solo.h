@@ -52,7 +52,9 @@ static inline void bl__solo_leave_outsider(void)
 /* True: the caller is in a section, until bl__solo_exit. False: it has to lock. */
 static inline bool bl__solo_enter(void)
 {
-    if (load_relaxed(&bl__solo.on) == BL__SOLO_OFF)
+    /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
+     * which did not write the lock */
+    if (load_acquire(&bl__solo.on) == BL__SOLO_OFF)
         return false;
     if (__builtin_expect(!bl__solo_holder(), 0)) {
         bl__solo_end();
@@ -82,16 +84,20 @@ static inline bool bl__solo_section(void) { return load_relaxed(&bl__solo.on) ==
 /* The lock of a channel. One that was entered solo stays 0, which is how unlock knows. */
 static inline void bl__object_lock(uint32_t *lock)
 {
-    if (!bl__solo_enter())
-        bl__lock(lock);
+    if (bl__solo_enter())
+        bl__rank_take(lock, BL__RANK_CHAN);
+    else
+        bl__lock(lock, BL__RANK_CHAN);
 }
 
 static inline void bl__object_unlock(uint32_t *lock)
 {
-    if (load_relaxed(lock) == 0)
-        bl__solo_exit();
-    else
+    if (load_relaxed(lock) != 0) {
         bl__unlock(lock);
+        return;
+    }
+    bl__rank_give(lock);
+    bl__solo_exit();
 }
 
 #endif

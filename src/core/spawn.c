@@ -31,7 +31,7 @@ static inline bl__spawned **pile_next(bl__spawned *s) { return (bl__spawned **)(
 static void pile_give(bl__spawned *first, uint32_t count)
 {
     first->copy_size = count;
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     *pile_next(first) = bl__rt.free_spawns;
     bl__rt.free_spawns = first;
     bl__unlock(&bl__rt.stack_lock);
@@ -40,7 +40,7 @@ static void pile_give(bl__spawned *first, uint32_t count)
 /* A pile from the common stock, or of new records. NULL: no memory. */
 static bl__spawned *pile_take(uint32_t *count)
 {
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     bl__spawned *first = bl__rt.free_spawns;
     spawn_slab *slab = NULL;
     if (first != NULL) {
@@ -224,10 +224,12 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
 /* All but counting it out of its scope. */
 static void end(bl__g *g, int result)
 {
-    if (__builtin_expect(g->inner != g->scope, 0))
+    if (__builtin_expect(g->inner != g->scope, 0)) {
+        bl__fork_check();
         bl__fatal("belay: goroutine ended with a scope left open: %s (opened at %s:%d); "
                   "close it with bl_scope_close, or declare it with BL_SCOPE",
                   g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
+    }
     if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
         bl__held_at_end(g);
     if (load_acquire(&g->registered) != NULL) /* ORD(registered) */

@@ -114,6 +114,15 @@ int bl__stack_init(size_t size)
     return 0;
 }
 
+/* In the child of a fork: the descriptor names the parent. The next run opens its own. */
+void bl__stack_forked(void)
+{
+    if (mem.guard != 0 && mem.pidfd >= 0)
+        close(mem.pidfd);
+    mem.guard = 0;
+    mem.pidfd = -1;
+}
+
 /* Where the record of the slot that begins at slot and is the index-th of its arena lies. */
 static bl__g *slot_record(char *slot, size_t index)
 {
@@ -230,7 +239,7 @@ static size_t stacks_make(bl__g **list)
 /* Half a cache from the common list, or of new ones. False: there are none. */
 bool bl__stack_refill(bl__p *p)
 {
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     for (int i = 0; i < BL__STACK_CACHE / 2 && bl__rt.free_stacks != NULL; i++) {
         list_push(&p->free_stacks, list_pop(&bl__rt.free_stacks));
         p->free_stacks_count++;
@@ -284,7 +293,7 @@ static __attribute__((noinline)) void spill(bl__p *p)
     uint32_t n = p->free_stacks_count - keep;
     p->free_stacks_count = keep;
     trim(cold);
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     while (cold != NULL)
         list_push(&bl__rt.free_stacks, list_pop(&cold));
     bl__rt.free_stacks_count += n;
@@ -296,7 +305,7 @@ static __attribute__((noinline)) void spill(bl__p *p)
 /* No stack for t, which has not run yet: it waits for one to be freed, or for memory. */
 void bl__stack_await(bl__task *t)
 {
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     t->next = NULL;
     if (bl__rt.no_stack == NULL)
         bl__rt.no_stack = t;
@@ -326,7 +335,7 @@ static void waiting_retry(size_t n)
 /* Under sched's lock: what the idle processors keep goes to all. */
 static void idle_caches_take(void)
 {
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     for (bl__p *p = bl__rt.idle_p; p != NULL; p = p->idle_next) {
         while (p->free_stacks != NULL)
             list_push(&bl__rt.free_stacks, list_pop(&p->free_stacks));
@@ -338,11 +347,11 @@ static void idle_caches_take(void)
 
 bool bl__stack_retry(void)
 {
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     idle_caches_take();
     bool busy = bl__rt.idle_all < bl__rt.ps_made; /* and may have free ones */
     bl__unlock(&bl__rt.lock);
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     if (bl__rt.no_stack != NULL && bl__rt.free_stacks == NULL)
         bl__rt.free_stacks_count += stacks_make(&bl__rt.free_stacks);
     size_t n = bl__rt.free_stacks_count;
@@ -354,7 +363,7 @@ bool bl__stack_retry(void)
 /* Others wait for a stack, so it goes to all, and one of them tries again. */
 static __attribute__((noinline)) void hand_over(bl__g *g)
 {
-    bl__lock(&bl__rt.stack_lock);
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     list_push(&bl__rt.free_stacks, g);
     bl__rt.free_stacks_count++;
     waiting_retry(1);

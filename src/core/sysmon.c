@@ -51,7 +51,7 @@ static bool deadlock_check(void)
     if (bl__rt.options.signals && load_relaxed(&bl__rt.signaled) == 0 && !starved)
         return false; /* a signal could still cancel the root scope */
     uint32_t changes = load_relaxed(&bl__rt.plain_changes);
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bool quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
     uint32_t threads = bl__rt.threads; /* under the lock they are all there that it counts */
     bl__unlock(&bl__rt.lock);
@@ -61,7 +61,7 @@ static bool deadlock_check(void)
         return true;
     /* A thread may have come, done something and gone meanwhile; or a goroutine and a plain thread
      * wake each other, and each look met the one that waits. */
-    bl__lock(&bl__rt.lock);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping) &&
             load_relaxed(&bl__rt.plain_changes) == changes;
     bl__unlock(&bl__rt.lock);
@@ -91,7 +91,9 @@ static bool processors_look(void)
                       load_relaxed(&p->timers.first) <= now))
             found = true;
         p->seen_next = next;
-        p->seen_tick = tick;
+        store_relaxed(&p->seen_tick, tick);
+        if (!stuck)
+            store_relaxed(&p->seen_since, now);
     }
     if (found && load_relaxed(&bl__rt.idle_ps) != 0)
         bl__wake_one();

@@ -140,7 +140,7 @@ void bl__timers_run(bl__timers *ts, bl_time now)
     bl_timer *t;
     if (load_relaxed(&ts->first) > now)
         return;
-    bl__lock(&ts->lock);
+    bl__lock(&ts->lock, BL__RANK_HEAP);
     while ((t = due(ts, now)) != NULL) {
         void (*fire)(bl_timer *, bl_time) = t->bl__fire;
         t->bl__fired_in = ts; /* seen by who sees it out of the heap */
@@ -153,7 +153,7 @@ void bl__timers_run(bl__timers *ts, bl_time now)
         ts->firing = &firing;
         bl__unlock(&ts->lock);
         fire(t, now);
-        bl__lock(&ts->lock);
+        bl__lock(&ts->lock, BL__RANK_HEAP);
         bl__firing **at = &ts->firing;
         while (*at != &firing)
             at = &(*at)->next;
@@ -166,7 +166,7 @@ void bl__timers_run(bl__timers *ts, bl_time now)
  * a plain thread may be about to look at it (disarm). */
 void bl__timers_forget(bl__timers *ts)
 {
-    bl__lock(&ts->lock);
+    bl__lock(&ts->lock, BL__RANK_HEAP);
     for (size_t i = 0; i < ts->count; i++)
         store_release(&ts->entries[i].timer->bl__heap, NULL); /* ORD(heap) */
     for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
@@ -202,7 +202,7 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
     bl__timers *ts = bl__timers_here();
     t->bl__when = when;
     t->bl__fire = fire;
-    bl__lock(&ts->lock);
+    bl__lock(&ts->lock, BL__RANK_HEAP);
     bool earlier = when < ts->first;
     bl__timers_insert(ts, t);
     bl__unlock(&ts->lock);
@@ -216,7 +216,7 @@ bool bl__timer_disarm(bl_timer *t)
         bl__timers *ts = load_acquire(&t->bl__heap); /* ORD(heap): with insert and remove */
         if (ts == NULL)
             return false;
-        bl__lock(&ts->lock);
+        bl__lock(&ts->lock, BL__RANK_HEAP);
         bool there = t->bl__heap == ts;
         if (there)
             bl__timers_remove(ts, t);
@@ -226,13 +226,11 @@ bool bl__timer_disarm(bl_timer *t)
     }
 }
 
-void bl__timer_wait_fired(bl_timer *t)
+void bl__timer_wait_fired_in(void *heap, const bl_timer *t)
 {
-    bl__timers *ts = t->bl__fired_in;
-    if (ts == NULL) /* never fired */
-        return;
+    bl__timers *ts = heap;
     for (int i = 0;; i++) {
-        bl__lock(&ts->lock);
+        bl__lock(&ts->lock, BL__RANK_HEAP);
         const bl__firing *f = ts->firing;
         while (f != NULL && f->timer != t)
             f = f->next;
@@ -244,6 +242,12 @@ void bl__timer_wait_fired(bl_timer *t)
         else
             sched_yield();
     }
+}
+
+void bl__timer_wait_fired(bl_timer *t)
+{
+    if (t->bl__fired_in != NULL) /* else never fired */
+        bl__timer_wait_fired_in(t->bl__fired_in, t);
 }
 
 bl_time bl_now(void) { return bl__clock(); }
@@ -264,12 +268,12 @@ int bl_sleep(bl_dur d)
         return 0;
     }
     bl_time deadline = bl_in(d);
-    bl__lock(&g->lock);
+    bl__lock(&g->lock, BL__RANK_G);
     int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_SLEEP,
                                     .cancellable = true,
                                     .lock = &g->lock,
                                     .deadline = deadline});
-    bl__lock(&g->lock); /* the commit holds it to its last touch of g */
+    bl__lock(&g->lock, BL__RANK_G); /* the commit holds it to its last touch of g */
     bl__unlock(&g->lock);
     return r == BL_ETIMEDOUT && bl__clock() >= deadline ? 0 : r; /* else it was the context's */
 }

@@ -14,8 +14,6 @@
  *     ARMED -> FREE    stop, reset, the scope's close; or due in a cancelled scope
  *     ARMED -> RUNNING due, and the goroutine started
  *     RUNNING -> FREE  the function has returned
- *
- * Lock order: the timer's, the record's, the scope's, the timer heap's.
  */
 #include "life/ctx.h"
 #include "life/timer.h"
@@ -50,7 +48,7 @@ static struct {
 
 static after *after_new(void)
 {
-    bl__lock(&after_pool.lock);
+    bl__lock(&after_pool.lock, BL__RANK_POOL);
     after *a = after_pool.free;
     if (a != NULL)
         after_pool.free = a->next;
@@ -65,7 +63,7 @@ static void after_free(after *a)
     a->use++;
     a->timer = NULL;
     a->scope = NULL;
-    bl__lock(&after_pool.lock);
+    bl__lock(&after_pool.lock, BL__RANK_POOL);
     a->next = after_pool.free;
     after_pool.free = a;
     bl__unlock(&after_pool.lock);
@@ -78,7 +76,7 @@ static after list_end;
 static void after_link(after *a)
 {
     bl_scope *s = a->scope;
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_SCOPE);
     a->prev = NULL;
     a->next = s->bl__timers != NULL ? s->bl__timers : &list_end;
     if (a->next != &list_end)
@@ -90,7 +88,7 @@ static void after_link(after *a)
 static void after_unlink(after *a)
 {
     bl_scope *s = a->scope;
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_SCOPE);
     if (a->prev != NULL)
         a->prev->next = a->next;
     else
@@ -104,7 +102,7 @@ static void after_unlink(after *a)
 static int after_run(void *arg)
 {
     after *a = arg;
-    bl__lock(&a->lock);
+    bl__lock(&a->lock, BL__RANK_AFTER);
     a->runner = bl__self();
     bl_fn fn = a->fn;
     void *fn_arg = a->arg;
@@ -112,7 +110,7 @@ static int after_run(void *arg)
 
     int r = fn(fn_arg);
 
-    bl__lock(&a->lock);
+    bl__lock(&a->lock, BL__RANK_AFTER);
     a->runner = NULL;
     for (bl__waiter *w; (w = bl__waitq_pop_front(&a->waiters)) != NULL;) {
         bl__g *g = w->g;
@@ -131,7 +129,7 @@ static void after_fire(bl_timer *t, bl_time now)
 {
     after *a = t->bl__after;
     uint64_t use = t->bl__after_use;
-    bl__lock(&a->lock);
+    bl__lock(&a->lock, BL__RANK_AFTER);
     if (a->use != use || a->state != AFTER_ARMED) {
         bl__unlock(&a->lock);
         return;
@@ -167,7 +165,7 @@ int bl__after_start(bl_timer *t, bl_dur d)
     after *a = after_new();
     if (a == NULL)
         return BL_ENOMEM;
-    bl__lock(&a->lock); /* who comes with an old use may hold it for a moment */
+    bl__lock(&a->lock, BL__RANK_AFTER); /* who comes with an old use may hold it for a moment */
     a->state = AFTER_ARMED;
     a->failing = 0;
     a->timer = t;
@@ -189,7 +187,7 @@ bool bl__after_halt(bl_timer *t)
     bool stopped = false;
     if (a == NULL)
         return false;
-    bl__lock(&a->lock);
+    bl__lock(&a->lock, BL__RANK_AFTER);
     if (a->use == t->bl__after_use && a->state == AFTER_ARMED) {
         (void)bl__timer_disarm(
             t); /* false: it is firing, and will find the record in another use */
@@ -208,7 +206,7 @@ void bl__after_wait(void *record, uint64_t use)
     bl__g *g = bl__self();
     if (a == NULL)
         return;
-    bl__lock(&a->lock);
+    bl__lock(&a->lock, BL__RANK_AFTER);
     if (a->use != use || a->state != AFTER_RUNNING) {
         bl__unlock(&a->lock);
         return;
@@ -225,22 +223,24 @@ void bl__after_wait(void *record, uint64_t use)
 void bl__timers_close(bl_scope *s)
 {
     for (;;) {
-        bl__lock(&s->bl__lock);
+        bl__lock(&s->bl__lock, BL__RANK_SCOPE);
         after *a = s->bl__timers; /* linked, so this use is not over before the unlock */
         bool none = a == NULL || a == &list_end;
         uint64_t use = none ? 0 : a->use;
         bl__unlock(&s->bl__lock);
         if (none)
             return;
-        bl__lock(&a->lock);
+        bl__lock(&a->lock, BL__RANK_AFTER);
         if (a->use == use && a->state == AFTER_ARMED) {
             bl_timer *t = a->timer;
-            bool armed = bl__timer_disarm(t);
+            void *firing = bl__timer_disarm(t) ? NULL : t->bl__fired_in;
             after_unlink(a);
             after_free(a);
             bl__unlock(&a->lock);
-            if (!armed)
-                bl__timer_wait_fired(t); /* before the user, who sees the scope closed, frees it */
+            /* Who stops t at the same time may have freed it by now; who does not may do so once the
+             * scope is closed, and after_fire looks at it before it takes the record's lock. */
+            if (firing != NULL)
+                bl__timer_wait_fired_in(firing, t);
             continue;
         }
         bl__unlock(&a->lock);

@@ -39,7 +39,7 @@ bl_ctx *bl_ctx_current(void) { return bl__self()->ctx; }
 /* Puts the new c on up's list; below a cancelled one it is born cancelled. */
 static void ctx_link(bl_ctx *c, bl_ctx *up)
 {
-    bl__lock(&up->lock);
+    bl__lock(&up->lock, BL__RANK_CTX);
     if (up->state != 0) {
         c->cause = up->cause;
         store_release(&c->state, up->state); /* ORD(cancel): with the loads of state */
@@ -58,7 +58,7 @@ void bl__ctx_unlink(bl_ctx *c)
     bl_ctx *up = c->upstream;
     if (up == NULL)
         return;
-    bl__lock(&up->lock);
+    bl__lock(&up->lock, BL__RANK_CTX);
     if (c->linked) {
         if (c->prev != NULL)
             c->prev->next = c->next;
@@ -224,11 +224,11 @@ bl_chan *bl_ctx_done(bl_ctx *c)
     bl_chan *made = bl__chan_new(0, 0, c->made);
     if (made == NULL)
         bl__fatal("belay: out of memory for the done channel of a context");
-    bl__lock(&c->lock);
+    bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state != 0) { /* whoever cancelled it found no channel to close */
         bl__unlock(&c->lock);
         bl_chan_close(made);
-        bl__lock(&c->lock);
+        bl__lock(&c->lock, BL__RANK_CTX);
     }
     if (c->done == NULL) {
         store_release(&c->done, made); /* ORD(ctx-done): with the load above */

@@ -32,7 +32,7 @@ static void stop_unlink(bl_stop *stop)
 
 bool bl_ctx_after_stop(bl_stop *stop)
 {
-    bl__lock(&stop->ctx->lock);
+    bl__lock(&stop->ctx->lock, BL__RANK_CTX);
     bool was_pending = stop->pending;
     if (was_pending)
         stop_unlink(stop);
@@ -94,7 +94,7 @@ bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__si
         (void)add_relaxed(&c->holds, 1u);
     bl__scope_own(s, &stop->res);
 
-    bl__lock(&c->lock);
+    bl__lock(&c->lock, BL__RANK_CTX);
     bool cancelled = c->state != 0;
     if (!cancelled) {
         stop->pending = 1;

@@ -40,7 +40,7 @@ void bl__ctx_register(bl__g *g)
         store_relaxed(&g->registered, c); /* on no list, but not to be asked for again */
         return;
     }
-    bl__lock(&c->lock);
+    bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state == 0) {
         g->reg_prev = NULL;
         g->reg_next = c->waiting;
@@ -62,7 +62,7 @@ void bl__ctx_unregister(bl__g *g)
         store_relaxed(&g->registered, NULL);
         return;
     }
-    bl__lock(&c->lock);
+    bl__lock(&c->lock, BL__RANK_CTX);
     if (g->registered == c)
         waiting_unlink(c, g);
     bl__unlock(&c->lock);
@@ -84,7 +84,7 @@ static void waiting_wake(bl_ctx *c, int state)
             bl__ready(g, state);
         if (n % WAKE_BATCH == 0) {
             bl__unlock(&c->lock);
-            bl__lock(&c->lock);
+            bl__lock(&c->lock, BL__RANK_CTX);
         }
     }
 }
@@ -116,7 +116,7 @@ static void children_take(bl_ctx *c, bl_ctx **work)
 /* Cancels c alone; its children are the caller's to cancel then. */
 static bool cancel_one(bl_ctx *c, int state, int cause, bl_ctx **work)
 {
-    bl__lock(&c->lock);
+    bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state != 0) {
         bl__unlock(&c->lock);
         return false;

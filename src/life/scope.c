@@ -168,7 +168,7 @@ void bl_scope_cancel(bl_scope *s, int cause)
 void bl__scope_own(bl_scope *s, bl__res *res)
 {
     bl__scope_check(s, "making an object");
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_SCOPE);
     res->prev = NULL;
     res->next = s->bl__resources;
     if (res->next != NULL)
@@ -228,11 +228,13 @@ static void close_check(bl_scope *s, bl__g *g)
     if (s->bl__opener_g != g)
         bl__fatal("belay: scope closed by a goroutine that did not open it: %s (opened at %s:%d)",
                   scope_name(s), s->bl__made->file, s->bl__made->line);
-    if (g->inner != s)
-        bl__fatal("belay: scope %s (opened at %s:%d) closed before %s (opened at %s:%d), which was "
-                  "opened inside it",
-                  scope_name(s), s->bl__made->file, s->bl__made->line, scope_name(g->inner),
-                  g->inner->bl__made->file, g->inner->bl__made->line);
+    if (g->inner == s)
+        return;
+    bl__fork_check();
+    bl__fatal("belay: scope %s (opened at %s:%d) closed before %s (opened at %s:%d), which was "
+              "opened inside it",
+              scope_name(s), s->bl__made->file, s->bl__made->line, scope_name(g->inner),
+              g->inner->bl__made->file, g->inner->bl__made->line);
 }
 
 /* Cancels s, joins it and empties it. True: it was this that cancelled it. */
@@ -289,9 +291,11 @@ void bl__root_drop(bl_scope *s)
 size_t bl__root_close(bl_scope *s)
 {
     bl__g *g = bl__self();
-    if (g->inner != s)
+    if (g->inner != s) {
+        bl__fork_check();
         bl__fatal("belay: the main goroutine ended with a scope left open: %s (opened at %s:%d)",
                   scope_name(g->inner), g->inner->bl__made->file, g->inner->bl__made->line);
+    }
     s->bl__opener_g = g;
     (void)bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, BL_ECANCELED);
     size_t left = bl__root_join(s, g);

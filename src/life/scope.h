@@ -77,6 +77,7 @@ void bl__scope_cancelled_late(bl_scope *s);
  * and closed by the main goroutine when its function has returned: cancels it and joins it for at
  * most its grace. The number of goroutines that were left; the scope's context then stays. */
 int bl__root_open(bl_scope *s);
+void bl__grace_check(void);      /* says what is wrong with BELAY_GRACE */
 void bl__root_drop(bl_scope *s); /* the run did not come about */
 size_t bl__root_close(bl_scope *s);
 

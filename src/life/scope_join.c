@@ -17,7 +17,6 @@
  * holder would give it back after the opener may have seen a count of zero.
  */
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "debug/report.h"
 #include "life/ctx.h"
@@ -37,9 +36,8 @@ static inline int64_t live_count(int64_t live) { return live >> BL__LIVE_SHIFT; 
 static void opener_wake(bl_scope *s)
 {
     bl__g *g = s->bl__opener_g;
-    bool claimed = bl__claim(g);
-    (void)claimed; /* always: JOINER is the claim */
-    bl__ready(g, 0);
+    if (bl__claim(g)) /* always, but for one that an earlier run has left: JOINER is the claim */
+        bl__ready(g, 0);
 }
 
 /* ---- Counting ---- */
@@ -132,6 +130,13 @@ static bl_dur dur_parse(const char *text, bl_dur fallback)
     return fallback;
 }
 
+void bl__grace_check(void)
+{
+    const char *text = getenv("BELAY_GRACE");
+    if (text != NULL && *text != '\0' && dur_parse(text, -1) < 0)
+        bl__warn("BELAY_GRACE=%s is not a duration like 1s or 250ms, so 1s is used", text);
+}
+
 static bl_dur scope_grace(const bl_scope *s)
 {
     if (s->bl__grace > 0)
@@ -172,8 +177,7 @@ static void grace_print(bl__out *o, void *arg)
                    s->bl__name != NULL ? s->bl__name : s->bl__made->what, s->bl__made->file,
                    s->bl__made->line, (long long)(ago / (seconds ? BL_SEC : BL_MS)),
                    seconds ? "s" : "ms", (long long)left, left == 1 ? " has" : "s have");
-    bl__out_flush(o);
-    bl__report_goroutines(STDERR_FILENO, goroutine_is_in, s);
+    bl__report_goroutines(o, goroutine_is_in, s);
 }
 
 /* ---- Joining ---- */
@@ -233,6 +237,7 @@ static void grace_begin(scope_join *join)
 static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, bool bounded)
 {
     scope_join join = {.s = s};
+    bool late = false;
     do {
         join.seen = load_relaxed(&s->bl__live) & BL__LIVE_NEWS;
         if (join.seen == BL__LIVE_NOTED && !join.armed)
@@ -242,7 +247,8 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
                 break;
             if (!s->bl__grace_reported) {
                 s->bl__grace_reported = 1;
-                bl__report_run(STDERR_FILENO, grace_print, &join);
+                bl__report_late(grace_print, &join);
+                late = true;
             }
         }
         (void)bl__park(g, &(bl__wait){.reason = BL__WAIT_SCOPE,
@@ -251,6 +257,8 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
                                       .unlock = join_commit,
                                       .unlock_arg = &join});
     } while (scope_count(s) != 0);
+    if (late)
+        bl__report_late_joined();
     if (join.armed && !bl__timer_disarm((bl_timer *)(void *)&join.timer))
         bl__timer_wait_fired((bl_timer *)(void *)&join.timer);
 }
@@ -274,8 +282,8 @@ void bl__scope_adopt(bl_scope *s, bl__g *g)
         s->bl__opener_g = g; /* the main goroutine, which is not counted in the root scope */
         return;
     }
-    bl__fatal("belay: bl_scope_wait by a goroutine that did not open the scope: %s (opened at "
-              "%s:%d)",
+    bl__fatal("belay: bl_scope_wait on scope \"%s\" (opened at %s:%d) by a goroutine that did not "
+              "open it: a scope is joined by its opener alone; wait on a bl_waitgroup or a channel",
               s->bl__name != NULL ? s->bl__name : s->bl__made->what, s->bl__made->file,
               s->bl__made->line);
 }

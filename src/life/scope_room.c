@@ -31,7 +31,7 @@ static bl__g *room_claim(bl_scope *s)
 
 int bl__room_enter(bl_scope *s)
 {
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_SCOPE);
     int state = bl_ctx_err(s->bl__ctx);
     if (state != 0 || s->bl__running < s->bl__limit) {
         s->bl__running += state == 0;
@@ -47,7 +47,7 @@ int bl__room_enter(bl_scope *s)
                                     .lock = &s->bl__lock,
                                     .deadline = BL_NEVER});
     if (r < 0) {
-        bl__lock(&s->bl__lock);
+        bl__lock(&s->bl__lock, BL__RANK_SCOPE);
         bl__waitq_remove(room_queue(s), &w);
         bl__unlock(&s->bl__lock);
         return r;
@@ -60,14 +60,14 @@ int bl__room_enter(bl_scope *s)
 
 void bl__room_force(bl_scope *s)
 {
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_SCOPE);
     s->bl__running++;
     bl__unlock(&s->bl__lock);
 }
 
 void bl__room_leave(bl_scope *s)
 {
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_SCOPE);
     bl__g *next = s->bl__running <= s->bl__limit ? room_claim(s) : NULL;
     if (next == NULL)
         s->bl__running--;
@@ -80,7 +80,7 @@ void bl__room_leave(bl_scope *s)
 void bl__scope_cancelled_late(bl_scope *s)
 {
     bl__g *g;
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_SCOPE);
     while ((g = room_claim(s)) != NULL)
         bl__ready(g, ROOM_CANCELLED);
     bl__unlock(&s->bl__lock);

@@ -21,7 +21,7 @@ static void timer_lock(bl_timer *t)
     bl_timer *self = load_acquire(&t->bl__self); /* ORD(timer-self): with the store below */
     if (__builtin_expect(self != NULL && self != t, 0))
         bl__fatal("belay: bl_timer is copied, or its storage was not zero at first");
-    bl__lock(&t->bl__lock);
+    bl__lock(&t->bl__lock, BL__RANK_TIMER);
     if (t->bl__self != NULL)
         return;
     bl__chan_init_timer(bl__timer_channel(t), t->bl__made);
@@ -141,7 +141,7 @@ static void ticker_fire(bl_timer *t, bl_time now)
 {
     bl_time when = t->bl__when;
     (void)bl__chan_timer_put(bl__timer_channel(t), when); /* dropped, if the last one is there */
-    if (!bl__trylock(&t->bl__lock))
+    if (!bl__trylock(&t->bl__lock, BL__RANK_TIMER))
         return;
     bl_dur period = t->bl__period;
     if (period > 0) {

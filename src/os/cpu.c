@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 1024 }; /* several at once, on a stack that may be a small one */
 
 /* The first line of a file, or "". */
 static const char *line_read(const char *path, char *buf, int size)

@@ -6,7 +6,7 @@
  * builds):
  *   - Of recvq and sendq at least one is empty, except for an unbuffered channel on which one
  *     goroutine waits in both directions by a select.
- *   - Elements are buffered: recvq is empty. There is room: sendq is empty.
+ *   - Elements are buffered: recvq is empty. There is room, and it is open: sendq is empty.
  *   - Closed, and the close has woken everybody: both are empty, for ever.
  * They speak of linked waiters, whether or not those can still be claimed: whoever finds that
  * somebody else has ended a waiter's wait (cancellation, deadline, another case of its select)
@@ -173,14 +173,16 @@ static BL__HOT int bl__chan_send_locked(bl_chan *c, const void *v, bl__wake *wak
 }
 
 /* Under the lock, without waiting: 0, BL_ECLOSED with v zeroed, or BL_EAGAIN. A full buffer gives
- * its head and takes in the value of the sender that has waited longest, which keeps the order. */
+ * its head and takes in the value of the sender that has waited longest, which keeps the order; but
+ * not once it is closed, when those that are still linked are just about to be told. */
 static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake)
 {
     wake->g = NULL;
     if (c->len) {
         bl__elem_move(v, bl__chan_slot(c, c->head), c->size);
         c->head = bl__chan_next(c, c->head);
-        bl__waiter *sender = bl__chan_claim(&c->sendq);
+        bl__waiter *sender =
+            c->sendq.head && BL__LIKELY(!c->closed) ? bl__chan_claim(&c->sendq) : NULL;
         if (!sender) {
             store_relaxed(&c->len, c->len - 1);
             return 0;

@@ -30,7 +30,7 @@ int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline)
     bl__mutex_check_owner(m, g);
     bl__waiter_init(&w, g);
 
-    bl__lock(&c->bl__lock);
+    bl__lock(&c->bl__lock, BL__RANK_COND);
     if (c->bl__mutex && c->bl__mutex != m)
         bl__fatal("sync: Cond used with two mutexes");
     c->bl__mutex = m;
@@ -42,7 +42,7 @@ int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline)
                                     .lock = &c->bl__lock,
                                     .deadline = deadline});
     if (r < 0) {
-        bl__lock(&c->bl__lock);
+        bl__lock(&c->bl__lock, BL__RANK_COND);
         bl__waitq_remove(cond_queue(c), &w);
         cond_forget_mutex(c);
         bl__unlock(&c->bl__lock);
@@ -57,7 +57,7 @@ int bl_cond_wait(bl_cond *c, bl_mutex *m) { return bl_cond_wait_until(c, m, BL_N
 void bl_cond_signal(bl_cond *c)
 {
     BL__CHECK_COPY(c, "sync.Cond");
-    bl__lock(&c->bl__lock);
+    bl__lock(&c->bl__lock, BL__RANK_COND);
     BL__CHECK(bl__waitq_empty(cond_queue(c)) == (c->bl__mutex == NULL));
     bl__waiter *w = bl__waitq_claim_front(cond_queue(c));
     cond_forget_mutex(c);
@@ -70,7 +70,7 @@ void bl_cond_broadcast(bl_cond *c)
 {
     bl__woken woken = {NULL, NULL};
     BL__CHECK_COPY(c, "sync.Cond");
-    bl__lock(&c->bl__lock);
+    bl__lock(&c->bl__lock, BL__RANK_COND);
     BL__CHECK(bl__waitq_empty(cond_queue(c)) == (c->bl__mutex == NULL));
     bl__waiter *w;
     while ((w = bl__waitq_claim_front(cond_queue(c))) != NULL)

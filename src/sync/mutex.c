@@ -131,7 +131,7 @@ static bool mutex_announce(bl_mutex *m, bl__g *g, bool awake, bool starving)
 /* After a cancelled or timed-out wait. */
 static void mutex_give_up(bl_mutex *m, bl__waiter *w)
 {
-    bl__lock(&m->bl__lock);
+    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
     bl__waitq_remove(mutex_queue(m), w);
     if (bl__waitq_empty(mutex_queue(m))) /* ORD(mutex): keeps what the owner released */
         and_acq_rel(&m->bl__word, ~(uintptr_t)(MUTEX_WAITERS | MUTEX_STARVING));
@@ -164,7 +164,7 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
         } else if (load_relaxed(&m->bl__word) & MUTEX_STARVING) {
             w.n = (uint64_t)bl_now();
         }
-        bl__lock(&m->bl__lock);
+        bl__lock(&m->bl__lock, BL__RANK_WAITERS);
         if (mutex_announce(m, g, awake, starving)) {
             bl__unlock(&m->bl__lock);
             break;
@@ -260,7 +260,7 @@ static bool mutex_hand_over(bl_mutex *m, uintptr_t word, bl__g **heir)
 /* Unlocks m, which has waiters. False: it has none any more, and is still g's. */
 static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
 {
-    bl__lock(&m->bl__lock);
+    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
     uintptr_t word = load_relaxed(&m->bl__word);
     bl__g *heir;
     if ((hand_over || (word & MUTEX_STARVING)) && mutex_hand_over(m, word, &heir)) {
@@ -319,7 +319,7 @@ bool bl__mutex_orphan(bl_mutex *m, bl__g *g)
 {
     if (m->bl__self != m || mutex_owner(load_relaxed(&m->bl__word)) != g)
         return false;
-    bl__lock(&m->bl__lock);
+    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
     m->bl__tick = (uint32_t)g->id;
     store_relaxed(&m->bl__word,
                   (uintptr_t)&bl__orphan | (load_relaxed(&m->bl__word) & MUTEX_WAITERS));

@@ -17,7 +17,7 @@ static void once_run(bl_once *o, bl_fn fn, void *arg)
     bl__woken woken = {NULL, NULL};
     (void)fn(arg);
     BL__CHECK_COPY(o, "sync.Once");
-    bl__lock(&o->bl__lock);
+    bl__lock(&o->bl__lock, BL__RANK_WAITERS);
     BL__CHECK(o->bl__runner == bl__self());
     store_release(&o->bl__done, 1u); /* ORD(once) */
     o->bl__runner = NULL;
@@ -32,7 +32,7 @@ static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *a
 {
     bl__g *g = bl__self();
     BL__CHECK_COPY(o, "sync.Once");
-    bl__lock(&o->bl__lock);
+    bl__lock(&o->bl__lock, BL__RANK_WAITERS);
     if (load_relaxed(&o->bl__done)) {
         bl__unlock(&o->bl__lock);
     } else if (!o->bl__runner) {

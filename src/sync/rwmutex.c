@@ -128,7 +128,7 @@ static void rwmutex_grant(bl_rwmutex *m, uintptr_t word, int how, bl__woken *wok
 static void rwmutex_give_up(bl_rwmutex *m, bl__waitq *q, bl__waiter *w)
 {
     bl__woken woken = {NULL, NULL};
-    bl__lock(&m->bl__lock);
+    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
     bl__waitq_remove(q, w);
     uintptr_t word = load_relaxed(&m->bl__word);
     if (word & RW_FLAGS)
@@ -163,7 +163,7 @@ static __attribute__((noinline)) int rwmutex_lock_slow(bl_rwmutex *m, bl__g *g, 
     how->obj = m;
     how->lock = &m->bl__lock;
     for (bool awake = false;; awake = true) {
-        bl__lock(&m->bl__lock);
+        bl__lock(&m->bl__lock, BL__RANK_WAITERS);
         if (rwmutex_announce(m, g, awake)) {
             bl__unlock(&m->bl__lock);
             break;
@@ -244,7 +244,7 @@ static __attribute__((noinline)) void rwmutex_unlock_slow(bl_rwmutex *m, bl__g *
         if (cas_release(&m->bl__word, &word, 0)) /* ORD(rwmutex) */
             return;
         bl__woken woken = {NULL, NULL};
-        bl__lock(&m->bl__lock);
+        bl__lock(&m->bl__lock, BL__RANK_WAITERS);
         word = load_relaxed(&m->bl__word) & RW_FLAGS;
         if (word) {
             uintptr_t readers = rwmutex_admit_readers(m, 0, &woken);
@@ -273,7 +273,7 @@ bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g)
 {
     if (m->bl__self != m || !rwmutex_is_owner(m, g))
         return false;
-    bl__lock(&m->bl__lock);
+    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
     m->bl__tick = (uint32_t)g->id;
     store_relaxed(&m->bl__word,
                   rwmutex_owned(&bl__orphan) | (load_relaxed(&m->bl__word) & RW_FLAGS));
@@ -299,7 +299,7 @@ static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__wait 
     bl__g *g = bl__self();
     if (rwmutex_is_owner(m, g))
         bl__fatal("sync: RLock of RWMutex already held by this goroutine - deadlock!");
-    bl__lock(&m->bl__lock);
+    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
     uintptr_t word = load_relaxed(&m->bl__word), next;
     do {
         next = word & (RW_WRITER | RW_FLAGS) ? word | RW_WAITERS : word + RW_READER;
@@ -346,7 +346,7 @@ void bl_rwmutex_runlock(bl_rwmutex *m)
             continue;
         }
         bl__woken woken = {NULL, NULL};
-        bl__lock(&m->bl__lock);
+        bl__lock(&m->bl__lock, BL__RANK_WAITERS);
         word = load_relaxed(&m->bl__word);
         bool flagged = (word & RW_FLAGS) && !(word & RW_WRITER) && word >= RW_READER;
         if (flagged)

@@ -189,7 +189,7 @@ static inline void unlink_all(sel *s)
             continue;
         bl_chan *c = s->cases[i].chan;
         if (!solo)
-            bl__lock(&c->lock);
+            bl__lock(&c->lock, BL__RANK_CHAN);
         bl__waitq_remove(case_queue(&s->cases[i]), &s->waiters[i]);
         if (!solo)
             bl__chan_unlock(c);
@@ -225,11 +225,11 @@ static int wait_all(sel *s, bl_time deadline)
         wait.unlock = park_unlock;
         wait.unlock_arg = s;
     } else {
-        bl__lock(&g->lock);
+        bl__lock(&g->lock, BL__RANK_G);
     }
     int r = bl__park(g, &wait);
-    if (!locked) {
-        bl__lock(&g->lock); /* not before it was given back: g's record might be reused */
+    if (!locked) { /* not before it was given back: g's record might be reused */
+        bl__lock(&g->lock, BL__RANK_G);
         bl__unlock(&g->lock);
     }
     unlink_all(s);
@@ -296,7 +296,7 @@ static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadl
         bl_chan *c = cases[i].chan;
         bl__wake wake;
         if (!solo)
-            bl__lock(&c->lock);
+            bl__lock(&c->lock, BL__RANK_CHAN);
         bool ran = case_run(&cases[i], &wake);
         if (!solo)
             bl__chan_unlock(c);

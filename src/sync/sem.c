@@ -48,7 +48,7 @@ int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline)
     BL__CHECK_COPY(s, "sync.Semaphore");
     if (k < 0)
         return BL_EINVAL;
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     if (sem_take(s, k)) {
         bl__unlock(&s->bl__lock);
         return 0;
@@ -66,7 +66,7 @@ int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline)
         return 0;
     /* What it wanted may have been all that held off those behind it. */
     bl__woken woken = {NULL, NULL};
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     bl__waitq_remove(sem_queue(s), &w);
     sem_serve(s, &woken);
     bl__unlock(&s->bl__lock);
@@ -81,7 +81,7 @@ bool bl_sem_try_acquire(bl_sem *s, int64_t k)
     BL__CHECK_COPY(s, "sync.Semaphore");
     if (k < 0)
         return false;
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     bool taken = sem_take(s, k);
     bl__unlock(&s->bl__lock);
     return taken;
@@ -91,7 +91,7 @@ void bl_sem_release(bl_sem *s, int64_t k)
 {
     bl__woken woken = {NULL, NULL};
     BL__CHECK_COPY(s, "sync.Semaphore");
-    bl__lock(&s->bl__lock);
+    bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     if (k < 0 || s->bl__count > INT64_MAX - k)
         bl__fatal("sync: semaphore released by %lld, which is out of range", (long long)k);
     s->bl__count += k;

@@ -31,7 +31,7 @@ void bl_waitgroup_add(bl_waitgroup *wg, int n)
 {
     bl__woken woken = {NULL, NULL};
     BL__CHECK_COPY(wg, "sync.WaitGroup");
-    bl__lock(&wg->bl__lock);
+    bl__lock(&wg->bl__lock, BL__RANK_WAITERS);
     if (wg->bl__count + n < 0)
         bl__fatal("sync: negative WaitGroup counter");
     if (n > 0 && wg->bl__count == 0) {
@@ -54,7 +54,7 @@ int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
     bl__g *g = bl__self();
     bl__waiter w;
     BL__CHECK_COPY(wg, "sync.WaitGroup");
-    bl__lock(&wg->bl__lock);
+    bl__lock(&wg->bl__lock, BL__RANK_WAITERS);
     BL__CHECK(wg->bl__count >= 0);
     if (wg->bl__count == 0) {
         bl__unlock(&wg->bl__lock);
@@ -67,7 +67,7 @@ int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
                                     .obj = wg,
                                     .lock = &wg->bl__lock,
                                     .deadline = deadline});
-    bl__lock(&wg->bl__lock);
+    bl__lock(&wg->bl__lock, BL__RANK_WAITERS);
     if (r < 0)
         bl__waitq_remove(waitgroup_queue(wg), &w);
     else

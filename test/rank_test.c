@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* rank_test.c: the order of the runtime's own locks, which debug builds check (core/rank.h). */
+#include "harness.h"
+
+#include <pthread.h>
+
+#include "core/rank.h"
+#include "core/solo.h"
+
+static uint32_t locks[4]; /* of nobody else */
+
+/* In the order of the ranks, given back in another; twice, since nothing may be left noted. */
+static int in_order(void *arg)
+{
+    (void)arg;
+    for (int round = 0; round < 2; round++) {
+        bl__lock(&locks[3], BL__RANK_TIMER);
+        bl__lock(&locks[0], BL__RANK_CHAN);
+        bl__lock(&locks[1], BL__RANK_CHAN);
+        bl__lock(&locks[2], BL__RANK_SCHED);
+        bl__unlock(&locks[1]);
+        bl__unlock(&locks[3]);
+        bl__unlock(&locks[0]);
+        bl__unlock(&locks[2]);
+    }
+    return 0;
+}
+
+/* A lock that is free is got out of order by who waits for nobody; what is held counts later. */
+static int tried(void *arg)
+{
+    (void)arg;
+    bl__lock(&locks[0], BL__RANK_SCHED);
+    CHECK(bl__trylock(&locks[1], BL__RANK_TIMER));
+    CHECK(!bl__trylock(&locks[1], BL__RANK_TIMER));
+    bl__unlock(&locks[0]);
+    bl__lock(&locks[0], BL__RANK_CHAN);
+    bl__unlock(&locks[0]);
+    bl__unlock(&locks[1]);
+    return 0;
+}
+
+static void *tried_there(void *arg) { return (void *)(intptr_t)tried(arg); }
+
+TEST(in_order_by_goroutine)
+{
+    in_order(NULL);
+    tried(NULL);
+}
+
+TEST_PLAIN(in_order_by_thread)
+{
+    in_order(NULL);
+    bl__lock(&locks[3], BL__RANK_POOL); /* what one thread holds is nothing to another */
+    pthread_t thread;
+    REQUIRE(pthread_create(&thread, NULL, tried_there, NULL) == 0);
+    pthread_join(thread, NULL);
+    bl__unlock(&locks[3]);
+}
+
+#ifdef BL__DEBUG
+static int take_lower(void *arg)
+{
+    (void)arg;
+    bl__lock(&locks[0], BL__RANK_SCHED);
+    bl__lock(&locks[1], BL__RANK_HEAP);
+    return 0;
+}
+
+static int take_same(void *arg)
+{
+    (void)arg;
+    bl__lock(&locks[0], BL__RANK_CTX);
+    bl__lock(&locks[1], BL__RANK_CTX);
+    return 0;
+}
+
+static int take_tried(void *arg)
+{
+    (void)arg;
+    if (bl__trylock(&locks[0], BL__RANK_SCOPE))
+        bl__lock(&locks[1], BL__RANK_AFTER);
+    return 0;
+}
+
+static int take_channels(void *arg)
+{
+    (void)arg;
+    bl__object_lock(&locks[1]);
+    bl__object_lock(&locks[0]);
+    return 0;
+}
+
+static int give_free(void *arg)
+{
+    (void)arg;
+    bl__lock(&locks[0], BL__RANK_SCOPE);
+    bl__unlock(&locks[1]);
+    return 0;
+}
+
+static int yield_with(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, in_order, NULL);
+    bl__lock(&locks[3], BL__RANK_TIMER);
+    bl_yield(); /* to the other, or it was stolen; but then, too, there is a switch at the end */
+    return bl_scope_wait(s);
+}
+
+TEST_PLAIN(broken)
+{
+    CHECK_FATAL(take_lower, "timer heap lock taken while a scheduler lock is held");
+    CHECK_FATAL(take_same, "context lock taken while a context lock is held");
+    CHECK_FATAL(take_tried, "after lock taken while a scope lock is held");
+    CHECK_FATAL(take_channels, "channel lock taken while a channel lock is held");
+    CHECK_FATAL(give_free, "is given back and not held");
+    CHECK_FATAL(yield_with, "invariant broken: bl__rank_free()");
+}
+#endif
