@@ -17,6 +17,7 @@ passed=0
 failed=0
 status=0
 trap 'rm -rf "$work"' EXIT
+export TSAN_OPTIONS="atexit_sleep_ms=0${TSAN_OPTIONS:+:$TSAN_OPTIONS}" # it would sleep for a second
 
 pass() { passed=$((passed + 1)); }
 

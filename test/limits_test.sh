@@ -1,0 +1,227 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# Hard times: little address space, few threads, settings that make no sense, fork, signals to any
+# thread, a debugger, many plain threads, runs after one that left goroutines behind. Whatever comes,
+# a program goes on with what there is, or gets an error that it can act on, or ends with a fatal error
+# that says what was missing; it never hangs or crashes. test/limits_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+cache=$build/CMakeCache.txt
+compiler=${CC:-cc}
+sanitize=
+if [ -e "$cache" ]; then
+    compiler=$(sed -n 's/^CMAKE_C_COMPILER:[^=]*=//p' "$cache")
+    sanitize=$(sed -n 's/^BELAY_SANITIZE:[^=]*=//p' "$cache")
+fi
+flags=(-std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread)
+[ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
+[[ $sanitize != *thread* ]] || flags+=(-DNO_THREADS_AFTER_FORK) # ThreadSanitizer dies of it
+program=$work/program
+unset BELAY_PROCS BELAY_STACK BELAY_MAX_THREADS BELAY_TRACEBACK BELAY_SUMMARY BELAY_ON_LEAK
+unset BELAY_ON_DEADLOCK
+export BELAY_GRACE=50ms ASAN_OPTIONS=detect_leaks=0
+ulimit -c 0
+
+ok 'the program compiles' "$compiler" "${flags[@]}" -I"$root/include" \
+    "$root/test/limits/program.c" "$build/libbelay.a" -o "$program"
+[ -x "$program" ] || finish
+
+skip() { echo "skip $1: $2"; }
+
+# The last run ended as one in need may: well, or with a shortage as a result or as a fatal error.
+expect_coped() { # NAME
+    if [ "$status" -eq 0 ] && ! grep -q '^lost' "$work/out"; then
+        pass
+    elif [ "$status" -eq 1 ] && grep -qE ': BL_E(NOMEM|AGAIN)$' "$work/out"; then
+        pass
+    elif [ "$status" -eq 2 ] && grep -q '^fatal error: .*out of memory' "$work/err"; then
+        pass
+    else
+        fail "$1" "status $status"
+    fi
+}
+
+# ---- Address space: from what a program needs at all to plenty.
+if [ -n "$sanitize" ]; then
+    skip 'little address space' 'sanitizers need more than any limit leaves'
+else
+    for kib in 4000 6000 8000 10000 12000 14000 16000 20000 24000 28000 32000 40000 48000 64000 \
+        80000 100000 150000 250000 400000; do
+        run prlimit --as=$((kib * 1024)) "$program"
+        [ "$status" -eq 0 ] || continue # not even that
+        for procs in 1 4; do
+            run env BELAY_PROCS=$procs prlimit --as=$((kib * 1024)) "$program" crowd 1500
+            expect_coped "$kib KiB of address space, $procs processors"
+        done
+    done
+    run prlimit --as=4000000000 "$program" crowd 1500
+    expect 'enough address space' 0
+fi
+
+# ---- Threads. The limit counts all of a user's, and does not bind root.
+user=()
+if [ "$(id -u)" -eq 0 ]; then
+    user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    chmod 755 "$work"
+fi
+if ! run "${user[@]}" "$program" || [ "$status" -ne 0 ]; then
+    skip 'few threads' "cannot become another user: $(head -n 1 "$work/err")"
+else
+    for n in 1 2 3 4 6 10; do
+        run env BELAY_PROCS=8 prlimit --nproc=$n "${user[@]}" "$program" crowd 300
+        expect_coped "$n threads"
+    done
+fi
+for n in 1 2 3; do
+    run env BELAY_PROCS=8 BELAY_MAX_THREADS=$n "$program" crowd 300
+    expect "at most $n threads" 0
+done
+
+# ---- Settings
+for stack in 1 4096 16k 17000 1m 100m 256m; do
+    run env BELAY_STACK=$stack "$program" crowd 20
+    expect "BELAY_STACK=$stack" 0
+done
+for stack in 257m 99999999999999999999 9999999999999999k -1 0 abc '64k ' 1g; do
+    run env "BELAY_STACK=$stack" "$program" crowd 20
+    expect "BELAY_STACK=$stack" 0
+    expect_err "BELAY_STACK=$stack" \
+        "^belay: BELAY_STACK=$stack is not a number from 1 to [0-9]+, so 65536 is used$"
+done
+for name in BELAY_PROCS BELAY_MAX_THREADS; do
+    for value in 0 -1 abc 1.5 '2 ' 99999999999999999999 4294967297; do
+        run env "$name=$value" "$program" crowd 20
+        expect "$name=$value" 0
+        expect_err "$name=$value" \
+            "^belay: $name=$value is not a number from 1 to [0-9]+, so [0-9]+ is used$"
+    done
+done
+for procs in 257 1000000; do
+    run env BELAY_PROCS=$procs "$program" crowd 20
+    expect "BELAY_PROCS=$procs" 0
+    expect_err "BELAY_PROCS=$procs" "^belay: BELAY_PROCS=$procs is more than 256, so 256 is used$"
+done
+for value in -1s abc 1x 's' nan; do
+    run env "BELAY_GRACE=$value" "$program" crowd 20
+    expect "BELAY_GRACE=$value" 0
+    expect_err "BELAY_GRACE=$value" "^belay: BELAY_GRACE=$value is not a duration .* so 1s is used$"
+done
+for setting in ON_LEAK=maybe:report ON_DEADLOCK=-1:report TRACEBACK=99999999999999999999:single; do
+    run env "BELAY_${setting%:*}" "$program" crowd 20
+    expect "$setting" 0
+    expect_err "$setting" "^belay: BELAY_${setting%:*} is not one of .*, so ${setting#*:} is used$"
+done
+run env BELAY_GRACE=99999999999999999999h "$program" crowd 20
+expect 'an endless grace' 0
+run env BELAY_PROCS= BELAY_STACK= BELAY_MAX_THREADS= BELAY_GRACE= BELAY_TRACEBACK= BELAY_ON_LEAK= \
+    BELAY_ON_DEADLOCK= BELAY_SUMMARY= "$program" crowd 20
+expect 'empty settings are none' 0
+ok 'empty settings: no complaint' test ! -s "$work/err"
+
+# ---- File descriptors: with the fewest not even the report of a deadlock finds its files.
+for n in 4 5 16; do
+    [ -z "$sanitize" ] || [ "$n" -ge 16 ] || continue
+    run prlimit --nofile=$n "$program" crowd 300
+    expect "$n file descriptors" 0
+    run prlimit --nofile=$n "$program" deadlock
+    expect "a deadlock with $n file descriptors" 2
+    expect_err "a deadlock with $n file descriptors" '^fatal error: all goroutines are asleep'
+    expect_err "a deadlock with $n file descriptors" '^goroutine 1 \[chan receive\]'
+done
+
+# ---- The size of threads' stacks, which the runtime's own take from the limit.
+for kib in 24 32 64 100 256 1024 100000 unlimited; do
+    [ -z "$sanitize" ] || [ "$kib" = unlimited ] || [ "$kib" -ge 1024 ] || continue
+    [ "$kib" = unlimited ] && stack=unlimited || stack=$((kib * 1024))
+    run prlimit --stack="$stack:" "$program" crowd 300
+    expect "ulimit -s $kib" 0
+    run prlimit --stack="$stack:" "$program" deadlock
+    expect "a deadlock, ulimit -s $kib" 2
+done
+
+# ---- Fork, signals, plain threads, runs after a leaking one
+for procs in 1 2 8; do
+    for case in forks 'signals 0' 'signals 1' threads callers again late; do
+        read -ra words <<<"$case"
+        run env BELAY_PROCS=$procs "$program" "${words[@]}"
+        expect "$case, $procs processors" 0
+        expect_out "$case, $procs processors" "^${words[0]}: done$"
+        ok "$case, $procs processors: no complaint" test "$(wc -l <"$work/out")" -eq 1
+    done
+done
+
+# ---- The child of a fork that goes on as if it had the runtime's threads
+for call in 0 1 2 3 4 5 6; do
+    for procs in 1 4; do
+        run env BELAY_PROCS=$procs "$program" stray $call
+        expect "stray call $call, $procs processors" 0
+        expect_err "stray call $call, $procs processors" \
+            '^fatal error: belay: the child of a fork called into the runtime'
+        ok "stray call $call, $procs processors: status 2" test "$(wc -l <"$work/out")" -eq 1
+    done
+done
+
+# Starts the endless case; its number is $pid, and it ends by SIGTERM.
+start_debugged() { # PROCS
+    : >"$work/debugged"
+    pid=
+    BELAY_PROCS=$1 timeout --foreground -k 2 60 "$program" debugged >"$work/debugged" 2>&1 \
+        </dev/null &
+    job=$!
+    for _ in $(seq 1000); do
+        pid=$(sed -n 's/^pid //p' "$work/debugged")
+        [ -z "$pid" ] || break
+        sleep 0.01
+    done
+}
+
+end_debugged() { # NAME
+    kill "$pid"
+    wait "$job"
+    status=$?
+    cp "$work/debugged" "$work/out"
+    expect "$1" 0
+    ok "$1: went on, with the right result" \
+        test "$(grep -v '^pid' "$work/debugged")" = 'debugged: done'
+}
+
+# ---- Stopped and continued
+for procs in 1 4; do
+    start_debugged $procs
+    for _ in $(seq 20); do
+        kill -STOP "$pid"
+        sleep 0.01
+        kill -CONT "$pid"
+        sleep 0.005
+    done
+    end_debugged "stopped and continued, $procs processors"
+done
+
+# ---- A debugger comes and goes, twice; or starts the program.
+debug() { # PROCS
+    local name="a debugger, $1 processors"
+    start_debugged "$1"
+    for _ in 1 2; do
+        run gdb -nx -batch -p "$pid" -ex 'thread apply all bt' -ex detach
+        if grep -qiE 'ptrace: |could not attach' "$work/err"; then
+            skip "$name" "$(grep -iE 'ptrace: |could not attach' "$work/err" | head -n 1)"
+            kill "$pid"
+            wait "$job"
+            return
+        fi
+        expect_out "$name: sees the runtime" 'bl_run'
+    done
+    end_debugged "$name"
+    run env BELAY_PROCS="$1" gdb -nx -batch -ex run --args "$program" crowd 100
+    expect_out "$name: starts it" '^crowd: done$'
+    expect_out "$name: starts it" 'exited normally'
+}
+if ! command -v gdb >/dev/null; then
+    skip 'a debugger' 'gdb is not installed'
+elif [[ $sanitize == *thread* ]]; then
+    skip 'a debugger' 'ThreadSanitizer keeps it busy for minutes'
+else
+    debug 1
+    debug 4
+fi
+finish
