@@ -84,8 +84,8 @@ static void complain(app *a, const char *path, const char *why)
 
 typedef struct searcher {
     app *a;
-    regex_t re; /* its own: glibc's has a lock inside */
-    char *buf;  /* grows for a line that is longer than it */
+    matcher m;
+    char *buf; /* grows for a line that is longer than it */
     size_t size;
     const char *path; /* of the file that is being searched */
     size_t path_len, path_newlines;
@@ -148,21 +148,20 @@ static int results_send(searcher *w)
 }
 
 /* Searches whole lines. The literal is looked for in all of them at once; a line is only cut out,
- * numbered and shown to regexec where it occurs. */
+ * numbered and looked at by itself where it occurs. */
 static int lines_search(searcher *w, const char *p, const char *end)
 {
     const pattern *pt = &w->a->pat;
     w->counted = p;
     while (p < end) {
-        bool sure;
-        const char *hit = candidate_find(pt, &w->re, p, end, &sure);
+        find how;
+        const char *hit = candidate_find(pt, &w->m, p, end, &how);
         if (!hit)
             break;
         const char *before = memrchr(p, '\n', (size_t)(hit - p));
         const char *line = before ? before + 1 : p;
         const char *eol = byte_next(hit, end, '\n');
-        regmatch_t range = {0, (regoff_t)(eol - line)};
-        if (sure || regexec(&w->re, line, 1, &range, REG_STARTEND) == 0) {
+        if (line_matches(&w->m, line, eol, how)) {
             w->line += newlines_count(w->counted, line);
             w->counted = line;
             if (w->a->multibyte && !line_is_text(line, eol))
@@ -260,7 +259,7 @@ static int search(void *arg)
 {
     app *a = arg;
     searcher w = {.a = a, .size = BLOCK, .buf = malloc(BLOCK + 1)};
-    if (!w.buf || (a->pat.regex && regcomp(&w.re, a->pat.text, a->pat.cflags) != 0)) {
+    if (!w.buf || !matcher_init(&w.m, &a->pat)) {
         free(w.buf);
         return BL_ENOMEM;
     }
@@ -274,8 +273,7 @@ static int search(void *arg)
     }
     chunk_free(w.out);
     free(w.buf);
-    if (a->pat.regex)
-        regfree(&w.re);
+    matcher_fini(&w.m, &a->pat);
     return r == BL_ECLOSED ? 0 : r;
 }
 

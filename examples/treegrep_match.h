@@ -3,7 +3,8 @@
  * treegrep_match.h: what treegrep knows about lines and patterns. No goroutines here.
  *
  * regexec is asked as little as possible: every match of most patterns contains some fixed string,
- * and finding that one with memchr for its rarest byte is some ten times faster.
+ * and finding that one with memchr for its rarest byte is some ten times faster. What is left goes
+ * through an automaton first (treegrep_dfa.h).
  */
 #ifndef TREEGREP_MATCH_H
 #define TREEGREP_MATCH_H
@@ -16,6 +17,8 @@
 #include <strings.h>
 #include <wchar.h>
 
+#include "treegrep_dfa.h"
+
 typedef struct pattern {
     const char *text;
     int cflags; /* for regcomp */
@@ -24,7 +27,8 @@ typedef struct pattern {
     bool regex;    /* text is more than a fixed string */
     char lit[256]; /* a string that every matching line has; length 0: none known */
     size_t lit_len;
-    size_t rare; /* the index in lit of the byte that is searched for first */
+    size_t rare;         /* the index in lit of the byte that is searched for first */
+    automaton automaton; /* if usable */
 } pattern;
 
 /* Past the special element at s: \x, \{…\}, […] or a character. NULL: past understanding. */
@@ -148,7 +152,9 @@ static bool pattern_prepare(pattern *p, char *why, size_t size)
     int r = regcomp(&re, p->text, p->cflags);
     if (r == 0)
         regfree(&re);
-    else
+    if (r == 0 && p->regex)
+        automaton_make(&p->automaton, p->text, p->cflags);
+    else if (r != 0)
         regerror(r, &re, why, size);
     return r == 0;
 }
@@ -168,21 +174,89 @@ static size_t newlines_count(const char *p, const char *end)
     return n;
 }
 
-/* The first place in the lines [p, end) where a match can begin, or NULL. *sure: it is one; else
- * the line has to be looked at by itself, as what was found may go on beyond it. */
-static const char *candidate_find(const pattern *pt, const regex_t *re, const char *p,
-                                  const char *end, bool *sure)
+static bool is_ascii(const char *p, const char *end)
 {
-    *sure = !pt->regex;
+    for (; end - p >= 8; p += 8) {
+        uint64_t x;
+        memcpy(&x, p, 8);
+        if (x & 0x8080808080808080ull)
+            return false;
+    }
+    for (; p < end; p++)
+        if (*p & 0x80)
+            return false;
+    return true;
+}
+
+/* What a searcher has of its own: regcomp's result because glibc's has a lock inside. */
+typedef struct matcher {
+    regex_t re;
+    dfa *dfa; /* NULL: the pattern is none for it */
+} matcher;
+
+static void matcher_fini(matcher *m, const pattern *pt)
+{
+    free(m->dfa);
+    if (pt->regex)
+        regfree(&m->re);
+}
+
+/* False: no memory. */
+static bool matcher_init(matcher *m, const pattern *pt)
+{
+    m->dfa = NULL;
+    if (pt->regex && regcomp(&m->re, pt->text, pt->cflags) != 0)
+        return false;
+    if (!pt->automaton.usable)
+        return true;
+    m->dfa = malloc(sizeof *m->dfa);
+    if (!m->dfa) {
+        matcher_fini(m, pt);
+        return false;
+    }
+    m->dfa->a = &pt->automaton;
+    m->dfa->count = 0;
+    return true;
+}
+
+/* How a place was found, and so what is known of its line. */
+typedef enum find { FIND_MAYBE, FIND_DFA, FIND_SURE } find;
+
+/* A place in the first of the lines [p, end) that may match, or NULL. */
+static const char *candidate_find(const pattern *pt, matcher *m, const char *p, const char *end,
+                                  find *how)
+{
+    *how = pt->regex ? FIND_MAYBE : FIND_SURE;
+    if (m->dfa && pt->lit_len < 3) {
+        *how = FIND_DFA;
+        return dfa_find(m->dfa, p, end);
+    }
     if (pt->lit_len)
         return literal_find(pt, p, end);
     if (!pt->regex || pt->by_line)
         return p;
-    regmatch_t m = {0, (regoff_t)(end - p)};
-    if (regexec(re, p, 1, &m, REG_STARTEND) != 0 || p + m.rm_so == end)
+    regmatch_t match = {0, (regoff_t)(end - p)};
+    if (regexec(&m->re, p, 1, &match, REG_STARTEND) != 0 ||
+        (p + match.rm_so == end && end[-1] == '\n'))
         return NULL;
-    *sure = !memchr(p + m.rm_so, '\n', (size_t)(m.rm_eo - m.rm_so));
-    return p + m.rm_so;
+    if (!memchr(p + match.rm_so, '\n', (size_t)(match.rm_eo - match.rm_so)))
+        *how = FIND_SURE; /* else what was found goes on beyond the line */
+    return p + match.rm_so;
+}
+
+/* Does the line [p, end) match? */
+static bool line_matches(matcher *m, const char *p, const char *end, find how)
+{
+    if (how == FIND_SURE)
+        return true;
+    if (m->dfa) {
+        if (how != FIND_DFA && !dfa_find(m->dfa, p, end))
+            return false;
+        if (m->dfa->a->exact && (!m->dfa->a->wide || is_ascii(p, end)))
+            return true;
+    }
+    regmatch_t range = {0, (regoff_t)(end - p)};
+    return regexec(&m->re, p, 1, &range, REG_STARTEND) == 0;
 }
 
 /* Is it valid in the locale's encoding? */

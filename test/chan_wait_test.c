@@ -200,7 +200,7 @@ static void *close_watch(void *arg)
 
 TEST(close_is_one_instant_for_a_crowd)
 {
-    enum { CROWD = 20000, CAP = 1000 };
+    enum { CROWD = 3000, CAP = 500 };
     bl_chan *c = bl_chan_new(sizeof(int), CAP);
     for (int i = 0; i < CAP; i++)
         CHECK_EQ(bl_chan_send(c, &i), 0);

@@ -109,6 +109,9 @@ run "$belay" run -race -asan ends.c; expect 'race and asan' 2
 run "$belay" run; expect 'no files' 2; expect_err 'no files' '^belay: no files; '
 run "$belay" run gone.c; expect 'missing file' 2
 expect_err 'missing file' '^belay: gone\.c: No such file or directory$'
+run "$belay" build; expect 'build: no files' 2; expect_err 'build: no files' "'belay build hello\.c'"
+run "$belay" run ends.c word; expect 'argument without --' 2
+expect_err 'argument without --' '^belay: word: No such file or directory; .* behind --$'
 run "$belay" run .; expect 'directory' 2; expect_err 'directory' '^belay: \.: is a directory'
 run "$belay" run ends.c notes.txt; expect 'no C file' 2; expect_err 'no C file' 'notes\.txt: not a C file.* behind --'
 run "$belay" build -o ends.c ends.c; expect 'overwrite' 2; expect_err 'overwrite' 'would overwrite'

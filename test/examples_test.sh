@@ -121,7 +121,12 @@ patterns=(foo 'fo*' '^foo' 'foo$' '\(foo\|bar\)' 'bar\|food' 'fo\{2\}' 'fo\{3,\}
     '' . 'foo.*bar' '[[:digit:]]x' '[]x]x' '[[:alpha:]]*foo' '\bfoo\b' 'x\?foo' 'fo\+x' '^$' '*foo'
     'a^b' 'a$b' '[^]a]b' '\.' '\\' '[x]' 'a*b' '\(o\)\1' 'na.ve' '€' '[0-9]\{5\}$' 'not there'
     '\<foo\>.*[0-9]' 'oo[[:space:]]o' 'a[.]b' 'x[[.].]]*' ' 59999$' 'o[[:space:]]' '[[:space:]]*foo' 'foo[[:space:]]*$' '\`foo' "foo\\'" '\Wfoo' 'o\W*f'
-    "x$(printf 'x%.0s' $(seq 1 400))")
+    "x$(printf 'x%.0s' $(seq 1 400))"
+    # No fixed string in them: through the automaton, exact or not, and round it.
+    '[a-z]\+_[0-9]\+\b' '^.*[a-z]x' '[0-9]$' '^[^ ]* ' '^[a-z]*$' '^ *$' 'b*$' '^x*' '\(ab\|cab\)*$' '[fb][oa]\{1,2\}'
+    '[fb][oa]\{2,\}$' '[a-z]\{0,3\}[0-9]' '\(fo*\|ba\?\)r' '^\|foo' '\(^foo\|food\)' '\(foo$\|[0-9]x\)' '\(bar$\|c*$\)' '[.*]b' '[^ -~]'
+    '\w\W\w' '\S\s\S\+$' '\bb[a-z]*\b' '\<[[:alpha:]]\{3\}\>' '[a-z]\(\(o\|a\)\?[or]\)\{2\}' '.\{20\}' '.\{70\}' '[[:upper:]]' '[[=a=]]b'
+    '[^f][^o][^o] .*[^o]$' 'o\|€' '^$\|^foo$')
 for procs in 1 2 8; do
     export BELAY_PROCS=$procs
     for pattern in "${patterns[@]}"; do
@@ -129,7 +134,7 @@ for procs in 1 2 8; do
     done
 done
 unset BELAY_PROCS
-for pattern in FOO 'NAïVE' 'FOO.*[b]ar' 'x1Y' '-BAR' 'CAB' 'NA.VE'; do
+for pattern in FOO 'NAïVE' 'FOO.*[b]ar' 'x1Y' '-BAR' 'CAB' 'NA.VE' '^[A-Z]*$' 'O\|A' '[ÏK]'; do
     same "-i '$pattern'" -i -- "$pattern" tree
 done
 same 'a directory with slashes' foo tree//
@@ -145,6 +150,9 @@ same 'no path' foo
 cd "$work" || exit 2
 
 LC_ALL=C same 'in the C locale' 'foo b' tree
+for pattern in . '[^ -~]' '[a-z][a-z ]*$' '\w\W' '^$'; do
+    LC_ALL=C same "'$pattern' in the C locale" -- "$pattern" tree
+done
 run "$bin/treegrep" foo tree
 expect_err 'binary files are counted' '^treegrep: 3 binary files skipped$'
 run "$bin/treegrep" foo tree/nowhere

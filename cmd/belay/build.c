@@ -35,14 +35,17 @@ static bool same_file(const char *a, const char *b)
 static int check_files(const flags *f, const char *out)
 {
     if (f->files.len == 0) {
-        complain("no files; name the .c files of the program, as in 'belay run hello.c'");
+        complain("no files; name the .c files of the program, as in 'belay %s hello.c'",
+                 f->command);
         return EXIT_USAGE;
     }
     for (size_t i = 0; i < f->files.len; i++) {
         const char *file = f->files.at[i];
         struct stat st;
         if (stat(file, &st) < 0) {
-            complain("%s: %s", file, strerror(errno));
+            const char *why = strerror(errno);
+            complain("%s: %s%s", file, why,
+                     is_source(file) ? "" : "; what is for the program goes behind --");
             return EXIT_USAGE;
         }
         if (S_ISDIR(st.st_mode)) {

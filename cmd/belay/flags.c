@@ -69,7 +69,7 @@ static int flag_read(flags *f, const char *command, char ***argv)
 
 int flags_parse(flags *f, const char *command, char **argv)
 {
-    *f = (flags){0};
+    *f = (flags){.command = command};
     for (; *argv && strcmp(*argv, "--") != 0; argv++) {
         if ((*argv)[0] != '-' || (*argv)[1] == '\0') {
             words_add(&f->files, *argv);

@@ -8,6 +8,7 @@
 typedef enum mode { MODE_PLAIN, MODE_ASAN, MODE_RACE } mode;
 
 typedef struct flags {
+    const char *command; /* build or run */
     mode mode;
     bool debug;      /* -g */
     bool trace;      /* -x */
