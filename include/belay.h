@@ -635,9 +635,9 @@ void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after
                             default : sizeof(*(v))))
 
 #define BL_RECV(c, v)                                                                              \
-    ((bl_case){.chan = (c), .val = (v), .size = BL__SIZE(v), .op = BL__OP_RECV})
+    ((bl_case){.chan = (c), .val = (v), .size = BL__SIZE(v), .op = BL__OP_RECV, .err = 0})
 #define BL_SEND(c, v)                                                                              \
-    ((bl_case){.chan = (c), .val = (void *)(v), .size = BL__SIZE(v), .op = BL__OP_SEND})
+    ((bl_case){.chan = (c), .val = (void *)(v), .size = BL__SIZE(v), .op = BL__OP_SEND, .err = 0})
 
 /* BL_SELECT(BL_RECV(a, &x), BL_SEND(b, &y), …): bl_select over the cases listed. */
 #define BL_SELECT(...)                                                                             \

@@ -86,8 +86,8 @@ static int take_tried(void *arg)
 static int take_channels(void *arg)
 {
     (void)arg;
-    bl__object_lock(&locks[1]);
-    bl__object_lock(&locks[0]);
+    bl__object_lock(&locks[1], BL__RANK_CHAN);
+    bl__object_lock(&locks[0], BL__RANK_CHAN);
     return 0;
 }
 

@@ -120,6 +120,19 @@ bl__switch_end:                 /* rsi: what to load */
     .cfi_endproc
     .size bl__switch_end, .-bl__switch_end
 
+    .weak __x86_return_thunk    /* gcc's name for what BL__RETURN_BY_JUMP returns through */
+    .hidden __x86_return_thunk
+    .type __x86_return_thunk, @function
+    .p2align 4
+__x86_return_thunk:
+    .cfi_startproc
+    popq %rcx
+    .cfi_adjust_cfa_offset -8
+    .cfi_register rip, rcx
+    notrack jmp *%rcx
+    .cfi_endproc
+    .size __x86_return_thunk, .-__x86_return_thunk
+
     .globl bl__entry
     .hidden bl__entry
     .type bl__entry, @function

@@ -332,22 +332,22 @@ int bl__park(bl__g *g, const bl__wait *w)
     return g->result;
 }
 
-int bl__park_chan(bl__g *g, bl__reason reason, const void *c, uint32_t *lock)
+int bl__park_endless(bl__g *g, bl__reason reason, uint32_t kind, const void *obj, uint32_t *lock)
 {
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0))
         return bl__park(g, &(bl__wait){.reason = reason,
-                                       .cancellable = true,
-                                       .obj = c,
+                                       .cancellable = kind == BL__W_CANCELLABLE,
+                                       .obj = obj,
                                        .lock = lock,
                                        .deadline = BL_NEVER});
     BL__CHECK(bl__self() == g && load_relaxed(&g->wait) <= BL__W_CLAIMED);
     BL__CHECK(load_relaxed(lock) != 0 || bl__solo_inside());
     g->reason = (uint8_t)reason;
-    g->wait_kind = BL__W_CANCELLABLE;
-    g->wait_obj = c;
+    g->wait_kind = (uint8_t)kind;
+    g->wait_obj = obj;
     g->since = load_relaxed(&bl__rt.coarse);
     g->park_lock = lock;
-    if (__builtin_expect(load_relaxed(&g->registered) != g->ctx, 0))
+    if (kind == BL__W_CANCELLABLE && __builtin_expect(load_relaxed(&g->registered) != g->ctx, 0))
         bl__ctx_register(g);
     park_switch(g);
     g->reason = BL__WAIT_NONE;

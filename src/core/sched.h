@@ -174,9 +174,9 @@ static inline bool bl__claim_cancel(bl__g *g)
            cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED); /* ORD(wait): with commit */
 }
 
-/* bl__park for the wait that is most frequent: on a channel, until stopped, without a deadline; lock is
- * c's, taken with bl__object_lock. */
-int bl__park_chan(bl__g *g, bl__reason reason, const void *c, uint32_t *lock);
+/* bl__park without a deadline: what is most frequent, and the quickest. kind: BL__W_SOLE, or where the
+ * wait is a stop path BL__W_CANCELLABLE; lock is given back with bl__object_unlock. */
+int bl__park_endless(bl__g *g, bl__reason reason, uint32_t kind, const void *obj, uint32_t *lock);
 
 /* Makes the claimed g runnable; its bl__park returns result. Any thread. */
 void bl__ready(bl__g *g, int result);

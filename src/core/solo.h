@@ -82,12 +82,12 @@ static inline bool bl__solo_inside(void) { return load_relaxed(&bl__solo.depth) 
 static inline bool bl__solo_section(void) { return load_relaxed(&bl__solo.on) == BL__SOLO_ON; }
 
 /* The lock of a channel. One that was entered solo stays 0, which is how unlock knows. */
-static inline void bl__object_lock(uint32_t *lock)
+static inline void bl__object_lock(uint32_t *lock, bl__rank rank)
 {
     if (bl__solo_enter())
-        bl__rank_take(lock, BL__RANK_CHAN);
+        bl__rank_take(lock, rank);
     else
-        bl__lock(lock, BL__RANK_CHAN);
+        bl__lock(lock, rank);
 }
 
 static inline void bl__object_unlock(uint32_t *lock)

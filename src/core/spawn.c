@@ -263,6 +263,12 @@ static inline bl__task *next_task(bl__p *p)
     return load_relaxed(&bl__rt.stopping) ? NULL : bl__pick(p);
 }
 
+/* The same for who has somebody to wake first, if p has nothing else. */
+static inline bl__task *next_task_here(bl__p *p)
+{
+    return load_relaxed(&p->next) == NULL && bl__runq_empty(p) ? NULL : next_task(p);
+}
+
 /*
  * The body of every goroutine, and of those that follow on the same stack. The ends of a row of one
  * scope are counted out together: the word that counts is shared by all threads. It may wait, for
@@ -277,7 +283,7 @@ void bl__goroutine_main(void)
         bl_scope *scope = g->scope;
         end(g, g->fn(g->arg));
         bl__m *m = bl__this_m();
-        bl__task *t = next_task(m->p);
+        bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN;
         if (!lend || ((bl__spawned *)(void *)t)->scope != scope) {
             bl__scope_count_out(scope, ended);

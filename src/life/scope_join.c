@@ -196,15 +196,6 @@ static void join_commit(bl__g *g, void *arg)
     int64_t started = s->bl__started;
     int64_t old = load_relaxed(&s->bl__live);
     store_relaxed(&s->bl__started, 0);
-    if (bl__solo_enter()) {
-        int64_t new = old + started *BL__LIVE_ONE;
-        bool waits = live_count(new) != 0 && (new &BL__LIVE_NEWS) == join->seen;
-        if (waits)
-            store_relaxed(&s->bl__live, new | BL__LIVE_JOINER);
-        bl__solo_exit();
-        if (waits)
-            return;
-    }
     for (;;) {
         int64_t new = old + started *BL__LIVE_ONE;
         if (live_count(new) == 0 || (new &BL__LIVE_NEWS) != join->seen)
@@ -234,6 +225,25 @@ static void grace_begin(scope_join *join)
     bl__timer_arm((bl_timer *)(void *)&join->timer, due, grace_fire);
 }
 
+/* The same in a solo section, which goes on through the switch: so it may be done before. False: it
+ * is not solo. True: the opener has to look again. */
+static inline bool join_solo(const scope_join *join, bl__g *g)
+{
+    bl_scope *s = join->s;
+    if (!bl__solo_enter())
+        return false;
+    int64_t new = load_relaxed(&s->bl__live) + s->bl__started *BL__LIVE_ONE;
+    if (live_count(new) == 0 || (new &BL__LIVE_NEWS) != join->seen) {
+        bl__solo_exit();
+        return true;
+    }
+    store_relaxed(&s->bl__started, 0);
+    store_relaxed(&s->bl__live, new | BL__LIVE_JOINER);
+    bl__rank_take(&g->lock, BL__RANK_G); /* which stands for the section */
+    (void)bl__park_endless(g, BL__WAIT_SCOPE, BL__W_SOLE, s, &g->lock);
+    return true;
+}
+
 static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, bool bounded)
 {
     scope_join join = {.s = s};
@@ -251,11 +261,12 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
                 late = true;
             }
         }
-        (void)bl__park(g, &(bl__wait){.reason = BL__WAIT_SCOPE,
-                                      .obj = s,
-                                      .deadline = BL_NEVER,
-                                      .unlock = join_commit,
-                                      .unlock_arg = &join});
+        if (!join_solo(&join, g))
+            (void)bl__park(g, &(bl__wait){.reason = BL__WAIT_SCOPE,
+                                          .obj = s,
+                                          .deadline = BL_NEVER,
+                                          .unlock = join_commit,
+                                          .unlock_arg = &join});
     } while (scope_count(s) != 0);
     if (late)
         bl__report_late_joined();

@@ -12,13 +12,14 @@
  * then whether it is closed, in this order: since a closed channel stays closed, one that is found
  * open was open at the moment of the first look too, and the answer was right at that moment.
  */
+#include "arch/switch.h"
 #include "sync/chan.h"
 
 enum { CACHE_LINE = 64, MALLOC_ALIGN = 16 };
 
 static void chan_free(bl_chan *c)
 {
-    bl__object_lock(&c->lock);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
     const bl__waiter *w = c->recvq.head ? c->recvq.head : c->sendq.head;
     if (w)
         bl__fatal("use of a freed channel: its last reference was released while goroutine %llu "
@@ -145,7 +146,7 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
     bl__waiter w = {.g = g, .val = val};
     bl__waitq_push_back(q, &w);
     bl__chan_invariants(c);
-    int r = deadline == BL_NEVER ? bl__park_chan(g, reason, c, &c->lock)
+    int r = deadline == BL_NEVER ? bl__park_endless(g, reason, BL__W_CANCELLABLE, c, &c->lock)
                                  : bl__park(g, &(bl__wait){.reason = reason,
                                                            .cancellable = true,
                                                            .obj = c,
@@ -153,18 +154,18 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
                                                            .deadline = deadline});
     if (BL__LIKELY(r >= 0))
         return BL__LIKELY(r == 0) ? 0 : BL_ECLOSED;
-    bl__object_lock(&c->lock);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__waitq_remove(q, &w);
     bl__chan_unlock(c);
     return r;
 }
 
-static __attribute__((noinline)) int send_wait(bl_chan *c, const void *v, bl_time deadline)
+static __attribute__((noinline)) BL__RETURN_BY_JUMP int send_wait(bl_chan *c, const void *v, bl_time deadline)
 {
     return queue_wait(c, &c->sendq, BL__WAIT_CHAN_SEND, (void *)(uintptr_t)v, deadline);
 }
 
-static __attribute__((noinline)) int recv_wait(bl_chan *c, void *v, bl_time deadline)
+static __attribute__((noinline)) BL__RETURN_BY_JUMP int recv_wait(bl_chan *c, void *v, bl_time deadline)
 {
     return queue_wait(c, &c->recvq, BL__WAIT_CHAN_RECV, v, deadline);
 }
@@ -185,7 +186,7 @@ static BL__HOT int chan_send(bl_chan *c, const void *v, size_t size, bl_time dea
     if (BL__UNLIKELY(!c))
         return nil_wait(BL__WAIT_CHAN_SEND_NIL, deadline);
     bl__chan_check(c, size);
-    bl__object_lock(&c->lock);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__wake wake;
     int r = bl__chan_send_locked(c, v, &wake);
     return r == BL_EAGAIN ? send_wait(c, v, deadline) : op_end(c, wake, r);
@@ -196,7 +197,7 @@ static BL__HOT int chan_recv(bl_chan *c, void *v, size_t size, bl_time deadline)
     if (BL__UNLIKELY(!c))
         return nil_wait(BL__WAIT_CHAN_RECV_NIL, deadline);
     bl__chan_check(c, size);
-    bl__object_lock(&c->lock);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__wake wake;
     int r = bl__chan_recv_locked(c, v, &wake);
     return r == BL_EAGAIN ? recv_wait(c, v, deadline) : op_end(c, wake, r);
@@ -228,7 +229,7 @@ int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
     bool full = c->cap == 0 ? !load_acquire(&c->recvq.head) : load_acquire(&c->len) == c->cap;
     if (full && !load_relaxed(&c->closed))
         return BL_EAGAIN;
-    bl__object_lock(&c->lock);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__wake wake;
     int r = bl__chan_send_locked(c, v, &wake);
     return op_end(c, wake, r);
@@ -243,7 +244,7 @@ int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
     bool empty = c->cap == 0 ? !load_acquire(&c->sendq.head) : load_acquire(&c->len) == 0;
     if (empty && !load_relaxed(&c->closed))
         return BL_EAGAIN;
-    bl__object_lock(&c->lock);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__wake wake;
     int r = bl__chan_recv_locked(c, v, &wake);
     return op_end(c, wake, r);
@@ -278,7 +279,7 @@ void bl_chan_close(bl_chan *c)
         bl__fatal("close of nil channel");
     bl__chan_check(c, BL__ANY_SIZE);
     refuse_timer(c, "close");
-    bl__object_lock(&c->lock);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
     if (c->closed) {
         bl__object_unlock(&c->lock);
         bl__fatal("close of closed channel");
@@ -300,7 +301,7 @@ void bl_chan_close(bl_chan *c)
         for (size_t i = 0; i < part.n; i++)
             bl__ready(part.wakes[i].g, part.wakes[i].result);
         if (more)
-            bl__object_lock(&c->lock);
+            bl__object_lock(&c->lock, BL__RANK_CHAN);
         else if (held)
             bl_chan_release(c);
     }

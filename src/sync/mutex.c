@@ -131,12 +131,12 @@ static bool mutex_announce(bl_mutex *m, bl__g *g, bool awake, bool starving)
 /* After a cancelled or timed-out wait. */
 static void mutex_give_up(bl_mutex *m, bl__waiter *w)
 {
-    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
+    bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);
     bl__waitq_remove(mutex_queue(m), w);
     if (bl__waitq_empty(mutex_queue(m))) /* ORD(mutex): keeps what the owner released */
         and_acq_rel(&m->bl__word, ~(uintptr_t)(MUTEX_WAITERS | MUTEX_STARVING));
     mutex_assert(m);
-    bl__unlock(&m->bl__lock);
+    bl__object_unlock(&m->bl__lock);
 }
 
 /* What a second lock by the owner, or a lock of a copy, runs into. */
@@ -147,6 +147,7 @@ static void mutex_check_lock(bl_mutex *m, bl__g *g)
         bl__fatal("sync: lock of mutex already held by this goroutine - deadlock!");
 }
 
+/* cancellable: until stopped or the deadline; else without an end. */
 static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_time deadline,
                                                      bool cancellable)
 {
@@ -164,9 +165,9 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
         } else if (load_relaxed(&m->bl__word) & MUTEX_STARVING) {
             w.n = (uint64_t)bl_now();
         }
-        bl__lock(&m->bl__lock, BL__RANK_WAITERS);
+        bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);
         if (mutex_announce(m, g, awake, starving)) {
-            bl__unlock(&m->bl__lock);
+            bl__object_unlock(&m->bl__lock);
             break;
         }
         if (waited)
@@ -174,11 +175,12 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
         else
             bl__waitq_push_back(mutex_queue(m), &w);
         mutex_assert(m);
-        int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_MUTEX,
-                                        .cancellable = cancellable,
-                                        .obj = m,
-                                        .lock = &m->bl__lock,
-                                        .deadline = deadline});
+        int r = cancellable ? bl__park(g, &(bl__wait){.reason = BL__WAIT_MUTEX,
+                                                      .cancellable = true,
+                                                      .obj = m,
+                                                      .lock = &m->bl__lock,
+                                                      .deadline = deadline})
+                            : bl__park_endless(g, BL__WAIT_MUTEX, BL__W_SOLE, m, &m->bl__lock);
         if (r == MUTEX_HANDED)
             break;
         if (r < 0) {
@@ -260,12 +262,12 @@ static bool mutex_hand_over(bl_mutex *m, uintptr_t word, bl__g **heir)
 /* Unlocks m, which has waiters. False: it has none any more, and is still g's. */
 static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
 {
-    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
+    bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);
     uintptr_t word = load_relaxed(&m->bl__word);
     bl__g *heir;
     if ((hand_over || (word & MUTEX_STARVING)) && mutex_hand_over(m, word, &heir)) {
         mutex_assert(m);
-        bl__unlock(&m->bl__lock);
+        bl__object_unlock(&m->bl__lock);
         bl__ready(heir, MUTEX_HANDED);
         return true;
     }
@@ -274,7 +276,7 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
     store_relaxed(&m->bl__word, (uintptr_t)g | (more ? MUTEX_WAITERS | MUTEX_WOKEN : 0));
     mutex_assert(m);
     heir = w ? w->g : NULL;
-    bl__unlock(&m->bl__lock);
+    bl__object_unlock(&m->bl__lock);
     if (!heir)
         return false;
     and_acq_rel(&m->bl__word, MUTEX_FLAGS); /* ORD(mutex) */
@@ -319,10 +321,10 @@ bool bl__mutex_orphan(bl_mutex *m, bl__g *g)
 {
     if (m->bl__self != m || mutex_owner(load_relaxed(&m->bl__word)) != g)
         return false;
-    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
+    bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);
     m->bl__tick = (uint32_t)g->id;
     store_relaxed(&m->bl__word,
                   (uintptr_t)&bl__orphan | (load_relaxed(&m->bl__word) & MUTEX_WAITERS));
-    bl__unlock(&m->bl__lock);
+    bl__object_unlock(&m->bl__lock);
     return true;
 }

@@ -9,9 +9,15 @@
  * before), so that is decided with all channels locked. Locking them all at once on every select,
  * as Go does, costs a select with a ready case four times as much.
  *
- * The choice among k ready cases is uniform, by reservoir: the i-th replaces the choice with
- * probability 1/i. Unlike a shuffled order it needs no memory, and no random number when one is
- * ready, which is the common case.
+ * The choice among the ready cases is uniform: they are counted, and one is drawn. It needs no random
+ * number when one is ready, which is the common case.
+ *
+ * While the run is solo (core/solo.h) a section stands for all the locks: the first look is no guess,
+ * and a select with nothing ready parks like an operation on one channel.
+ *
+ * What a select finds ready, and which of its waiters are still linked when it comes back, differs
+ * from one time to the next. So the loops do not branch on it: a mispredicted branch costs as much as
+ * two cases.
  *
  * Locks are taken in the order of the channels' addresses, each once however many cases name it,
  * and a parked select's are given back on the other side of the switch. The order of locks stands
@@ -22,6 +28,7 @@
  * A select never meets itself: its own waiters are linked after the last look and cannot be claimed
  * until it is parked, and each waker claims it for a single case.
  */
+#include "arch/switch.h"
 #include "sync/chan.h"
 
 enum {
@@ -53,39 +60,68 @@ static __attribute__((noinline)) uint32_t random_below(uint32_t n)
 
 /* Without the lock a guess; with it true for all that is ready, and for a channel whose waiting
  * peers have all just been stopped. */
-static inline bool case_seems_ready(const bl_case *k)
+static BL__HOT bool case_seems_ready(const bl_case *k)
 {
     const bl_chan *c = k->chan;
-    if (k->op == BL__OP_RECV)
-        return (load_relaxed(&c->len) | load_relaxed(&c->closed)) != 0 ||
-               !bl__waitq_empty(&c->sendq);
+    if (BL__LIKELY(k->op == BL__OP_RECV))
+        return (load_relaxed(&c->len) | load_relaxed(&c->closed) |
+                (uintptr_t)load_relaxed(&c->sendq.head)) != 0;
     return load_relaxed(&c->len) < c->cap || load_relaxed(&c->closed) ||
            !bl__waitq_empty(&c->recvq);
 }
 
-static __attribute__((noinline, cold)) void bad_case(size_t i)
+/* Fatal for a case that makes no sense. */
+static __attribute__((noinline, cold)) void cases_check(const bl_case *cases, size_t n)
 {
-    bl__fatal("belay: case %zu of a select is neither a send nor a receive", i);
+    for (size_t i = 0; i < n; i++) {
+        if (cases[i].op != BL__OP_RECV && cases[i].op != BL__OP_SEND)
+            bl__fatal("belay: case %zu of a select is neither a send nor a receive", i);
+        if (cases[i].chan)
+            bl__chan_check(cases[i].chan, cases[i].size);
+    }
 }
 
-/* The index of one of the cases that seem ready, each as likely; -1: none does. The first look also
- * checks the cases. */
-static BL__HOT int choose(const bl_case *cases, size_t n, bool check)
+static BL__HOT bool case_is_odd(const bl_case *k)
 {
-    int chosen = -1;
-    uint32_t ready = 0;
-    for (size_t i = 0; i < n; i++) {
-        const bl_case *k = &cases[i];
-        if (check && BL__UNLIKELY(k->op != BL__OP_RECV && k->op != BL__OP_SEND))
-            bad_case(i);
-        if (!k->chan)
-            continue;
-        if (check)
-            bl__chan_check(k->chan, k->size);
-        if (case_seems_ready(k) && (++ready == 1 || random_below(ready) == 0))
-            chosen = (int)i;
-    }
-    return chosen;
+    return BL__UNLIKELY(k->op != BL__OP_RECV && k->op != BL__OP_SEND) ||
+           BL__UNLIKELY(load_relaxed(&k->chan->magic) != BL__CHAN_LIVE) ||
+           BL__UNLIKELY(k->size != k->chan->size);
+}
+
+/* What a look at all cases finds. Where it ends does not depend on what it finds, nor does it branch
+ * on that: who is ready is what no branch predictor knows. */
+typedef struct look {
+    size_t ready; /* cases that seem so */
+    size_t last;  /* the last of them */
+} look;
+
+static BL__HOT void look_at(look *l, const bl_case *cases, size_t i)
+{
+    bool ready = case_seems_ready(&cases[i]);
+    l->ready += ready;
+    l->last = ready ? i : l->last;
+}
+
+/* Of several that seem ready one, each as likely. */
+static size_t choose_among(const bl_case *cases, size_t n, look found)
+{
+    size_t left = random_below((uint32_t)found.ready);
+    for (size_t i = 0; i < n; i++)
+        if (cases[i].chan && case_seems_ready(&cases[i]) && left-- == 0)
+            return i;
+    return found.last; /* others have run some meanwhile */
+}
+
+/* The index of one of the cases that seem ready, each as likely; -1: none does. */
+static int choose(const bl_case *cases, size_t n)
+{
+    look found = {0, 0};
+    for (size_t i = 0; i < n; i++)
+        if (cases[i].chan)
+            look_at(&found, cases, i);
+    if (!found.ready)
+        return -1;
+    return (int)(found.ready == 1 ? found.last : choose_among(cases, n, found));
 }
 
 /* Under the lock of its channel: false if it was not ready. */
@@ -153,7 +189,7 @@ static inline void lock_all(sel *s)
         n = sort_channels(s->order, n);
     s->locks = n;
     for (size_t i = 0; i < n; i++)
-        bl__object_lock(&s->order[i]->lock);
+        bl__object_lock(&s->order[i]->lock, BL__RANK_CHAN);
 }
 
 /* Once the last lock is given back, s may be gone. */
@@ -180,22 +216,49 @@ static inline bl__waitq *case_queue(const bl_case *k)
     return k->op == BL__OP_RECV ? &k->chan->recvq : &k->chan->sendq;
 }
 
-/* Takes the waiters that nobody has taken out of their queues. */
-static inline void unlink_all(sel *s)
+/* Puts g's waiters into every case's queue. One of the channels, or NULL: all are. */
+static BL__HOT bl_chan *link_all(const bl_case *cases, size_t n, bl__waiter *waiters, bl__g *g)
+{
+    bl_chan *home = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const bl_case *k = &cases[i];
+        bl__waiter *w = &waiters[i];
+        if (BL__UNLIKELY(!k->chan)) {
+            bl__waiter_init(w, g); /* never linked */
+            continue;
+        }
+        home = k->chan;
+        w->g = g;
+        w->val = k->val;
+        w->n = i;
+        bl__waitq_push_back(case_queue(k), w);
+    }
+    return home;
+}
+
+/* Takes the waiters that nobody has taken out of their queues. What the select returns after its
+ * wait has ended with r. */
+static BL__HOT int unlink_all(bl_case *cases, size_t n, bl__waiter *waiters, int r)
 {
     bool solo = bl__solo_enter();
-    for (size_t i = 0; i < s->n; i++) {
-        if (!bl__waiter_linked(&s->waiters[i]))
+    for (size_t i = 0; solo && i < n; i++) {
+        if (BL__LIKELY(cases[i].chan))
+            bl__waitq_remove(case_queue(&cases[i]), &waiters[i]);
+    }
+    for (size_t i = 0; !solo && i < n; i++) {
+        if (!bl__waiter_linked(&waiters[i]))
             continue;
-        bl_chan *c = s->cases[i].chan;
-        if (!solo)
-            bl__lock(&c->lock, BL__RANK_CHAN);
-        bl__waitq_remove(case_queue(&s->cases[i]), &s->waiters[i]);
-        if (!solo)
-            bl__chan_unlock(c);
+        bl_chan *c = cases[i].chan;
+        bl__lock(&c->lock, BL__RANK_CHAN);
+        bl__waitq_remove(case_queue(&cases[i]), &waiters[i]);
+        bl__chan_unlock(c);
     }
     if (solo)
         bl__solo_exit();
+    if (BL__UNLIKELY(r < 0))
+        return r;
+    cases[r / 2].err = r & 1 ? BL_ECLOSED : 0;
+    return r / 2;
 }
 
 /* Under all locks, which it gives back: waits in every case's queue. The index of the case that
@@ -203,14 +266,7 @@ static inline void unlink_all(sel *s)
 static int wait_all(sel *s, bl_time deadline)
 {
     bl__g *g = bl__self();
-    for (size_t i = 0; i < s->n; i++) {
-        bl__waiter *w = &s->waiters[i];
-        bl__waiter_init(w, g);
-        w->val = s->cases[i].val;
-        w->n = i;
-        if (s->cases[i].chan)
-            bl__waitq_push_back(case_queue(&s->cases[i]), w);
-    }
+    (void)link_all(s->cases, s->n, s->waiters, g);
     bl__select_wait report = {s->cases, s->n};
     bl__wait wait = {
         .reason = s->n ? BL__WAIT_SELECT : BL__WAIT_SELECT_NONE,
@@ -232,11 +288,20 @@ static int wait_all(sel *s, bl_time deadline)
         bl__lock(&g->lock, BL__RANK_G);
         bl__unlock(&g->lock);
     }
-    unlink_all(s);
-    if (r < 0)
-        return r;
-    s->cases[r / 2].err = r & 1 ? BL_ECLOSED : 0;
-    return r / 2;
+    return unlink_all(s->cases, s->n, s->waiters, r);
+}
+
+/* The same in a solo section, without a deadline. On the other side that is given back like the lock
+ * of one of the channels, which it stands for. */
+static __attribute__((noinline)) BL__RETURN_BY_JUMP int wait_solo(bl_case *cases, size_t n)
+{
+    bl__g *g = bl__self();
+    bl__waiter waiters[n];
+    bl_chan *home = link_all(cases, n, waiters, g);
+    bl__select_wait report = {cases, n};
+    bl__rank_take(&home->lock, BL__RANK_CHAN);
+    int r = bl__park_endless(g, BL__WAIT_SELECT, BL__W_CANCELLABLE, &report, &home->lock);
+    return unlink_all(cases, n, waiters, r);
 }
 
 /* With all channels locked: runs a case that is ready, or waits for one. */
@@ -244,7 +309,7 @@ static int select_locked(sel *s, bool wait, bl_time deadline)
 {
     lock_all(s);
     /* A case that only seemed ready does so no longer once case_run has gone through its queue. */
-    for (int i; (i = choose(s->cases, s->n, false)) >= 0;) {
+    for (int i; (i = choose(s->cases, s->n)) >= 0;) {
         bl__wake wake;
         if (!case_run(&s->cases[i], &wake))
             continue;
@@ -259,24 +324,11 @@ static int select_locked(sel *s, bool wait, bl_time deadline)
     return BL_EAGAIN;
 }
 
-/* Finds the memory for it: a frame no larger than the number of cases asks for, or the heap. */
-static __attribute__((noinline)) int select_slow(bl_case *cases, size_t n, bool wait,
-                                                 bl_time deadline, bool solo)
+/* Of more cases than a frame should hold. */
+static __attribute__((noinline)) int select_many(bl_case *cases, size_t n, bool wait,
+                                                 bl_time deadline)
 {
-    sel s;
-    s.cases = cases;
-    s.n = n;
-    s.solo = solo;
-    if (n <= STACK_CASES) {
-        bl__waiter waiters[n ? n : 1];
-        bl_chan *order[n ? n : 1];
-        s.waiters = waiters;
-        s.order = order;
-        return select_locked(&s, wait, deadline);
-    }
-    if (solo) /* no section while memory is being found */
-        bl__solo_exit();
-    s.solo = false;
+    sel s = {.cases = cases, .n = n};
     if (n > MAX_CASES)
         return BL_ENOMEM;
     s.waiters = bl__alloc(n * (sizeof *s.waiters + sizeof *s.order));
@@ -288,26 +340,69 @@ static __attribute__((noinline)) int select_slow(bl_case *cases, size_t n, bool 
     return r;
 }
 
+/* What needs more than one look. The frame is no larger than the number of cases asks for. */
+static __attribute__((noinline)) BL__RETURN_BY_JUMP int select_slow(bl_case *cases, size_t n,
+                                                                    bool wait, bl_time deadline,
+                                                                    bool solo)
+{
+    if (n > STACK_CASES) {
+        if (solo) /* no section while memory is being found */
+            bl__solo_exit();
+        return select_many(cases, n, wait, deadline);
+    }
+    bl__waiter waiters[n ? n : 1];
+    bl_chan *order[n ? n : 1];
+    sel s = {.cases = cases, .n = n, .order = order, .solo = solo, .waiters = waiters};
+    return select_locked(&s, wait, deadline);
+}
+
+/* Case i was seen to be ready. */
+static __attribute__((noinline)) int select_ready(bl_case *cases, size_t n, bool wait,
+                                                  bl_time deadline, bool solo, size_t i)
+{
+    bl_chan *c = cases[i].chan;
+    bl__wake wake;
+    if (!solo)
+        bl__lock(&c->lock, BL__RANK_CHAN);
+    bool ran = case_run(&cases[i], &wake);
+    if (!solo)
+        bl__chan_unlock(c);
+    if (BL__UNLIKELY(!ran))
+        return select_slow(cases, n, wait, deadline, solo);
+    if (solo)
+        bl__solo_exit();
+    if (wake.g)
+        bl__ready(wake.g, wake.result);
+    return (int)i;
+}
+
+static __attribute__((noinline)) int select_among(bl_case *cases, size_t n, bool wait,
+                                                  bl_time deadline, bool solo, const look *found)
+{
+    return select_ready(cases, n, wait, deadline, solo, choose_among(cases, n, *found));
+}
+
+/* The first look, in which nothing is called: what it leads to takes the place of this frame. */
 static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadline)
 {
     bool solo = bl__solo_enter(); /* then the look is no guess: all is as if locked */
-    int i = choose(cases, n, true);
-    if (i >= 0) {
-        bl_chan *c = cases[i].chan;
-        bl__wake wake;
-        if (!solo)
-            bl__lock(&c->lock, BL__RANK_CHAN);
-        bool ran = case_run(&cases[i], &wake);
-        if (!solo)
-            bl__chan_unlock(c);
-        if (ran) {
-            if (solo)
-                bl__solo_exit();
-            if (wake.g)
-                bl__ready(wake.g, wake.result);
-            return i;
-        }
+    const bl_chan *home = NULL;
+    look found = {0, 0};
+    for (size_t i = 0; i < n; i++) {
+        const bl_case *k = &cases[i];
+        if (BL__UNLIKELY(!k->chan) && (k->op == BL__OP_RECV || k->op == BL__OP_SEND))
+            continue;
+        home = k->chan;
+        if (BL__UNLIKELY(!home) || case_is_odd(k))
+            cases_check(cases, n);
+        look_at(&found, cases, i);
     }
+    if (found.ready == 1)
+        return select_ready(cases, n, wait, deadline, solo, found.last);
+    if (found.ready)
+        return select_among(cases, n, wait, deadline, solo, &found);
+    if (BL__LIKELY(solo && home && wait && deadline == BL_NEVER && n <= STACK_CASES))
+        return wait_solo(cases, n);
     return select_slow(cases, n, wait, deadline, solo);
 }
 

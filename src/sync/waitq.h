@@ -17,7 +17,7 @@
 #include "core/sched.h"
 
 typedef struct bl__waiter {
-    struct bl__waiter *next; /* lock; NULL: the last one */
+    struct bl__waiter *next; /* lock; NULL: the last one; itself: not linked */
     struct bl__waiter *prev; /* lock; NULL: the first one; itself: not linked; atomic to look */
     bl__g *g;                /* immutable while linked: who waits */
     void *val;               /* the object's: what is handed over, or where to */
@@ -29,15 +29,25 @@ typedef struct bl__waitq {
     bl__waiter *tail; /* lock */
 } bl__waitq;
 
+_Static_assert(offsetof(bl__waiter, next) == offsetof(bl__waitq, head) &&
+                   offsetof(bl__waiter, prev) == offsetof(bl__waitq, tail),
+               "a queue is linked like a waiter, see bl__waitq_remove");
+
 /* The queue whose head and tail are two adjacent void * of a public struct. */
 #define BL__WAITQ(head_field) ((bl__waitq *)(void *)(head_field))
 
 static inline bool bl__waitq_empty(const bl__waitq *q) { return load_relaxed(&q->head) == NULL; }
 
+static inline void bl__waiter_unlinked(bl__waiter *w)
+{
+    w->next = w;
+    store_release(&w->prev, w); /* ORD(unlink): with bl__waiter_linked and remove */
+}
+
 /* Makes w a waiter that is in no queue. bl__waitq_push_back needs no init before it. */
 static inline void bl__waiter_init(bl__waiter *w, bl__g *g)
 {
-    w->prev = w;
+    bl__waiter_unlinked(w);
     w->g = g;
 }
 
@@ -83,25 +93,22 @@ static inline bl__waiter *bl__waitq_pop_front(bl__waitq *q)
         store_relaxed(&next->prev, NULL);
     else
         q->tail = NULL;
-    store_release(&w->prev, w); /* ORD(unlink): with bl__waiter_linked */
+    bl__waiter_unlinked(w);
     return w;
 }
 
-/* Takes w out of q, wherever it stands. Nothing, if it is linked no longer. */
+/* Takes w out of q, wherever it stands, without asking whether it is linked: which waiters of a select
+ * still are is what no branch predictor knows. One that is not is its own neighbour; and a queue
+ * stands for the neighbour that is missing at either end. */
 static inline void bl__waitq_remove(bl__waitq *q, bl__waiter *w)
 {
-    if (!bl__waiter_linked(w))
-        return;
-    bl__waiter *next = w->next, *prev = w->prev;
-    if (prev)
-        prev->next = next;
-    else
-        store_relaxed(&q->head, next);
-    if (next)
-        store_relaxed(&next->prev, prev);
-    else
-        q->tail = prev;
-    store_release(&w->prev, w); /* ORD(unlink): with bl__waiter_linked */
+    bl__waiter *prev = load_acquire(&w->prev); /* ORD(unlink): with pop_front */
+    bl__waiter *next = w->next;
+    bl__waitq *before = prev ? (bl__waitq *)(void *)prev : q;
+    bl__waitq *after = next ? (bl__waitq *)(void *)next : q;
+    store_relaxed(&before->head, next);
+    store_relaxed(&after->tail, prev);
+    bl__waiter_unlinked(w);
 }
 
 #endif
