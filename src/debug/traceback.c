@@ -353,6 +353,13 @@ static bool printer_take(const bl__symbol *s, void *arg)
     return false;
 }
 
+/* At a function's first instruction there may stand what was inlined there; the last is itself. */
+static bool outermost_take(const bl__symbol *s, void *arg)
+{
+    *(bl__symbol *)arg = *s;
+    return false;
+}
+
 void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)
 {
     printer p = {.out = o, .system = system};
@@ -369,8 +376,11 @@ void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)
     for (; next < t->total; next++)
         bl__symbol_each(t->outer[next % BL__TRACE_OUTER], printer_take, &p);
     p.pending_count = 0;
-    if (!p.started && fn != NULL)
-        bl__symbol_each((uintptr_t)fn, printer_take, &p);
+    if (!p.started && fn != NULL) {
+        bl__symbol outermost = {.pc = (uintptr_t)fn};
+        bl__symbol_each((uintptr_t)fn, outermost_take, &outermost);
+        (void)printer_take(&outermost, &p);
+    }
     if (!p.started && !system && t->total > 0)
         bl__trace_print(o, t, NULL, true);
 }

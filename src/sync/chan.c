@@ -12,8 +12,8 @@
  * then whether it is closed, in this order: since a closed channel stays closed, one that is found
  * open was open at the moment of the first look too, and the answer was right at that moment.
  */
-#include "arch/switch.h"
 #include "sync/chan.h"
+#include "arch/switch.h"
 
 enum { CACHE_LINE = 64, MALLOC_ALIGN = 16 };
 
@@ -160,12 +160,14 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
     return r;
 }
 
-static __attribute__((noinline)) BL__RETURN_BY_JUMP int send_wait(bl_chan *c, const void *v, bl_time deadline)
+static __attribute__((noinline)) BL__RETURN_BY_JUMP int send_wait(bl_chan *c, const void *v,
+                                                                  bl_time deadline)
 {
     return queue_wait(c, &c->sendq, BL__WAIT_CHAN_SEND, (void *)(uintptr_t)v, deadline);
 }
 
-static __attribute__((noinline)) BL__RETURN_BY_JUMP int recv_wait(bl_chan *c, void *v, bl_time deadline)
+static __attribute__((noinline)) BL__RETURN_BY_JUMP int recv_wait(bl_chan *c, void *v,
+                                                                  bl_time deadline)
 {
     return queue_wait(c, &c->recvq, BL__WAIT_CHAN_RECV, v, deadline);
 }

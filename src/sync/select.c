@@ -83,9 +83,10 @@ static __attribute__((noinline, cold)) void cases_check(const bl_case *cases, si
 
 static BL__HOT bool case_is_odd(const bl_case *k)
 {
-    return BL__UNLIKELY(k->op != BL__OP_RECV && k->op != BL__OP_SEND) ||
-           BL__UNLIKELY(load_relaxed(&k->chan->magic) != BL__CHAN_LIVE) ||
-           BL__UNLIKELY(k->size != k->chan->size);
+    if (BL__UNLIKELY(k->op != BL__OP_RECV && k->op != BL__OP_SEND))
+        return true;
+    return k->chan && (BL__UNLIKELY(load_relaxed(&k->chan->magic) != BL__CHAN_LIVE) ||
+                       BL__UNLIKELY(k->size != k->chan->size));
 }
 
 /* What a look at all cases finds. Where it ends does not depend on what it finds, nor does it branch
@@ -390,11 +391,11 @@ static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadl
     look found = {0, 0};
     for (size_t i = 0; i < n; i++) {
         const bl_case *k = &cases[i];
-        if (BL__UNLIKELY(!k->chan) && (k->op == BL__OP_RECV || k->op == BL__OP_SEND))
+        if (BL__UNLIKELY(case_is_odd(k)))
+            cases_check(cases, n);
+        if (BL__UNLIKELY(!k->chan))
             continue;
         home = k->chan;
-        if (BL__UNLIKELY(!home) || case_is_odd(k))
-            cases_check(cases, n);
         look_at(&found, cases, i);
     }
     if (found.ready == 1)
