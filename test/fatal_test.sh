@@ -22,9 +22,9 @@ if [ -e "$cache" ]; then
     sanitize=$(sed -n 's/^BELAY_SANITIZE:[^=]*=//p' "$cache")
 fi
 # Sanitizers handle crashes themselves.
-files='chan sync life report crash'
+files='chan sync map life report crash'
 case $sanitize in
-*address* | *thread*) files='chan sync life report' ;;
+*address* | *thread*) files='chan sync map life report' ;;
 esac
 flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -Wall -Wextra)
 [ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")

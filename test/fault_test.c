@@ -7,6 +7,8 @@
  */
 #include "fault.h"
 
+#include <belay/map.h>
+
 #include <stdatomic.h>
 
 #define SCENARIO(name, ...)                                                                        \
@@ -378,6 +380,58 @@ SCENARIO(after_functions)
         if (r == 0 && !ticker)
             r = BL_ENOMEM;
     }
+    return r;
+}
+
+/* ---- Maps ------------------------------------------------------------------------------------- */
+
+enum { KEYS = 12 };
+
+static const char *key_text(int i, char text[16])
+{
+    (void)snprintf(text, 16, "key %d", i);
+    return text;
+}
+
+SCENARIO(maps)
+{
+    (void)arg;
+    char text[16];
+    int r = 0, v;
+    bl_map *m = bl_map_new(0, sizeof(int));
+    if (!m)
+        return BL_ENOMEM;
+    for (int i = 0; i < KEYS; i++) {
+        size_t len = bl_map_len(m);
+        int set = bl_map_set(m, key_text(i, text), &i);
+        RIGHT(set == 0 || set == BL_ENOMEM);
+        RIGHT(bl_map_len(m) == len + (set == 0));
+        RIGHT(bl_map_get(m, text, &v) == (set == 0) && v == (set == 0 ? i : 0));
+        RIGHT(set < 0 || bl_map_set(m, text, &i) == 0); /* without memory */
+        r = set < 0 ? set : r;
+    }
+    bl_map_free(m);
+    return r;
+}
+
+SCENARIO(syncmaps)
+{
+    (void)arg;
+    char text[16];
+    int r = 0;
+    void *v;
+    bl_syncmap *m = bl_syncmap_new(0);
+    if (!m)
+        return BL_ENOMEM;
+    for (int i = 0; i < KEYS; i++) {
+        int set = i % 2 ? bl_syncmap_store(m, key_text(i, text), &ran)
+                        : bl_syncmap_load_or_store(m, key_text(i, text), &ran, &v);
+        RIGHT(set == 0 || set == BL_ENOMEM);
+        RIGHT(bl_syncmap_load(m, text, &v) == (set == 0) && v == (set == 0 ? &ran : NULL));
+        RIGHT(set < 0 || bl_syncmap_store(m, text, NULL) == 0);
+        r = set < 0 ? set : r;
+    }
+    bl_syncmap_free(m);
     return r;
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -20,6 +21,18 @@ int64_t bl__clock(void)
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+void bl__random(void *to, size_t n)
+{
+    if (getrandom(to, n, GRND_NONBLOCK) == (ssize_t)n)
+        return;
+    uint64_t state = (uint64_t)bl__clock() ^ (uintptr_t)to << 20 ^ (uint64_t)getpid() << 44;
+    for (size_t i = 0; i < n; i++) { /* splitmix64 */
+        uint64_t z = (state += 0x9e3779b97f4a7c15u);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        ((unsigned char *)to)[i] = (unsigned char)(z >> 56 ^ z >> 24);
+    }
 }
 
 bool bl__barrier_init(void)

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* CPUs that this process may keep busy: the affinity mask, cut to the cgroup's CPU limit (v2 cpu.max
@@ -16,6 +17,10 @@ int bl__cgroup_cpus(const char *root);
 
 /* Nanoseconds on CLOCK_MONOTONIC. */
 int64_t bl__clock(void);
+
+/* Fills n <= 256 bytes with random ones; where the kernel has none yet, with what differs from one
+ * call and process to the next. */
+void bl__random(void *to, size_t n);
 
 /* Makes bl__heavy_barrier ready: true if the kernel has membarrier's expedited form, which lets the
  * other side do without a fence (core/sched.h). */
