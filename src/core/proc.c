@@ -332,7 +332,9 @@ int bl__park(bl__g *g, const bl__wait *w)
     return g->result;
 }
 
-int bl__park_endless(bl__g *g, bl__reason reason, uint32_t kind, const void *obj, uint32_t *lock)
+static inline __attribute__((always_inline)) int park_endless(bl__g *g, bl__reason reason,
+                                                              uint32_t kind, const void *obj,
+                                                              uint32_t *lock)
 {
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0))
         return bl__park(g, &(bl__wait){.reason = reason,
@@ -352,6 +354,16 @@ int bl__park_endless(bl__g *g, bl__reason reason, uint32_t kind, const void *obj
     park_switch(g);
     g->reason = BL__WAIT_NONE;
     return g->result;
+}
+
+BL__RETURN_BY_JUMP int bl__park_stop(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock)
+{
+    return park_endless(g, reason, BL__W_CANCELLABLE, obj, lock);
+}
+
+int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock)
+{
+    return park_endless(g, reason, BL__W_SOLE, obj, lock);
 }
 
 void bl__ready(bl__g *g, int result)

@@ -174,9 +174,11 @@ static inline bool bl__claim_cancel(bl__g *g)
            cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED); /* ORD(wait): with commit */
 }
 
-/* bl__park without a deadline: what is most frequent, and the quickest. kind: BL__W_SOLE, or where the
- * wait is a stop path BL__W_CANCELLABLE; lock is given back with bl__object_unlock. */
-int bl__park_endless(bl__g *g, bl__reason reason, uint32_t kind, const void *obj, uint32_t *lock);
+/* bl__park without a deadline: what is most frequent, and the quickest. lock is given back with
+ * bl__object_unlock. stop: a wait that is a stop path, on a channel or several; it is left by a jump
+ * (arch/switch.h), as its callers should be. sole: one that only the lock's holder ends. */
+int bl__park_stop(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock);
+int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock);
 
 /* Makes the claimed g runnable; its bl__park returns result. Any thread. */
 void bl__ready(bl__g *g, int result);

@@ -240,7 +240,7 @@ static inline bool join_solo(const scope_join *join, bl__g *g)
     store_relaxed(&s->bl__started, 0);
     store_relaxed(&s->bl__live, new | BL__LIVE_JOINER);
     bl__rank_take(&g->lock, BL__RANK_G); /* which stands for the section */
-    (void)bl__park_endless(g, BL__WAIT_SCOPE, BL__W_SOLE, s, &g->lock);
+    (void)bl__park_sole(g, BL__WAIT_SCOPE, s, &g->lock);
     return true;
 }
 

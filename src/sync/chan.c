@@ -146,7 +146,7 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
     bl__waiter w = {.g = g, .val = val};
     bl__waitq_push_back(q, &w);
     bl__chan_invariants(c);
-    int r = deadline == BL_NEVER ? bl__park_endless(g, reason, BL__W_CANCELLABLE, c, &c->lock)
+    int r = deadline == BL_NEVER ? bl__park_stop(g, reason, c, &c->lock)
                                  : bl__park(g, &(bl__wait){.reason = reason,
                                                            .cancellable = true,
                                                            .obj = c,

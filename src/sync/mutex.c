@@ -180,7 +180,7 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
                                                       .obj = m,
                                                       .lock = &m->bl__lock,
                                                       .deadline = deadline})
-                            : bl__park_endless(g, BL__WAIT_MUTEX, BL__W_SOLE, m, &m->bl__lock);
+                            : bl__park_sole(g, BL__WAIT_MUTEX, m, &m->bl__lock);
         if (r == MUTEX_HANDED)
             break;
         if (r < 0) {

@@ -301,7 +301,7 @@ static __attribute__((noinline)) BL__RETURN_BY_JUMP int wait_solo(bl_case *cases
     bl_chan *home = link_all(cases, n, waiters, g);
     bl__select_wait report = {cases, n};
     bl__rank_take(&home->lock, BL__RANK_CHAN);
-    int r = bl__park_endless(g, BL__WAIT_SELECT, BL__W_CANCELLABLE, &report, &home->lock);
+    int r = bl__park_stop(g, BL__WAIT_SELECT, &report, &home->lock);
     return unlink_all(cases, n, waiters, r);
 }
 
