@@ -305,8 +305,24 @@ TEST(after_func_is_a_goroutine_of_its_scope)
     bl_timer t = {0};
     BL_SCOPE(s);
     CHECK_EQ(bl_after_func(&t, s, 0, fail, NULL), 0);
-    CHECK_EQ(bl_sleep(BL_SEC), BL_ECANCELED);
+    CHECK_EQ(bl_chan_recv(NULL, NULL), BL_ECANCELED);
     CHECK_EQ(bl_scope_wait(s), BL_EIO);
+}
+
+/* A ticker whose first tick is due while it is still being started or reset ticks on. */
+TEST(tickers_survive_their_first_tick)
+{
+    BL_SCOPE(s);
+    bl_ticker *t = bl_ticker_new(s, BL_HOUR);
+    for (int i = 0; i < 3000; i++) {
+        bl_ticker *young = bl_ticker_new(s, BL_US);
+        bl_ticker_reset(t, BL_US);
+        for (int tick = 0; tick < 3; tick++) {
+            CHECK_EQ(bl_chan_recv_until(bl_ticker_chan(young), NULL, bl_in(20 * BL_SEC)), 0);
+            CHECK_EQ(bl_chan_recv_until(bl_ticker_chan(t), NULL, bl_in(20 * BL_SEC)), 0);
+        }
+        bl_ticker_stop(young);
+    }
 }
 
 static int slow(void *arg)

@@ -23,7 +23,7 @@
 #include "life/scope_parts.h"
 
 typedef struct scope_join {
-    bl__timer_head timer; /* of the grace; first, so that its firing finds the rest */
+    bl__timer_head timer; /* of the grace, if armed; first, so that its firing finds the rest */
     bl_scope *s;          /* immutable */
     int64_t seen;         /* of NOTED and LATE, when the opener last looked */
     bl_time began;        /* when the grace began, if armed */
@@ -222,6 +222,7 @@ static void grace_begin(scope_join *join)
     if (__builtin_add_overflow(join->began, grace, &due))
         return;
     join->armed = true;
+    join->timer = (bl__timer_head){0};
     bl__timer_arm((bl_timer *)(void *)&join->timer, due, grace_fire);
 }
 
@@ -246,7 +247,9 @@ static inline bool join_solo(const scope_join *join, bl__g *g)
 
 static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, bool bounded)
 {
-    scope_join join = {.s = s};
+    scope_join join; /* its timer only once it is armed: clearing it costs more than the rest */
+    join.s = s;
+    join.armed = false;
     bool late = false;
     do {
         join.seen = load_relaxed(&s->bl__live) & BL__LIVE_NEWS;

@@ -13,6 +13,12 @@
  */
 #include "life/timer.h"
 
+#include <sched.h>
+
+#include "arch/relax.h"
+
+enum { SPINS = 100 };
+
 bl_chan *bl__timer_channel(bl_timer *t) { return (bl_chan *)(void *)t->bl__chan; }
 
 /* A timer in use has its own address in it; a zero one is made ready. */
@@ -34,7 +40,7 @@ static bool timer_halt(bl_timer *t)
 {
     if (t->bl__kind == BL__TIMER_AFTER)
         return bl__after_halt(t);
-    t->bl__period = 0;
+    store_relaxed(&t->bl__period, 0);
     bool pending = bl__timer_disarm(t);
     if (!pending)
         bl__timer_wait_fired(t);
@@ -141,8 +147,14 @@ static void ticker_fire(bl_timer *t, bl_time now)
 {
     bl_time when = t->bl__when;
     (void)bl__chan_timer_put(bl__timer_channel(t), when); /* dropped, if the last one is there */
-    if (!bl__trylock(&t->bl__lock, BL__RANK_TIMER))
-        return;
+    for (int i = 0; !bl__trylock(&t->bl__lock, BL__RANK_TIMER); i++) {
+        if (load_relaxed(&t->bl__period) == 0)
+            return; /* who stops it holds the lock, and waits for us */
+        if (i < SPINS)
+            bl__cpu_relax();
+        else
+            sched_yield(); /* to who has just started it, and is about to let go */
+    }
     bl_dur period = t->bl__period;
     if (period > 0) {
         /* From when it was due, so that the ticks do not drift; those that are past are left
@@ -159,7 +171,7 @@ static void ticker_fire(bl_timer *t, bl_time now)
 static void ticker_start(bl_timer *t, bl_dur period)
 {
     t->bl__kind = BL__TIMER_TICKER;
-    t->bl__period = period;
+    store_relaxed(&t->bl__period, period);
     bl__timer_arm(t, bl_in(period), ticker_fire);
 }
 
