@@ -25,6 +25,9 @@
  *                                            a receive from one channel
  *   Sieve            501                     the first 500 primes, a goroutine   wall / n
  *                                            and an unbuffered channel a prime
+ *   Pool4            1, and 4 workers        submit a tiny job (an atomic add to  wall from the first
+ *                                            one sum), queue 256; 1,000,000       submit to the end
+ *                                                                                 of the drain / n
  *
  * Further units: cpus (CPU time of the process by getrusage / wall); Sleep100k: cpu-ms,
  * late-median-us and earliest-us (of now - start - wanted; below 0 would be early); Million: B/each

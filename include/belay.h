@@ -122,6 +122,7 @@ typedef struct bl_ctx bl_ctx;
 typedef struct bl_chan bl_chan;
 typedef struct bl_stop bl_stop;
 typedef struct bl_ticker bl_ticker;
+typedef struct bl_pool bl_pool;
 
 /* Where in the user's program something was made. The macros below fill one in. */
 typedef struct bl__site {
@@ -265,10 +266,10 @@ struct bl_scope {
  * the innermost first. 0, or BL_ENOMEM: s is then open all the same, and cancelled with that cause,
  * and bl_go on it returns BL_ENOMEM. */
 int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
-#define bl_scope_open(s, o)                                                                        \
+#define bl_scope_open(s, ... /* o, which may have commas in braces */)                             \
     (__extension__({                                                                               \
         BL__SITE(bl__site_here, #s);                                                               \
-        bl__scope_open(BL__SCOPE(s), (o), &bl__site_here);                                         \
+        bl__scope_open(BL__SCOPE(s), (__VA_ARGS__), &bl__site_here);                               \
     }))
 
 /* Cancels s (BL_ECANCELED), joins its goroutines, frees what belongs to it and closes it. What
@@ -616,6 +617,95 @@ bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site);
 bl_chan *bl_ticker_chan(bl_ticker *t);              /* of bl_time; the ticker's own */
 void bl_ticker_reset(bl_ticker *t, bl_dur period);  /* also starts a stopped one; period <= 0 is fatal */
 void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after it */
+
+/* ---- Signals --------------------------------------------------------------------------------- */
+
+/*
+ * bl_notify(s, c, sig, …): from now on each of the signals is sent to channel c, of int, without waiting:
+ * what finds c full is dropped, so give it a buffer; a signal that comes again before it was sent is sent
+ * once. Until scope s closes or bl_notify_stop. Several channels may want one signal, and one channel several; a
+ * second call for c in s adds to the first. While any is there the signal does not do what it did
+ * before; after the last one it does again. While a channel is there a program in which everybody waits is
+ * no deadlock. (Go: os/signal.Notify.)
+ * 0; BL_EINVAL: no signal given, or one that no program can take or that stands for its own
+ * faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL); BL_ENOMEM. c NULL is fatal. Does not wait.
+ */
+int bl__notify(bl_scope *s, bl_chan *c, ... /* int, and 0 at the end */);
+#define bl_notify(s, ...) bl__notify(BL__SCOPE(s), __VA_ARGS__, 0)
+
+/* No signal is sent to c after this has returned. Does not wait. (Go: os/signal.Stop.) */
+void bl_notify_stop(bl_chan *c);
+
+/* ---- 9. Worker pools ------------------------------------------------------------------------- */
+/*
+ * At most so many goroutines run the jobs of a bounded queue, in the order in which they were
+ * submitted. Each job is run once, or discarded once, or refused: never lost. A job runs as a goroutine of
+ * the pool's scope (beyond the scope's limit) with a context of the pool's below the scope's, and ends
+ * as one does: a scope it leaves open is fatal, a lock it holds is reported. Its result, 0 or a negative
+ * error, is counted and no more: it stops neither the pool nor the scope. One that hangs
+ * keeps one worker; the others go on.
+ *
+ * A pool belongs to its scope. bl_scope_wait waits for the jobs that are submitted, not for the pool.
+ * When the scope is cancelled what is queued is dropped and what runs is cancelled with it; when it
+ * closes the pool is joined and freed.
+ */
+
+/* All fields may be left out. C++ wants those that are given in this order. */
+typedef struct bl_pool_opts {
+    int workers BL__OR_ZERO;      /* jobs that run at one time; 0: bl_procs() */
+    size_t queue BL__OR_ZERO;     /* jobs that are queued at one time; 0: 256; at most 2^30 */
+    const char *name BL__OR_ZERO; /* for reports; not copied */
+    /* Called once for each job that was accepted and will not run, with no lock held: by the
+     * goroutine (or thread) that calls bl_pool_stop, and after a cancellation by one of the scope's,
+     * or its closer. It must not drain or stop the pool. */
+    void (*on_discard)(bl_fn fn, void *arg) BL__OR_ZERO;
+} bl_pool_opts;
+
+/* Counts since the pool was made: submitted = done + discarded + queued + running, and every call of
+ * a submit is in submitted or in refused. */
+typedef struct bl_pool_stat {
+    uint64_t submitted; /* accepted */
+    uint64_t done;      /* have returned */
+    uint64_t failed;    /* of those: with an error that was not the pool's cancellation */
+    uint64_t discarded; /* dropped by stop or a cancellation */
+    uint64_t refused;   /* submits that returned an error */
+    uint64_t queued;    /* now */
+    uint64_t running;   /* now */
+} bl_pool_stat;
+
+/* A pool of scope s with o (NULL: defaults); s frees it when it closes. NULL: no memory, or a number
+ * out of range. Does not wait. */
+bl_pool *bl__pool_new(bl_scope *s, const bl_pool_opts *o, const bl__site *site);
+#define bl_pool_new(s, ... /* o, which may have commas in braces */)                               \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, "pool");                                                           \
+        bl__pool_new(BL__SCOPE(s), (__VA_ARGS__), &bl__site_here);                                 \
+    }))
+
+/*
+ * Queues fn(arg), which some worker will run; waits for room in the queue, first come, first served
+ * (Go: a send to the workers' channel). arg stays the caller's.
+ *   0; BL_ECLOSED: drain or stop has begun, or the pool's scope is cancelled and the caller is not;
+ *   BL_ECANCELED or BL_ETIMEDOUT: stopped; BL_ENOMEM: no memory for a first worker.
+ * try: BL_EAGAIN instead of waiting. until: BL_ETIMEDOUT when the deadline has passed.
+ */
+BL__NODISCARD int bl_pool_submit(bl_pool *p, bl_fn fn, void *arg);
+BL__NODISCARD int bl_pool_try_submit(bl_pool *p, bl_fn fn, void *arg);
+BL__NODISCARD int bl_pool_submit_until(bl_pool *p, bl_fn fn, void *arg, bl_time deadline);
+
+/* Takes no more jobs, and returns 0 when all that were queued have ended, or were dropped by bl_pool_stop
+ * or by a cancellation. May be called again and by several. Waits and is no stop path. Fatal in a job
+ * of the pool itself. */
+int bl_pool_drain(bl_pool *p);
+
+/* Takes no more jobs, drops what is queued (each to on_discard), gives what runs the grace to end
+ * (0: none, BL_NEVER: all the time it wants), then cancels its context, and returns when it has ended:
+ * the number of jobs dropped. May be called again, after or during a drain, and by several. Waits
+ * and is no stop path. Fatal in a job of the pool itself. */
+int bl_pool_stop(bl_pool *p, bl_dur grace);
+
+/* The counts of one moment. Does not wait. */
+void bl_pool_stats(bl_pool *p, bl_pool_stat *out);
 
 #ifdef __cplusplus
 }

@@ -48,6 +48,8 @@
 #include "life/ctx.c"
 #include "life/ctx_after.c"
 #include "life/ctx_cancel.c"
+#include "life/notify.c"
+#include "life/pool.c"
 #include "life/scope.c"
 #include "life/scope_join.c"
 #include "life/scope_room.c"

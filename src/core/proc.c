@@ -395,6 +395,20 @@ void bl__ready(bl__g *g, int result)
     }
 }
 
+void bl__ready_behind(bl__g *g, int result)
+{
+    bl__m *m = bl__this_m();
+    if (g->task.kind == BL__TASK_THREAD || m == NULL || m->p == NULL) {
+        bl__ready(g, result);
+        return;
+    }
+    BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
+    g->result = result;
+    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
+    bl__runq_put(m->p, &g->task);
+    bl__wake_maybe(m->p);
+}
+
 static __attribute__((noinline)) void yield_switch(bl__m *m, bl__g *g, bl__g *to)
 {
     switch_to(m, g, BL__SWITCH_YIELD, to);

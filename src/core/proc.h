@@ -193,7 +193,6 @@ typedef struct bl__sched {
     pthread_t sysmon;
     uint32_t sysmon_wake; /* atomic: what it sleeps on; 1 wakes it */
     uint32_t sysmon_deep; /* atomic: it sleeps without an end */
-    uint32_t signaled;    /* atomic: SIGINT or SIGTERM to be acted on */
 } bl__sched;
 
 extern bl__sched bl__rt;

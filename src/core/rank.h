@@ -23,6 +23,9 @@
 typedef enum bl__rank {
     BL__RANK_TIMER,   /* a bl_timer, held through every operation on it */
     BL__RANK_AFTER,   /* the record of a bl_after_func */
+    BL__RANK_PUT,     /* a worker pool, where jobs are put in; goroutines are started under it */
+    BL__RANK_TAKE,    /* a worker pool, where jobs are taken out */
+    BL__RANK_NOTIFY,  /* who wants which signal; sends under it */
     BL__RANK_SCOPE,   /* a scope */
     BL__RANK_COND,    /* a cond, which unlocks a mutex under it */
     BL__RANK_WAITERS, /* a mutex, rwmutex, waitgroup, once, semaphore */

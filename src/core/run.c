@@ -8,7 +8,6 @@
  * behind with all memory that it could touch.
  */
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -21,6 +20,7 @@
 #include "debug/fatal.h"
 #include "debug/report.h"
 #include "debug/traceback.h"
+#include "life/notify.h"
 #include "life/scope.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -200,36 +200,6 @@ int bl_set_procs(int n)
         store_release(&m->p->shared, 1u); /* ORD(shared): with the load in steal */
     bl__wake_one();
     return before;
-}
-
-/* ---- SIGINT and SIGTERM ---- */
-
-static struct sigaction signal_before[2]; /* of the run, for its end */
-
-static void on_signal(int sig)
-{
-    if (load_relaxed(&bl__rt.signaled) != 0) { /* the second: die of it */
-        signal(sig, SIG_DFL);
-        raise(sig);
-        return;
-    }
-    store_release(&bl__rt.signaled, (uint32_t)sig); /* ORD(signal): with signals_look */
-    bl__sysmon_notify();
-}
-
-static void signals_install(void)
-{
-    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
-    sigemptyset(&sa.sa_mask);
-    store_relaxed(&bl__rt.signaled, 0u);
-    sigaction(SIGINT, &sa, &signal_before[0]);
-    sigaction(SIGTERM, &sa, &signal_before[1]);
-}
-
-static void signals_restore(void)
-{
-    sigaction(SIGINT, &signal_before[0], NULL);
-    sigaction(SIGTERM, &signal_before[1], NULL);
 }
 
 /* ---- Fork ---- */
@@ -450,8 +420,7 @@ static void run_end(bool clean)
         bl__each_stack(left_claim, NULL);
     }
     bl__crash_uninstall();
-    if (bl__rt.options.signals)
-        signals_restore();
+    bl__signals_end();
     bl__rt.run++;
     store_release(&bl__rt.running, 0u); /* ORD(running) */
 }
@@ -479,8 +448,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     }
     pthread_once(&fork_once, fork_prepare);
     bl__crash_install();
-    if (bl__rt.options.signals)
-        signals_install();
+    bl__signals_begin(bl__rt.options.signals != 0);
     if ((err = run_start(&run)) < 0) {
         run_end(true);
         return err;

@@ -59,9 +59,11 @@ typedef enum bl__reason {
     BL__WAIT_WAITGROUP,
     BL__WAIT_ONCE,
     BL__WAIT_SEM,
-    BL__WAIT_SCOPE,      /* scope wait: joining */
-    BL__WAIT_SCOPE_ROOM, /* bl_go waits for room under the scope's limit */
-    BL__WAIT_TIMER,      /* timer stop wait */
+    BL__WAIT_SCOPE,       /* scope wait: joining */
+    BL__WAIT_SCOPE_ROOM,  /* bl_go waits for room under the scope's limit */
+    BL__WAIT_TIMER,       /* timer stop wait */
+    BL__WAIT_POOL_SUBMIT, /* pool submit: waits for room in the queue */
+    BL__WAIT_POOL_JOIN,   /* pool drain and stop: wait for its end */
     BL__WAIT_REASONS
 } bl__reason;
 
@@ -182,6 +184,9 @@ int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock);
 
 /* Makes the claimed g runnable; its bl__park returns result. Any thread. */
 void bl__ready(bl__g *g, int result);
+/* The same by who goes on for long: not in the run-next slot, where others leave it for a while, but
+ * where another processor takes it at once. */
+void bl__ready_behind(bl__g *g, int result);
 
 /* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
  * (who has counted it; the end of the goroutine calls bl__scope_ended). 0 or BL_ENOMEM. */

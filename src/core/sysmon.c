@@ -5,18 +5,17 @@
  *   - keeps the coarse clock, with which parked goroutines are stamped;
  *   - wakes a thread for a run-next slot or a timer that its processor has not come to, because the
  *     goroutine that it runs takes long;
- *   - acts on SIGINT and SIGTERM where the run asked for it;
+ *   - delivers signals to whom asked for them (life/notify.c);
  *   - looks for memory where goroutines wait for a stack;
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
  * Like Go's it looks every 20 us while there is something to find and less and less often when there
  * is not, to 10 ms; with all processors idle it sleeps until somebody wakes it.
  */
-#include <signal.h>
-
 #include "arch/sanitize.h"
 #include "core/proc.h"
 #include "debug/fatal.h"
+#include "life/notify.h"
 #include "os/futex.h"
 #include "os/os.h"
 
@@ -48,8 +47,8 @@ static bool is_starved(void) { return load_relaxed(&bl__rt.no_stack_waiting) != 
 static bool deadlock_check(void)
 {
     bool starved = is_starved();
-    if (bl__rt.options.signals && load_relaxed(&bl__rt.signaled) == 0 && !starved)
-        return false; /* a signal could still cancel the root scope */
+    if (bl__signals_armed() && !starved)
+        return false; /* a signal could still come, for a channel or for the root scope */
     uint32_t changes = load_relaxed(&bl__rt.plain_changes);
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bool quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
@@ -100,16 +99,6 @@ static bool processors_look(void)
     return found;
 }
 
-/* Acts on a signal, once: acted is the one that has been. */
-static void signals_look(uint32_t *acted)
-{
-    uint32_t sig = load_acquire(&bl__rt.signaled); /* ORD(signal): with on_signal */
-    if (sig == *acted)
-        return;
-    *acted = sig;
-    bl_scope_cancel(&bl__rt.root, BL_ECANCELED);
-}
-
 /* Memory that others have given back makes no noise: goroutines that wait for a stack try again. */
 static void starved_look(bl_time *tried)
 {
@@ -123,15 +112,14 @@ static void starved_look(bl_time *tried)
 /* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
  * something has changed. What it is told while it looks has to count: so notices are taken back
  * before the looks, not after. */
-static void deep_sleep(int64_t recheck, uint32_t acted)
+static void deep_sleep(int64_t recheck)
 {
     store_relaxed(&bl__rt.sysmon_deep, 1u);
     /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
     (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
     fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
     bool again = deadlock_check();
-    if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) &&
-        load_relaxed(&bl__rt.signaled) == acted)
+    if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending())
         bl__futex_wait(&bl__rt.sysmon_wake, 0,
                        is_starved() ? LONGEST
                        : again      ? recheck
@@ -145,13 +133,13 @@ static void *sysmon_main(void *arg)
     int64_t pause = SHORTEST;
     int64_t recheck = LONGEST;
     uint32_t quiet = 0;
-    uint32_t acted = 0;
     bl_time tried = 0;
     (void)arg;
     pthread_setname_np(pthread_self(), "belay-sysmon");
     while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
         store_relaxed(&bl__rt.coarse, bl__clock());
-        signals_look(&acted);
+        if (bl__signals_pending())
+            bl__signals_deliver();
         starved_look(&tried);
         if (!bl__all_idle()) {
             recheck = LONGEST;
@@ -173,9 +161,9 @@ static void *sysmon_main(void *arg)
         quiet = 0;
         pause = SHORTEST;
         bl__futex_wait(&bl__rt.sysmon_wake, 0, LONGEST);
-        if (!bl__all_idle() || load_relaxed(&bl__rt.signaled) != acted)
+        if (!bl__all_idle() || bl__signals_pending())
             continue;
-        deep_sleep(recheck, acted);
+        deep_sleep(recheck);
         recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
     }
     return NULL;

@@ -27,6 +27,8 @@ static const char *const reason_texts[BL__WAIT_REASONS] = {
     [BL__WAIT_SCOPE] = "scope wait",
     [BL__WAIT_SCOPE_ROOM] = "scope limit",
     [BL__WAIT_TIMER] = "timer stop wait",
+    [BL__WAIT_POOL_SUBMIT] = "pool submit",
+    [BL__WAIT_POOL_JOIN] = "pool wait",
 };
 
 const char *bl__reason_text(bl__reason r)

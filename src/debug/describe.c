@@ -11,6 +11,7 @@
 
 #include "core/label.h"
 #include "debug/peek.h"
+#include "life/pool.h"
 #include "sync/chan.h"
 #include "sync/object.h"
 
@@ -157,6 +158,18 @@ static void count_print(bl__out *o, bl__reason reason, const void *at)
     bl__out_printf(o, "\n");
 }
 
+static void pool_print(bl__out *o, const bl_pool *at)
+{
+    bl_pool p;
+    if (!bl__peek(&p, at, sizeof p) || p.magic != BL__POOL_LIVE)
+        return;
+    const bl__site *made = p.inner.bl__made;
+    bl__out_printf(o, "waits on pool \"%s\" (%u of %u queued, %u of %u workers)", p.inner.bl__name,
+                   p.tail - p.head, p.bound, p.workers, p.most);
+    site_print(o, "made", made);
+    bl__out_printf(o, "\n");
+}
+
 void bl__describe_wait(bl__out *o, const bl__g *g)
 {
     const void *at = g->wait_obj;
@@ -175,6 +188,8 @@ void bl__describe_wait(bl__out *o, const bl__g *g)
     case BL__WAIT_SEM: count_print(o, (bl__reason)g->reason, at); break;
     case BL__WAIT_SCOPE:
     case BL__WAIT_SCOPE_ROOM: scope_print(o, at); break;
+    case BL__WAIT_POOL_SUBMIT:
+    case BL__WAIT_POOL_JOIN: pool_print(o, at); break;
     default: break;
     }
 }

@@ -120,13 +120,83 @@ static int ctx_from_nil(void *arg)
     return c != NULL;
 }
 
+static int drain_own(void *arg) { return bl_pool_drain(arg); }
+
+static int pool_drained_by_job(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(s, NULL);
+    return KEEP(bl_pool_submit(p, drain_own, p)) || KEEP(bl_pool_drain(p));
+}
+
+static int submit_more(void *arg)
+{
+    while (bl_pool_submit(arg, nothing, NULL) == 0) {
+    }
+    return 0;
+}
+
+static int pool_full(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 2, .name = "jobs"});
+    return KEEP(bl_pool_submit(p, submit_more, p)) || KEEP(bl_scope_wait(s));
+}
+
+static int job_opens(void *arg) { return bl_scope_open(arg, NULL); }
+
+static int pool_job_leaves_open(void *arg)
+{
+    (void)arg;
+    static bl_scope left;
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(s, NULL);
+    return KEEP(bl_pool_submit(p, job_opens, &left)) || KEEP(bl_pool_drain(p));
+}
+
+static int pool_on_closed(void *arg)
+{
+    (void)arg;
+    bl_scope s;
+    bl_scope_open(&s, &(bl_scope_opts){.name = "over", .limit = 2});
+    bl_scope_close(&s);
+    return bl_pool_new(&s, NULL) != NULL;
+}
+
+static int notify_nil(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    return bl_notify(s, NULL, 10);
+}
+
+static int notify_wrong_size(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    return bl_notify(s, bl_scope_chan(s, 8, 1), 10);
+}
+
 static const fatal_case cases[] = {
-    {"go_on_closed", go_on_closed},           {"close_twice", close_twice},
-    {"close_outer_first", close_outer_first}, {"close_by_stranger", close_by_stranger},
-    {"wait_by_stranger", wait_by_stranger},   {"left_open", left_open},
-    {"left_open_by_main", left_open_by_main}, {"ticker_zero", ticker_zero},
-    {"ticker_reset", ticker_reset},           {"timer_copied", timer_copied},
+    {"go_on_closed", go_on_closed},
+    {"close_twice", close_twice},
+    {"close_outer_first", close_outer_first},
+    {"close_by_stranger", close_by_stranger},
+    {"wait_by_stranger", wait_by_stranger},
+    {"left_open", left_open},
+    {"left_open_by_main", left_open_by_main},
+    {"ticker_zero", ticker_zero},
+    {"ticker_reset", ticker_reset},
+    {"timer_copied", timer_copied},
     {"ctx_from_nil", ctx_from_nil},
+    {"pool_drained_by_job", pool_drained_by_job},
+    {"pool_full", pool_full},
+    {"pool_job_leaves_open", pool_job_leaves_open},
+    {"pool_on_closed", pool_on_closed},
+    {"notify_nil", notify_nil},
+    {"notify_wrong_size", notify_wrong_size},
 };
 
 /* Before any run, on a plain thread. */
