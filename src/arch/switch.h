@@ -52,7 +52,7 @@ __attribute__((noreturn)) static inline void bl__switch_leave(void *to)
 /* For a function in which goroutines park and that is called from all over: it returns by an indirect
  * jump, which is predicted by where it went before. By `ret` it would be predicted to return to who
  * called it last, which was another goroutine. (gcc; elsewhere it returns as usual.) */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && !defined(__clang__) && !defined(__code_model_large__)
 #define BL__RETURN_BY_JUMP __attribute__((function_return("thunk-extern")))
 #else
 #define BL__RETURN_BY_JUMP
