@@ -14,13 +14,7 @@
 # same every time.
 source "$(dirname "$0")/shell.sh"
 update=${2:-}
-cache=$build/CMakeCache.txt
-compiler=${CC:-cc}
-sanitize=
-if [ -e "$cache" ]; then
-    compiler=$(sed -n 's/^CMAKE_C_COMPILER:[^=]*=//p' "$cache")
-    sanitize=$(sed -n 's/^BELAY_SANITIZE:[^=]*=//p' "$cache")
-fi
+build_settings
 # Sanitizers handle crashes themselves.
 files='chan sync map life report crash'
 case $sanitize in

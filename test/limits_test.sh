@@ -6,13 +6,7 @@
 # a program goes on with what there is, or gets an error that it can act on, or ends with a fatal error
 # that says what was missing; it never hangs or crashes. test/limits_test.sh BUILD
 source "$(dirname "$0")/shell.sh"
-cache=$build/CMakeCache.txt
-compiler=${CC:-cc}
-sanitize=
-if [ -e "$cache" ]; then
-    compiler=$(sed -n 's/^CMAKE_C_COMPILER:[^=]*=//p' "$cache")
-    sanitize=$(sed -n 's/^BELAY_SANITIZE:[^=]*=//p' "$cache")
-fi
+build_settings
 flags=(-std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread)
 [ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
 [[ $sanitize != *thread* ]] || flags+=(-DNO_THREADS_AFTER_FORK) # ThreadSanitizer dies of it

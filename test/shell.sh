@@ -19,6 +19,17 @@ status=0
 trap 'rm -rf "$work"' EXIT
 export TSAN_OPTIONS="atexit_sleep_ms=0${TSAN_OPTIONS:+:$TSAN_OPTIONS}" # it would sleep for a second
 
+# What the build was made with: sets compiler and sanitize.
+build_settings() {
+    local cache=$build/CMakeCache.txt
+    compiler=${CC:-cc}
+    sanitize=
+    if [ -e "$cache" ]; then
+        compiler=$(sed -n 's/^CMAKE_C_COMPILER:[^=]*=//p' "$cache")
+        sanitize=$(sed -n 's/^BELAY_SANITIZE:[^=]*=//p' "$cache")
+    fi
+}
+
 pass() { passed=$((passed + 1)); }
 
 fail() { # NAME, WHY
