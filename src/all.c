@@ -16,6 +16,7 @@
 #include "arch/unwind.c"
 
 #include "core/err.c"
+#include "core/handoff.c"
 #include "core/idle.c"
 #include "core/label.c"
 #include "core/lock.c"

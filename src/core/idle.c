@@ -21,12 +21,15 @@
 
 enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 48 };
 
+#define SPARE_NS (10 * BL_SEC) /* idle threads that hand-offs have left are kept for so long */
+
 /* Under sched's lock. */
 static void p_release(bl__m *m)
 {
     bl__p *p = m->p;
-    m->p = NULL;
-    p->m = NULL;
+    store_relaxed(&m->p, NULL);
+    store_relaxed(&m->bare, (uint32_t)BL__BARE_TAKEN);
+    store_relaxed(&p->m, NULL);
     p->idle_next = bl__rt.idle_p;
     bl__rt.idle_p = p;
     store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
@@ -54,7 +57,8 @@ static bl__p **p_find_link(void)
 
 static bl__p *p_find(void) { return *p_find_link(); }
 
-static bl__p *p_acquire(void)
+/* Takes an idle processor. Under sched's lock. */
+bl__p *bl__p_acquire(void)
 {
     bl__p **at = p_find_link();
     bl__p *p = *at;
@@ -67,14 +71,36 @@ static bl__p *p_acquire(void)
     return p;
 }
 
-static void m_adopt(bl__m *m, bl__p *p, bool spinning)
+/* Under sched's lock. */
+void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
 {
-    m->p = p;
-    p->m = m;
+    store_relaxed(&m->p, p);
+    store_relaxed(&m->bare, bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED);
+    store_release(&p->m, m); /* ORD(holder): m is made; with the load in handoff_look */
     m->spinning = spinning;
     if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)
         store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
 }
+
+/* Under sched's lock: gives p to a sleeping thread, *heir, which is to be woken then (bl__m_wake), or
+ * to a new one. 0, or why there is none, with p as it was. */
+static int p_give(bl__p *p, bool spinning, bl__m **heir)
+{
+    bl__m *m = bl__rt.idle_m;
+    if (m == NULL)
+        return bl__m_start(p, spinning);
+    bl__rt.idle_m = m->idle_next;
+    bl__rt.idle_ms--;
+    bl__m_adopt(m, p, spinning);
+    store_release(&m->wake, 1u); /* ORD(wake): with the load in m_sleep */
+    *heir = m;                   /* which may run to its end and be freed from here on */
+    return 0;
+}
+
+int bl__p_give(bl__p *p, bl__m **heir) { return p_give(p, false, heir); }
+
+/* Wakes the heir of p_give, of which only the address is used. */
+void bl__m_wake(bl__m *m) { bl__futex_wake(&m->wake, 1); }
 
 /* Gives an idle processor to a sleeping thread, or to a new one, which looks for work.
  *
@@ -88,25 +114,20 @@ void bl__wake_one(void)
     if (load_relaxed(&bl__rt.stopping) || !cas_acq_rel(&bl__rt.spinning, &none, 1u)) /* ORD(spin) */
         return; /* somebody looks already */
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    bl__p *p = load_relaxed(&bl__rt.stopping) ? NULL : p_acquire();
+    bl__p *p = load_relaxed(&bl__rt.stopping) ? NULL : bl__p_acquire();
     bl__m *m = NULL;
-    if (p != NULL && (m = bl__rt.idle_m) != NULL) {
-        bl__rt.idle_m = m->idle_next;
-        m_adopt(m, p, true);
-    } else if (p != NULL && bl__m_start(p, true) < 0) {
+    if (p != NULL && p_give(p, true, &m) < 0) {
         p->idle_next = bl__rt.idle_p; /* no thread for it: the others do its work */
         bl__rt.idle_p = p;
         store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + 1);
         store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
         p = NULL;
     }
-    if (m != NULL) /* under the lock: as soon as m knows it may run to its end and be freed */
-        store_release(&m->wake, 1u); /* ORD(wake): with the load in m_sleep */
     if (p == NULL)
         add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
     bl__unlock(&bl__rt.lock);
     if (m != NULL)
-        bl__futex_wake(&m->wake, 1); /* which does not touch it */
+        bl__m_wake(m);
 }
 
 void bl__m_unpark_all(void)
@@ -119,6 +140,7 @@ void bl__m_unpark_all(void)
         m = next;
     }
     bl__rt.idle_m = NULL;
+    bl__rt.idle_ms = 0;
     bl__unlock(&bl__rt.lock);
 }
 
@@ -229,16 +251,22 @@ static int64_t sleep_begin(bl__m *m)
     store_relaxed(&m->wake, 0u);
     m->idle_next = bl__rt.idle_m;
     bl__rt.idle_m = m;
+    bool spare = bl__rt.idle_ms++ > load_relaxed(&bl__rt.procs);
+    if (m->away != BL__AWAY_NOT) {
+        m->away = BL__AWAY_NOT;
+        store_relaxed(&bl__rt.away, bl__rt.away - 1);
+    }
     if (idle && bl__rt.queued != 0)
         return 0; /* since the last look, by who thought that we were looking still */
     if (first == BL_NEVER)
-        return INT64_MAX;
+        return spare ? SPARE_NS : INT64_MAX;
     bl_time now = bl__clock();
     return first > now ? first - now : 0;
 }
 
-/* Takes m off the sleepers, if nobody has woken it, with an idle processor if there is one. */
-static void sleep_end(bl__m *m)
+/* Takes m off the sleepers, if nobody has woken it, with an idle processor if there is one, or to end
+ * if it has been one too many for long. */
+static void sleep_end(bl__m *m, bool spare)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m **at = &bl__rt.idle_m;
@@ -246,15 +274,17 @@ static void sleep_end(bl__m *m)
         at = &(*at)->idle_next;
     if (*at == m) {
         *at = m->idle_next;
-        bl__p *p = p_acquire();
+        bl__rt.idle_ms--;
+        m->ends = spare;
+        bl__p *p = spare ? NULL : bl__p_acquire();
         if (p != NULL)
-            m_adopt(m, p, false);
+            bl__m_adopt(m, p, false);
     }
     bl__unlock(&bl__rt.lock);
 }
 
 /* Not all processors are idle any more, which sysmon must know if it counts on it. */
-static void sysmon_rouse(void)
+void bl__sysmon_rouse(void)
 {
     fence_seq_cst(); /* ORD(deep): idle_all is stored before deep is loaded; sysmon the other way round */
     if (load_relaxed(&bl__rt.sysmon_deep))
@@ -278,10 +308,10 @@ static void m_sleep(bl__m *m)
             break;
     }
     if (load_acquire(&m->wake) == 0) /* ORD(wake): what it was given came before */
-        sleep_end(m);
+        sleep_end(m, timeout == SPARE_NS);
     store_relaxed(&bl__rt.coarse, bl__clock());
     if (m->p != NULL)
-        sysmon_rouse();
+        bl__sysmon_rouse();
 }
 
 bool bl__all_idle(void) { return load_relaxed(&bl__rt.idle_all) >= load_relaxed(&bl__rt.ps_made); }
@@ -302,12 +332,12 @@ static void rest(bl__m *m)
         bl__heavy_barrier();
     if (work_visible()) {
         bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-        bl__p *p = p_acquire();
+        bl__p *p = bl__p_acquire();
         if (p != NULL)
-            m_adopt(m, p, false);
+            bl__m_adopt(m, p, false);
         bl__unlock(&bl__rt.lock);
         if (p != NULL) {
-            sysmon_rouse();
+            bl__sysmon_rouse();
             return;
         }
     }
@@ -318,7 +348,7 @@ bl__task *bl__find_task(bl__m *m)
 {
     for (;;) {
         bl__p *p = m->p;
-        if (load_acquire(&bl__rt.stopping)) { /* ORD(stop): with the store in bl_run's end */
+        if (m->ends || load_acquire(&bl__rt.stopping)) { /* ORD(stop): with the end of bl_run */
             spin_stop(m);
             return NULL;
         }

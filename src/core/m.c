@@ -19,6 +19,7 @@ static void g0_init(bl__m *m, uint32_t kind)
     m->g0.task.status = BL__G_RUNNING;
     m->g0.ctx = bl_ctx_background();
     m->g = &m->g0;
+    m->bare = BL__BARE_TAKEN;
 }
 
 /* The bounds of this thread's stack, which AddressSanitizer wants to know. */
@@ -46,7 +47,7 @@ static void m_exit(bl__m *m)
         at = &(*at)->all_next;
     *at = m->all_next;
     m->all_next = bl__rt.ended_m;
-    bl__rt.ended_m = m;
+    store_relaxed(&bl__rt.ended_m, m);
     store_release(&bl__rt.threads, bl__rt.threads - 1); /* ORD(threads): with the load in bl_run */
     bl__unlock(&bl__rt.lock);
     bl__futex_wake(&bl__rt.threads, 1);
@@ -55,9 +56,11 @@ static void m_exit(bl__m *m)
 /* Waits for the last instructions of the threads that have ended, and frees their records. */
 void bl__m_reap(void)
 {
+    if (load_relaxed(&bl__rt.ended_m) == NULL)
+        return;
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m *m = bl__rt.ended_m;
-    bl__rt.ended_m = NULL;
+    store_relaxed(&bl__rt.ended_m, NULL);
     bl__unlock(&bl__rt.lock);
     while (m != NULL) {
         bl__m *next = m->all_next;
@@ -71,6 +74,7 @@ static void *m_main(void *arg)
 {
     bl__m *m = arg;
     bl__tls_set(m);
+    store_relaxed(&m->tid, bl__thread_id());
     pthread_setname_np(pthread_self(), "belay");
     stack_bounds(&m->g0);
     bl__crash_thread_init();
@@ -88,11 +92,9 @@ int bl__m_start(bl__p *p, bool spinning)
     if (m == NULL)
         return BL_ENOMEM;
     g0_init(m, BL__TASK_G);
-    m->p = p;
-    m->spinning = spinning;
-    p->m = m;
-    if (load_relaxed(&bl__rt.procs) > 1)
-        store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
+    m->inside = 1; /* and so is who holds it when it switches */
+    bl__m *before = p->m;
+    bl__m_adopt(m, p, spinning);
     m->all_next = bl__rt.all_m;
     bl__rt.all_m = m;
     store_relaxed(&bl__rt.threads, bl__rt.threads + 1);
@@ -100,7 +102,7 @@ int bl__m_start(bl__p *p, bool spinning)
     if (err < 0) {
         bl__rt.all_m = m->all_next;
         store_relaxed(&bl__rt.threads, bl__rt.threads - 1);
-        p->m = NULL;
+        store_relaxed(&p->m, before);
         bl__free(m);
         return err;
     }

@@ -93,6 +93,10 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
 static inline void commit_yield(bl__m *m, bl__g *g)
 {
     store_release(&g->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
+    if (__builtin_expect(m->p == NULL, 0)) { /* it was away */
+        bl__runq_put_global(&g->task, &g->task, 1);
+        return;
+    }
     bl__runq_put(m->p, &g->task);
     bl__wake_maybe(m->p);
 }
@@ -116,7 +120,7 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
 }
 
 /* On the other side: what is due for who has left. Mostly that did the same as who comes back. */
-static inline __attribute__((always_inline)) void after_switch(uint32_t likely)
+static inline __attribute__((always_inline)) bl__m *after_switch(uint32_t likely)
 {
     bl__m *m = bl__this_m();
     if (__builtin_expect(m->action != likely, 0))
@@ -126,15 +130,17 @@ static inline __attribute__((always_inline)) void after_switch(uint32_t likely)
     else
         commit_yield(m, m->prev);
     BL__CHECK(bl__rank_free());
+    return m;
 }
 
-void bl__after_switch(void) { after_switch(BL__SWITCH_PARK); }
+bl__m *bl__after_switch(void) { return after_switch(BL__SWITCH_PARK); }
 
-static inline __attribute__((always_inline)) void switch_to(bl__m *m, bl__g *from, uint32_t action,
-                                                            bl__g *to)
+/* Returns the thread on which from goes on when somebody switches back. */
+static inline __attribute__((always_inline)) bl__m *switch_to(bl__m *m, bl__g *from,
+                                                              uint32_t action, bl__g *to)
 {
     void *saved = NULL;
-    BL__CHECK(m->g == from && from != to);
+    BL__CHECK(m->g == from && from != to && load_relaxed(&m->inside) == 1);
     BL__CHECK(to == &m->g0 || load_relaxed(&to->task.status) == BL__G_RUNNABLE);
     BL__CHECK(to == &m->g0 || (m->p != NULL && m->p->m == m));
     m->prev = from;
@@ -148,13 +154,13 @@ static inline __attribute__((always_inline)) void switch_to(bl__m *m, bl__g *fro
     else
         bl__switch(&from->sp, to->sp);
     bl__san_switch_finish(saved);
-    after_switch(action == BL__SWITCH_YIELD ? BL__SWITCH_YIELD : BL__SWITCH_PARK);
+    return after_switch(action == BL__SWITCH_YIELD ? BL__SWITCH_YIELD : BL__SWITCH_PARK);
 }
 
 /* Out of line: a place where goroutines leave and come back is one call (arch/switch.h). */
 __attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to)
 {
-    switch_to(m, from, action, to);
+    (void)switch_to(m, from, action, to);
 }
 
 static bl__task *pick_global(bl__p *p)
@@ -209,12 +215,13 @@ bl__task *bl__pick(bl__p *p) { return pick(p); }
 static __attribute__((noinline)) void park_switch(bl__g *g)
 {
     bl__m *m = bl__this_m();
-    bl__p *p = m->p;
     bl__g *to = NULL;
     uint32_t action = BL__SWITCH_PARK;
+    bool has_p = bl__enter(m);
     g->switches++;
     store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
-    if (__builtin_expect(!load_relaxed(&bl__rt.stopping), 1)) {
+    if (__builtin_expect(has_p && !load_relaxed(&bl__rt.stopping), 1)) {
+        bl__p *p = m->p;
         bl__task *t = pick(p);
         if (__builtin_expect(t != NULL, 1))
             to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
@@ -223,7 +230,7 @@ static __attribute__((noinline)) void park_switch(bl__g *g)
             action = BL__SWITCH_PARK_LOOK;
         }
     }
-    switch_to(m, g, action, to != NULL ? to : &m->g0);
+    bl__leave(switch_to(m, g, action, to != NULL ? to : &m->g0));
 }
 
 void bl__schedule(void)
@@ -384,8 +391,13 @@ void bl__ready(bl__g *g, int result)
         return;
     }
     bl__m *m = bl__this_m();
+    uint32_t was;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
-    if (__builtin_expect(m == NULL || m->p == NULL, 0)) {
+    if (__builtin_expect(m == NULL, 0)) {
+        bl__runq_put_global(&g->task, &g->task, 1);
+        return;
+    }
+    if (__builtin_expect(!bl__enter_again(m, &was), 0)) {
         bl__runq_put_global(&g->task, &g->task, 1);
     } else if (m->g == &m->g0) { /* timers, in the order in which they were due */
         bl__runq_put(m->p, &g->task);
@@ -393,42 +405,94 @@ void bl__ready(bl__g *g, int result)
     } else {
         bl__next_put(m->p, &g->task);
     }
+    bl__leave_again(m, was);
 }
 
 void bl__ready_behind(bl__g *g, int result)
 {
     bl__m *m = bl__this_m();
-    if (g->task.kind == BL__TASK_THREAD || m == NULL || m->p == NULL) {
+    uint32_t was;
+    if (g->task.kind == BL__TASK_THREAD || m == NULL) {
         bl__ready(g, result);
         return;
     }
     BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
     g->result = result;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
-    bl__runq_put(m->p, &g->task);
-    bl__wake_maybe(m->p);
+    if (bl__enter_again(m, &was)) {
+        bl__runq_put(m->p, &g->task);
+        bl__wake_maybe(m->p);
+    } else {
+        bl__runq_put_global(&g->task, &g->task, 1);
+    }
+    bl__leave_again(m, was);
 }
 
-static __attribute__((noinline)) void yield_switch(bl__m *m, bl__g *g, bl__g *to)
+/* Where a goroutine that calls into the runtime all the time, and never switches, meets sysmon's
+ * request to let others run. */
+void bl__asked_yield(void)
 {
-    switch_to(m, g, BL__SWITCH_YIELD, to);
+    bl__m *m = bl__this_m();
+    bl__p *p = m != NULL ? load_relaxed(&m->p) : NULL;
+    if (p == NULL || load_relaxed(&p->asked) == 0)
+        return;
+    store_relaxed(&p->asked, 0u);
+    bl_yield();
+}
+
+/* Returns where g is, inside. */
+static __attribute__((noinline)) bl__m *yield_switch(bl__m *m, bl__g *g, bl__g *to)
+{
+    return switch_to(m, g, BL__SWITCH_YIELD, to);
+}
+
+/* The caller has entered m, and found no processor. */
+__attribute__((noinline)) void bl__come_back(bl__m *m)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bl__p *p = load_relaxed(&bl__rt.stopping) ? NULL : bl__p_acquire();
+    if (p != NULL) {
+        bl__m_adopt(m, p, false);
+        m->away = BL__AWAY_NOT;
+        store_relaxed(&bl__rt.away, bl__rt.away - 1);
+    }
+    bl__unlock(&bl__rt.lock);
+    if (p != NULL)
+        bl__sysmon_rouse();
+    else
+        (void)yield_switch(m, m->g, &m->g0);
+}
+
+/* bl_yield of a plain thread, and of a goroutine that has lost its processor. */
+static __attribute__((noinline)) void yield_slow(bl__m *m)
+{
+    if (m != NULL && m->g->task.kind != BL__TASK_THREAD) {
+        bl__come_back(m);
+        bl__leave(bl__this_m());
+        return;
+    }
+    if (m != NULL)
+        bl__leave(m);
+    bl__fork_check();
+    sched_yield();
 }
 
 void bl_yield(void)
 {
     bl__m *m = bl__this_m();
-    if (__builtin_expect(m == NULL || m->p == NULL, 0)) {
-        bl__fork_check();
-        sched_yield();
+    if (__builtin_expect(m == NULL || !bl__enter(m), 0)) {
+        yield_slow(m);
         return;
     }
     bl__g *g = m->g;
     bl__g *to = NULL;
     g->switches++; /* also when there is nobody else: others had their chance (see mutex.c) */
     bl__task *t = pick(m->p);
-    if (__builtin_expect(t != NULL, 1))
+    if (__builtin_expect(t != NULL, 1)) {
         to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
-    else if (!load_relaxed(&bl__rt.stopping) && m->p->id < load_relaxed(&bl__rt.procs))
+    } else if (!load_relaxed(&bl__rt.stopping) && m->p->id < load_relaxed(&bl__rt.procs)) {
+        bl__leave(m);
         return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
-    yield_switch(m, g, to != NULL ? to : &m->g0);
+    }
+    bl__leave(yield_switch(m, g, to != NULL ? to : &m->g0));
 }

@@ -86,14 +86,16 @@ struct bl__p {
     uint64_t id_end;
     uint64_t started; /* owner; atomic to read */
     uint64_t ended;   /* owner; atomic to read */
-    bl__m *m;         /* lock: sched; who holds it */
+    bl__m *m;         /* lock: sched; atomic to read: who holds it */
     bl__p *idle_next; /* lock: sched */
     /* What thieves write. */
     uint32_t head __attribute__((aligned(BL__CACHE_LINE))); /* atomic: compare-and-swap if shared */
     bl__timers timers __attribute__((aligned(BL__CACHE_LINE)));
     /* sysmon's notes. */
     bl__task *seen_next;
+    bl__m *seen_m;
     uint32_t seen_tick; /* atomic: for reports */
+    uint32_t asked;     /* atomic: its goroutine is to yield (bl__asked) */
     bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
@@ -117,21 +119,38 @@ enum {
 
 struct bl__m {
     bl__g *g;             /* owner: the current goroutine; or &g0; or the plain thread's record */
-    bl__p *p;             /* owner: NULL for a plain thread and while idle */
+    bl__p *p;             /* see "Entering" below: NULL for a plain thread, while idle or away */
+    uint32_t inside;      /* owner; atomic: it is in the runtime */
+    uint32_t bare;        /* atomic: BL__BARE_…; 0: it holds p, and nobody is about to take it */
     bl__g *prev;          /* owner: the goroutine switched away from, whose commit is due */
     uint32_t action;      /* owner: BL__SWITCH_…, what the commit does */
     uint32_t spinning;    /* owner: counted in sched.spinning */
     uint32_t wake;        /* atomic: 1 when it was woken; what it sleeps on */
     uint32_t abandoned;   /* immutable once set: the run has ended without it */
+    uint32_t ends;        /* owner: it has been idle for long, and is to end */
     bl__m *idle_next;     /* lock: sched */
     bl__m *all_next;      /* lock: sched */
     pthread_t thread;     /* immutable */
     bl_time sleeps_until; /* lock: sched; while idle: when it looks at the timers by itself */
     uint32_t run;         /* immutable: the run it belongs to */
     uint32_t blocked;     /* atomic: a plain thread that waits without a deadline */
+    uint32_t away;        /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
+    int32_t tid;          /* atomic: the kernel's number of the thread; 0: not known yet */
     void *crash_stack;    /* debug/crash.c's */
     bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };
+
+/* Entering
+ *   Whoever uses m->p enters first: it stores inside, and then loads bare, without a fence between
+ *   them. Who takes the processor away from outside (handoff.c, under sched's lock) stores bare, has
+ *   every running thread execute a barrier, and then loads inside: one of the two sees the other. Only
+ *   the first look of each is quick; an owner that finds bare asks under the lock what became of it. */
+enum {
+    BL__BARE_TAKEN = 1, /* it has none, or is about to lose it */
+    BL__BARE_FENCED = 2 /* the kernel does no fences for us: each entry has its own */
+};
+
+enum { BL__AWAY_NOT, BL__AWAY_BLOCKED, BL__AWAY_HOG }; /* m->away: why */
 
 typedef struct bl__arena bl__arena;
 typedef struct bl__batch bl__batch;
@@ -166,6 +185,8 @@ typedef struct bl__sched {
     bl__p *idle_p;           /* lock */
     bl__m *idle_m;           /* lock */
     uint32_t threads;        /* lock: Ms that live */
+    uint32_t away;           /* lock to write, atomic to read: Ms that run a goroutine with no P */
+    uint32_t idle_ms;        /* lock: sleepers */
     uint32_t plain_blocked;  /* atomic: plain threads that wait for goroutines without an end */
     uint32_t plain_changes;  /* atomic: how often plain_blocked has changed */
 
@@ -201,11 +222,12 @@ static inline bl__m *bl__this_m(void) { return bl__tls_get(); }
 
 /* proc.c */
 void bl__schedule(void);       /* the scheduler's loop, on the thread's stack; returns at the end */
-void bl__after_switch(void);   /* what every switch does on the other side */
+bl__m *bl__after_switch(void); /* what every switch does on the other side; the thread */
 void bl__goroutine_main(void); /* the body of every goroutine (spawn.c) */
 bl__g *bl__task_goroutine(bl__m *m, bl__task *t); /* gives a task a stack; NULL: there is none */
 bl__task *bl__pick(bl__p *p);
 void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to);
+void bl__come_back(bl__m *m); /* the caller's goroutine gets a processor, perhaps with another thread */
 
 /* runq.c */
 void bl__runq_overflow(bl__p *p, bl__task *t);
@@ -217,6 +239,11 @@ void bl__runq_forget(void);
 
 /* idle.c */
 void bl__wake_one(void);
+bl__p *bl__p_acquire(void);                          /* under sched's lock: an idle one, or NULL */
+void bl__m_adopt(bl__m *m, bl__p *p, bool spinning); /* under sched's lock */
+int bl__p_give(bl__p *p, bl__m **heir); /* under sched's lock: to a thread that is to be woken, or to
+                                            a new one; 0, or why there is none */
+void bl__m_wake(bl__m *m);
 bl__task *bl__find_task(bl__m *m); /* waits for work; NULL: the run is over */
 void bl__m_unpark_all(void);
 bool bl__all_idle(void);
@@ -250,10 +277,52 @@ void bl__timers_insert(bl__timers *ts, bl_timer *t); /* under its lock */
 void bl__timers_remove(bl__timers *ts, bl_timer *t); /* under its lock; t is in it */
 bl__timers *bl__timers_here(void);                   /* those of this thread's P, or of some P */
 
+/* handoff.c */
+bool bl__enter_slow(bl__m *m);
+typedef enum bl__look { BL__LOOK_NOTHING, BL__LOOK_WORK, BL__LOOK_TAKEN } bl__look;
+bl__look bl__handoff_look(void); /* by sysmon: has it found work that waits, or taken a processor */
+void bl__handoff_begin(void);    /* a run begins */
+
 /* sysmon.c */
 int bl__sysmon_start(void);
 void bl__sysmon_stop(void);
 void bl__sysmon_notify(void);
+void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
+
+/* The calling thread is m, and is going to use its processor; it was not in the runtime. False: it has
+ * none; it has entered all the same, and leaves as usual. A goroutine that switches while it is inside
+ * leaves that to who goes on. */
+static inline __attribute__((always_inline)) bool bl__enter(bl__m *m)
+{
+    store_relaxed(&m->inside, 1u);
+    fence_compiler(); /* the barrier of take makes it one of the processor */
+    return __builtin_expect(load_relaxed(&m->bare) == 0, 1) || bl__enter_slow(m);
+}
+
+static inline __attribute__((always_inline)) void bl__leave(bl__m *m)
+{
+    store_release(&m->inside, 0u); /* ORD(inside): what was done with the processor; take */
+}
+
+/* The same for what is called from inside, too: bl__leave_again gets what it stores in *was. */
+static inline __attribute__((always_inline)) bool bl__enter_again(bl__m *m, uint32_t *was)
+{
+    *was = load_relaxed(&m->inside);
+    return bl__enter(m);
+}
+
+static inline __attribute__((always_inline)) void bl__leave_again(bl__m *m, uint32_t was)
+{
+    store_release(&m->inside, was); /* ORD(inside) */
+}
+
+/* Enters with a processor, if need be on another thread. Only by a goroutine, with no lock held. */
+static inline bl__m *bl__enter_home(void)
+{
+    if (__builtin_expect(!bl__enter(bl__this_m()), 0))
+        bl__come_back(bl__this_m());
+    return bl__this_m();
+}
 
 /* Adds to the end of p's ring; p is the caller's. */
 static inline void bl__runq_put(bl__p *p, bl__task *t)

@@ -196,8 +196,11 @@ int bl_set_procs(int n)
     bl__idle_recount();
     bl__unlock(&bl__rt.lock);
     bl__m *m = bl__this_m();
-    if (m != NULL && m->p != NULL && n > 1 && !m->p->shared)
-        store_release(&m->p->shared, 1u); /* ORD(shared): with the load in steal */
+    if (m != NULL) {
+        if (bl__enter(m) && n > 1 && !m->p->shared)
+            store_release(&m->p->shared, 1u); /* ORD(shared): with the load in steal */
+        bl__leave(m);
+    }
     bl__wake_one();
     return before;
 }
@@ -230,7 +233,8 @@ static void fork_child(void)
     store_relaxed(&bl__rt.spinning, 1u); /* so that nobody is looked for */
     if (m == NULL)
         return;
-    m->p = NULL;
+    store_relaxed(&m->p, NULL);
+    store_relaxed(&m->bare, (uint32_t)BL__BARE_TAKEN);
     m->g->task.kind = BL__TASK_THREAD;
     bl__rt.forked_scope = (bl_scope){.bl__made = &site, .bl__ctx = m->g->ctx};
     m->g->inner = &bl__rt.forked_scope;
@@ -283,7 +287,7 @@ static int main_goroutine(void *arg)
     run->result = run->fn(run->arg);
     bl__held_at_end(bl__self());
     run->left = bl__root_close(&bl__rt.root);
-    bl__p *p = bl__this_m()->p;
+    bl__p *p = bl__enter_home()->p;
     store_relaxed(&p->ended, p->ended + 1);
     bl__g *g = bl__self();
     bl__labels_release(g->labels);
@@ -309,6 +313,8 @@ static void rt_reset(void)
     bl__runq_forget();
     bl__rt.idle_p = NULL;
     bl__rt.idle_m = NULL;
+    bl__rt.idle_ms = 0;
+    bl__rt.away = 0;
     bl__rt.idle_ps = 0;
     bl__rt.idle_all = 0;
     bl__rt.started = 0;
@@ -320,6 +326,7 @@ static void rt_reset(void)
     bl__unlock(&bl__rt.lock);
     store_relaxed(&bl__rt.coarse, bl__clock());
     store_relaxed(&bl__rt.asymmetric, (uint32_t)bl__barrier_init());
+    bl__handoff_begin();
 }
 
 /* sysmon and the first thread. */

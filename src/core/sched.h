@@ -188,6 +188,16 @@ void bl__ready(bl__g *g, int result);
  * where another processor takes it at once. */
 void bl__ready_behind(bl__g *g, int result);
 
+/* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls in
+ * anyway, before its processor is taken from it (handoff.c). */
+extern uint32_t bl__asked;
+void bl__asked_yield(void);
+static inline __attribute__((always_inline)) void bl__yield_if_asked(void)
+{
+    if (__builtin_expect(load_relaxed(&bl__asked) != 0, 0))
+        bl__asked_yield();
+}
+
 /* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
  * (who has counted it; the end of the goroutine calls bl__scope_ended). 0 or BL_ENOMEM. */
 int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_size,

@@ -39,7 +39,7 @@ void bl__solo_end(void);
 static inline bool bl__solo_holder(void)
 {
     void **m = bl__tls_get();
-    return m != NULL && m[1] != NULL;
+    return m != NULL && load_relaxed(&m[1]) != NULL;
 }
 
 /* Before something that only the holder may do while the run is solo. */

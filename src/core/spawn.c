@@ -137,11 +137,10 @@ static bool copy_take(bl__spawned *s, const void *copy, size_t size)
     return true;
 }
 
-int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
-              const bl__site *site)
+static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_scope *scope, bl_fn fn,
+                                                       void *arg, const void *copy, size_t copy_size,
+                                                       const bl__site *site)
 {
-    bl__m *m = bl__this_m();
-    bl__p *p = m != NULL ? m->p : NULL;
     bl__spawned *s = p != NULL ? spawned_new(p) : spawned_new_outside();
     if (__builtin_expect(s == NULL, 0))
         return BL_ENOMEM;
@@ -174,6 +173,19 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
         bl__wake_maybe(p);
     }
     return 0;
+}
+
+int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
+              const bl__site *site)
+{
+    bl__m *m = bl__this_m();
+    if (__builtin_expect(m == NULL, 0))
+        return spawn(NULL, NULL, scope, fn, arg, copy, copy_size, site);
+    uint32_t was;
+    bl__p *p = bl__enter_again(m, &was) ? m->p : NULL;
+    int r = spawn(m, p, scope, fn, arg, copy, copy_size, site);
+    bl__leave_again(m, was);
+    return r;
 }
 
 /* Makes g's record from s, and frees s. */
@@ -277,12 +289,14 @@ static inline bl__task *next_task_here(bl__p *p)
 void bl__goroutine_main(void)
 {
     bl__san_switch_finish(NULL);
-    bl__after_switch();
-    bl__g *g = bl__this_m()->g;
+    bl__m *m = bl__after_switch();
+    bl__g *g = m->g;
     for (int64_t ended = 1;; ended++) {
         bl_scope *scope = g->scope;
-        end(g, g->fn(g->arg));
-        bl__m *m = bl__this_m();
+        bl__leave(m);
+        int result = g->fn(g->arg);
+        m = bl__enter_home();
+        end(g, result);
         bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN;
         if (!lend || ((bl__spawned *)(void *)t)->scope != scope) {

@@ -3,14 +3,14 @@
  * sysmon.c: the thread that watches the others, and needs no processor.
  *
  *   - keeps the coarse clock, with which parked goroutines are stamped;
- *   - wakes a thread for a run-next slot or a timer that its processor has not come to, because the
- *     goroutine that it runs takes long;
+ *   - looks for processors whose goroutine blocks or takes long, with work waiting: it wakes a thread
+ *     for the work, or takes the processor away (handoff.c);
  *   - delivers signals to whom asked for them (life/notify.c);
  *   - looks for memory where goroutines wait for a stack;
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
- * Like Go's it looks every 20 us while there is something to find and less and less often when there
- * is not, to 10 ms; with all processors idle it sleeps until somebody wakes it.
+ * It looks every half millisecond while anything runs, and every 50 us where work waits or there was a
+ * hand-off within the last second. With all processors idle for 10 ms it sleeps until somebody wakes it.
  */
 #include "arch/sanitize.h"
 #include "core/proc.h"
@@ -19,7 +19,9 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-enum { SHORTEST = 20000, LONGEST = 10000000, QUIET_LOOKS = 50 };
+enum { SHORT = 50000, USUAL = 500000, LONGEST = 10000000 };
+
+#define EAGER_FOR BL_SEC /* after a hand-off: who blocks once blocks again */
 
 #define RECHECK_MOST (10 * BL_SEC)
 
@@ -36,7 +38,7 @@ static bool others_could_wake(uint32_t threads)
 /* Under sched's lock, with which processors come and go: nothing runs, nothing is going to. */
 static bool nothing_runs(void)
 {
-    return bl__rt.idle_all == bl__rt.ps_made && bl__rt.queued == 0 &&
+    return bl__rt.idle_all == bl__rt.ps_made && bl__rt.away == 0 && bl__rt.queued == 0 &&
            load_relaxed(&bl__rt.spinning) == 0 && bl__timers_first() == BL_NEVER;
 }
 
@@ -75,30 +77,6 @@ static bool deadlock_check(void)
               load_relaxed(&bl__rt.no_stack_waiting));
 }
 
-/* Wakes a thread where work waits behind a goroutine that runs long. True: there was some. */
-static bool processors_look(void)
-{
-    bool found = false;
-    uint32_t procs = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
-    bl_time now = load_relaxed(&bl__rt.coarse);
-    for (uint32_t i = 0; i < procs; i++) {
-        bl__p *p = bl__rt.ps[i];
-        bl__task *next = load_relaxed(&p->next);
-        uint32_t tick = load_relaxed(&p->tick);
-        bool stuck = tick == p->seen_tick;
-        if (stuck && ((next != NULL && next == p->seen_next) || !bl__runq_empty(p) ||
-                      load_relaxed(&p->timers.first) <= now))
-            found = true;
-        p->seen_next = next;
-        store_relaxed(&p->seen_tick, tick);
-        if (!stuck)
-            store_relaxed(&p->seen_since, now);
-    }
-    if (found && load_relaxed(&bl__rt.idle_ps) != 0)
-        bl__wake_one();
-    return found;
-}
-
 /* Memory that others have given back makes no noise: goroutines that wait for a stack try again. */
 static void starved_look(bl_time *tried)
 {
@@ -128,42 +106,44 @@ static void deep_sleep(int64_t recheck)
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
 
+static void pause_for(int64_t pause)
+{
+    bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
+    store_relaxed(&bl__rt.sysmon_wake, 0u);
+}
+
 static void *sysmon_main(void *arg)
 {
-    int64_t pause = SHORTEST;
     int64_t recheck = LONGEST;
-    uint32_t quiet = 0;
+    bl_time eager_until = 0;
+    bl_time idle_since = 0; /* 0: it is not */
     bl_time tried = 0;
     (void)arg;
     pthread_setname_np(pthread_self(), "belay-sysmon");
+    bl__thread_punctual();
     while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
-        store_relaxed(&bl__rt.coarse, bl__clock());
+        bl_time now = bl__clock();
+        store_relaxed(&bl__rt.coarse, now);
         if (bl__signals_pending())
             bl__signals_deliver();
         starved_look(&tried);
+        bl__m_reap();
         if (!bl__all_idle()) {
             recheck = LONGEST;
-            bool found = load_relaxed(&bl__rt.ps_made) > 1 && processors_look();
-            quiet = found ? 0 : quiet + 1;
-            bool helpless = load_relaxed(&bl__rt.idle_ps) == 0;
-            if (helpless || load_relaxed(&bl__rt.ps_made) == 1)
-                pause = LONGEST;
-            else if (quiet == 0)
-                pause = SHORTEST;
-            else if (quiet > QUIET_LOOKS)
-                pause = pause * 2 < LONGEST ? pause * 2 : LONGEST;
-            else
-                pause = pause < LONGEST ? pause : SHORTEST;
-            bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
-            store_relaxed(&bl__rt.sysmon_wake, 0u);
+            idle_since = 0;
+            bl__look found = bl__handoff_look();
+            if (found == BL__LOOK_TAKEN)
+                eager_until = now + EAGER_FOR;
+            pause_for(found == BL__LOOK_WORK || now < eager_until ? SHORT : USUAL);
             continue;
         }
-        quiet = 0;
-        pause = SHORTEST;
-        bl__futex_wait(&bl__rt.sysmon_wake, 0, LONGEST);
-        if (!bl__all_idle() || bl__signals_pending())
+        idle_since = idle_since != 0 ? idle_since : now;
+        if (now - idle_since < LONGEST) {
+            bl__futex_wait(&bl__rt.sysmon_wake, 0, USUAL);
             continue;
+        }
         deep_sleep(recheck);
+        idle_since = 0;
         recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
     }
     return NULL;

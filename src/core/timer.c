@@ -202,20 +202,25 @@ bl_time bl__timers_first(void)
 bl__timers *bl__timers_here(void)
 {
     bl__m *m = bl__this_m();
-    return m != NULL && m->p != NULL ? &m->p->timers : &bl__rt.outside;
+    bl__p *p = m != NULL ? load_relaxed(&m->p) : NULL;
+    return p != NULL ? &p->timers : &bl__rt.outside;
 }
 
 void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time now))
 {
     bl__m *m = bl__this_m();
-    bl__timers *ts = bl__timers_here();
+    uint32_t was = 0;
+    bool looks = m != NULL && bl__enter_again(m, &was); /* this thread, before it rests: as long as it is inside */
+    bl__timers *ts = looks ? &m->p->timers : &bl__rt.outside;
     t->bl__when = when;
     t->bl__fire = fire;
     bl__lock(&ts->lock, BL__RANK_HEAP);
     bool earlier = when < ts->first;
     bl__timers_insert(ts, t);
     bl__unlock(&ts->lock);
-    if (earlier && (m == NULL || m->p == NULL))
+    if (m != NULL)
+        bl__leave_again(m, was);
+    if (earlier && !looks)
         bl__wake_one(); /* who sleeps now does not know of it */
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/os.h"
 
+#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -69,6 +71,43 @@ int bl__thread_count(void)
         }
     fclose(f);
     return count;
+}
+
+void bl__thread_punctual(void) { (void)prctl(PR_SET_TIMERSLACK, 1L, 0L, 0L, 0L); }
+
+int bl__thread_id(void) { return (int)syscall(SYS_gettid); }
+
+/* What the kernel says of a thread in that file, as text. */
+static bool thread_file(int tid, const char *file, char *text, size_t size)
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/self/task/%d/%s", tid, file);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+int bl__thread_sleeps(int tid)
+{
+    char text[128]; /* number, name in brackets, state */
+    if (!thread_file(tid, "stat", text, sizeof text))
+        return -1;
+    const char *end = strrchr(text, ')');
+    if (end == NULL || end[1] != ' ')
+        return -1;
+    return end[2] == 'S' || end[2] == 'D';
+}
+
+long bl__thread_syscall(int tid)
+{
+    char text[128]; /* number, arguments, addresses; or "running" */
+    if (!thread_file(tid, "syscall", text, sizeof text) || text[0] < '0' || text[0] > '9')
+        return -1;
+    return strtol(text, NULL, 10);
 }
 
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals)

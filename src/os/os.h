@@ -29,6 +29,15 @@ bool bl__barrier_init(void);
 /* Threads of this process, by the kernel's count; -1 when it cannot be told. */
 int bl__thread_count(void);
 
+/* The calling thread's timeouts are no longer rounded up by the kernel (by 50 us, mostly). */
+void bl__thread_punctual(void);
+/* The kernel's number of the calling thread. */
+int bl__thread_id(void);
+/* 1: that thread of this process sleeps in the kernel; 0: it runs or could; -1: it cannot be told. */
+int bl__thread_sleeps(int tid);
+/* The number of the system call that it sleeps in, or -1. */
+long bl__thread_syscall(int tid);
+
 /* Starts a thread with all signals but the synchronous ones blocked, as the runtime's own are, or
  * with the caller's mask. 0 or a negative error. */
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals);

@@ -196,6 +196,7 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
 void bl_mutex_lock(bl_mutex *m)
 {
     bl__g *g = bl__self();
+    bl__yield_if_asked();
     if (__builtin_expect(!mutex_swap(m, 0, (uintptr_t)g), 0)) {
         (void)mutex_lock_slow(m, g, BL_NEVER, false);
         return;

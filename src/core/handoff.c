@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handoff.c: taking the processor from a thread whose goroutine blocks in the kernel or runs long, and
+ * how such a thread comes back.
+ *
+ * sysmon looks at every processor. One that has picked nothing since the look before, while work waits
+ * that no idle processor could do, is taken from its thread: at once if that thread sleeps in the
+ * kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes. Another
+ * thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
+ * It is "away": it runs its goroutine as before, and finds that it has no processor when it enters the
+ * runtime the next time (bl__enter in proc.h). What it does there is done as by a plain thread; where
+ * it needs a processor, it takes an idle one or queues its goroutine (bl__come_back).
+ *
+ * Invariants
+ *   - A processor is taken under sched's lock, after the handshake of bl__enter: so from a thread that is
+ *     not in the runtime, and cannot come in before the lock is given back. What it did with the
+ *     processor before happened before (ORD(inside)).
+ *   - Who is taken from keeps its goroutine; nobody else can run that one, since it is in no queue.
+ *   - sched.away counts these threads until they have a processor or sleep without a goroutine; while
+ *     there are any, the program is not deadlocked.
+ *   - The first take ends solo (core/solo.h), whose sections only the holder of the one processor may
+ *     enter.
+ *
+ * Without membarrier(2) every entry executes a fence itself (BL__BARE_FENCED); all else is the same.
+ * Without /proc, a thread that sleeps cannot be told from one that computes, and is taken for that.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/proc.h"
+#include "debug/fatal.h"
+#include "os/os.h"
+
+enum { HOG_NS = 10000000, HOGS_MOST = 4 /* beyond the processors */ };
+
+/* sysmon's own; begun anew by each run. */
+static struct {
+    bool debug;       /* BELAY_DEBUG=handoff=1 */
+    bool said_most;   /* that max_threads is reached */
+    bl__p *asked;     /* whose goroutine was asked to yield, at the look before */
+    uint32_t refused; /* looks since a thread for a taken processor was refused */
+} handoff;
+
+uint32_t bl__asked;
+
+void bl__handoff_begin(void)
+{
+    const char *debug = getenv("BELAY_DEBUG");
+    handoff.debug = debug != NULL && strstr(debug, "handoff=1") != NULL;
+    handoff.said_most = false;
+    handoff.asked = NULL;
+    store_relaxed(&bl__asked, 0u);
+    handoff.refused = 0;
+}
+
+/* ---- The thread's side ---- */
+
+/* bare is set: m has no processor, or is about to lose it, or has to execute its own fence. */
+bool bl__enter_slow(bl__m *m)
+{
+    if ((load_relaxed(&m->bare) & BL__BARE_FENCED) != 0)
+        fence_seq_cst(); /* ORD(inside): the store of inside before the load of bare */
+    if ((load_relaxed(&m->bare) & BL__BARE_TAKEN) == 0)
+        return true;
+    if (load_acquire(&m->p) == NULL) /* ORD(taken): a plain thread, or it was taken before */
+        return false;
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED); /* under which it is being taken */
+    bl__unlock(&bl__rt.lock);
+    return load_relaxed(&m->p) != NULL;
+}
+
+/* ---- sysmon's side ---- */
+
+/* Who was taken from, for the debug line. */
+typedef struct taken {
+    uint64_t goroutine;
+    const bl__site *site;
+    uint32_t processor;
+    int32_t tid;
+} taken;
+
+static void taken_say(const taken *t, uint32_t why, bl_dur since)
+{
+    char doing[48];
+    long call = why == BL__AWAY_BLOCKED ? bl__thread_syscall(t->tid) : -1;
+    if (call >= 0)
+        snprintf(doing, sizeof doing, "in system call %ld", call);
+    else
+        snprintf(doing, sizeof doing, "%s", why == BL__AWAY_HOG ? "running" : "asleep");
+    bl__warn("handoff: took processor %u from thread %d: goroutine %llu (%s, created by %s at %s:%d), "
+             "%s, has not let go of it for %lld us",
+             t->processor, (int)t->tid, (unsigned long long)t->goroutine, t->site->what,
+             t->site->func, t->site->file, t->site->line, doing, (long long)(since / BL_US));
+}
+
+/* Threads that compute without a processor. Under sched's lock; forgets those that sleep by now. */
+static uint32_t hogs_count(void)
+{
+    uint32_t n = 0;
+    for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next)
+        n += m->away == BL__AWAY_HOG;
+    if (n < HOGS_MOST)
+        return n;
+    n = 0;
+    for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
+        if (m->away == BL__AWAY_HOG && bl__thread_sleeps(load_relaxed(&m->tid)) == 1)
+            m->away = BL__AWAY_BLOCKED;
+        n += m->away == BL__AWAY_HOG;
+    }
+    return n;
+}
+
+/* Takes p from its thread, if that is outside of the runtime, for another thread. */
+static bool take(bl__p *p, uint32_t tick, uint32_t why)
+{
+    taken who;
+    bl__m *heir = NULL;
+    bool done = false;
+    bl_dur since = bl__clock() - load_relaxed(&p->seen_since);
+    bl__solo_end();
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bl__m *m = p->m;
+    if (m != NULL && load_relaxed(&p->tick) == tick && !load_relaxed(&bl__rt.stopping) &&
+        !load_relaxed(&bl__rt.frozen) &&
+        (why != BL__AWAY_HOG || hogs_count() < HOGS_MOST)) {
+        uint32_t bare = load_relaxed(&m->bare);
+        store_relaxed(&m->bare, bare | BL__BARE_TAKEN);
+        bl__heavy_barrier();
+        if (load_acquire(&m->inside) == 0) { /* ORD(inside): with bl__leave */
+            who = (taken){m->g->id, m->g->site, p->id, load_relaxed(&m->tid)};
+            int err = bl__p_give(p, &heir);
+            done = err == 0;
+            handoff.refused = done ? 0 : 1;
+        }
+        if (done) {
+            m->away = why;
+            store_relaxed(&bl__rt.away, bl__rt.away + 1);
+            store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
+        } else {
+            store_relaxed(&m->bare, bare);
+        }
+    }
+    uint32_t threads = bl__rt.threads;
+    bl__unlock(&bl__rt.lock);
+    if (heir != NULL)
+        bl__m_wake(heir);
+    if (done && handoff.debug)
+        taken_say(&who, why, since);
+    if (handoff.refused == 1 && !handoff.said_most) {
+        handoff.said_most = true;
+        bl__warn("no thread is left to go on with: %u there are, of at most %u "
+                 "(bl_options.max_threads, BELAY_MAX_THREADS), and their goroutines block or run "
+                 "long; the others wait until one of them comes back",
+                 threads, bl__rt.max_threads);
+    }
+    return done;
+}
+
+/* Work waits for p alone: behind the goroutine that it runs. */
+static bool work_behind(bl__p *p, bl_time now)
+{
+    return load_relaxed(&p->next) != NULL || !bl__runq_empty(p) ||
+           load_relaxed(&p->timers.first) <= now;
+}
+
+static bool take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
+{
+    if (bl__thread_sleeps(load_relaxed(&m->tid)) == 1)
+        return take(p, tick, BL__AWAY_BLOCKED);
+    if (now - load_relaxed(&p->seen_since) < HOG_NS)
+        return false;
+    if (handoff.asked != p) { /* it may come by, which disturbs less than two that run at once */
+        handoff.asked = p;
+        store_relaxed(&p->asked, 1u);
+        store_relaxed(&bl__asked, 1u);
+        return false;
+    }
+    return take(p, tick, BL__AWAY_HOG);
+}
+
+/* Looks at all processors once. */
+bl__look bl__handoff_look(void)
+{
+    bl__look found = BL__LOOK_NOTHING;
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    bl_time now = load_relaxed(&bl__rt.coarse);
+    bool waits = load_relaxed(&bl__rt.queued) != 0 || load_relaxed(&bl__rt.outside.first) <= now;
+    for (uint32_t i = 0; i < made; i++)
+        waits = waits || work_behind(bl__rt.ps[i], now);
+    bool helpers = load_relaxed(&bl__rt.idle_ps) != 0;
+    bl__p *asked = handoff.asked;
+    for (uint32_t i = 0; i < made; i++) {
+        bl__p *p = bl__rt.ps[i];
+        bl__task *next = load_relaxed(&p->next);
+        bl__m *m = load_acquire(&p->m); /* ORD(holder): with m_adopt */
+        uint32_t tick = load_relaxed(&p->tick);
+        bool stuck = tick == load_relaxed(&p->seen_tick) && m == p->seen_m && m != NULL;
+        if (!stuck) {
+            store_relaxed(&p->seen_tick, tick);
+            store_relaxed(&p->seen_since, now);
+            p->seen_m = m;
+        } else if (helpers) {
+            if (found == BL__LOOK_NOTHING && work_behind(p, now) &&
+                (next == NULL || next == p->seen_next))
+                found = BL__LOOK_WORK;
+        } else if (waits && load_relaxed(&m->inside) == 0 && take_stuck(p, m, tick, now)) {
+            found = BL__LOOK_TAKEN;
+        }
+        p->seen_next = next;
+    }
+    if (asked != NULL && handoff.asked == asked) {
+        store_relaxed(&bl__asked, 0u);
+        store_relaxed(&asked->asked, 0u);
+        handoff.asked = NULL;
+    }
+    if (found == BL__LOOK_WORK && helpers)
+        bl__wake_one();
+    return found;
+}
