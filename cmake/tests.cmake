@@ -6,6 +6,7 @@
 file(GLOB unit_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/*_test.c)
 file(GLOB stress_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/stress/*.c)
 file(GLOB script_tests CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/test/*_test.sh)
+list(FILTER script_tests EXCLUDE REGEX /libs_test.sh) # make test-libs: it starts servers
 set(runner ${PROJECT_SOURCE_DIR}/scripts/run-tests)
 
 # Tests with link options of their own. test/fault.h stands between the library and the system.

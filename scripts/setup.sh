@@ -3,7 +3,7 @@
 #
 # Sees to it that the tools are there which a make target needs.
 #
-#     scripts/setup.sh [run|test|bench|aarch64]…     default: test
+#     scripts/setup.sh [run|test|bench|aarch64|libs]…     default: test
 #
 # Says nothing when nothing is missing. Otherwise installs the Debian packages if it may (as root,
 # or by sudo without a password), and else prints the command that does, and ends with status 1.
@@ -16,6 +16,8 @@ test="$run g++:g++ pkg-config:pkg-config clang-14:clang-14 clang-format-14:clang
 bench="$run python3:python3 go:golang-go rg:ripgrep"
 aarch64="$run aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
     /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross qemu-aarch64:qemu-user"
+libs="$run pg_config:libpq-dev /usr/lib/postgresql/15/bin/postgres:postgresql-15
+    curl-config:libcurl4-openssl-dev /usr/sbin/nginx:nginx-light /usr/include/sqlite3.h:libsqlite3-dev"
 
 needs=
 for group in "${@:-test}"; do
@@ -24,7 +26,8 @@ for group in "${@:-test}"; do
     test) needs="$needs $test" ;;
     bench) needs="$needs $bench" ;;
     aarch64) needs="$needs $aarch64" ;;
-    *) echo "usage: scripts/setup.sh [run|test|bench|aarch64]..." >&2; exit 2 ;;
+    libs) needs="$needs $libs" ;;
+    *) echo "usage: scripts/setup.sh [run|test|bench|aarch64|libs]..." >&2; exit 2 ;;
     esac
 done
 
@@ -59,7 +62,23 @@ else
 fi
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+policy=
+clean_up() {
+    rm -f "$log"
+    [ -z "$policy" ] || $as_root rm -f "$policy"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+# Debian starts the servers that it installs, if nothing says no. Those that were there go on.
+case " $missing " in
+*" postgresql-15 "* | *" nginx-light "*)
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        policy=/usr/sbin/policy-rc.d
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+        $as_root chmod +x "$policy"
+    fi
+    ;;
+esac
 echo "belay: installing $missing" >&2
 if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive $install; } \
     >"$log" 2>&1; then

@@ -134,6 +134,23 @@ fi
 CFLAGS="-DVALUE=4.0 '-DTEXT=\"a b\"'" LDLIBS=-lm run "$belay" run -x two.c two_more.c
 expect 'CFLAGS and LDLIBS' 0; expect_out 'CFLAGS' '^2$'
 expect_err 'CFLAGS: quoted word' "'-DTEXT=\"a b\"'"
+cat >asks.c <<'END'
+//belay:cflags -DVALUE=4.0 '-DTEXT="a b"'
+//belay:libs m -Wl,--as-needed
+#include <math.h>
+#include <stdio.h>
+static const char *const text = TEXT "\
+ //belay:no directive, since it does not begin its line";
+int main(void) { return printf("%.0f %zu\n", sqrt(VALUE), sizeof text) < 0; }
+END
+run "$belay" run -x asks.c; expect 'directives' 0; expect_out 'directives: cflags' '^2 '
+expect_err 'directives: libs, behind the library' 'asks\.c .*libbelay.* -lm -Wl,--as-needed'
+CFLAGS='-UVALUE -DVALUE=9.0' run "$belay" run asks.c; expect_out 'CFLAGS overrule directives' '^3 '
+printf '//belay:lbis m\r\nint main(void) { return 0; }\n' >asks_wrong.c
+run "$belay" build asks_wrong.c; expect 'unknown directive' 2
+expect_err 'unknown directive' '^belay: asks_wrong\.c:1: unknown directive //belay:lbis; .*mean libs\?$'
+printf "//belay:cflags '-DX\n" >asks_wrong.c
+run "$belay" build asks_wrong.c; expect 'open quote in a directive' 2
 CFLAGS="-D'open" run "$belay" build ends.c; expect 'open quote' 2; expect_err 'open quote' 'CFLAGS'
 CC=no-such-compiler run "$belay" build ends.c; expect 'no compiler' 1
 expect_err 'no compiler' '^belay: no-such-compiler: not found; .*CC'

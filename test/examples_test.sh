@@ -9,6 +9,7 @@ bin=$work/bin
 mkdir "$bin"
 
 for source in "$root"/examples/*.c; do
+    grep -q '^//belay:libs' "$source" && continue # test/libs_test.sh has those
     name=$(basename "$source" .c)
     ok "build $name" "$build/belay" build -o "$bin/$name" "$source"
 done

@@ -23,6 +23,9 @@ setup_run() { run env PATH="$bin" "$setup" "$@"; }
 setup_run run; expect 'nothing missing' 0
 ok 'nothing missing: silent' sh -c "test ! -s '$work/out' && test ! -s '$work/err'"
 
+setup_run libs; expect 'libs' 1
+expect_err 'libs: names the packages' 'missing: libcurl4-openssl-dev libpq-dev'
+
 setup_run; expect 'no apt-get' 1; expect_err 'no apt-get' 'there is no apt-get here'
 expect_err 'no apt-get: names the package' 'missing: cppcheck$'
 

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * build.c: one call of the compiler makes the program: CC, the flags of the mode, CFLAGS (which can
- * overrule them), the files, LDFLAGS, the library, LDLIBS.
+ * build.c: one call of the compiler makes the program: CC, the flags of the mode, those that the
+ * files ask for, CFLAGS (which can overrule them), the files, LDFLAGS, the library, the libraries
+ * that the files ask for, LDLIBS.
  */
 #include "build.h"
 
+#include "directive.h"
 #include "help.h"
 #include "library.h"
 #include "process.h"
@@ -75,9 +77,21 @@ static int add_environment(words *command, const char *name, const char *otherwi
     return EXIT_USAGE;
 }
 
+static void add_words(words *command, const words *more)
+{
+    for (size_t i = 0; i < more->len; i++)
+        words_add(command, more->at[i]);
+}
+
 /* The compiler's command line, or an exit status. */
 static int compose(words *command, const flags *f, const library *lib, const char *out)
 {
+    directives own = {0};
+    for (size_t i = 0; i < f->files.len; i++) {
+        int err = directives_read(&own, f->files.at[i]);
+        if (err)
+            return err;
+    }
     int err = add_environment(command, "CC", "cc");
     if (err)
         return err;
@@ -87,6 +101,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     if (lib->mode == MODE_RACE)
         words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer");
     words_add(command, text_format("-I%s", lib->include));
+    add_words(command, &own.cflags);
     err = add_environment(command, "CFLAGS", NULL);
     if (err)
         return err;
@@ -98,6 +113,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     if (err)
         return err;
     words_add(command, lib->archive);
+    add_words(command, &own.libs);
     err = add_environment(command, "LDLIBS", NULL);
     if (err)
         return err;

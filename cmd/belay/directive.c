@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * directive.c: lines like "//belay:libs sqlite3" in a source file, so that 'belay run kv.c' is all
+ * that it takes, with no configuration file beside the program.
+ *
+ * A directive begins its line, as Go's do; the words behind it are split as a shell would. Nothing
+ * is preprocessed, so one inside of an #if counts all the same. The file is the user's own, and its
+ * flags are no more than what the compiler could be told in CFLAGS and LDLIBS.
+ */
+#include "directive.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char prefix[] = "//belay:";
+static const char *const directive_names[] = {"cflags", "libs", NULL};
+
+static int directive_add(directives *d, const char *name, const char *text)
+{
+    words given = {0};
+    if (!words_add_split(&given, text)) {
+        complain("a quote is not closed in %s%s", prefix, name);
+        return EXIT_USAGE;
+    }
+    bool libs = strcmp(name, "libs") == 0;
+    for (size_t i = 0; i < given.len; i++) {
+        if (libs && given.at[i][0] != '-')
+            words_add(&d->libs, text_format("-l%s", given.at[i]));
+        else
+            words_add(libs ? &d->libs : &d->cflags, given.at[i]);
+    }
+    return 0;
+}
+
+/* One line that begins with the prefix, and its end of line cut off. */
+static int directive_read(directives *d, const char *file, int line, char *text)
+{
+    char *name = text + strlen(prefix);
+    size_t len = strcspn(name, " \t");
+    char *rest = name + len + (name[len] != '\0');
+    name[len] = '\0';
+    for (const char *const *n = directive_names; *n; n++)
+        if (strcmp(name, *n) == 0)
+            return directive_add(d, name, rest);
+    const char *nearest = text_nearest(name, directive_names);
+    complain("%s:%d: unknown directive %s%s; there are cflags and libs%s%s%s", file, line, prefix,
+             name, nearest ? ": did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    return EXIT_USAGE;
+}
+
+int directives_read(directives *d, const char *file)
+{
+    if (!text_ends_with(file, ".c"))
+        return 0;
+    FILE *in = fopen(file, "re");
+    if (!in) {
+        complain("%s: %s", file, strerror(errno));
+        return EXIT_USAGE;
+    }
+    char *text = NULL;
+    size_t size = 0;
+    int err = 0;
+    for (int line = 1; err == 0 && getline(&text, &size, in) >= 0; line++) {
+        if (strncmp(text, prefix, strlen(prefix)) != 0)
+            continue;
+        text[strcspn(text, "\r\n")] = '\0';
+        err = directive_read(d, file, line, text);
+    }
+    free(text);
+    fclose(in);
+    return err;
+}
