@@ -28,8 +28,19 @@
  *   Pool4            1, and 4 workers        submit a tiny job (an atomic add to  wall from the first
  *                                            one sum), queue 256; 1,000,000       submit to the end
  *                                                                                 of the drain / n
+ *   Echo100          one a connection        a request: 64 bytes to a server on   wall / requests
+ *   Echo1000                                 loopback and back, one under way
+ *                                            on each connection (echo_load.c)
+ *   StallUsleep      1 that blocks 100       one blocking call of 20 ms           the longest gap
+ *   StallRead        times, 1 that yields    (block.h; in Go by cgo)              between two runs of
+ *   StallLookup      all the time                                                 who yields, median
+ *   StallMutex                                                                    of the 100
+ *   StallNone        the same                a sleep of the language's own        the same
+ *   StallSpin        1 that spins a second,  a sleep of 1 ms                      how late it ends,
+ *                    1 that sleeps                                                median
  *
- * Further units: cpus (CPU time of the process by getrusage / wall); Sleep100k: cpu-ms,
+ * Further units: cpus (CPU time of the process, of Echo the server's / wall); Echo: req/s, p50-us,
+ * p99-us, cpu-ns (the server's CPU time a request); Stall: worst-us; Sleep100k: cpu-ms,
  * late-median-us and earliest-us (of now - start - wanted; below 0 would be early); Million: B/each
  * (growth of resident memory and page tables) and release-ns (close the channel to all joined, per
  * goroutine). "goroutines" is how many there were where that can be set (BENCH_QUICK).
