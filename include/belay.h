@@ -707,6 +707,29 @@ int bl_pool_stop(bl_pool *p, bl_dur grace);
 /* The counts of one moment. Does not wait. */
 void bl_pool_stats(bl_pool *p, bl_pool_stat *out);
 
+/* ---- 10. Blocking calls ---------------------------------------------------------------------- */
+
+/*
+ * Runs fn(arg) on a helper thread, while the calling goroutine waits, and returns fn's result. For
+ * what is known to block or to need a big stack: the thread is an ordinary one, with the stack that
+ * pthread_create gives it, and it is one and the same until fn returns. Nothing has to be run so.
+ *
+ * It is a stop path until fn runs: BL_ECANCELED or BL_ETIMEDOUT, and fn is not run, when the context
+ * is cancelled by then. From there on it waits for fn. In fn calls are as from a plain thread: they
+ * block it, bl_id() is 0, and locks are the thread's and not the goroutine's. But the current
+ * context is the caller's, so that what waits in fn can be stopped. A scope that fn leaves open is
+ * fatal, a lock it holds is reported.
+ *
+ * Helpers are kept for the next calls and end after some seconds without one. There are as many as
+ * are needed, up to bl_options.max_threads together with the runtime's threads; what finds none
+ * free then waits for one, first come, first served. A call whose goroutine is left behind by a run
+ * that ends goes on, and is nobody's.
+ *
+ * BL_EINVAL: fn is NULL. BL_EAGAIN or BL_ENOMEM: there is no helper, and no thread or memory for
+ * one. From a plain thread: just calls fn.
+ */
+BL__NODISCARD int bl_blocking(bl_fn fn, void *arg);
+
 #ifdef __cplusplus
 }
 #endif

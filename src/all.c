@@ -15,6 +15,7 @@
 
 #include "arch/unwind.c"
 
+#include "core/blocking.c"
 #include "core/err.c"
 #include "core/handoff.c"
 #include "core/idle.c"

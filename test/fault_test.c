@@ -383,6 +383,43 @@ SCENARIO(after_functions)
     return r;
 }
 
+/* ---- Blocking calls ---------------------------------------------------------------------------- */
+
+static int add_own(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+    return 3;
+}
+
+static int call_blocking(void *arg)
+{
+    for (int i = 0; i < 3; i++) {
+        int r = bl_blocking(add_own, arg);
+        RIGHT(r == 3 || r == BL_ENOMEM || r == BL_EAGAIN);
+        if (r < 0)
+            return r;
+        atomic_fetch_add(&ran, 1);
+    }
+    return 0;
+}
+
+SCENARIO(blocking_calls)
+{
+    (void)arg;
+    atomic_int called = 0;
+    int r = 0, joined;
+    ran = 0;
+    {
+        BL_SCOPE(s, .keep_going = true);
+        for (int i = 0; i < 8 && r == 0; i++)
+            r = bl_go(s, call_blocking, &called);
+        joined = bl_scope_wait(s);
+        RIGHT(joined == 0 || fault_is_shortage(joined));
+    }
+    RIGHT(called == ran);
+    return r < 0 ? r : joined;
+}
+
 /* ---- Maps ------------------------------------------------------------------------------------- */
 
 enum { KEYS = 12 };

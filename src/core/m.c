@@ -13,7 +13,7 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-static void g0_init(bl__m *m, uint32_t kind)
+void bl__m_init(bl__m *m, uint32_t kind)
 {
     m->g0.task.kind = kind;
     m->g0.task.status = BL__G_RUNNING;
@@ -86,12 +86,12 @@ static void *m_main(void *arg)
 /* Starts a thread that holds p. 0, or BL_ENOMEM or BL_EAGAIN. Under sched's lock. */
 int bl__m_start(bl__p *p, bool spinning)
 {
-    if (bl__rt.threads >= bl__rt.max_threads)
+    if (bl__rt.threads + load_relaxed(&bl__rt.helpers.count) >= bl__rt.max_threads)
         return BL_EAGAIN;
     bl__m *m = bl__zalloc(sizeof *m);
     if (m == NULL)
         return BL_ENOMEM;
-    g0_init(m, BL__TASK_G);
+    bl__m_init(m, BL__TASK_G);
     m->inside = 1; /* and so is who holds it when it switches */
     bl__m *before = p->m;
     bl__m_adopt(m, p, spinning);
@@ -135,7 +135,7 @@ bl__g *bl__self_slow(void)
     bl__m *m = thread_key_made ? bl__zalloc(sizeof *m) : NULL;
     if (m == NULL || pthread_setspecific(thread_key, m) != 0)
         bl__fatal("belay: out of memory for the record of a thread");
-    g0_init(m, BL__TASK_THREAD);
+    bl__m_init(m, BL__TASK_THREAD);
     bl__tls_set(m);
     return m->g;
 }

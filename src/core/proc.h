@@ -19,6 +19,7 @@
 #include <pthread.h>
 
 #include "arch/sanitize.h"
+#include "core/blocking.h"
 #include "core/check.h"
 #include "core/sched.h"
 
@@ -137,6 +138,7 @@ struct bl__m {
     uint32_t away;        /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
     int32_t tid;          /* atomic: the kernel's number of the thread; 0: not known yet */
     void *crash_stack;    /* debug/crash.c's */
+    struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
     bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };
 
@@ -210,6 +212,8 @@ typedef struct bl__sched {
     bl__m *all_m;              /* lock */
     bl__m *ended_m;            /* lock: whose threads are to be joined */
 
+    bl__helpers helpers; /* of bl_blocking */
+
     /* sysmon. */
     pthread_t sysmon;
     uint32_t sysmon_wake; /* atomic: what it sleeps on; 1 wakes it */
@@ -252,6 +256,7 @@ void bl__idle_recount(void); /* under sched's lock: the number wanted has change
 /* m.c */
 int bl__m_start(bl__p *p, bool spinning); /* under sched's lock */
 void bl__m_reap(void);
+void bl__m_init(bl__m *m, uint32_t kind); /* a zeroed record, of no processor */
 
 /* stack.c */
 int bl__stack_init(size_t size);

@@ -21,22 +21,23 @@
 #include <stdint.h>
 
 typedef enum bl__rank {
-    BL__RANK_TIMER,   /* a bl_timer, held through every operation on it */
-    BL__RANK_AFTER,   /* the record of a bl_after_func */
-    BL__RANK_PUT,     /* a worker pool, where jobs are put in; goroutines are started under it */
-    BL__RANK_TAKE,    /* a worker pool, where jobs are taken out */
-    BL__RANK_NOTIFY,  /* who wants which signal; sends under it */
-    BL__RANK_SCOPE,   /* a scope */
-    BL__RANK_COND,    /* a cond, which unlocks a mutex under it */
-    BL__RANK_WAITERS, /* a mutex, rwmutex, waitgroup, once, semaphore */
-    BL__RANK_CHAN,    /* channels; several by address */
-    BL__RANK_G,       /* a goroutine that waits on no object */
-    BL__RANK_CTX,     /* a context */
-    BL__RANK_HEAP,    /* a processor's timers */
-    BL__RANK_SCHED,   /* the scheduler */
-    BL__RANK_STACKS,  /* stacks and records in stock */
-    BL__RANK_POOL,    /* free records of bl_after_func */
-    BL__RANK_MAP,     /* the ranges of a bl_map; a part of a bl_syncmap */
+    BL__RANK_TIMER,    /* a bl_timer, held through every operation on it */
+    BL__RANK_AFTER,    /* the record of a bl_after_func */
+    BL__RANK_PUT,      /* a worker pool, where jobs are put in; goroutines are started under it */
+    BL__RANK_TAKE,     /* a worker pool, where jobs are taken out */
+    BL__RANK_NOTIFY,   /* who wants which signal; sends under it */
+    BL__RANK_SCOPE,    /* a scope */
+    BL__RANK_COND,     /* a cond, which unlocks a mutex under it */
+    BL__RANK_WAITERS,  /* a mutex, rwmutex, waitgroup, once, semaphore */
+    BL__RANK_CHAN,     /* channels; several by address */
+    BL__RANK_BLOCKING, /* calls of bl_blocking, and the helpers that run them */
+    BL__RANK_G,        /* a goroutine that waits on no object */
+    BL__RANK_CTX,      /* a context */
+    BL__RANK_HEAP,     /* a processor's timers */
+    BL__RANK_SCHED,    /* the scheduler */
+    BL__RANK_STACKS,   /* stacks and records in stock */
+    BL__RANK_POOL,     /* free records of bl_after_func */
+    BL__RANK_MAP,      /* the ranges of a bl_map; a part of a bl_syncmap */
     BL__RANKS
 } bl__rank;
 

@@ -448,6 +448,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__m_reap();
     left_forget();
     rt_reset();
+    bl__helpers_begin();
     int err = options_take(opts);
     if (err < 0) {
         store_release(&bl__rt.running, 0u); /* ORD(running) */
@@ -467,6 +468,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     if (run.left > 0 && bl__rt.options.on_leak != BL_LEAK_IGNORE)
         bl__report_leaks(run.left);
     bool clean = threads_join(run.left == 0) && run.left == 0;
+    bl__helpers_end();
     bl__m_reap();
     bl__report_summary();
     if (run.left > 0 && bl__rt.options.on_leak == BL_LEAK_FAIL && run.result == 0)

@@ -26,10 +26,11 @@ enum { SHORT = 50000, USUAL = 500000, LONGEST = 10000000 };
 #define RECHECK_MOST (10 * BL_SEC)
 
 /* Threads that are neither ours nor known to wait for goroutines without an end could still wake
- * somebody. Ours: the Ms, sysmon, and the one that waits in bl_run. */
+ * somebody. Ours: the Ms, sysmon, the one that waits in bl_run, and helpers that rest. */
 static bool others_could_wake(uint32_t threads)
 {
-    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0);
+    /* ORD(resting): the changes before it are seen by who then looks at plain_changes */
+    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0) + (int)load_acquire(&bl__rt.helpers.resting);
     int waiting = (int)load_relaxed(&bl__rt.plain_blocked);
     int all = bl__thread_count();
     return all < 0 || all > ours + waiting;

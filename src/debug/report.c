@@ -138,7 +138,10 @@ static void head_print(bl__out *o, const bl__g *g, const bl__g *at, bool leaked)
 
 void bl__report_head(bl__out *o, const bl__g *g)
 {
-    if (g == NULL)
+    if (g == NULL && bl__helper_caller() != 0)
+        bl__out_printf(o, "thread %d [running for goroutine %llu]:\n", (int)gettid(),
+                       (unsigned long long)bl__helper_caller());
+    else if (g == NULL)
         bl__out_printf(o, "thread %d [running]:\n", (int)gettid());
     else
         head_print(o, g, NULL, false);

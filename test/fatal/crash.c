@@ -145,6 +145,18 @@ static int own_handler(void *arg)
     return child_of(segv_child);
 }
 
+static int segv_helper(void *arg)
+{
+    (void)arg;
+    return KEEP(bl_blocking(segv_child, NULL));
+}
+
+static int blocking(void *arg)
+{
+    (void)arg;
+    return child_of(segv_helper);
+}
+
 static const fatal_case cases[] = {
     {"segv", segv},
     {"fpe", fpe},
@@ -154,6 +166,7 @@ static const fatal_case cases[] = {
     {"damaged", damaged},
     {"wild_return", wild_return},
     {"thread", thread},
+    {"blocking", blocking},
     {"own_handler", own_handler},
 };
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* blocking.h: the helper threads of bl_blocking, as the rest of core sees them. */
+#ifndef BL__CORE_BLOCKING_H
+#define BL__CORE_BLOCKING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bl__call;
+struct bl__helper;
+
+typedef struct bl__helpers {
+    uint32_t lock;
+    uint32_t count;   /* lock to write, atomic to read: helpers there are, but for those given up */
+    uint32_t resting; /* lock to write, atomic to read: of those, the ones on the list `idle` */
+    uint32_t coming;  /* lock: of those, who was started or woken and has not looked since */
+    uint32_t queued;  /* lock: calls on the list `first` */
+    bool closed;      /* lock: the run ends; none is started, and those that rest end */
+    struct bl__call *first;   /* lock: calls that no helper has taken, oldest first */
+    struct bl__call *last;    /* lock */
+    struct bl__helper *idle;  /* lock: who rests, the latest first */
+    struct bl__helper *all;   /* lock */
+    struct bl__helper *ended; /* lock: whose threads are to be joined */
+} bl__helpers;
+
+/* At the beginning of a run. At its end: joins the helpers, but for those whose function has not
+ * returned, which a goroutine that was left behind waits for. These are given up. */
+void bl__helpers_begin(void);
+void bl__helpers_end(void);
+
+/* The goroutine for which the calling thread runs a function; 0: for none. */
+uint64_t bl__helper_caller(void);
+
+#endif

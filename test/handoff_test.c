@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handoff_test.c: a goroutine that blocks in the kernel or computes does not hold up the others. Each
+ * test has one processor, or fewer than there are goroutines that sit on one, and can end only if the
+ * others go on meanwhile; how soon they do is the benchmarks' business.
+ */
+#include "harness.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+enum { MANY = 1000, TICKS = 5 };
+
+/* A run with these options whose main goroutine is fn. */
+static void run_with(bl_fn fn, bl_options opts) { CHECK_EQ(bl_run(fn, NULL, &opts), 0); }
+
+#define ONE_PROC(name)                                                                             \
+    static int name##_main(void *arg);                                                             \
+    TEST_PLAIN(name) { run_with(name##_main, (bl_options){.procs = 1}); }                          \
+    static int name##_main(void *arg)
+
+/* What a goroutine can do after it has come back: uses all that belongs to a processor. */
+static int twice(void *arg) { return bl_chan_send((bl_chan *)arg, &(int){2}); }
+
+static void be_home(void)
+{
+    static bl_mutex m;
+    int v = 0;
+    bl_mutex_lock(&m);
+    bl_mutex_unlock(&m);
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
+    CHECK_EQ(bl_go(s, twice, c), 0);
+    CHECK_EQ(bl_chan_recv(c, &v), 0);
+    CHECK_EQ(v, 2);
+    CHECK_EQ(bl_sleep(BL_US), 0);
+    bl_yield();
+    CHECK_EQ(bl_scope_wait(s), 0);
+}
+
+/* ---- One that blocks, and the one that ends that ---------------------------------------------- */
+
+static int tick_then_write(void *arg)
+{
+    for (int i = 0; i < TICKS; i++)
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+    CHECK_EQ(write(*(int *)arg, "x", 1), 1);
+    return 0;
+}
+
+ONE_PROC(read_of_an_empty_pipe)
+{
+    int fds[2];
+    char c = 0;
+    (void)arg;
+    if (!CHECK(pipe(fds) == 0))
+        return BL_EMFILE;
+    BL_SCOPE(s);
+    bl_go(s, tick_then_write, &fds[1]);
+    CHECK_EQ(read(fds[0], &c, 1), 1);
+    be_home();
+    CHECK_EQ(bl_scope_wait(s), 0);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+static pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int flag;
+
+static void *hold_until_flag(void *arg)
+{
+    pthread_mutex_lock(&plain);
+    sem_post(arg);
+    while (!flag)
+        usleep(200);
+    pthread_mutex_unlock(&plain);
+    return NULL;
+}
+
+static int tick_then_flag(void *arg)
+{
+    for (int i = 0; i < TICKS; i++)
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+    (void)arg;
+    flag = 1;
+    return 0;
+}
+
+ONE_PROC(pthread_mutex_of_a_plain_thread)
+{
+    pthread_t thread;
+    sem_t held;
+    (void)arg;
+    flag = 0;
+    sem_init(&held, 0, 0);
+    BL_SCOPE(s);
+    if (!CHECK(pthread_create(&thread, NULL, hold_until_flag, &held) == 0))
+        return BL_EAGAIN;
+    while (sem_wait(&held) != 0) {
+    }
+    bl_go(s, tick_then_flag, NULL);
+    pthread_mutex_lock(&plain);
+    pthread_mutex_unlock(&plain);
+    be_home();
+    pthread_join(thread, NULL);
+    return bl_scope_wait(s);
+}
+
+static int tick_then_post(void *arg)
+{
+    for (int i = 0; i < TICKS; i++)
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+    sem_post(arg);
+    return 0;
+}
+
+ONE_PROC(sem_wait_for_a_goroutine)
+{
+    sem_t sem;
+    (void)arg;
+    sem_init(&sem, 0, 0);
+    BL_SCOPE(s);
+    bl_go(s, tick_then_post, &sem);
+    while (sem_wait(&sem) != 0) {
+    }
+    be_home();
+    return bl_scope_wait(s);
+}
+
+ONE_PROC(a_loop_that_never_calls_in)
+{
+    (void)arg;
+    flag = 0;
+    BL_SCOPE(s);
+    bl_go(s, tick_then_flag, NULL);
+    while (!flag) {
+    }
+    be_home();
+    return bl_scope_wait(s);
+}
+
+ONE_PROC(usleep_until_others_have_run)
+{
+    (void)arg;
+    flag = 0;
+    BL_SCOPE(s);
+    bl_go(s, tick_then_flag, NULL);
+    while (!flag)
+        usleep(50000);
+    be_home();
+    return bl_scope_wait(s);
+}
+
+/* ---- Several --------------------------------------------------------------------------------- */
+
+static int spin_on_flag(void *arg)
+{
+    while (!*(atomic_int *)arg) {
+    }
+    be_home();
+    return 0;
+}
+
+/* More of them than processors, yet no more than are let go on beside these. */
+ONE_PROC(several_loops)
+{
+    atomic_int go_on = 0;
+    (void)arg;
+    BL_SCOPE(s);
+    for (int i = 0; i < 3; i++)
+        bl_go(s, spin_on_flag, &go_on);
+    for (int i = 0; i < TICKS; i++)
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+    go_on = 1;
+    return bl_scope_wait(s);
+}
+
+typedef struct reader {
+    int fds[2];
+    int number;
+} reader;
+
+static atomic_int came_back;
+
+static int read_number(void *arg)
+{
+    reader *r = arg;
+    int v = -1;
+    CHECK_EQ(read(r->fds[0], &v, sizeof v), sizeof v);
+    CHECK_EQ(v, r->number);
+    came_back++;
+    bl_yield();
+    return bl_sleep(BL_US);
+}
+
+static reader readers[MANY];
+
+/* Plain read(2), each on a pipe of its own; who writes to them all is one more goroutine. */
+static int many_readers_main(void *arg)
+{
+    int n = 0, count = *(int *)arg;
+    came_back = 0;
+    BL_SCOPE(s);
+    for (; n < count; n++) {
+        readers[n].number = n;
+        if (!CHECK(pipe(readers[n].fds) == 0))
+            break;
+        CHECK_EQ(bl_go(s, read_number, &readers[n]), 0);
+    }
+    for (int i = 0; i < TICKS; i++)
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+    be_home();
+    CHECK_EQ(came_back, 0);
+    for (int i = 0; i < n; i++)
+        CHECK_EQ(write(readers[i].fds[1], &i, sizeof i), sizeof i);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(came_back, n);
+    for (int i = 0; i < n; i++) {
+        close(readers[i].fds[0]);
+        close(readers[i].fds[1]);
+    }
+    return 0;
+}
+
+TEST_PLAIN(a_thousand_readers)
+{
+    struct rlimit files;
+    int count = MANY;
+    REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
+    files.rlim_cur = files.rlim_max < 4 * MANY ? files.rlim_max : 4 * MANY;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_cur < 2 * MANY + 100)
+        count = ((int)files.rlim_cur - 100) / 2;
+    CHECK_EQ(bl_run(many_readers_main, &count, &(bl_options){.procs = 1}), 0);
+    CHECK_EQ(bl_run(many_readers_main, &count, &(bl_options){.procs = 2}), 0);
+}
+
+/* ---- No false deadlock ------------------------------------------------------------------------ */
+
+static void *write_late(void *arg)
+{
+    usleep(300000); /* longer than sysmon takes to look for a deadlock */
+    CHECK_EQ(write(*(int *)arg, "x", 1), 1);
+    return NULL;
+}
+
+static int read_then_send(void *arg)
+{
+    bl_chan **c = arg;
+    char got = 0;
+    CHECK_EQ(read((int)(intptr_t)c[1], &got, 1), 1);
+    return bl_chan_send(c[0], &(int){3});
+}
+
+/* All others wait for the one that is in the kernel. */
+ONE_PROC(one_in_read_is_no_deadlock)
+{
+    int fds[2], v = 0;
+    pthread_t thread;
+    (void)arg;
+    if (!CHECK(pipe(fds) == 0))
+        return BL_EMFILE;
+    BL_SCOPE(s);
+    bl_chan *c[] = {bl_scope_chan(s, sizeof(int), 0), (bl_chan *)(intptr_t)fds[0]};
+    if (!CHECK(pthread_create(&thread, NULL, write_late, &fds[1]) == 0))
+        return BL_EAGAIN;
+    bl_go(s, read_then_send, c);
+    CHECK_EQ(bl_chan_recv(c[0], &v), 0);
+    CHECK_EQ(v, 3);
+    pthread_join(thread, NULL);
+    close(fds[0]);
+    close(fds[1]);
+    return bl_scope_wait(s);
+}
+
+static int nap_then_send(void *arg)
+{
+    usleep(300000);
+    return bl_chan_send((bl_chan *)arg, &(int){4});
+}
+
+ONE_PROC(one_in_usleep_is_no_deadlock)
+{
+    int v = 0;
+    (void)arg;
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
+    bl_go(s, nap_then_send, c);
+    CHECK_EQ(bl_chan_recv(c, &v), 0);
+    CHECK_EQ(v, 4);
+    return bl_scope_wait(s);
+}
+
+static int nap(void *arg)
+{
+    (void)arg;
+    usleep(20000);
+    be_home();
+    return 0;
+}
+
+static int asleep_after_coming_back(void *arg)
+{
+    int v;
+    (void)arg;
+    BL_SCOPE(s);
+    for (int i = 0; i < 5; i++)
+        bl_go(s, nap, NULL);
+    bl_yield();
+    (void)bl_scope_wait(s);
+    return bl_chan_recv(bl_scope_chan(s, sizeof(int), 0), &v);
+}
+
+TEST_PLAIN(a_deadlock_is_still_found)
+{
+    CHECK_FATAL(asleep_after_coming_back, "all goroutines are asleep - deadlock!");
+}
+
+/* ---- Together with the rest -------------------------------------------------------------------- */
+
+static int read_one(void *arg)
+{
+    char c;
+    CHECK_EQ(read(*(int *)arg, &c, 1), 1);
+    be_home();
+    return 0;
+}
+
+static int procs_change_main(void *arg)
+{
+    int fds[2];
+    (void)arg;
+    if (!CHECK(pipe(fds) == 0))
+        return BL_EMFILE;
+    for (int round = 0; round < 8; round++) {
+        BL_SCOPE(s);
+        for (int i = 0; i < 6; i++)
+            bl_go(s, read_one, &fds[0]);
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+        bl_set_procs(1 + round % 4);
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+        CHECK_EQ(write(fds[1], "xxxxxx", 6), 6);
+        bl_set_procs(4 - round % 4);
+        CHECK_EQ(bl_scope_wait(s), 0);
+    }
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+TEST_PLAIN(processors_come_and_go_meanwhile)
+{
+    int before = bl_procs();
+    run_with(procs_change_main, (bl_options){.procs = 2});
+    bl_set_procs(before);
+}
+
+ONE_PROC(fork_and_exec_meanwhile)
+{
+    int fds[2];
+    (void)arg;
+    if (!CHECK(pipe2(fds, O_CLOEXEC) == 0))
+        return BL_EMFILE;
+    BL_SCOPE(s);
+    for (int i = 0; i < 4; i++)
+        bl_go(s, read_one, &fds[0]);
+    for (int i = 0; i < 4; i++) {
+        CHECK_EQ(bl_sleep(BL_MS), 0);
+        int status = -1;
+        pid_t child = fork();
+        if (child == 0) {
+            execl("/bin/true", "true", (char *)NULL);
+            _exit(100);
+        }
+        while (waitpid(child, &status, 0) < 0) { /* in which this goroutine is away as well */
+        }
+        CHECK_EQ(status, 0);
+    }
+    CHECK_EQ(write(fds[1], "xxxx", 4), 4);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+/* It sees when it comes back that it was cancelled meanwhile. */
+static int away_when_cancelled(void *arg)
+{
+    char c;
+    int r;
+    CHECK_EQ(read(*(int *)arg, &c, 1), 1);
+    r = bl_sleep(BL_MIN);
+    CHECK_EQ(r, BL_ECANCELED);
+    return r;
+}
+
+ONE_PROC(cancelled_while_away)
+{
+    int fds[2];
+    (void)arg;
+    if (!CHECK(pipe(fds) == 0))
+        return BL_EMFILE;
+    BL_SCOPE(s);
+    for (int i = 0; i < 4; i++)
+        bl_go(s, away_when_cancelled, &fds[0]);
+    CHECK_EQ(bl_sleep(2 * BL_MS), 0);
+    bl_scope_cancel(s, 0);
+    CHECK_EQ(write(fds[1], "xxxx", 4), 4);
+    CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
+/* ---- No thread to go on with ------------------------------------------------------------------- */
+
+static int max_threads_main(void *arg)
+{
+    int fds[2];
+    (void)arg;
+    if (pipe(fds) != 0)
+        return 2;
+    BL_SCOPE(s);
+    for (int i = 0; i < 8; i++)
+        bl_go(s, read_one, &fds[0]);
+    for (int i = 0; i < 8; i++)
+        if (write(fds[1], "x", 1) != 1)
+            return 3;
+    return bl_scope_wait(s);
+}
+
+static void *write_bytes(void *arg)
+{
+    usleep(100000);
+    if (write(*(int *)arg, "xxxxxxxx", 8) != 8)
+        abort();
+    return NULL;
+}
+
+/* All threads there may be are in the kernel: that is said, and the others wait for one of them. */
+static int all_threads_away_main(void *arg)
+{
+    static int fds[2];
+    pthread_t thread;
+    (void)arg;
+    if (pipe(fds) != 0 || pthread_create(&thread, NULL, write_bytes, &fds[1]) != 0)
+        return 2;
+    int r;
+    {
+        BL_SCOPE(s);
+        for (int i = 0; i < 8; i++)
+            bl_go(s, read_one, &fds[0]);
+        r = bl_scope_wait(s);
+    }
+    pthread_join(thread, NULL);
+    return r;
+}
+
+static int max_threads_child(void)
+{
+    const bl_options opts = {.procs = 1, .max_threads = 3};
+    int r = bl_run(max_threads_main, NULL, &opts);
+    return r != 0 ? r : bl_run(all_threads_away_main, NULL, &opts);
+}
+
+TEST_PLAIN(max_threads_is_said_and_survived)
+{
+    char said[4096];
+    int status = -1, err = memfd_create("stderr", MFD_CLOEXEC);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(err, STDERR_FILENO);
+        alarm(30);
+        _exit(max_threads_child());
+    }
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    ssize_t n = pread(err, said, sizeof said - 1, 0);
+    said[n > 0 ? n : 0] = '\0';
+    close(err);
+    if (!CHECK_EQ(status, 0) || !CHECK(strstr(said, "no thread is left to go on with") != NULL))
+        fprintf(stderr, "%s\n", said);
+}
