@@ -151,7 +151,8 @@ typedef struct bl_options {
     int procs;         /* processors: goroutines that run at one time; BELAY_PROCS; default: the CPUs
                           that the affinity mask and the cgroup's limit leave */
     size_t stack_size; /* bytes of stack a goroutine, rounded up to pages; BELAY_STACK; 64 KiB */
-    int max_threads;   /* bound on the runtime's threads; BELAY_MAX_THREADS; 10,000 */
+    int max_threads;   /* bound on the runtime's threads, of which a goroutine that blocks its thread
+                          takes one; reaching it is said; BELAY_MAX_THREADS; 10,000 */
     int on_leak;       /* BL_LEAK_…; BELAY_ON_LEAK=report|fail|ignore; report */
     int on_deadlock;   /* BL_DEADLOCK_…; BELAY_ON_DEADLOCK=report|exit|abort; report */
     int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; 0: off */

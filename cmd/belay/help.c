@@ -90,6 +90,8 @@ static const char environment_text[] =
     "                       left at the end (report)\n"
     "  BELAY_ON_DEADLOCK    report, exit (status 2) or abort: a proven deadlock of a part of\n"
     "                       the program (report)\n"
+    "  BELAY_DEBUG          handoff=1: which goroutines blocked or ran so long that their\n"
+    "                       processor went to another thread\n"
     "  BELAY_TRACEBACK      what a fatal error shows: none, single, all, system, crash\n"
     "                       (single)\n"
     "  BELAY_SUMMARY=0|1    the count of goroutines at the end ('belay run' sets 1)\n"

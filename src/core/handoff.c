@@ -61,6 +61,8 @@ bool bl__enter_slow(bl__m *m)
 {
     if ((load_relaxed(&m->bare) & BL__BARE_FENCED) != 0)
         fence_seq_cst(); /* ORD(inside): the store of inside before the load of bare */
+    if ((load_relaxed(&m->bare) & BL__BARE_STOP) != 0)
+        return false;
     if ((load_relaxed(&m->bare) & BL__BARE_TAKEN) == 0)
         return true;
     if (load_acquire(&m->p) == NULL) /* ORD(taken): a plain thread, or it was taken before */
@@ -68,6 +70,14 @@ bool bl__enter_slow(bl__m *m)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED); /* under which it is being taken */
     bl__unlock(&bl__rt.lock);
     return load_relaxed(&m->p) != NULL;
+}
+
+void bl__handoff_stop(void)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next)
+        store_relaxed(&m->bare, load_relaxed(&m->bare) | BL__BARE_STOP);
+    bl__unlock(&bl__rt.lock);
 }
 
 /* ---- sysmon's side ---- */

@@ -75,7 +75,8 @@ bl__p *bl__p_acquire(void)
 void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
 {
     store_relaxed(&m->p, p);
-    store_relaxed(&m->bare, bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED);
+    store_relaxed(&m->bare, (bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED) |
+                                (load_relaxed(&bl__rt.stopping) ? (uint32_t)BL__BARE_STOP : 0u));
     store_release(&p->m, m); /* ORD(holder): m is made; with the load in handoff_look */
     m->spinning = spinning;
     if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)
@@ -220,7 +221,7 @@ static bl__task *spin(bl__m *m)
         for (uint32_t i = 0; late && i < procs; i++)
             stale[i] = load_relaxed(&bl__rt.ps[i]->tick) == ticks[i];
         timers_look(m);
-        t = bl__runq_get(m->p);
+        t = bl__pick(m->p); /* a timer's goroutine is its next */
         if (t == NULL)
             t = steal_round(m->p, late ? stale : NULL);
     }

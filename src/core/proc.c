@@ -217,10 +217,10 @@ static __attribute__((noinline)) void park_switch(bl__g *g)
     bl__m *m = bl__this_m();
     bl__g *to = NULL;
     uint32_t action = BL__SWITCH_PARK;
-    bool has_p = bl__enter(m);
+    bool goes_on = bl__enter(m);
     g->switches++;
     store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
-    if (__builtin_expect(has_p && !load_relaxed(&bl__rt.stopping), 1)) {
+    if (__builtin_expect(goes_on, 1)) {
         bl__p *p = m->p;
         bl__task *t = pick(p);
         if (__builtin_expect(t != NULL, 1))
@@ -399,7 +399,9 @@ void bl__ready(bl__g *g, int result)
     }
     if (__builtin_expect(!bl__enter_again(m, &was), 0)) {
         bl__runq_put_global(&g->task, &g->task, 1);
-    } else if (m->g == &m->g0) { /* timers, in the order in which they were due */
+    } else if (m->g == &m->g0 && load_relaxed(&m->p->next) != NULL) {
+        /* Timers, in the order in which they were due. The first is next: it does not wait for a queue of
+         * goroutines that block, each of which costs a hand-off. */
         bl__runq_put(m->p, &g->task);
         bl__wake_maybe(m->p);
     } else {

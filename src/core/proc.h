@@ -149,7 +149,8 @@ struct bl__m {
  *   the first look of each is quick; an owner that finds bare asks under the lock what became of it. */
 enum {
     BL__BARE_TAKEN = 1, /* it has none, or is about to lose it */
-    BL__BARE_FENCED = 2 /* the kernel does no fences for us: each entry has its own */
+    BL__BARE_FENCED = 2, /* the kernel does no fences for us: each entry has its own */
+    BL__BARE_STOP = 4    /* the run is over: switch to the scheduler's loop, which ends */
 };
 
 enum { BL__AWAY_NOT, BL__AWAY_BLOCKED, BL__AWAY_HOG }; /* m->away: why */
@@ -287,6 +288,7 @@ bool bl__enter_slow(bl__m *m);
 typedef enum bl__look { BL__LOOK_NOTHING, BL__LOOK_WORK, BL__LOOK_TAKEN } bl__look;
 bl__look bl__handoff_look(void); /* by sysmon: has it found work that waits, or taken a processor */
 void bl__handoff_begin(void);    /* a run begins */
+void bl__handoff_stop(void);     /* no thread picks a goroutine any more */
 
 /* sysmon.c */
 int bl__sysmon_start(void);
@@ -295,7 +297,7 @@ void bl__sysmon_notify(void);
 void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
 
 /* The calling thread is m, and is going to use its processor; it was not in the runtime. False: it has
- * none; it has entered all the same, and leaves as usual. A goroutine that switches while it is inside
+ * none, or the run is over; it has entered all the same, and leaves as usual. A goroutine that switches while it is inside
  * leaves that to who goes on. */
 static inline __attribute__((always_inline)) bool bl__enter(bl__m *m)
 {
@@ -324,8 +326,10 @@ static inline __attribute__((always_inline)) void bl__leave_again(bl__m *m, uint
 /* Enters with a processor, if need be on another thread. Only by a goroutine, with no lock held. */
 static inline bl__m *bl__enter_home(void)
 {
-    if (__builtin_expect(!bl__enter(bl__this_m()), 0))
-        bl__come_back(bl__this_m());
+    bl__m *m = bl__this_m();
+    if (__builtin_expect(bl__enter(m), 1))
+        return m;
+    bl__come_back(m);
     return bl__this_m();
 }
 

@@ -294,6 +294,7 @@ static int main_goroutine(void *arg)
     g->labels = NULL;
     store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
     store_release(&bl__rt.stopping, 1u); /* ORD(stop): with the loads in find_task and sysmon */
+    bl__handoff_stop();
     bl__m_unpark_all();
     store_release(&run->done, 1u); /* ORD(done): with the load in bl_run */
     bl__futex_wake(&run->done, 1);

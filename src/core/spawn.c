@@ -269,16 +269,10 @@ __attribute__((noreturn)) static void leave(bl__m *m, bl__g *g, bl__g *to)
     bl__switch_leave(to->sp);
 }
 
-/* The next task; NULL: none, or the run ends. */
-static inline bl__task *next_task(bl__p *p)
-{
-    return load_relaxed(&bl__rt.stopping) ? NULL : bl__pick(p);
-}
-
-/* The same for who has somebody to wake first, if p has nothing else. */
+/* The next task of who has somebody to wake first, if p has nothing else. */
 static inline bl__task *next_task_here(bl__p *p)
 {
-    return load_relaxed(&p->next) == NULL && bl__runq_empty(p) ? NULL : next_task(p);
+    return load_relaxed(&p->next) == NULL && bl__runq_empty(p) ? NULL : bl__pick(p);
 }
 
 /*
@@ -303,7 +297,7 @@ void bl__goroutine_main(void)
             bl__scope_count_out(scope, ended);
             ended = 0;
             if (t == NULL)
-                t = next_task(m->p); /* whom that woke */
+                t = bl__pick(m->p); /* whom that woke */
         }
         if (lend) {
             begin(m->p, g, (bl__spawned *)(void *)t);

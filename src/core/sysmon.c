@@ -10,7 +10,7 @@
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
  * It looks every half millisecond while anything runs, and every 50 us where work waits or there was a
- * hand-off within the last second. With all processors idle for 10 ms it sleeps until somebody wakes it.
+ * hand-off within the last second, 20 us after one. With all processors idle for 10 ms it sleeps until somebody wakes it.
  */
 #include "arch/sanitize.h"
 #include "core/proc.h"
@@ -19,7 +19,7 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-enum { SHORT = 50000, USUAL = 500000, LONGEST = 10000000 };
+enum { SHORTEST = 20000, SHORT = 50000, USUAL = 500000, LONGEST = 10000000 };
 
 #define EAGER_FOR BL_SEC /* after a hand-off: who blocks once blocks again */
 
@@ -135,7 +135,9 @@ static void *sysmon_main(void *arg)
             bl__look found = bl__handoff_look();
             if (found == BL__LOOK_TAKEN)
                 eager_until = now + EAGER_FOR;
-            pause_for(found == BL__LOOK_WORK || now < eager_until ? SHORT : USUAL);
+            pause_for(found == BL__LOOK_TAKEN                            ? SHORTEST
+                      : found == BL__LOOK_WORK || now < eager_until ? SHORT
+                                                                    : USUAL);
             continue;
         }
         idle_since = idle_since != 0 ? idle_since : now;
