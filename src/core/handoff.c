@@ -36,10 +36,10 @@ enum { HOG_NS = 10000000, HOGS_MOST = 4 /* beyond the processors */ };
 
 /* sysmon's own; begun anew by each run. */
 static struct {
-    bool debug;       /* BELAY_DEBUG=handoff=1 */
-    bool said_most;   /* that max_threads is reached */
-    bl__p *asked;     /* whose goroutine was asked to yield, at the look before */
-    uint32_t refused; /* looks since a thread for a taken processor was refused */
+    bool debug;     /* BELAY_DEBUG=handoff=1 */
+    bool said_most; /* that max_threads is reached */
+    bl__p *asked;   /* whose goroutine was asked to yield, at the look before */
+    bool refused;   /* there was no thread for the one that it wanted to take last */
 } handoff;
 
 uint32_t bl__asked;
@@ -51,7 +51,7 @@ void bl__handoff_begin(void)
     handoff.said_most = false;
     handoff.asked = NULL;
     store_relaxed(&bl__asked, 0u);
-    handoff.refused = 0;
+    handoff.refused = false;
 }
 
 /* ---- The thread's side ---- */
@@ -98,10 +98,11 @@ static void taken_say(const taken *t, uint32_t why, bl_dur since)
         snprintf(doing, sizeof doing, "in system call %ld", call);
     else
         snprintf(doing, sizeof doing, "%s", why == BL__AWAY_HOG ? "running" : "asleep");
-    bl__warn("handoff: took processor %u from thread %d: goroutine %llu (%s, created by %s at %s:%d), "
-             "%s, has not let go of it for %lld us",
-             t->processor, (int)t->tid, (unsigned long long)t->goroutine, t->site->what,
-             t->site->func, t->site->file, t->site->line, doing, (long long)(since / BL_US));
+    bl__warn(
+        "handoff: took processor %u from thread %d: goroutine %llu (%s, created by %s at %s:%d), "
+        "%s, has not let go of it for %lld us",
+        t->processor, (int)t->tid, (unsigned long long)t->goroutine, t->site->what, t->site->func,
+        t->site->file, t->site->line, doing, (long long)(since / BL_US));
 }
 
 /* Threads that compute without a processor. Under sched's lock; forgets those that sleep by now. */
@@ -132,18 +133,16 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m *m = p->m;
     if (m != NULL && load_relaxed(&p->tick) == tick && !load_relaxed(&bl__rt.stopping) &&
-        !load_relaxed(&bl__rt.frozen) &&
-        (why != BL__AWAY_HOG || hogs_count() < HOGS_MOST)) {
+        !load_relaxed(&bl__rt.frozen) && (why != BL__AWAY_HOG || hogs_count() < HOGS_MOST)) {
         uint32_t bare = load_relaxed(&m->bare);
         store_relaxed(&m->bare, bare | BL__BARE_TAKEN);
         bl__heavy_barrier();
         if (load_acquire(&m->inside) == 0) { /* ORD(inside): with bl__leave */
-            who = (taken){m->g->id, m->g->site, p->id, load_relaxed(&m->tid)};
-            int err = bl__p_give(p, &heir);
-            done = err == 0;
-            handoff.refused = done ? 0 : 1;
+            done = bl__p_give(p, &heir) == 0;
+            handoff.refused = !done;
         }
         if (done) {
+            who = (taken){m->g->id, m->g->site, p->id, load_relaxed(&m->tid)};
             m->away = why;
             store_relaxed(&bl__rt.away, bl__rt.away + 1);
             store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
@@ -157,7 +156,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
         bl__m_wake(heir);
     if (done && handoff.debug)
         taken_say(&who, why, since);
-    if (handoff.refused == 1 && !handoff.said_most) {
+    if (handoff.refused && !handoff.said_most) {
         handoff.said_most = true;
         bl__warn("no thread is left to go on with: %u there are, of at most %u "
                  "(bl_options.max_threads, BELAY_MAX_THREADS), and their goroutines block or run "
