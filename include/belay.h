@@ -42,6 +42,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <belay/version.h>
 
@@ -67,14 +68,29 @@ extern "C" {
     X(EEXIST, -EEXIST, "already exists")                                                           \
     X(ENOENT, -ENOENT, "no such file or directory")                                                \
     X(EINVAL, -EINVAL, "invalid argument")                                                         \
+    X(ENFILE, -ENFILE, "too many open files in the system")                                        \
     X(EMFILE, -EMFILE, "too many open files")                                                      \
+    X(EISDIR, -EISDIR, "is a directory")                                                           \
+    X(EFBIG, -EFBIG, "file too large")                                                             \
+    X(ENOSPC, -ENOSPC, "no space left")                                                            \
+    X(EFAULT, -EFAULT, "bad address")                                                              \
     X(EPIPE, -EPIPE, "broken pipe")                                                                \
     X(ERANGE, -ERANGE, "out of range")                                                             \
     X(EDEADLK, -EDEADLK, "would deadlock")                                                         \
     X(ENOSYS, -ENOSYS, "not supported by this system")                                             \
     X(EOVERFLOW, -EOVERFLOW, "value too large")                                                    \
     X(ENOTSUP, -ENOTSUP, "operation not supported")                                                \
+    X(ENOTSOCK, -ENOTSOCK, "not a socket")                                                         \
+    X(EDESTADDRREQ, -EDESTADDRREQ, "destination address required")                                 \
+    X(EMSGSIZE, -EMSGSIZE, "message too long")                                                     \
+    X(EAFNOSUPPORT, -EAFNOSUPPORT, "address family not supported")                                 \
     X(EADDRINUSE, -EADDRINUSE, "address already in use")                                           \
+    X(EADDRNOTAVAIL, -EADDRNOTAVAIL, "address not available")                                      \
+    X(ENETUNREACH, -ENETUNREACH, "network is unreachable")                                         \
+    X(EHOSTUNREACH, -EHOSTUNREACH, "no route to host")                                             \
+    X(ENOBUFS, -ENOBUFS, "no buffer space available")                                              \
+    X(EISCONN, -EISCONN, "already connected")                                                      \
+    X(ENOTCONN, -ENOTCONN, "not connected")                                                        \
     X(ECONNABORTED, -ECONNABORTED, "connection aborted")                                           \
     X(ECONNREFUSED, -ECONNREFUSED, "connection refused")                                           \
     X(ECONNRESET, -ECONNRESET, "connection reset by peer")                                         \
@@ -730,6 +746,81 @@ void bl_pool_stats(bl_pool *p, bl_pool_stat *out);
  * one. From a plain thread: just calls fn.
  */
 BL__NODISCARD int bl_blocking(bl_fn fn, void *arg);
+
+/* ---- 11. File descriptors -------------------------------------------------------------------- */
+/*
+ * The system calls of the same names, which wait as the library's other calls do: a goroutine that
+ * waits for a pipe, a socket, a terminal, an eventfd costs no thread and stops nobody, and is stopped like
+ * any. The _until forms return BL_ETIMEDOUT when the deadline (of bl_now) has passed; one that is in the
+ * past only tries. What can proceed at once proceeds, also then.
+ *
+ * Any descriptor will do, as it is: none has to be made non-blocking, and O_NONBLOCK is left as it is (but
+ * see bl_accept). One that is non-blocking waits here all the same. For regular files and disks the
+ * calls are the plain ones, which do not stop the other goroutines, and have neither deadline
+ * nor stop. Several may wait for one descriptor; on a stream each read and write is
+ * a whole, but a bl_write that has to wait is not: let one goroutine write.
+ *
+ * Results are counts of bytes, or errors: BL_EBADF; BL_ECLOSED: bl_close was called meanwhile;
+ * BL_ECANCELED, BL_ETIMEDOUT: stopped; BL_EMFILE, BL_ENOMEM: none to spare for the poller; and what
+ * else the system call says, negated. SIGPIPE is never raised: it is BL_EPIPE.
+ *
+ * Close with bl_close what these calls have been used on. After a plain close(2), who waits is not woken; and
+ * calls on what gets the number next may then wait some 20 ms longer than they have to.
+ */
+
+struct sockaddr; /* <sys/socket.h>; socklen_t is unsigned int */
+struct iovec;    /* <sys/uio.h> */
+
+enum { BL_READABLE = 1, BL_WRITABLE = 2 };
+
+/* Waits until fd can be read or written (events: either or both) without waiting: what of it is true,
+ * > 0. The end of the other side and an error count as both. A file that never waits is ready. */
+BL__NODISCARD int bl_fd_wait(int fd, int events, bl_time deadline);
+
+/* Up to n bytes, as soon as there are any; 0: the end. */
+BL__NODISCARD ssize_t bl_read(int fd, void *buf, size_t n);
+BL__NODISCARD ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline);
+
+/*
+ * Writes all n bytes, waiting for room as often as it takes, and returns n (Go: Conn.Write). When it
+ * fails or is stopped after a part was written it returns how much that was, which is
+ * less than n; before that, the error. (The next call says why.) On sockets of datagrams it is one.
+ * bl_writev: the bytes of the count buffers of iov, at most IOV_MAX, in their order.
+ */
+BL__NODISCARD ssize_t bl_write(int fd, const void *buf, size_t n);
+BL__NODISCARD ssize_t bl_write_until(int fd, const void *buf, size_t n, bl_time deadline);
+BL__NODISCARD ssize_t bl_writev(int fd, const struct iovec *iov, int count);
+BL__NODISCARD ssize_t bl_writev_until(int fd, const struct iovec *iov, int count,
+                                      bl_time deadline);
+
+/* Of sockets, with the flags of recv(2) (but for MSG_WAITALL: BL_EINVAL) and send(2); with
+ * MSG_DONTWAIT BL_EAGAIN instead of waiting. addr and len as there, and may be NULL. bl_sendto writes
+ * all, as bl_write does. */
+BL__NODISCARD ssize_t bl_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
+                                  unsigned int *len);
+BL__NODISCARD ssize_t bl_recvfrom_until(int fd, void *buf, size_t n, int flags,
+                                        struct sockaddr *addr, unsigned int *len, bl_time deadline);
+BL__NODISCARD ssize_t bl_sendto(int fd, const void *buf, size_t n, int flags,
+                                const struct sockaddr *addr, unsigned int len);
+BL__NODISCARD ssize_t bl_sendto_until(int fd, const void *buf, size_t n, int flags,
+                                      const struct sockaddr *addr, unsigned int len,
+                                      bl_time deadline);
+
+/* A connection of the listening socket fd: its descriptor, blocking and close-on-exec, the caller's to
+ * close. Connections that broke off before are passed over. Sets O_NONBLOCK on fd, for good. */
+BL__NODISCARD int bl_accept(int fd, struct sockaddr *addr, unsigned int *len);
+BL__NODISCARD int bl_accept_until(int fd, struct sockaddr *addr, unsigned int *len,
+                                  bl_time deadline);
+
+/* Connects the socket fd. 0, or why not. When it was stopped the attempt is still under way, and fd is good
+ * for bl_close only. */
+BL__NODISCARD int bl_connect(int fd, const struct sockaddr *addr, unsigned int len);
+BL__NODISCARD int bl_connect_until(int fd, const struct sockaddr *addr, unsigned int len,
+                                   bl_time deadline);
+
+/* Closes fd; whoever waits for it in these calls gets BL_ECLOSED. 0, or what close(2) says, negated;
+ * fd is closed all the same, unless it is BL_EBADF. Waits for nobody but the kernel. No stop path. */
+int bl_close(int fd);
 
 #ifdef __cplusplus
 }

@@ -22,6 +22,7 @@
 #include "core/label.c"
 #include "core/lock.c"
 #include "core/m.c"
+#include "core/poll.c"
 #include "core/proc.c"
 #include "core/rank.c"
 #include "core/run.c"
@@ -65,3 +66,6 @@
 #include "debug/report.c"
 #include "debug/symbol.c"
 #include "debug/traceback.c"
+
+#include "io/calls.c"
+#include "io/fd.c"

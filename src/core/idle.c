@@ -13,7 +13,10 @@
  * kernel cannot do that, the producer has one after all (bl__wake_maybe).
  *
  * Among the sleepers one keeps the time: it sleeps until the first timer of all processors is due.
+ * One sleeps in the poller, while a processor is idle and a goroutine waits for a descriptor (poll.h).
  */
+#include <sys/epoll.h>
+
 #include "arch/relax.h"
 #include "core/proc.h"
 #include "os/futex.h"
@@ -83,25 +86,63 @@ void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
         store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
 }
 
+/* Instead of the thread that sleeps in the poller, when that is to be woken. */
+#define IN_POLLER ((bl__m *)(void *)&bl__rt.poll)
+
+/* Under sched's lock: takes a thread off the sleepers. The one in the poller only for the last idle
+ * processor, or where it is alone: as long as one is idle, events are to be seen at once, and without
+ * one they are better found by who runs than by a thread that has none. */
+static bl__m *m_take(void)
+{
+    bl__m **at = &bl__rt.idle_m;
+    bool last = bl__rt.idle_ps == 0;
+    bl__m *polls = bl__rt.poll.sleeper;
+    if (last && polls != NULL)
+        while (*at != polls)
+            at = &(*at)->idle_next;
+    else if (*at != NULL && *at == polls && (*at)->idle_next != NULL)
+        at = &(*at)->idle_next;
+    bl__m *m = *at;
+    if (m != NULL)
+        *at = m->idle_next;
+    return m;
+}
+
+/* Under sched's lock. True: m, which has been taken off the sleepers, is in the poller no more, and has
+ * to be told there. */
+static bool poll_leave(const bl__m *m)
+{
+    if (bl__rt.poll.sleeper != m)
+        return false;
+    store_relaxed(&bl__rt.poll.sleeper, NULL);
+    return true;
+}
+
 /* Under sched's lock: gives p to a sleeping thread, *heir, which is to be woken then (bl__m_wake), or
  * to a new one. 0, or why there is none, with p as it was. */
 static int p_give(bl__p *p, bool spinning, bl__m **heir)
 {
-    bl__m *m = bl__rt.idle_m;
+    bl__m *m = m_take();
     if (m == NULL)
         return bl__m_start(p, spinning);
-    bl__rt.idle_m = m->idle_next;
     bl__rt.idle_ms--;
+    bool polls = poll_leave(m);
     bl__m_adopt(m, p, spinning);
-    store_release(&m->wake, 1u); /* ORD(wake): with the load in m_sleep */
-    *heir = m;                   /* which may run to its end and be freed from here on */
+    store_release(&m->wake, 1u);   /* ORD(wake): with the load in m_sleep */
+    *heir = polls ? IN_POLLER : m; /* which may run to its end and be freed from here on */
     return 0;
 }
 
 int bl__p_give(bl__p *p, bl__m **heir) { return p_give(p, false, heir); }
 
 /* Wakes the heir of p_give, of which only the address is used. */
-void bl__m_wake(bl__m *m) { bl__futex_wake(&m->wake, 1); }
+void bl__m_wake(bl__m *m)
+{
+    if (m == IN_POLLER)
+        bl__poll_break();
+    else
+        bl__futex_wake(&m->wake, 1);
+}
 
 /* Gives an idle processor to a sleeping thread, or to a new one, which looks for work.
  *
@@ -135,9 +176,13 @@ void bl__m_unpark_all(void)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     for (bl__m *m = bl__rt.idle_m; m != NULL;) {
-        bl__m *next = m->idle_next;  /* m may be gone once it is woken */
+        bl__m *next = m->idle_next; /* m may be gone once it is woken */
+        bool polls = poll_leave(m);
         store_release(&m->wake, 1u); /* ORD(wake) */
-        bl__futex_wake(&m->wake, 1);
+        if (polls)
+            bl__poll_break();
+        else
+            bl__futex_wake(&m->wake, 1);
         m = next;
     }
     bl__rt.idle_m = NULL;
@@ -221,6 +266,8 @@ static bl__task *spin(bl__m *m)
         for (uint32_t i = 0; late && i < procs; i++)
             stale[i] = load_relaxed(&bl__rt.ps[i]->tick) == ticks[i];
         timers_look(m);
+        if (load_relaxed(&bl__rt.poll.waiters) != 0 && load_relaxed(&bl__rt.poll.sleeper) == NULL)
+            (void)bl__poll_try();
         t = bl__pick(m->p); /* a timer's goroutine is its next */
         if (t == NULL)
             t = steal_round(m->p, late ? stale : NULL);
@@ -252,7 +299,12 @@ static int64_t sleep_begin(bl__m *m)
     store_relaxed(&m->wake, 0u);
     m->idle_next = bl__rt.idle_m;
     bl__rt.idle_m = m;
-    bool spare = bl__rt.idle_ms++ > load_relaxed(&bl__rt.procs);
+    if (idle && !load_acquire(&bl__rt.poll.occupied) && /* ORD(occupied): with poll_sleep */
+        load_relaxed(&bl__rt.poll.waiters) != 0) {
+        store_relaxed(&bl__rt.poll.occupied, 1u);
+        store_relaxed(&bl__rt.poll.sleeper, m);
+    }
+    bool spare = bl__rt.idle_ms++ > load_relaxed(&bl__rt.procs) && bl__rt.poll.sleeper != m;
     if (m->away != BL__AWAY_NOT) {
         m->away = BL__AWAY_NOT;
         store_relaxed(&bl__rt.away, bl__rt.away - 1);
@@ -275,6 +327,7 @@ static void sleep_end(bl__m *m, bool spare)
         at = &(*at)->idle_next;
     if (*at == m) {
         *at = m->idle_next;
+        (void)poll_leave(m);
         bl__rt.idle_ms--;
         m->ends = spare;
         bl__p *p = spare ? NULL : bl__p_acquire();
@@ -292,12 +345,36 @@ void bl__sysmon_rouse(void)
         bl__sysmon_notify();
 }
 
+/* The sleep of the one in the poller. What it finds goes to a processor of its own, if one is idle. */
+static void poll_sleep(bl__m *m, int64_t timeout)
+{
+    struct epoll_event events[BL__POLL_BATCH];
+    int n = 0;
+    while (load_acquire(&m->wake) == 0 && !load_relaxed(&bl__rt.stopping)) { /* ORD(wake) */
+        n = bl__poll_wait(events, timeout);
+        if (n > 0 || timeout != INT64_MAX)
+            break;
+    }
+    store_release(&bl__rt.poll.occupied, 0u); /* ORD(occupied): with sleep_begin */
+    store_relaxed(&bl__rt.coarse, bl__clock());
+    if (load_acquire(&m->wake) == 0) /* ORD(wake): what it was given came before */
+        sleep_end(m, false);
+    bl__poll_dispatch(events, n);
+}
+
 /* Sleeps without a processor until it is given one, or the first timer is due. */
 static void m_sleep(bl__m *m)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     int64_t timeout = sleep_begin(m);
+    bool polls = bl__rt.poll.sleeper == m;
     bl__unlock(&bl__rt.lock);
+    if (polls) {
+        poll_sleep(m, timeout);
+        if (m->p != NULL)
+            bl__sysmon_rouse();
+        return;
+    }
     if (timeout == INT64_MAX && bl__all_idle() && bl__timers_first() == BL_NEVER)
         bl__sysmon_notify();              /* is anybody left who can wake us? */
     while (load_acquire(&m->wake) == 0) { /* ORD(wake): with the store in wake_one */
@@ -375,6 +452,9 @@ bl__task *bl__find_task(bl__m *m)
             if (m->spinning && (t = spin(m)) != NULL)
                 return found(m, t);
         }
+        if (load_relaxed(&bl__rt.poll.waiters) != 0 && load_relaxed(&bl__rt.poll.sleeper) == NULL &&
+            bl__poll_try())
+            continue;
         rest(m);
     }
 }

@@ -88,6 +88,8 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     for (uint32_t i = load_relaxed(&bl__rt.procs); i < made; i++)
         bl__timers_run(&bl__rt.ps[i]->timers, now); /* of those that nobody holds any more */
+    if (load_relaxed(&bl__rt.poll.waiters) != 0)
+        bl__poll_sometimes(now);
 }
 
 static inline void commit_yield(bl__m *m, bl__g *g)
@@ -181,7 +183,8 @@ static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
         return NULL;
     }
     if (load_relaxed(&p->timers.first) != BL_NEVER ||
-        load_relaxed(&bl__rt.outside.first) != BL_NEVER || load_relaxed(&bl__rt.ps_made) > procs) {
+        load_relaxed(&bl__rt.outside.first) != BL_NEVER || load_relaxed(&bl__rt.ps_made) > procs ||
+        load_relaxed(&bl__rt.poll.waiters) != 0) {
         if (bl__this_m()->g->reason == BL__WAIT_NONE)
             own_timers_run(p);
         else

@@ -21,6 +21,7 @@
 #include "arch/sanitize.h"
 #include "core/blocking.h"
 #include "core/check.h"
+#include "core/poll.h"
 #include "core/sched.h"
 
 enum {
@@ -199,6 +200,7 @@ typedef struct bl__sched {
     uint64_t ids;      /* atomic: goroutine ids given to Ps */
     bl_time coarse;    /* atomic: a recent bl_now() */
     uint64_t started;  /* atomic: goroutines started by plain threads */
+    bl__poll poll __attribute__((aligned(BL__CACHE_LINE)));
 
     /* Memory. */
     uint32_t stack_lock __attribute__((aligned(BL__CACHE_LINE)));

@@ -222,6 +222,7 @@ static void fork_child(void)
     static const bl__site site = {"fork", "fork", __FILE__, __LINE__};
     bl__m *m = bl__this_m();
     bl__stack_forked();
+    bl__poll_forked();
     if (!load_relaxed(&bl__rt.running))
         return;
     store_relaxed(&bl__rt.forked, 1u);
@@ -324,6 +325,7 @@ static void rt_reset(void)
     bl__rt.no_stack_waiting = 0;
     bl__rt.sysmon_wake = 0;
     bl__rt.sysmon_deep = 0;
+    bl__poll_reset();
     bl__unlock(&bl__rt.lock);
     store_relaxed(&bl__rt.coarse, bl__clock());
     store_relaxed(&bl__rt.asymmetric, (uint32_t)bl__barrier_init());

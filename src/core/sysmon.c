@@ -40,7 +40,8 @@ static bool others_could_wake(uint32_t threads)
 static bool nothing_runs(void)
 {
     return bl__rt.idle_all == bl__rt.ps_made && bl__rt.away == 0 && bl__rt.queued == 0 &&
-           load_relaxed(&bl__rt.spinning) == 0 && bl__timers_first() == BL_NEVER;
+           load_relaxed(&bl__rt.spinning) == 0 && bl__timers_first() == BL_NEVER &&
+           load_relaxed(&bl__rt.poll.waiters) == 0; /* whom the world can wake */
 }
 
 /* Goroutines wait for a stack. */
@@ -100,9 +101,9 @@ static void deep_sleep(int64_t recheck)
     bool again = deadlock_check();
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending())
         bl__futex_wait(&bl__rt.sysmon_wake, 0,
-                       is_starved() ? LONGEST
-                       : again      ? recheck
-                                    : INT64_MAX);
+                       is_starved() || load_relaxed(&bl__rt.poll.unchecked) ? LONGEST
+                       : again                                              ? recheck
+                                                                            : INT64_MAX);
     store_relaxed(&bl__rt.sysmon_deep, 0u);
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
@@ -128,6 +129,7 @@ static void *sysmon_main(void *arg)
         if (bl__signals_pending())
             bl__signals_deliver();
         starved_look(&tried);
+        bl__poll_watch(now);
         bl__m_reap();
         if (!bl__all_idle()) {
             recheck = LONGEST;

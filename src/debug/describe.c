@@ -11,6 +11,7 @@
 
 #include "core/label.h"
 #include "debug/peek.h"
+#include "io/fd.h"
 #include "life/pool.h"
 #include "sync/chan.h"
 #include "sync/object.h"
@@ -170,6 +171,13 @@ static void pool_print(bl__out *o, const bl_pool *at)
     bl__out_printf(o, "\n");
 }
 
+static void fd_print(bl__out *o, const bl__fd *at)
+{
+    bl__fd f;
+    if (bl__peek(&f, at, sizeof f))
+        bl__out_printf(o, "waits on descriptor %u\n", f.number);
+}
+
 void bl__describe_wait(bl__out *o, const bl__g *g)
 {
     const void *at = g->wait_obj;
@@ -188,6 +196,7 @@ void bl__describe_wait(bl__out *o, const bl__g *g)
     case BL__WAIT_SEM: count_print(o, (bl__reason)g->reason, at); break;
     case BL__WAIT_SCOPE:
     case BL__WAIT_SCOPE_ROOM: scope_print(o, at); break;
+    case BL__WAIT_IO: fd_print(o, at); break;
     case BL__WAIT_POOL_SUBMIT:
     case BL__WAIT_POOL_JOIN: pool_print(o, at); break;
     default: break;

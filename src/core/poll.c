@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/poll.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arch/sanitize.h"
+#include "core/proc.h"
+#include "os/os.h"
+
+#define POLL_BREAKER UINT64_MAX  /* its data */
+#define BUSY_EVERY (50 * BL_US)  /* how often a busy processor asks */
+#define WATCH_EVERY (10 * BL_MS) /* when sysmon does */
+
+enum { BUSY_BATCH = 64, TSAN_SLEEP_MS = 10 /* ms, as in futex.c */ };
+
+static inline int epoll_of(uint64_t fds) { return (int)(uint32_t)fds - 1; }
+static inline int breaker_of(uint64_t fds) { return (int)(uint32_t)(fds >> 32) - 1; }
+
+/* The epoll descriptor; -1: there is none yet. */
+static inline int poll_fd(void)
+{
+    return epoll_of(load_acquire(&bl__rt.poll.fds)); /* ORD(poll): with poll_make */
+}
+
+/* 0 or a negated errno. */
+static int poll_make(void)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = POLL_BREAKER};
+    int ep = epoll_create1(EPOLL_CLOEXEC);
+    if (ep < 0)
+        return -errno;
+    int breaker = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int err = 0;
+    if (breaker < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, breaker, &e) < 0)
+        err = -errno;
+    uint64_t none = 0;
+    uint64_t fds = (uint64_t)(uint32_t)(breaker + 1) << 32 | (uint32_t)(ep + 1);
+    if (err == 0 && cas_acq_rel(&bl__rt.poll.fds, &none, fds)) /* ORD(poll): with poll_fd */
+        return 0;
+    if (breaker >= 0)
+        close(breaker);
+    close(ep);
+    return err; /* 0: somebody else was quicker */
+}
+
+int bl__poll_set(int fd, uint64_t data, bool again)
+{
+    struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET,
+                            .data.u64 = data};
+    int ep = poll_fd();
+    if (ep < 0) {
+        int err = poll_make();
+        if (err < 0)
+            return err;
+        ep = poll_fd();
+    }
+    return epoll_ctl(ep, again ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
+}
+
+void bl__poll_unset(int fd)
+{
+    struct epoll_event e = {0};
+    (void)epoll_ctl(poll_fd(), EPOLL_CTL_DEL, fd, &e);
+}
+
+void bl__poll_break(void)
+{
+    uint64_t one = 1;
+    int saved = errno;
+    /* A counter that is full wakes just as well. */
+    (void)!write(breaker_of(load_relaxed(&bl__rt.poll.fds)), &one, sizeof one);
+    errno = saved;
+}
+
+/* epoll_wait with a timeout in nanoseconds: a timer may be due. */
+static int wait_ns(int ep, struct epoll_event *events, int max, int64_t timeout)
+{
+    int64_t ms = timeout == INT64_MAX ? -1 : timeout / 1000000 + (timeout % 1000000 != 0);
+    if (BL__TSAN)
+        return epoll_wait(ep, events, max, ms < 0 || ms > TSAN_SLEEP_MS ? TSAN_SLEEP_MS : (int)ms);
+#ifdef SYS_epoll_pwait2
+    struct timespec ts = {timeout / 1000000000, timeout % 1000000000};
+    int n = ms > 0 ? (int)syscall(SYS_epoll_pwait2, ep, events, max, &ts, NULL, (size_t)0) : -1;
+    if (ms > 0 && (n >= 0 || errno != ENOSYS))
+        return n;
+#endif
+    return epoll_wait(ep, events, max, ms > INT32_MAX ? INT32_MAX : (int)ms);
+}
+
+int bl__poll_wait(struct epoll_event *events, int64_t timeout)
+{
+    uint64_t count;
+    uint64_t fds = load_acquire(&bl__rt.poll.fds); /* ORD(poll) */
+    int saved = errno;
+    int n = wait_ns(epoll_of(fds), events, BL__POLL_BATCH, timeout);
+    for (int i = 0; i < n; i++) {
+        if (events[i].data.u64 != POLL_BREAKER)
+            continue;
+        (void)!read(breaker_of(fds), &count, sizeof count);
+        events[i] = events[--n];
+    }
+    errno = saved;
+    return n > 0 ? n : 0;
+}
+
+void bl__poll_dispatch(const struct epoll_event *events, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (events[i].data.u64 != POLL_BREAKER)
+            bl__fd_event(events[i].data.u64, events[i].events);
+}
+
+/* Also on the stack of a goroutine, hence the few. */
+__attribute__((noinline)) bool bl__poll_try(void)
+{
+    struct epoll_event events[BUSY_BATCH];
+    int ep = poll_fd();
+    int saved = errno;
+    if (ep < 0)
+        return false;
+    int n = epoll_wait(ep, events, BUSY_BATCH, 0);
+    errno = saved;
+    bl__poll_dispatch(events, n);
+    return n > 1 || (n == 1 && events[0].data.u64 != POLL_BREAKER);
+}
+
+void bl__poll_sometimes(bl_time now)
+{
+    if (now - load_relaxed(&bl__rt.poll.last) < BUSY_EVERY || load_relaxed(&bl__rt.poll.sleeper))
+        return;
+    store_relaxed(&bl__rt.poll.last, now);
+    (void)bl__poll_try();
+}
+
+/* A sleeper is woken for its own sake where there is none, since only who sleeps in epoll sees events at once. */
+void bl__poll_watch(bl_time now)
+{
+    if (load_relaxed(&bl__rt.poll.unchecked))
+        bl__fd_check(now);
+    if (load_relaxed(&bl__rt.poll.waiters) == 0 || load_relaxed(&bl__rt.poll.sleeper) ||
+        now - load_relaxed(&bl__rt.poll.last) < WATCH_EVERY)
+        return;
+    store_relaxed(&bl__rt.poll.last, now);
+    if (load_relaxed(&bl__rt.idle_ps) != 0)
+        bl__wake_one();
+    else
+        (void)bl__poll_try();
+}
+
+/* Descriptors stay registered. Whoever the run before has left behind waits on, for nothing. */
+void bl__poll_reset(void)
+{
+    store_relaxed(&bl__rt.poll.waiters, 0u);
+    store_relaxed(&bl__rt.poll.sleeper, NULL);
+    store_relaxed(&bl__rt.poll.occupied, 0u);
+}
+
+void bl__poll_forked(void)
+{
+    uint64_t fds = load_relaxed(&bl__rt.poll.fds);
+    if (fds == 0)
+        return;
+    close(epoll_of(fds));
+    close(breaker_of(fds));
+    store_relaxed(&bl__rt.poll.fds, 0u);
+    store_relaxed(&bl__rt.poll.waiters, 0u);
+    bl__fd_forked();
+}

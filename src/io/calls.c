@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * calls.c: the calls on descriptors: try the system call without waiting, park at EAGAIN, again.
+ *
+ * O_NONBLOCK is a flag of the open file, which other processes may share (a terminal, an inherited
+ * pipe): it is not ours to set. So sockets get MSG_DONTWAIT. Other files get RWF_NOWAIT where the
+ * kernel takes it, which for pipes is 6.4 and later; what does not is asked by poll(2) first, and
+ * then written to in pieces that a pipe with room takes whole. Files that epoll does not take (regular ones,
+ * folders, disks) get the plain call, and are recognised each time: RWF_NOWAIT would read short of
+ * what is not in memory. The two exceptions are accept and connect, which have no such flag: a
+ * listening socket is set O_NONBLOCK for good, a connecting one for as long as the call takes.
+ *
+ * SIGPIPE. Sockets get MSG_NOSIGNAL, other files RWF_NOSIGNAL (Linux 6.18). Where that is
+ * missing SIGPIPE is blocked in this thread around the write, and one that the write has raised is
+ * taken back; the process's disposition is never touched.
+ *
+ * Each system call stands in a function of its own that is not inlined and returns the negated errno: a
+ * goroutine can resume on another thread, and compilers keep the address of errno.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/proc.h"
+#include "io/fd.h"
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100
+#endif
+
+enum { IOV_BATCH = 16, CONNECT_PAUSE = 50, CONNECT_PAUSE_MOST = 10000 /* us */ };
+
+/* A call: what it was given, and how it is tried. */
+typedef struct io_call {
+    ssize_t (*try_once)(const struct io_call *c);
+    bl__fd *f;
+    int fd;
+    int flags;
+    const struct iovec *iov;
+    int iovcnt;
+    struct sockaddr *addr;
+    socklen_t *len;
+    socklen_t addr_len;
+} io_call;
+
+#define ONCE static __attribute__((noinline)) ssize_t
+
+#define CALL(r, expr)                                                                              \
+    do {                                                                                           \
+        (r) = (expr);                                                                              \
+    } while ((r) < 0 && errno == EINTR);                                                           \
+    (r) = (r) < 0 ? -errno : (r)
+
+/* ---- Kinds ----------------------------------------------------------------------------------- */
+
+static inline bool is_socket(unsigned kind)
+{
+    return kind >= BL__FD_SOCKET && kind <= BL__FD_LISTENER;
+}
+
+/* What fd is, noted in f; BL__FD_UNKNOWN: a file for the plain call, which is not noted. */
+static __attribute__((noinline)) int kind_find(bl__fd *f, int fd)
+{
+    struct stat st;
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+    uint8_t kind = BL__FD_NOWAIT;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode)) {
+        kind = BL__FD_UNKNOWN;
+    } else if (S_ISSOCK(st.st_mode)) {
+        bool tcp = getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
+                   protocol == IPPROTO_TCP;
+        kind = tcp ? BL__FD_TCP : BL__FD_SOCKET;
+    }
+    store_relaxed(&f->kind, kind);
+    return kind;
+}
+
+static inline int kind_of(bl__fd *f, int fd)
+{
+    int kind = load_relaxed(&f->kind);
+    return __builtin_expect(kind != BL__FD_UNKNOWN, 1) ? kind : kind_find(f, fd);
+}
+
+/* It is not what was noted: the number was closed by others and used again. */
+static void kind_forget(bl__fd *f) { store_relaxed(&f->kind, (uint8_t)BL__FD_UNKNOWN); }
+
+/* The events of fd now, as bits of poll(2); 0: none. */
+ONCE poll_now(int fd, short events)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    ssize_t r;
+    CALL(r, poll(&p, 1, 0));
+    return r < 0 ? r : p.revents & POLLNVAL ? BL_EBADF : p.revents;
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+ONCE socket_read(const io_call *c)
+{
+    ssize_t r;
+    int flags = c->flags | MSG_DONTWAIT;
+    if (c->iovcnt == 1 && c->len == NULL) {
+        CALL(r, recv(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
+    } else {
+        socklen_t len = c->len != NULL ? *c->len : 0;
+        CALL(r, recvfrom(c->fd, c->iov->iov_base, c->iov->iov_len, flags, c->addr,
+                         c->len != NULL ? &len : NULL));
+        if (r >= 0 && c->len != NULL)
+            *c->len = len;
+    }
+    return r;
+}
+
+ONCE file_read(const io_call *c, int kind)
+{
+    ssize_t r;
+    if (kind == BL__FD_NOWAIT) {
+        CALL(r, preadv2(c->fd, c->iov, c->iovcnt, -1, RWF_NOWAIT));
+        if (r != BL_ENOTSUP && r != BL_ENOSYS)
+            return r;
+        store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK);
+        kind = BL__FD_ASK;
+    }
+    if (kind == BL__FD_ASK && (r = poll_now(c->fd, POLLIN)) <= 0)
+        return r < 0 ? r : BL_EAGAIN;
+    CALL(r, readv(c->fd, c->iov, c->iovcnt));
+    return r;
+}
+
+static ssize_t read_once(const io_call *c)
+{
+    int kind = kind_of(c->f, c->fd);
+    if (is_socket((unsigned)kind)) {
+        ssize_t r = socket_read(c);
+        if (r != BL_ENOTSOCK)
+            return r;
+        kind_forget(c->f);
+        kind = kind_of(c->f, c->fd);
+    }
+    return kind < 0 ? kind : file_read(c, kind);
+}
+
+/* ---- Writing --------------------------------------------------------------------------------- */
+
+static uint32_t nosignal_missing; /* atomic: the kernel does not know RWF_NOSIGNAL */
+
+/* pwritev2 with SIGPIPE blocked; one that was pending before stays. */
+ONCE guarded_write(int fd, const struct iovec *iov, int iovcnt, int flags)
+{
+    const struct timespec now = {0, 0};
+    sigset_t pipe_only, before, pending;
+    ssize_t r;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    if (flags != 0) {
+        CALL(r, pwritev2(fd, iov, iovcnt, -1, flags));
+    } else {
+        CALL(r, writev(fd, iov, iovcnt));
+    }
+    if (r == BL_EPIPE && !sigismember(&pending, SIGPIPE))
+        while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return r;
+}
+
+ONCE nowait_write(const io_call *c)
+{
+    ssize_t r = BL_ENOTSUP;
+    bool quiet = !load_relaxed(&nosignal_missing);
+    if (quiet) {
+        CALL(r, pwritev2(c->fd, c->iov, c->iovcnt, -1, RWF_NOWAIT | RWF_NOSIGNAL));
+    }
+    if (r != BL_ENOTSUP && r != BL_EINVAL)
+        return r;
+    r = guarded_write(c->fd, c->iov, c->iovcnt, RWF_NOWAIT);
+    if (quiet && r >= 0)
+        store_relaxed(&nosignal_missing, 1u);
+    return r;
+}
+
+ONCE file_write(const io_call *c, int kind)
+{
+    ssize_t r;
+    if (kind == BL__FD_NOWAIT) {
+        r = nowait_write(c);
+        if (r != BL_ENOTSUP && r != BL_ENOSYS)
+            return r;
+        store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK);
+        kind = BL__FD_ASK;
+    }
+    if (kind != BL__FD_ASK)
+        return guarded_write(c->fd, c->iov, c->iovcnt, 0);
+    if ((r = poll_now(c->fd, POLLOUT)) <= 0)
+        return r < 0 ? r : BL_EAGAIN;
+    struct iovec piece = c->iov[0];
+    if (piece.iov_len > PIPE_BUF)
+        piece.iov_len = PIPE_BUF;
+    return guarded_write(c->fd, &piece, 1, 0);
+}
+
+ONCE socket_write(const io_call *c)
+{
+    ssize_t r;
+    int flags = c->flags | MSG_DONTWAIT | MSG_NOSIGNAL;
+    if (c->iovcnt == 1 && c->addr == NULL) {
+        CALL(r, send(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
+    } else {
+        struct msghdr m = {.msg_name = c->addr,
+                           .msg_namelen = c->addr_len,
+                           .msg_iov = (struct iovec *)c->iov,
+                           .msg_iovlen = (size_t)c->iovcnt};
+        CALL(r, sendmsg(c->fd, &m, flags));
+    }
+    return r;
+}
+
+static ssize_t write_once(const io_call *c)
+{
+    int kind = kind_of(c->f, c->fd);
+    if (is_socket((unsigned)kind)) {
+        ssize_t r = socket_write(c);
+        if (r != BL_ENOTSOCK)
+            return r;
+        kind_forget(c->f);
+        kind = kind_of(c->f, c->fd);
+    }
+    return kind < 0 ? kind : file_write(c, kind);
+}
+
+/* ---- The loops ------------------------------------------------------------------------------- */
+
+/* May the note that a connection is drained stand for a read? Who would be stopped, and must get what
+ * there is, and a plain thread, which epoll does not tell, look for themselves. */
+static bool note_counts(bl_time deadline)
+{
+    const bl__g *g = bl__self();
+    return g->task.kind != BL__TASK_THREAD && bl__ctx_state(g->ctx) == 0 &&
+           (deadline == BL_NEVER || deadline > bl_now());
+}
+
+/* Tries until it succeeds, fails or is stopped. */
+static ssize_t io_loop(const io_call *c, int side, bl_time deadline)
+{
+    bl__fd_seen seen;
+    bl__fd_look(c->f, &seen);
+    uint32_t use = seen.use;
+    bool skip = side == BL_READABLE && (seen.state[0] & BL__FD_DRAINED) && note_counts(deadline);
+    for (;;) {
+        ssize_t r = skip ? BL_EAGAIN : c->try_once(c);
+        if (r != BL_EAGAIN || (c->flags & MSG_DONTWAIT)) {
+            if (side == BL_READABLE && r > 0 && c->flags == 0 && (size_t)r < c->iov->iov_len &&
+                load_relaxed(&c->f->kind) == BL__FD_TCP)
+                bl__fd_drained(c->f, &seen);
+            return r;
+        }
+        skip = false;
+        if ((r = bl__fd_park(c->f, side, &seen, deadline)) < 0)
+            return r;
+        bl__fd_look(c->f, &seen);
+        if (seen.use != use)
+            return BL_ECLOSED;
+    }
+}
+
+static ssize_t io_start(io_call *c, int side, bl_time deadline)
+{
+    int err = 0;
+    c->f = bl__fd_get(c->fd, &err);
+    return c->f != NULL ? io_loop(c, side, deadline) : err;
+}
+
+/* The rest of iov behind the first `done` bytes, as far as it goes into to; how many pieces. */
+static int iov_rest(struct iovec *to, const struct iovec *iov, int iovcnt, size_t done)
+{
+    int n = 0;
+    for (int i = 0; i < iovcnt && n < IOV_BATCH; i++) {
+        if (done >= iov[i].iov_len) {
+            done -= iov[i].iov_len;
+            continue;
+        }
+        to[n].iov_base = (char *)iov[i].iov_base + done;
+        to[n++].iov_len = iov[i].iov_len - done;
+        done = 0;
+    }
+    return n;
+}
+
+static ssize_t write_all(io_call *c, bl_time deadline)
+{
+    const struct iovec *iov = c->iov;
+    int iovcnt = c->iovcnt;
+    struct iovec rest[IOV_BATCH];
+    size_t all = 0;
+    for (int i = 0; i < iovcnt; i++)
+        all += iov[i].iov_len;
+    ssize_t r = io_start(c, BL_WRITABLE, deadline);
+    if (r < 0 || (size_t)r >= all)
+        return r;
+    for (size_t done = (size_t)r;;) {
+        c->iov = rest;
+        c->iovcnt = iov_rest(rest, iov, iovcnt, done);
+        r = io_loop(c, BL_WRITABLE, deadline);
+        if (r <= 0)
+            return (ssize_t)done;
+        done += (size_t)r;
+        if (done >= all)
+            return (ssize_t)done;
+    }
+}
+
+/* ---- Public: reading and writing ------------------------------------------------------------- */
+
+ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline)
+{
+    struct iovec iov = {buf, n};
+    io_call c = {.try_once = read_once, .fd = fd, .iov = &iov, .iovcnt = 1};
+    return io_start(&c, BL_READABLE, deadline);
+}
+
+ssize_t bl_read(int fd, void *buf, size_t n) { return bl_read_until(fd, buf, n, BL_NEVER); }
+
+ssize_t bl_write_until(int fd, const void *buf, size_t n, bl_time deadline)
+{
+    struct iovec iov = {(void *)buf, n};
+    io_call c = {.try_once = write_once, .fd = fd, .iov = &iov, .iovcnt = 1};
+    return write_all(&c, deadline);
+}
+
+ssize_t bl_write(int fd, const void *buf, size_t n) { return bl_write_until(fd, buf, n, BL_NEVER); }
+
+ssize_t bl_writev_until(int fd, const struct iovec *iov, int count, bl_time deadline)
+{
+    if (count < 0 || count > IOV_MAX)
+        return BL_EINVAL;
+    io_call c = {.try_once = write_once, .fd = fd, .iov = iov, .iovcnt = count};
+    return write_all(&c, deadline);
+}
+
+ssize_t bl_writev(int fd, const struct iovec *iov, int count)
+{
+    return bl_writev_until(fd, iov, count, BL_NEVER);
+}
+
+ssize_t bl_recvfrom_until(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
+                          socklen_t *len, bl_time deadline)
+{
+    struct iovec iov = {buf, n};
+    io_call c = {.try_once = socket_read, .fd = fd, .flags = flags, .iov = &iov, .iovcnt = 1};
+    c.addr = addr;
+    c.len = addr != NULL ? len : NULL;
+    return flags & MSG_WAITALL ? BL_EINVAL : io_start(&c, BL_READABLE, deadline);
+}
+
+ssize_t bl_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+{
+    return bl_recvfrom_until(fd, buf, n, flags, addr, len, BL_NEVER);
+}
+
+ssize_t bl_sendto_until(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
+                        socklen_t len, bl_time deadline)
+{
+    struct iovec iov = {(void *)buf, n};
+    io_call c = {.try_once = socket_write, .fd = fd, .flags = flags, .iov = &iov, .iovcnt = 1};
+    c.addr = (struct sockaddr *)addr;
+    c.addr_len = addr != NULL ? len : 0;
+    return write_all(&c, deadline);
+}
+
+ssize_t bl_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
+                  socklen_t len)
+{
+    return bl_sendto_until(fd, buf, n, flags, addr, len, BL_NEVER);
+}
+
+/* ---- Public: connections --------------------------------------------------------------------- */
+
+/* Sets or clears O_NONBLOCK: 1 if it was set before, 0 if not, or a negated errno. */
+ONCE nonblock(int fd, bool on)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    bool was = (flags & O_NONBLOCK) != 0;
+    if (was != on && fcntl(fd, F_SETFL, flags ^ O_NONBLOCK) < 0)
+        return -errno;
+    return was;
+}
+
+ONCE accept_once(const io_call *c)
+{
+    ssize_t r;
+    if (load_relaxed(&c->f->kind) != BL__FD_LISTENER) {
+        if ((r = nonblock(c->fd, true)) < 0)
+            return r;
+    }
+    do {
+        socklen_t len = c->len != NULL ? *c->len : 0;
+        CALL(r, accept4(c->fd, c->addr, c->len != NULL ? &len : NULL, SOCK_CLOEXEC));
+        if (r >= 0 && c->len != NULL)
+            *c->len = len;
+    } while (r == BL_ECONNABORTED);
+    if (r >= 0 || r == BL_EAGAIN)
+        store_relaxed(&c->f->kind, (uint8_t)BL__FD_LISTENER);
+    return r;
+}
+
+int bl_accept_until(int fd, struct sockaddr *addr, socklen_t *len, bl_time deadline)
+{
+    io_call c = {.try_once = accept_once, .fd = fd, .addr = addr};
+    c.len = addr != NULL ? len : NULL;
+    struct iovec none = {NULL, 0};
+    c.iov = &none;
+    int r = (int)io_start(&c, BL_READABLE, deadline);
+    bl__fd *made = r >= 0 ? bl__fd_old(r) : NULL;
+    if (made != NULL && (load_relaxed(&made->kind) != BL__FD_UNKNOWN || made->registered))
+        bl__fd_renew(made, false); /* the number was closed by others */
+    return r;
+}
+
+int bl_accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return bl_accept_until(fd, addr, len, BL_NEVER);
+}
+
+ONCE connect_once(const io_call *c)
+{
+    ssize_t was = nonblock(c->fd, true);
+    if (was < 0)
+        return was;
+    ssize_t r = connect(c->fd, c->addr, c->addr_len) < 0 ? -errno : 0;
+    if (was == 0)
+        (void)nonblock(c->fd, false);
+    return r;
+}
+
+/* How the attempt under way has ended; BL_EAGAIN: it has not. */
+ONCE connect_result(const io_call *c)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+    ssize_t r = poll_now(c->fd, POLLOUT);
+    if (r <= 0)
+        return r < 0 ? r : BL_EAGAIN;
+    return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
+}
+
+int bl_connect_until(int fd, const struct sockaddr *addr, socklen_t len, bl_time deadline)
+{
+    int err = 0;
+    io_call c = {.try_once = connect_result, .fd = fd, .addr = (struct sockaddr *)addr};
+    c.addr_len = len;
+    c.f = bl__fd_get(fd, &err);
+    if (c.f == NULL)
+        return err;
+    if (load_relaxed(&c.f->kind) != BL__FD_UNKNOWN || c.f->registered)
+        bl__fd_renew(c.f, false);
+    for (bl_dur pause = CONNECT_PAUSE * BL_US;;) {
+        ssize_t r = connect_once(&c);
+        if (r == -EINPROGRESS || r == -EALREADY || r == BL_EINTR)
+            return (int)io_loop(&c, BL_WRITABLE, deadline);
+        if (r != BL_EAGAIN)
+            return (int)r;
+        /* A Unix socket whose listener's queue is full; nothing tells when it is not. */
+        if (deadline != BL_NEVER && bl_now() + pause > deadline)
+            return BL_ETIMEDOUT;
+        if ((r = bl_sleep(pause)) < 0)
+            return (int)r;
+        pause = pause < CONNECT_PAUSE_MOST * BL_US ? 2 * pause : pause;
+    }
+}
+
+int bl_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+    return bl_connect_until(fd, addr, len, BL_NEVER);
+}
+
+/* ---- Public: the descriptor ------------------------------------------------------------------ */
+
+ONCE close_once(int fd) { return close(fd) < 0 && errno != EINTR ? -errno : 0; }
+
+int bl_close(int fd)
+{
+    bl__fd *f = bl__fd_old(fd);
+    if (f != NULL)
+        bl__fd_renew(f, true);
+    return (int)close_once(fd);
+}
+
+ONCE wait_once(const io_call *c)
+{
+    short asked = 0;
+    int events = 0;
+    if (c->flags & BL_READABLE)
+        asked |= POLLIN | POLLRDHUP;
+    if (c->flags & BL_WRITABLE)
+        asked |= POLLOUT;
+    ssize_t r = poll_now(c->fd, asked);
+    if (r < 0)
+        return r;
+    if (r & (POLLIN | POLLRDHUP | POLLHUP | POLLERR))
+        events |= BL_READABLE;
+    if (r & (POLLOUT | POLLHUP | POLLERR))
+        events |= BL_WRITABLE;
+    events &= c->flags;
+    return events != 0 ? events : BL_EAGAIN;
+}
+
+int bl_fd_wait(int fd, int events, bl_time deadline)
+{
+    int err = 0;
+    bl__fd_seen seen;
+    if (events == 0 || (events & ~(BL_READABLE | BL_WRITABLE)))
+        return BL_EINVAL;
+    io_call c = {.fd = fd, .flags = events, .f = bl__fd_get(fd, &err)};
+    if (c.f == NULL)
+        return err;
+    bl__fd_look(c.f, &seen);
+    for (uint32_t use = seen.use;;) {
+        ssize_t r = wait_once(&c);
+        if (r == BL_EAGAIN)
+            r = bl__fd_park(c.f, events, &seen, deadline);
+        if (r != 0)
+            return (int)r;
+        bl__fd_look(c.f, &seen);
+        if (seen.use != use)
+            return BL_ECLOSED;
+    }
+}

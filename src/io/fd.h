@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fd.h: the record of a descriptor, and waiting for it.
+ *
+ * A record belongs to a number, is made when that is first used, and stays. A call that may have to wait does
+ *
+ *     bl__fd_look(f, &seen);
+ *     …the system call, without waiting…              done, unless it says EAGAIN
+ *     r = bl__fd_park(f, BL_READABLE, &seen, deadline);  < 0: stopped; else again from the top
+ *
+ * Every event moves the side's state, and parking compares it under the lock with what was seen
+ * before the system call: an event that came in between is not slept through.
+ *
+ * Drained. A read of a TCP connection that brings less than was asked for has emptied it, so the next
+ * read would only be told EAGAIN: bl__fd_drained notes it in the state that was seen before the
+ * read, and the note is gone with the next event. With it a request that was waited for costs one read. A
+ * connection that ends, or has urgent data (at whose mark reads stop short), is marked sticky and
+ * has no such notes any more.
+ */
+#ifndef BL__IO_FD_H
+#define BL__IO_FD_H
+
+#include "sync/waitq.h"
+
+enum {
+    BL__FD_DRAINED = 1,
+    BL__FD_EVENT = 2
+}; /* of a side's state: a flag, and one event counted */
+
+/* How a descriptor's system calls are made not to wait (calls.c). */
+enum {
+    BL__FD_UNKNOWN,
+    BL__FD_SOCKET,
+    BL__FD_TCP,
+    BL__FD_LISTENER, /* a socket that bl_accept has set O_NONBLOCK on */
+    BL__FD_NOWAIT,   /* takes RWF_NOWAIT: pipes, eventfds */
+    BL__FD_ASK       /* poll(2) has to be asked first: ttys and what else does not */
+};
+
+typedef struct bl__fd_side {
+    uint32_t state; /* atomic: BL__FD_DRAINED, and the number of events so far; pairs with look */
+    uint32_t reserved;
+    bl__waitq queue; /* lock */
+} bl__fd_side;
+
+typedef struct bl__fd {
+    uint32_t lock;
+    uint32_t number;     /* immutable */
+    uint32_t use;        /* lock to write, atomic to read: how often the number was closed */
+    uint8_t kind;        /* atomic: BL__FD_… */
+    uint8_t registered;  /* lock: epoll has it, unless it was closed by another's call */
+    uint8_t unchecked;   /* atomic: see bl__fd_check */
+    uint8_t sticky;      /* atomic: never drained */
+    bl__fd_side side[2]; /* of reading, of writing */
+} bl__fd;
+
+typedef struct bl__fd_seen {
+    uint32_t use;
+    uint32_t state[2];
+} bl__fd_seen;
+
+/* The record of fd, or NULL with a negative error in *err. bl__fd_old: only if there is one. */
+bl__fd *bl__fd_get(int fd, int *err);
+bl__fd *bl__fd_old(int fd);
+
+static inline void bl__fd_look(bl__fd *f, bl__fd_seen *seen)
+{
+    seen->use = load_acquire(&f->use);                /* ORD(fd): with close */
+    seen->state[0] = load_acquire(&f->side[0].state); /* ORD(fd): with the event */
+    seen->state[1] = load_acquire(&f->side[1].state); /* ORD(fd) */
+}
+
+static inline void bl__fd_drained(bl__fd *f, const bl__fd_seen *seen)
+{
+    uint32_t was = seen->state[0];
+    if (!load_relaxed(&f->sticky))
+        (void)cas_relaxed(&f->side[0].state, &was, was | BL__FD_DRAINED);
+}
+
+/* Waits until an event of one of the sides (BL_READABLE | BL_WRITABLE) may have come since seen. 0, or why not:
+ * BL_ECLOSED, BL_ECANCELED, BL_ETIMEDOUT, or what epoll said (BL_EPERM: it does not take such files). */
+int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline);
+
+/* The number stands for something else from now on: what was known of it is forgotten, and with
+ * close whoever waits is told BL_ECLOSED. */
+void bl__fd_renew(bl__fd *f, bool closed);
+
+#endif
