@@ -194,7 +194,9 @@ bl__look bl__handoff_look(void)
     bl__look found = BL__LOOK_NOTHING;
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bl_time now = load_relaxed(&bl__rt.coarse);
-    bool waits = load_relaxed(&bl__rt.queued) != 0 || load_relaxed(&bl__rt.outside.first) <= now;
+    bool waits =
+        load_relaxed(&bl__rt.queued) != 0 || load_relaxed(&bl__rt.outside.first) <= now ||
+        load_relaxed(&bl__rt.poll.waiters) != 0; /* and nobody looks whether they can go on */
     for (uint32_t i = 0; i < made; i++)
         waits = waits || work_behind(bl__rt.ps[i], now);
     bool helpers = load_relaxed(&bl__rt.idle_ps) != 0;

@@ -14,6 +14,7 @@
 
 #define POLL_BREAKER UINT64_MAX  /* its data */
 #define BUSY_EVERY (50 * BL_US)  /* how often a busy processor asks */
+#define CROWDED_EVERY BL_MS      /* with tasks in the global queue, which what is new overtakes */
 #define WATCH_EVERY (10 * BL_MS) /* when sysmon does */
 
 enum { BUSY_BATCH = 64, TSAN_SLEEP_MS = 10 /* ms, as in futex.c */ };
@@ -131,7 +132,8 @@ __attribute__((noinline)) bool bl__poll_try(void)
 
 void bl__poll_sometimes(bl_time now)
 {
-    if (now - load_relaxed(&bl__rt.poll.last) < BUSY_EVERY || load_relaxed(&bl__rt.poll.sleeper))
+    bl_dur every = load_relaxed(&bl__rt.queued) != 0 ? CROWDED_EVERY : BUSY_EVERY;
+    if (now - load_relaxed(&bl__rt.poll.last) < every || load_relaxed(&bl__rt.poll.sleeper))
         return;
     store_relaxed(&bl__rt.poll.last, now);
     (void)bl__poll_try();
