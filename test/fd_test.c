@@ -92,9 +92,11 @@ typedef pair (*pair_fn)(void);
 static const pair_fn all_kinds[] = {pipe_pair, unix_pair, tcp_pair, udp_pair, pty_pair};
 static const pair_fn streams[] = {pipe_pair, unix_pair, tcp_pair};
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): p is declared */
 #define EACH(kinds, p)                                                                             \
     for (size_t kind_ = 0; kind_ < sizeof(kinds) / sizeof *(kinds); kind_++)                       \
         for (pair p = (kinds)[kind_](); p.a >= 0; pair_close(&p))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static void pair_close(pair *p)
 {
@@ -684,7 +686,7 @@ TEST(reuse_after_close)
 
 static int exhausted(void *arg)
 {
-    int fd[80];
+    int fd[80] = {0};
     int n = 0;
     char byte;
     struct rlimit few = {64, 64};
@@ -694,6 +696,8 @@ static int exhausted(void *arg)
         return -1;
     while (n < 80 && (fd[n] = dup(0)) >= 0)
         n++;
+    if (n < 4)
+        return -1;
     if (bl_read_until(pipes[0], &byte, 1, bl_in(BL_MS)) != BL_EMFILE)
         return -2;
     struct sockaddr_in at;

@@ -95,7 +95,7 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
 static inline void commit_yield(bl__m *m, bl__g *g)
 {
     store_release(&g->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
-    if (__builtin_expect(m->p == NULL, 0)) { /* it was away */
+    if (__builtin_expect(m->p == NULL, 0)) {                  /* it was away */
         bl__runq_put_global(&g->task, &g->task, 1);
         return;
     }

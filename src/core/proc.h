@@ -136,9 +136,9 @@ struct bl__m {
     bl_time sleeps_until; /* lock: sched; while idle: when it looks at the timers by itself */
     uint32_t run;         /* immutable: the run it belongs to */
     uint32_t blocked;     /* atomic: a plain thread that waits without a deadline */
-    uint32_t away;        /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
-    int32_t tid;          /* atomic: the kernel's number of the thread; 0: not known yet */
-    void *crash_stack;    /* debug/crash.c's */
+    uint32_t away; /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
+    int32_t tid;   /* atomic: the kernel's number of the thread; 0: not known yet */
+    void *crash_stack;         /* debug/crash.c's */
     struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
     bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };
@@ -149,7 +149,7 @@ struct bl__m {
  *   every running thread execute a barrier, and then loads inside: one of the two sees the other. Only
  *   the first look of each is quick; an owner that finds bare asks under the lock what became of it. */
 enum {
-    BL__BARE_TAKEN = 1, /* it has none, or is about to lose it */
+    BL__BARE_TAKEN = 1,  /* it has none, or is about to lose it */
     BL__BARE_FENCED = 2, /* the kernel does no fences for us: each entry has its own */
     BL__BARE_STOP = 4    /* the run is over: switch to the scheduler's loop, which ends */
 };
@@ -234,7 +234,8 @@ void bl__goroutine_main(void); /* the body of every goroutine (spawn.c) */
 bl__g *bl__task_goroutine(bl__m *m, bl__task *t); /* gives a task a stack; NULL: there is none */
 bl__task *bl__pick(bl__p *p);
 void bl__switch_to(bl__m *m, bl__g *from, uint32_t action, bl__g *to);
-void bl__come_back(bl__m *m); /* the caller's goroutine gets a processor, perhaps with another thread */
+void bl__come_back(
+    bl__m *m); /* the caller's goroutine gets a processor, perhaps with another thread */
 
 /* runq.c */
 void bl__runq_overflow(bl__p *p, bl__task *t);
@@ -248,7 +249,8 @@ void bl__runq_forget(void);
 void bl__wake_one(void);
 bl__p *bl__p_acquire(void);                          /* under sched's lock: an idle one, or NULL */
 void bl__m_adopt(bl__m *m, bl__p *p, bool spinning); /* under sched's lock */
-int bl__p_give(bl__p *p, bl__m **heir); /* under sched's lock: to a thread that is to be woken, or to
+int bl__p_give(bl__p *p,
+               bl__m **heir); /* under sched's lock: to a thread that is to be woken, or to
                                             a new one; 0, or why there is none */
 void bl__m_wake(bl__m *m);
 bl__task *bl__find_task(bl__m *m); /* waits for work; NULL: the run is over */

@@ -137,9 +137,9 @@ static bool copy_take(bl__spawned *s, const void *copy, size_t size)
     return true;
 }
 
-static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_scope *scope, bl_fn fn,
-                                                       void *arg, const void *copy, size_t copy_size,
-                                                       const bl__site *site)
+static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_scope *scope,
+                                                       bl_fn fn, void *arg, const void *copy,
+                                                       size_t copy_size, const bl__site *site)
 {
     bl__spawned *s = p != NULL ? spawned_new(p) : spawned_new_outside();
     if (__builtin_expect(s == NULL, 0))

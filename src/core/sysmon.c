@@ -137,7 +137,7 @@ static void *sysmon_main(void *arg)
             bl__look found = bl__handoff_look();
             if (found == BL__LOOK_TAKEN)
                 eager_until = now + EAGER_FOR;
-            pause_for(found == BL__LOOK_TAKEN                            ? SHORTEST
+            pause_for(found == BL__LOOK_TAKEN                       ? SHORTEST
                       : found == BL__LOOK_WORK || now < eager_until ? SHORT
                                                                     : USUAL);
             continue;

@@ -210,7 +210,9 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
 {
     bl__m *m = bl__this_m();
     uint32_t was = 0;
-    bool looks = m != NULL && bl__enter_again(m, &was); /* this thread, before it rests: as long as it is inside */
+    bool looks =
+        m != NULL &&
+        bl__enter_again(m, &was); /* this thread, before it rests: as long as it is inside */
     bl__timers *ts = looks ? &m->p->timers : &bl__rt.outside;
     t->bl__when = when;
     t->bl__fire = fire;
