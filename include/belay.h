@@ -765,7 +765,7 @@ BL__NODISCARD int bl_blocking(bl_fn fn, void *arg);
  * else the system call says, negated. SIGPIPE is never raised: it is BL_EPIPE.
  *
  * Close with bl_close what these calls have been used on. After a plain close(2), who waits is not woken; and
- * calls on what gets the number next may then wait some 20 ms longer than they have to.
+ * calls on what gets the number next may then wait some 100 ms longer than they have to.
  */
 
 struct sockaddr; /* <sys/socket.h>; socklen_t is unsigned int */

@@ -133,7 +133,8 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m *m = p->m;
     if (m != NULL && load_relaxed(&p->tick) == tick && !load_relaxed(&bl__rt.stopping) &&
-        !load_relaxed(&bl__rt.frozen) && (why != BL__AWAY_HOG || hogs_count() < HOGS_MOST)) {
+        !load_relaxed(&bl__rt.frozen) && load_relaxed(&bl__rt.reports) == 0 &&
+        (why != BL__AWAY_HOG || hogs_count() < HOGS_MOST)) {
         uint32_t bare = load_relaxed(&m->bare);
         store_relaxed(&m->bare, bare | BL__BARE_TAKEN);
         bl__heavy_barrier();
@@ -173,19 +174,20 @@ static bool work_behind(bl__p *p, bl_time now)
            load_relaxed(&p->timers.first) <= now;
 }
 
-static bool take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
+/* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom does. */
+static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
 {
     if (bl__thread_sleeps(load_relaxed(&m->tid)) == 1)
-        return take(p, tick, BL__AWAY_BLOCKED);
+        return take(p, tick, BL__AWAY_BLOCKED) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
     if (now - load_relaxed(&p->seen_since) < HOG_NS)
-        return false;
+        return BL__LOOK_NOTHING;
     if (handoff.asked != p) { /* it may come by, which disturbs less than two that run at once */
         handoff.asked = p;
         store_relaxed(&p->asked, 1u);
         store_relaxed(&bl__asked, 1u);
-        return false;
+        return BL__LOOK_NOTHING;
     }
-    return take(p, tick, BL__AWAY_HOG);
+    return take(p, tick, BL__AWAY_HOG) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
 }
 
 /* Looks at all processors once. */
@@ -215,8 +217,9 @@ bl__look bl__handoff_look(void)
             if (found == BL__LOOK_NOTHING && work_behind(p, now) &&
                 (next == NULL || next == p->seen_next))
                 found = BL__LOOK_WORK;
-        } else if (waits && load_relaxed(&m->inside) == 0 && take_stuck(p, m, tick, now)) {
-            found = BL__LOOK_TAKEN;
+        } else if (waits && load_relaxed(&m->inside) == 0) {
+            bl__look one = take_stuck(p, m, tick, now);
+            found = one > found ? one : found;
         }
         p->seen_next = next;
     }

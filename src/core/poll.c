@@ -12,9 +12,9 @@
 #include "core/proc.h"
 #include "os/os.h"
 
-#define POLL_BREAKER UINT64_MAX  /* its data */
-#define BUSY_EVERY (50 * BL_US)  /* how often a busy processor asks */
-#define CROWDED_EVERY BL_MS      /* with tasks in the global queue, which what is new overtakes */
+#define POLL_BREAKER UINT64_MAX /* its data */
+#define BUSY_EVERY (50 * BL_US) /* how often a busy processor asks */
+#define CROWDED_EVERY BL_MS
 #define WATCH_EVERY (10 * BL_MS) /* when sysmon does */
 
 enum { BUSY_BATCH = 64, TSAN_SLEEP_MS = 10 /* ms, as in futex.c */ };
@@ -111,32 +111,47 @@ int bl__poll_wait(struct epoll_event *events, int64_t timeout)
 
 void bl__poll_dispatch(const struct epoll_event *events, int n)
 {
-    for (int i = 0; i < n; i++)
+    enum { AHEAD = 4 };
+    for (int i = 0; i < n; i++) {
+        if (i + 2 * AHEAD < n)
+            bl__fd_prefetch(events[i + 2 * AHEAD].data.u64, false);
+        if (i + AHEAD < n)
+            bl__fd_prefetch(events[i + AHEAD].data.u64, true);
         if (events[i].data.u64 != POLL_BREAKER)
             bl__fd_event(events[i].data.u64, events[i].events);
+    }
 }
 
-/* Also on the stack of a goroutine, hence the few. */
-__attribute__((noinline)) bool bl__poll_try(void)
+static bool poll_take(struct epoll_event *events, int most)
 {
-    struct epoll_event events[BUSY_BATCH];
     int ep = poll_fd();
     int saved = errno;
     if (ep < 0)
         return false;
-    int n = epoll_wait(ep, events, BUSY_BATCH, 0);
+    int n = epoll_wait(ep, events, most, 0);
     errno = saved;
     bl__poll_dispatch(events, n);
     return n > 1 || (n == 1 && events[0].data.u64 != POLL_BREAKER);
 }
 
-void bl__poll_sometimes(bl_time now)
+bool bl__poll_try(void)
 {
-    bl_dur every = load_relaxed(&bl__rt.queued) != 0 ? CROWDED_EVERY : BUSY_EVERY;
-    if (now - load_relaxed(&bl__rt.poll.last) < every || load_relaxed(&bl__rt.poll.sleeper))
+    struct epoll_event events[BL__POLL_BATCH];
+    return poll_take(events, BL__POLL_BATCH);
+}
+
+/* On the stack of a goroutine, hence the few. As long as others wait for their turn, events only have
+ * to be seen within a bound: taken in eagerly they would fill the processor's queue, and those in the global
+ * one would not get their turn for long. */
+__attribute__((noinline)) void bl__poll_sometimes(bl__p *p, bl_time now)
+{
+    struct epoll_event events[BUSY_BATCH];
+    bool crowded = load_relaxed(&bl__rt.queued) != 0 || bl__runq_length(p) > BUSY_BATCH;
+    if (now - load_relaxed(&bl__rt.poll.last) < (crowded ? CROWDED_EVERY : BUSY_EVERY) ||
+        load_relaxed(&bl__rt.poll.sleeper))
         return;
     store_relaxed(&bl__rt.poll.last, now);
-    (void)bl__poll_try();
+    (void)poll_take(events, BUSY_BATCH);
 }
 
 /* A sleeper is woken for its own sake where there is none, since only who sleeps in epoll sees events at once. */

@@ -27,6 +27,7 @@
 #include <belay.h>
 
 struct bl__m;
+struct bl__p;
 struct epoll_event;
 
 enum { BL__POLL_BATCH = 256 };
@@ -50,18 +51,20 @@ int bl__poll_wait(struct epoll_event *events, int64_t timeout);
 void bl__poll_dispatch(const struct epoll_event *events, int n);
 void bl__poll_break(void);
 
-/* Takes what is there, without waiting. True: there was something. */
+/* Takes what is there, without waiting. True: there was something. Not on a goroutine's stack. */
 bool bl__poll_try(void);
-void bl__poll_sometimes(bl_time now);
-void bl__poll_watch(bl_time now); /* sysmon's */
+void bl__poll_sometimes(struct bl__p *p, bl_time now); /* by who holds p, which is busy */
+void bl__poll_watch(bl_time now);                      /* sysmon's */
 
 /* A new run: nobody waits. And the child of a fork: it must not touch the parent's. */
 void bl__poll_reset(void);
 void bl__poll_forked(void);
 
-/* io/fd.c: an event (epoll's bits) for what was registered with data; the check of those that wait,
+/* io/fd.c: an event (epoll's bits) for what was registered with data; has the processor fetch what that
+ * will touch: the record, or, when that is there, who waits; the check of those that wait,
  * now and then; the child of a fork. */
 void bl__fd_event(uint64_t data, uint32_t events);
+void bl__fd_prefetch(uint64_t data, bool waiter);
 void bl__fd_check(bl_time now);
 void bl__fd_forked(void);
 

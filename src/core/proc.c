@@ -89,7 +89,7 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
     for (uint32_t i = load_relaxed(&bl__rt.procs); i < made; i++)
         bl__timers_run(&bl__rt.ps[i]->timers, now); /* of those that nobody holds any more */
     if (load_relaxed(&bl__rt.poll.waiters) != 0)
-        bl__poll_sometimes(now);
+        bl__poll_sometimes(p, now);
 }
 
 static inline void commit_yield(bl__m *m, bl__g *g)

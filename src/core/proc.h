@@ -170,6 +170,7 @@ typedef struct bl__sched {
     uint32_t stopping;        /* atomic */
     uint32_t asymmetric;      /* immutable: the kernel does our fences (bl__heavy_barrier) */
     uint32_t frozen;          /* atomic: a fatal error is being reported */
+    uint32_t reports;         /* atomic: being written; no processor changes hands meanwhile */
     uint32_t max_threads;     /* immutable in a run */
     bl_options options;       /* immutable in a run */
     size_t stack_size;        /* immutable while there are stacks: usable bytes */
@@ -386,6 +387,11 @@ static inline bl__task *bl__runq_get(bl__p *p)
 static inline bool bl__runq_empty(bl__p *p)
 {
     return load_relaxed(&p->head) == load_relaxed(&p->tail);
+}
+
+static inline uint32_t bl__runq_length(bl__p *p)
+{
+    return load_relaxed(&p->tail) - load_relaxed(&p->head);
 }
 
 /* Takes the run-next slot of p, the caller's. */

@@ -82,11 +82,13 @@ void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
 {
     report_call call = {fd, fn, arg};
     bool locked = reporter_lock();
+    (void)add_relaxed(&bl__rt.reports, 1u); /* what it tells of stands still as far as it can */
     /* Sanitizers want to know of every stack, and give their own reports the room they need. */
     if (locked && reporter.depth == 1 && !BL__ASAN && !BL__TSAN)
         bl__stack_call(report_stack + sizeof report_stack, report_begin, &call);
     else
         report_begin(&call);
+    (void)add_relaxed(&bl__rt.reports, -1u);
     if (locked)
         bl__report_unlock();
 }

@@ -25,10 +25,12 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/sanitize.h"
 #include "core/proc.h"
 #include "io/fd.h"
 
@@ -58,6 +60,23 @@ typedef struct io_call {
         (r) = (expr);                                                                              \
     } while ((r) < 0 && errno == EINTR);                                                           \
     (r) = (r) < 0 ? -errno : (r)
+
+/* recv and send of a call that does not wait, without what libc does around them for who may be
+ * cancelled (pthread_cancel), which takes longer than all that is ours. Sanitizers want to see them. */
+#if BL__ASAN || BL__TSAN
+#define plain_recv recv
+#define plain_send send
+#else
+static inline ssize_t plain_recv(int fd, void *buf, size_t n, int flags)
+{
+    return syscall(SYS_recvfrom, fd, buf, n, flags, NULL, NULL);
+}
+
+static inline ssize_t plain_send(int fd, const void *buf, size_t n, int flags)
+{
+    return syscall(SYS_sendto, fd, buf, n, flags, NULL, (socklen_t)0);
+}
+#endif
 
 /* ---- Kinds ----------------------------------------------------------------------------------- */
 
@@ -111,7 +130,7 @@ ONCE socket_read(const io_call *c)
     ssize_t r;
     int flags = c->flags | MSG_DONTWAIT;
     if (c->iovcnt == 1 && c->len == NULL) {
-        CALL(r, recv(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
+        CALL(r, plain_recv(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
     } else {
         socklen_t len = c->len != NULL ? *c->len : 0;
         CALL(r, recvfrom(c->fd, c->iov->iov_base, c->iov->iov_len, flags, c->addr,
@@ -217,7 +236,7 @@ ONCE socket_write(const io_call *c)
     ssize_t r;
     int flags = c->flags | MSG_DONTWAIT | MSG_NOSIGNAL;
     if (c->iovcnt == 1 && c->addr == NULL) {
-        CALL(r, send(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
+        CALL(r, plain_send(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
     } else {
         struct msghdr m = {.msg_name = c->addr,
                            .msg_namelen = c->addr_len,
@@ -426,7 +445,8 @@ int bl_accept_until(int fd, struct sockaddr *addr, socklen_t *len, bl_time deadl
     c.iov = &none;
     int r = (int)io_start(&c, BL_READABLE, deadline);
     bl__fd *made = r >= 0 ? bl__fd_old(r) : NULL;
-    if (made != NULL && (load_relaxed(&made->kind) != BL__FD_UNKNOWN || made->registered))
+    if (made != NULL &&
+        (load_relaxed(&made->kind) != BL__FD_UNKNOWN || load_relaxed(&made->registered)))
         bl__fd_renew(made, false); /* the number was closed by others */
     return r;
 }
@@ -466,7 +486,7 @@ int bl_connect_until(int fd, const struct sockaddr *addr, socklen_t len, bl_time
     c.f = bl__fd_get(fd, &err);
     if (c.f == NULL)
         return err;
-    if (load_relaxed(&c.f->kind) != BL__FD_UNKNOWN || c.f->registered)
+    if (load_relaxed(&c.f->kind) != BL__FD_UNKNOWN || load_relaxed(&c.f->registered))
         bl__fd_renew(c.f, false);
     for (bl_dur pause = CONNECT_PAUSE * BL_US;;) {
         ssize_t r = connect_once(&c);

@@ -11,7 +11,7 @@
  * A number that others close. bl_close is told of its end; close(2), dup2 and the libraries that
  * call them are not. Then what is known here is of the descriptor before: epoll has dropped that, and
  * the next who waits for the new one is not woken, or takes it for drained. Asking the kernel before each
- * wait would cost a system call a request. So whoever has waited for 10 ms is checked instead, once,
+ * wait would cost a system call a request. So whoever has waited for 50 ms is checked instead, once,
  * by sysmon (bl__fd_check): the descriptor is registered again, which has its state reported anew.
  */
 #include "io/fd.h"
@@ -30,7 +30,7 @@
 
 enum { FD_PAGE = 1024, FD_PAGES = 16384, CHECK_BATCH = 4 * FD_PAGE };
 
-#define CHECK_EVERY (10 * BL_MS)
+#define CHECK_EVERY (50 * BL_MS)
 
 /* A plain thread that waits; in its frame. */
 typedef struct fd_thread {
@@ -123,6 +123,15 @@ static void ready_all(bl__woken *woken, int result)
     }
 }
 
+void bl__fd_prefetch(uint64_t data, bool waiter)
+{
+    bl__fd *f = bl__fd_old((int)(uint32_t)data);
+    if (f != NULL && !waiter)
+        __builtin_prefetch(f);
+    else if (f != NULL) /* the head only: behind it nothing is sure to be mapped */
+        __builtin_prefetch(load_relaxed(&f->side[0].queue.head));
+}
+
 void bl__fd_event(uint64_t data, uint32_t events)
 {
     bl__fd *f = bl__fd_old((int)(uint32_t)data);
@@ -152,7 +161,7 @@ static int register_new(bl__fd *f)
     int err = bl__poll_set((int)f->number, data_of(f), false);
     if (err == BL_EEXIST)
         err = bl__poll_set((int)f->number, data_of(f), true);
-    f->registered = err == 0;
+    store_relaxed(&f->registered, (uint8_t)(err == 0));
     return err;
 }
 
@@ -275,7 +284,7 @@ void bl__fd_renew(bl__fd *f, bool closed)
     if (f->registered && closed)
         bl__poll_unset(
             (int)f->number); /* others may have the same file open: epoll would keep it */
-    f->registered = 0;
+    store_relaxed(&f->registered, (uint8_t)0);
     store_relaxed(&f->kind, (uint8_t)BL__FD_UNKNOWN);
     store_relaxed(&f->sticky, (uint8_t)0);
     if (closed)

@@ -48,7 +48,7 @@ typedef struct bl__fd {
     uint32_t number;     /* immutable */
     uint32_t use;        /* lock to write, atomic to read: how often the number was closed */
     uint8_t kind;        /* atomic: BL__FD_… */
-    uint8_t registered;  /* lock: epoll has it, unless it was closed by another's call */
+    uint8_t registered;  /* lock to write, atomic to look: epoll has it, unless others closed it */
     uint8_t unchecked;   /* atomic: see bl__fd_check */
     uint8_t sticky;      /* atomic: never drained */
     bl__fd_side side[2]; /* of reading, of writing */
