@@ -27,5 +27,14 @@ target_include_directories(belay_cmd PRIVATE ${PROJECT_SOURCE_DIR}/include)
 target_compile_definitions(belay_cmd PRIVATE
     BELAY_BIN_TO_LIB="${bin_to_lib}" BELAY_BIN_TO_INCLUDE="${bin_to_include}"
     BELAY_TREE_MODE=${tree_mode})
+# Names and lines in 'belay dump' and 'belay top'.
+find_path(belay_libdw_include elfutils/libdwfl.h)
+find_library(belay_libdw_library dw)
+if(belay_libdw_include AND belay_libdw_library)
+    target_compile_definitions(belay_cmd PRIVATE BELAY_HAVE_LIBDW=1)
+    target_link_libraries(belay_cmd PRIVATE ${belay_libdw_library})
+else()
+    message(STATUS "libdw: not found; 'belay dump' has no stacks (libdw-dev)")
+endif()
 set_target_properties(belay_cmd PROPERTIES OUTPUT_NAME belay)
 file(CREATE_LINK ${PROJECT_SOURCE_DIR}/include ${CMAKE_BINARY_DIR}/include SYMBOLIC)

@@ -22,6 +22,16 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/BelayConfigVersion.cmake
 install(FILES ${CMAKE_BINARY_DIR}/BelayConfigVersion.cmake
     ${PROJECT_SOURCE_DIR}/cmake/BelayConfig.cmake DESTINATION ${package_dir})
 
+# gdb loads a script named after the library's file by itself, if gdb was installed with this prefix; who
+# links statically sources the other name.
+set(gdb_dir ${CMAKE_INSTALL_DATADIR}/gdb/auto-load)
+install(FILES ${PROJECT_SOURCE_DIR}/share/gdb/belay-gdb.py DESTINATION ${gdb_dir})
+if(BELAY_SHARED)
+    install(FILES ${PROJECT_SOURCE_DIR}/share/gdb/belay-gdb.py
+        DESTINATION ${gdb_dir}${CMAKE_INSTALL_FULL_LIBDIR}
+        RENAME libbelay.so.${PROJECT_VERSION}-gdb.py)
+endif()
+
 # belay.pc names its places relative to itself, so that an installation can be moved.
 file(RELATIVE_PATH pc_to_prefix
     ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})

@@ -161,6 +161,11 @@ typedef struct bl__site {
 enum { BL_LEAK_REPORT = 1, BL_LEAK_FAIL, BL_LEAK_IGNORE };
 enum { BL_DEADLOCK_REPORT = 1, BL_DEADLOCK_EXIT, BL_DEADLOCK_ABORT };
 
+/* What SIGQUIT does during a run: EXIT prints every goroutine to stderr and ends the process with
+ * status 2, as Go does; DUMP prints them, and the program goes on; OFF leaves the signal alone. A
+ * handler of the program's own, and bl_notify of SIGQUIT, come first. */
+enum { BL_QUIT_EXIT = 1, BL_QUIT_DUMP, BL_QUIT_OFF };
+
 /* Settings of a run; a field that is 0 has its default, which the environment can set. */
 typedef struct bl_options {
     size_t size;       /* sizeof(bl_options), or 0 for that of this header */
@@ -172,6 +177,7 @@ typedef struct bl_options {
     int on_leak;       /* BL_LEAK_…; BELAY_ON_LEAK=report|fail|ignore; report */
     int on_deadlock;   /* BL_DEADLOCK_…; BELAY_ON_DEADLOCK=report|exit|abort; report */
     int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; 0: off */
+    int on_quit;       /* BL_QUIT_…; BELAY_SIGQUIT=exit|dump|off; exit */
 } bl_options;
 
 /*

@@ -12,6 +12,8 @@ static const char overview[] =
     "\n"
     "  build        compile and link a program\n"
     "  run          the same, run it, and say which goroutines it left behind\n"
+    "  dump         print every goroutine of a running program\n"
+    "  top          show the goroutines of a running program in a live table\n"
     "  help         explain a command ('belay help run') or the environment\n"
     "               ('belay help environment')\n"
     "  version      print the version\n"
@@ -63,6 +65,36 @@ static const char run_text[] =
     "Status: the program's own, and if a signal killed it, belay dies by the same signal.\n"
     "1: it could not be built; 2: the command line was wrong.\n";
 
+static const char dump_text[] =
+    "Usage: belay dump PID\n"
+    "\n"
+    "Prints every goroutine of the running program PID in Go's traceback format: what it waits\n"
+    "for since when, its stack, and where it was started. The program is only read: it is not\n"
+    "stopped and gets no signal, and it may be stuck. Stacks of goroutines that run at that\n"
+    "moment are left out; 'kill -QUIT PID' asks the program itself ('belay help environment').\n"
+    "\n"
+    "Example: belay dump $(pgrep server)\n"
+    "\n"
+    "Status: 0, 1 it cannot be read, 2 the command line was wrong.\n";
+
+static const char top_text[] =
+    "Usage: belay top [-once] [-sort COLUMN] [-filter TEXT] PID\n"
+    "\n"
+    "Shows the goroutines of the running program PID, read anew each second: state, since when,\n"
+    "switches, how much of the stack is used, function, and where it was started. On top stands\n"
+    "what looks wrong: blocked for more than a minute, not yielding, a stack that is nearly full.\n"
+    "\n"
+    "  -once        print the table and end; so it does in a pipe\n"
+    "  -sort COLUMN since, switches, stack, state or id (since)\n"
+    "  -filter TEXT only rows with this text in them\n"
+    "\n"
+    "Keys: s sorts by the next column, / filters, up and down select, enter shows the stack,\n"
+    "escape goes back, q quits.\n"
+    "\n"
+    "Example: belay top -once -filter 'chan receive' $(pgrep server)\n"
+    "\n"
+    "Status: 0, 1 it cannot be read or has ended, 2 the command line was wrong.\n";
+
 static const char help_text[] = "Usage: belay help [COMMAND|environment]\n"
                                 "\n"
                                 "Example: belay help run\n";
@@ -90,6 +122,8 @@ static const char environment_text[] =
     "                       left at the end (report)\n"
     "  BELAY_ON_DEADLOCK    report, exit (status 2) or abort: a proven deadlock of a part of\n"
     "                       the program (report)\n"
+    "  BELAY_SIGQUIT        exit, dump or off: ^\\ prints every goroutine and ends the\n"
+    "                       program with status 2, or prints them, or is not handled (exit)\n"
     "  BELAY_DEBUG          handoff=1: which goroutines blocked or ran so long that their\n"
     "                       processor went to another thread\n"
     "  BELAY_TRACEBACK      what a fatal error shows: none, single, all, system, crash\n"
@@ -98,7 +132,7 @@ static const char environment_text[] =
     "\n"
     "Example: BELAY_PROCS=1 belay run hello.c\n";
 
-const char *const help_names[] = {"build", "run", "help", "version", NULL};
+const char *const help_names[] = {"build", "run", "dump", "top", "help", "version", NULL};
 
 static const struct {
     const char *name;
@@ -106,6 +140,8 @@ static const struct {
 } pages[] = {
     {"build", build_text},
     {"run", run_text},
+    {"dump", dump_text},
+    {"top", top_text},
     {"help", help_text},
     {"version", version_text},
     {"environment", environment_text},

@@ -5,6 +5,7 @@
  */
 #include "build.h"
 #include "help.h"
+#include "look.h"
 #include "process.h"
 
 #include <belay/version.h>
@@ -37,6 +38,10 @@ static int dispatch(char **argv)
         return build_main(argv + 2);
     if (strcmp(name, "run") == 0)
         return run_main(argv + 2);
+    if (strcmp(name, "dump") == 0)
+        return dump_main(argv + 2);
+    if (strcmp(name, "top") == 0)
+        return top_main(argv + 2);
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0 ||
         strcmp(name, "-version") == 0)
         return version_main();

@@ -112,6 +112,20 @@ char *text_format(const char *format, ...)
     return text;
 }
 
+char *text_own(const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    int len = vasprintf(&text, format, args);
+    va_end(args);
+    if (len < 0) {
+        complain("out of memory");
+        exit(EXIT_FAILED);
+    }
+    return text;
+}
+
 bool text_ends_with(const char *text, const char *end)
 {
     size_t len = strlen(text);

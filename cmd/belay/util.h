@@ -26,6 +26,9 @@ void words_print(const words *w);
 /* sprintf into fresh memory. */
 char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The same in memory that free takes. text_format's lasts as long as belay. */
+char *text_own(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 bool text_ends_with(const char *text, const char *end);
 
 /* The name in names (NULL behind the last) that was probably meant by word, or NULL. */

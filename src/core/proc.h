@@ -156,7 +156,22 @@ enum {
 
 enum { BL__AWAY_NOT, BL__AWAY_BLOCKED, BL__AWAY_HOG }; /* m->away: why */
 
-typedef struct bl__arena bl__arena;
+/* Address space for stacks; stack.c. */
+typedef struct bl__arena {
+    struct bl__arena *next; /* immutable */
+    char *base;             /* immutable */
+    size_t bytes;           /* immutable */
+    size_t slots;           /* immutable */
+    size_t used;            /* stack_lock to write, atomic to read: slots carved */
+} bl__arena;
+
+/* The records of goroutines that have not run, which go with the run; spawn.c. */
+enum { BL__SLAB = 64 };
+typedef struct bl__spawn_slab {
+    struct bl__spawn_slab *next;
+    bl__spawned records[BL__SLAB] __attribute__((aligned(BL__CACHE_LINE)));
+} bl__spawn_slab;
+
 typedef struct bl__batch bl__batch;
 
 /* The runtime: the one object of file scope. */
@@ -174,6 +189,8 @@ typedef struct bl__sched {
     uint32_t max_threads;     /* immutable in a run */
     bl_options options;       /* immutable in a run */
     size_t stack_size;        /* immutable while there are stacks: usable bytes */
+    size_t stack_slot;        /* immutable while there are stacks: bytes from one to the next */
+    const void *layout;       /* immutable: bl__layout, for who reads the process from outside */
     uint32_t ps_made;         /* atomic: Ps there are, whether in use or not */
     uint32_t forked;          /* atomic: this is the child of a fork during a run */
     bl_scope forked_scope;    /* the innermost of who forked; neither opened nor closed */
@@ -205,16 +222,16 @@ typedef struct bl__sched {
 
     /* Memory. */
     uint32_t stack_lock __attribute__((aligned(BL__CACHE_LINE)));
-    uint32_t no_stack_waiting; /* stack_lock to write: tasks that found no stack */
-    bl__task *no_stack;        /* stack_lock */
-    bl__task *no_stack_last;   /* stack_lock: while there are any */
-    bl__arena *arenas;         /* stack_lock to write, newest first */
-    bl__g *free_stacks;        /* stack_lock */
-    size_t free_stacks_count;  /* stack_lock */
-    bl__spawned *free_spawns;  /* stack_lock */
-    void *spawn_slabs;         /* stack_lock */
-    bl__m *all_m;              /* lock */
-    bl__m *ended_m;            /* lock: whose threads are to be joined */
+    uint32_t no_stack_waiting;   /* stack_lock to write: tasks that found no stack */
+    bl__task *no_stack;          /* stack_lock */
+    bl__task *no_stack_last;     /* stack_lock: while there are any */
+    bl__arena *arenas;           /* stack_lock to write, newest first */
+    bl__g *free_stacks;          /* stack_lock */
+    size_t free_stacks_count;    /* stack_lock */
+    bl__spawned *free_spawns;    /* stack_lock */
+    bl__spawn_slab *spawn_slabs; /* stack_lock */
+    bl__m *all_m;                /* lock */
+    bl__m *ended_m;              /* lock: whose threads are to be joined */
 
     bl__helpers helpers; /* of bl_blocking */
 
@@ -273,6 +290,15 @@ bool bl__stack_retry(void);        /* for those; false: there still are none, or
 void bl__stack_put(bl__p *p, bl__g *g);
 void bl__stack_fini(bool keep);
 void bl__stack_forked(void);
+
+/* The record of the slot that begins at slot and is the index-th of its arena: at the top, by colour. */
+enum { BL__COLOURS = 32, BL__COLOUR_FACTOR = 5, BL__COLOUR_STEP = 64 /* bytes: a cache line */ };
+static inline bl__g *bl__slot_record(char *slot, size_t index)
+{
+    size_t colour = index * BL__COLOUR_FACTOR % BL__COLOURS * BL__COLOUR_STEP;
+    size_t at = (bl__rt.stack_slot - sizeof(bl__g) - colour) / BL__CACHE_LINE * BL__CACHE_LINE;
+    return (bl__g *)(void *)(slot + at);
+}
 
 void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg);
 

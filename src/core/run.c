@@ -18,6 +18,8 @@
 #include "core/proc.h"
 #include "debug/crash.h"
 #include "debug/fatal.h"
+#include "debug/layout.h"
+#include "debug/quit.h"
 #include "debug/report.h"
 #include "debug/traceback.h"
 #include "life/notify.h"
@@ -100,13 +102,15 @@ static int options_take(const bl_options *given)
 {
     static const char *const leak[] = {"report", "fail", "ignore", NULL};
     static const char *const deadlock[] = {"report", "exit", "abort", NULL};
+    static const char *const quit[] = {"exit", "dump", "off", NULL};
     bl_options o = {0};
     if (given != NULL) {
         size_t size = given->size != 0 ? given->size : sizeof o;
         memcpy(&o, given, size < sizeof o ? size : sizeof o);
     }
     if (o.procs < 0 || o.max_threads < 0 || o.on_leak < 0 || o.on_leak > BL_LEAK_IGNORE ||
-        o.on_deadlock < 0 || o.on_deadlock > BL_DEADLOCK_ABORT)
+        o.on_deadlock < 0 || o.on_deadlock > BL_DEADLOCK_ABORT || o.on_quit < 0 ||
+        o.on_quit > BL_QUIT_OFF)
         return BL_EINVAL;
     if (o.procs == 0)
         o.procs = (int)load_relaxed(&bl__rt.procs_wanted);
@@ -122,9 +126,12 @@ static int options_take(const bl_options *given)
         o.on_leak = env_word("BELAY_ON_LEAK", leak, BL_LEAK_REPORT);
     if (o.on_deadlock == 0)
         o.on_deadlock = env_word("BELAY_ON_DEADLOCK", deadlock, BL_DEADLOCK_REPORT);
+    if (o.on_quit == 0)
+        o.on_quit = env_word("BELAY_SIGQUIT", quit, BL_QUIT_EXIT);
     bl__grace_check();
     bl__traceback_check();
     bl__rt.options = o;
+    bl__rt.layout = &bl__layout;
     bl__rt.max_threads = (uint32_t)o.max_threads;
     return 0;
 }
@@ -431,6 +438,7 @@ static void run_end(bool clean)
     }
     bl__crash_uninstall();
     bl__signals_end();
+    bl__quit_uninstall();
     bl__rt.run++;
     store_release(&bl__rt.running, 0u); /* ORD(running) */
 }
@@ -460,6 +468,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     pthread_once(&fork_once, fork_prepare);
     bl__crash_install();
     bl__signals_begin(bl__rt.options.signals != 0);
+    bl__quit_install(bl__rt.options.on_quit);
     if ((err = run_start(&run)) < 0) {
         run_end(true);
         return err;

@@ -68,6 +68,7 @@ typedef enum bl__reason {
     BL__WAIT_REASONS
 } bl__reason;
 
+extern const char *const bl__reason_texts[BL__WAIT_REASONS];
 const char *bl__reason_text(bl__reason r);
 
 /* g->wait. Who may end a wait: in SOLE the holder of the object's lock alone, with plain stores; in

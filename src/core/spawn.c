@@ -14,15 +14,9 @@
 #include "core/label.h"
 #include "core/proc.h"
 
-enum { SLAB = 64, ID_BLOCK = 64 };
+enum { ID_BLOCK = 64 };
 
 _Static_assert(sizeof(bl__spawned) == 128, "two cache lines");
-
-/* The slabs of a run, which go with it. */
-typedef struct spawn_slab {
-    struct spawn_slab *next;
-    bl__spawned records[SLAB] __attribute__((aligned(BL__CACHE_LINE)));
-} spawn_slab;
 
 /* Free records are passed between processors by the pile, each a list whose first record says how long
  * it is and where the next pile is: nobody walks through records that another processor's cache holds. */
@@ -42,18 +36,18 @@ static bl__spawned *pile_take(uint32_t *count)
 {
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     bl__spawned *first = bl__rt.free_spawns;
-    spawn_slab *slab = NULL;
+    bl__spawn_slab *slab = NULL;
     if (first != NULL) {
         bl__rt.free_spawns = *pile_next(first);
         *count = first->copy_size;
     } else if (posix_memalign((void **)&slab, BL__CACHE_LINE, sizeof *slab) == 0) {
         memset(slab, 0, sizeof *slab);
-        for (uint32_t n = 0; n + 1 < SLAB; n++)
+        for (uint32_t n = 0; n + 1 < BL__SLAB; n++)
             slab->records[n].task.next = &slab->records[n + 1].task;
         slab->next = bl__rt.spawn_slabs;
         store_release(&bl__rt.spawn_slabs, slab); /* ORD(slab): with the load in each_spawned */
         first = slab->records;
-        *count = SLAB;
+        *count = BL__SLAB;
     }
     bl__unlock(&bl__rt.stack_lock);
     return first;
@@ -324,9 +318,9 @@ static void spawned_as_goroutine(const bl__spawned *s, void (*fn)(const bl__g *,
 
 void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg)
 {
-    spawn_slab *slab = load_acquire(&bl__rt.spawn_slabs); /* ORD(slab): with pile_take */
+    bl__spawn_slab *slab = load_acquire(&bl__rt.spawn_slabs); /* ORD(slab): with pile_take */
     for (; slab != NULL; slab = slab->next)
-        for (int i = 0; i < SLAB; i++)
+        for (int i = 0; i < BL__SLAB; i++)
             if (load_relaxed(&slab->records[i].task.status) != BL__G_DEAD)
                 spawned_as_goroutine(&slab->records[i], fn, arg);
 }
@@ -342,7 +336,7 @@ void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg)
 void bl__spawn_fini(bool keep)
 {
     while (!keep && bl__rt.spawn_slabs != NULL) {
-        spawn_slab *slab = bl__rt.spawn_slabs;
+        bl__spawn_slab *slab = bl__rt.spawn_slabs;
         bl__rt.spawn_slabs = slab->next;
         bl__free(slab);
     }

@@ -45,8 +45,6 @@
 enum {
     BATCH = 64, /* stacks made at a time, at most; first fewer */
     BATCH_FIRST = 4,
-    COLOURS = 32,
-    COLOUR_STEP = 64,     /* bytes: a cache line */
     KEEP_PAGES = 2,       /* topmost pages that a free stack keeps */
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };
@@ -54,14 +52,6 @@ enum {
 #define ARENA_FIRST ((size_t)4 << 20)
 #define ARENA_MOST ((size_t)1 << 30)
 #define CANARY 0x62656c6179737461u
-
-struct bl__arena {
-    bl__arena *next; /* immutable */
-    char *base;      /* immutable */
-    size_t bytes;    /* immutable */
-    size_t slots;    /* immutable */
-    size_t used;     /* stack_lock to write, atomic to read: slots carved */
-};
 
 enum { GUARD_MADVISE = 1, GUARD_MPROTECT, GUARD_NONE };
 
@@ -103,6 +93,7 @@ int bl__stack_init(size_t size)
     if (mem.slot / mem.page % 2 == 0)
         mem.slot += mem.page; /* odd, for the colours */
     bl__rt.stack_size = mem.slot - mem.page;
+    bl__rt.stack_slot = mem.slot;
     if (mem.guard == 0) {
         mem.guard = guard_probe();
         mem.pidfd = bl__san_on_valgrind() ? -1 : (int)syscall(SYS_pidfd_open, getpid(), 0);
@@ -121,14 +112,6 @@ void bl__stack_forked(void)
         close(mem.pidfd);
     mem.guard = 0;
     mem.pidfd = -1;
-}
-
-/* Where the record of the slot that begins at slot and is the index-th of its arena lies. */
-static bl__g *slot_record(char *slot, size_t index)
-{
-    size_t colour = index * 5 % COLOURS * COLOUR_STEP;
-    size_t at = (mem.slot - sizeof(bl__g) - colour) / BL__CACHE_LINE * BL__CACHE_LINE;
-    return (bl__g *)(void *)(slot + at);
 }
 
 /* Of a list that is not empty. */
@@ -224,7 +207,7 @@ static size_t stacks_make(bl__g **list)
     if (n > BATCH_FIRST)
         (void)advise_slots(first, n, mem.slot - mem.page, MADV_POPULATE_WRITE);
     for (size_t i = n; i-- > 0;) {
-        bl__g *g = slot_record(first + i * mem.slot, a->used + i);
+        bl__g *g = bl__slot_record(first + i * mem.slot, a->used + i);
         g->stack_lo = first + i * mem.slot + mem.page;
         g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
         bl__san_stack_made(g->stack_lo, g->stack_hi);
@@ -411,7 +394,7 @@ void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg)
     for (bl__arena *a = load_acquire(&bl__rt.arenas); a != NULL; a = a->next) { /* ORD(arena) */
         size_t used = load_acquire(&a->used);
         for (size_t i = 0; i < used; i++) {
-            bl__g *g = slot_record(a->base + i * mem.slot, i);
+            bl__g *g = bl__slot_record(a->base + i * mem.slot, i);
             if (load_relaxed(&g->task.status) != BL__G_DEAD)
                 fn(g, arg);
         }

@@ -7,7 +7,7 @@
  */
 #include "core/sched.h"
 
-static const char *const reason_texts[BL__WAIT_REASONS] = {
+const char *const bl__reason_texts[BL__WAIT_REASONS] = {
     [BL__WAIT_NONE] = "",
     [BL__WAIT_CHAN_RECV] = "chan receive",
     [BL__WAIT_CHAN_SEND] = "chan send",
@@ -34,7 +34,7 @@ static const char *const reason_texts[BL__WAIT_REASONS] = {
 
 const char *bl__reason_text(bl__reason r)
 {
-    if ((unsigned)r >= BL__WAIT_REASONS || reason_texts[r] == NULL)
+    if ((unsigned)r >= BL__WAIT_REASONS || bl__reason_texts[r] == NULL)
         return "waiting";
-    return reason_texts[r];
+    return bl__reason_texts[r];
 }

@@ -127,13 +127,15 @@ static void deadlock_print(bl__out *o, void *arg)
     bl__report_each(o, &what);
 }
 
-void bl__fatal_deadlock(void)
+void bl__fatal_report(void (*print)(bl__out *o, void *arg))
 {
     if (bl__fatal_enter())
         _exit(EXIT_FATAL);
-    bl__report_run(STDERR_FILENO, deadlock_print, NULL);
+    bl__report_run(STDERR_FILENO, print, NULL);
     fatal_exit();
 }
+
+void bl__fatal_deadlock(void) { bl__fatal_report(deadlock_print); }
 
 typedef struct warn_call {
     const char *format;

@@ -9,6 +9,9 @@
 /* All goroutines are asleep and nobody is left to wake one: says so, with every goroutine's wait. */
 BL__NORETURN void bl__fatal_deadlock(void);
 
+/* Prints with print, and ends the process as a fatal error does. */
+BL__NORETURN void bl__fatal_report(void (*print)(bl__out *o, void *arg));
+
 /* ---- Shared with crash.c ---- */
 
 /* The parts of a report that a damaged stack can make crash. */

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "core/proc.h"
+#include "debug/quit.h"
 #include "life/scope.h"
 #include "sync/chan.h"
 
@@ -258,6 +259,8 @@ void bl__signals_deliver(void)
     uint64_t pending = swap_acq_rel(&bl__signals.pending, UINT64_C(0)); /* ORD(signal): on_signal */
     bool stop = load_relaxed(&bl__signals.stops) == 1 && load_relaxed(&bl__signals.stopped) != 0;
     send_to_all(pending);
+    if (pending & bit(SIGQUIT))
+        bl__quit_deliver();
     if (!stop)
         return;
     store_relaxed(&bl__signals.stops, 2u); /* acted on; the handler goes on as before */

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stack.c: the goroutine's stack is copied in one read, and the copy is believed if the goroutine has
+ * not been switched on in between, which its count of switches tells. libdw then walks the copy by the
+ * unwind information of the process's files, as it would walk a thread's.
+ */
+#include "stack.h"
+
+#include "util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef BELAY_HAVE_LIBDW
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <elfutils/libdwfl.h>
+
+enum { STACK_MOST = 1 << 26, GAP = 5, KNOWN = 4096, INLINED_MOST = 12 };
+
+/* The functions at a program counter: many goroutines wait at the same. */
+typedef struct known {
+    Dwarf_Addr pc; /* 0: none yet */
+    size_t len;
+    frame at[INLINED_MOST];
+} known;
+
+struct stacks {
+    const target *t;
+    Dwfl *dwfl;
+    char *root; /* folder of the library's sources, as debug information has it; NULL: not known */
+    char *copy; /* of the stack that is walked */
+    uint64_t sp;
+    size_t bytes;
+    frames *out;
+    known *known; /* KNOWN of them, by pc; one that comes to a taken place replaces it */
+};
+
+/* ---- Names ---- */
+
+static void frame_add(stacks *s, const char *func, const char *file, int line)
+{
+    frames *f = s->out;
+    if (f->len == FRAMES_MOST)
+        return;
+    bool own = strncmp(func, "bl_", 3) == 0 ||
+               (s->root != NULL && file != NULL && strncmp(file, s->root, strlen(s->root)) == 0);
+    f->at[f->len++] = (frame){.func = text_own("%s", func),
+                              .place = file != NULL ? text_own("%s:%d", file, line) : NULL,
+                              .runtime = own};
+}
+
+static int attribute_number(Dwarf_Die *die, unsigned name)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Word value = 0;
+    if (dwarf_attr(die, name, &attribute) == NULL || dwarf_formudata(&attribute, &value) != 0)
+        return 0;
+    return (int)value;
+}
+
+static bool is_function(Dwarf_Die *die)
+{
+    int tag = dwarf_tag(die);
+    return tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine;
+}
+
+/* The functions at pc by debug information, those that were inlined first. False: there is none. */
+static bool functions_add(stacks *s, Dwfl_Module *module, Dwarf_Addr pc, const char *file, int line)
+{
+    Dwarf_Addr bias;
+    Dwarf_Die *unit = dwfl_module_addrdie(module, pc, &bias), *scopes = NULL, *dies = NULL;
+    Dwarf_Files *files = NULL;
+    int count = unit != NULL ? dwarf_getscopes(unit, pc - bias, &scopes) : 0, i = 0;
+    while (i < count && !is_function(&scopes[i]))
+        i++;
+    int depth = i < count ? dwarf_getscopes_die(&scopes[i], &dies) : 0;
+    bool any = false;
+    for (int d = 0; d < depth; d++) {
+        if (!is_function(&dies[d]))
+            continue;
+        const char *name = dwarf_diename(&dies[d]);
+        frame_add(s, name != NULL ? name : "?", file, line);
+        any = true;
+        if (dwarf_tag(&dies[d]) == DW_TAG_subprogram)
+            break;
+        if (files == NULL && dwarf_getsrcfiles(unit, &files, NULL) != 0)
+            break;
+        file =
+            dwarf_filesrc(files, (size_t)attribute_number(&dies[d], DW_AT_call_file), NULL, NULL);
+        line = attribute_number(&dies[d], DW_AT_call_line);
+    }
+    free(dies);
+    free(scopes);
+    return any;
+}
+
+static void pc_look_up(stacks *s, Dwarf_Addr pc)
+{
+    Dwfl_Module *module = dwfl_addrmodule(s->dwfl, pc);
+    Dwfl_Line *at = module != NULL ? dwfl_module_getsrc(module, pc) : NULL;
+    int line = 0;
+    const char *file = at != NULL ? dwfl_lineinfo(at, NULL, &line, NULL, NULL, NULL) : NULL;
+    if (file != NULL && functions_add(s, module, pc, file, line))
+        return;
+    const char *name = module != NULL ? dwfl_module_addrname(module, pc) : NULL;
+    char *number = text_own("0x%llx", (unsigned long long)pc);
+    frame_add(s, name != NULL ? name : number, file, line);
+    free(number);
+}
+
+static frame frame_copy(const frame *f)
+{
+    return (frame){.func = text_own("%s", f->func),
+                   .place = f->place != NULL ? text_own("%s", f->place) : NULL,
+                   .runtime = f->runtime};
+}
+
+static void known_forget(known *k)
+{
+    for (size_t i = 0; i < k->len; i++) {
+        free(k->at[i].func);
+        free(k->at[i].place);
+    }
+    *k = (known){0};
+}
+
+static void pc_add(stacks *s, Dwarf_Addr pc)
+{
+    known *k = &s->known[pc % KNOWN];
+    frames *f = s->out;
+    if (k->pc == pc) {
+        for (size_t i = 0; i < k->len && f->len < FRAMES_MOST; i++)
+            f->at[f->len++] = frame_copy(&k->at[i]);
+        return;
+    }
+    size_t before = f->len;
+    pc_look_up(s, pc);
+    if (f->len == FRAMES_MOST || f->len - before > INLINED_MOST)
+        return;
+    known_forget(k);
+    k->pc = pc;
+    for (size_t i = before; i < f->len; i++)
+        k->at[k->len++] = frame_copy(&f->at[i]);
+}
+
+char *stacks_function(stacks *s, uint64_t pc)
+{
+    Dwfl_Module *module = s != NULL ? dwfl_addrmodule(s->dwfl, pc) : NULL;
+    const char *name = module != NULL ? dwfl_module_addrname(module, pc) : NULL;
+    return name != NULL ? text_own("%s", name) : text_own("0x%llx", (unsigned long long)pc);
+}
+
+/* ---- Walking ---- */
+
+static pid_t no_next(Dwfl *dwfl, void *arg, void **thread)
+{
+    (void)dwfl, (void)arg, (void)thread;
+    return 0;
+}
+
+static bool the_thread(Dwfl *dwfl, pid_t tid, void *arg, void **thread)
+{
+    (void)dwfl, (void)tid;
+    *thread = arg;
+    return true;
+}
+
+static bool memory_word(Dwfl *dwfl, Dwarf_Addr at, Dwarf_Word *result, void *arg)
+{
+    stacks *s = arg;
+    (void)dwfl;
+    if (at >= s->sp && at - s->sp + sizeof *result <= s->bytes) {
+        memcpy(result, s->copy + (at - s->sp), sizeof *result);
+        return true;
+    }
+    return target_read(s->t, at, result, sizeof *result);
+}
+
+static Dwarf_Word saved_word(const stacks *s, size_t offset)
+{
+    Dwarf_Word v;
+    memcpy(&v, s->copy + offset, sizeof v);
+    return v;
+}
+
+/* As src/arch/switch.h says that a switched-off goroutine's registers lie on its stack. */
+static bool registers_set(Dwfl_Thread *thread, void *arg)
+{
+    const stacks *s = arg;
+#if defined(__x86_64__)
+    Dwarf_Word r[17] = {0};
+    static const int order[] = {15, 14, 13, 12, 3, 6, 16};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+        r[order[i]] = saved_word(s, 8 + 8 * i);
+    r[7] = s->sp + s->t->at.frame;
+    dwfl_thread_state_register_pc(thread, r[16]);
+    return dwfl_thread_state_registers(thread, 0, 17, r);
+#else
+    Dwarf_Word r[32] = {0};
+    for (size_t i = 0; i < 12; i++)
+        r[19 + i] = saved_word(s, 8 * i);
+    r[31] = s->sp + s->t->at.frame;
+    dwfl_thread_state_register_pc(thread, r[30]);
+    return dwfl_thread_state_registers(thread, 0, 32, r);
+#endif
+}
+
+static int frame_met(Dwfl_Frame *state, void *arg)
+{
+    stacks *s = arg;
+    Dwarf_Addr pc;
+    if (s->out->len == FRAMES_MOST || !dwfl_frame_pc(state, &pc, NULL))
+        return DWARF_CB_ABORT;
+    pc_add(s, pc - 1); /* all are return addresses */
+    return DWARF_CB_OK;
+}
+
+/* The runtime's frames at both ends. Without debug information of the library its static functions are
+ * known by standing between others of it. */
+static void ends_find(const stacks *s, frames *f)
+{
+    f->from = 0;
+    f->to = f->len;
+    for (size_t i = 0; i < f->len && (s->root != NULL ? f->from == i : i < f->from + GAP); i++) {
+        if (strcmp(f->at[i].func, "bl__goroutine_main") == 0)
+            break;
+        if (f->at[i].runtime)
+            f->from = i + 1;
+    }
+    while (f->to > f->from && f->at[f->to - 1].runtime)
+        f->to--;
+}
+
+bool stacks_walk(stacks *s, const goroutine *g, frames *f)
+{
+    goroutine before, after;
+    f->len = f->from = f->to = 0;
+    if (s == NULL || !goroutine_again(s->t, g, &before) || before.status == s->t->at.running ||
+        (before.status == s->t->at.parked && before.wait <= s->t->at.claimed) ||
+        before.sp < before.stack_lo || before.sp + s->t->at.frame > before.stack_hi ||
+        before.stack_hi - before.sp > STACK_MOST)
+        return false;
+    s->sp = before.sp;
+    s->bytes = before.stack_hi - before.sp;
+    s->copy = malloc(s->bytes);
+    bool ok = s->copy != NULL && target_read(s->t, s->sp, s->copy, s->bytes) &&
+              goroutine_again(s->t, g, &after) && after.switches == before.switches &&
+              after.status == before.status && after.sp == before.sp;
+    if (ok) {
+        s->out = f;
+        (void)!dwfl_getthread_frames(s->dwfl, s->t->pid, frame_met, s);
+        ends_find(s, f);
+        ok = f->len > 0;
+    }
+    free(s->copy);
+    s->copy = NULL;
+    return ok;
+}
+
+/* The main goroutine is started with a function of core/run.c. */
+static void root_find(stacks *s, const goroutines *all)
+{
+    static const char own[] = "core/run.c";
+    Dwfl_Module *module =
+        all->len > 0 && all->at[0].id == 1 ? dwfl_addrmodule(s->dwfl, all->at[0].fn) : NULL;
+    Dwfl_Line *at = module != NULL ? dwfl_module_getsrc(module, all->at[0].fn) : NULL;
+    const char *file = at != NULL ? dwfl_lineinfo(at, NULL, NULL, NULL, NULL, NULL) : NULL;
+    if (file == NULL || !text_ends_with(file, own))
+        return;
+    s->root = text_own("%s", file);
+    s->root[strlen(file) - strlen(own)] = '\0';
+}
+
+stacks *stacks_open(const target *t, const goroutines *all)
+{
+    static const Dwfl_Callbacks files = {.find_elf = dwfl_linux_proc_find_elf,
+                                         .find_debuginfo = dwfl_standard_find_debuginfo};
+    static const Dwfl_Thread_Callbacks threads = {.next_thread = no_next,
+                                                  .get_thread = the_thread,
+                                                  .memory_read = memory_word,
+                                                  .set_initial_registers = registers_set};
+    setenv("DEBUGINFOD_URLS", "", 1); /* names are looked for here, not on the network */
+    stacks *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return NULL;
+    s->t = t;
+    s->known = calloc(KNOWN, sizeof *s->known);
+    s->dwfl = dwfl_begin(&files);
+    if (s->known == NULL || s->dwfl == NULL || dwfl_linux_proc_report(s->dwfl, t->pid) != 0 ||
+        dwfl_report_end(s->dwfl, NULL, NULL) != 0 ||
+        !dwfl_attach_state(s->dwfl, NULL, t->pid, &threads, s)) {
+        stacks_close(s);
+        return NULL;
+    }
+    root_find(s, all);
+    return s;
+}
+
+void stacks_close(stacks *s)
+{
+    if (s == NULL)
+        return;
+    if (s->dwfl != NULL)
+        dwfl_end(s->dwfl);
+    for (size_t i = 0; s->known != NULL && i < KNOWN; i++)
+        known_forget(&s->known[i]);
+    free(s->known);
+    free(s->root);
+    free(s);
+}
+
+#else
+
+stacks *stacks_open(const target *t, const goroutines *all)
+{
+    (void)t, (void)all;
+    return NULL;
+}
+
+void stacks_close(stacks *s) { (void)s; }
+
+bool stacks_walk(stacks *s, const goroutine *g, frames *f)
+{
+    (void)s, (void)g;
+    f->len = f->from = f->to = 0;
+    return false;
+}
+
+char *stacks_function(stacks *s, uint64_t pc)
+{
+    (void)s;
+    return text_own("0x%llx", (unsigned long long)pc);
+}
+
+#endif
+
+void frames_free(frames *f)
+{
+    for (size_t i = 0; i < f->len; i++) {
+        free(f->at[i].func);
+        free(f->at[i].place);
+    }
+    f->len = 0;
+}

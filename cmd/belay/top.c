@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * top.c: a live table of a program's goroutines, with plain escape sequences, which every terminal of
+ * today knows. Each second the process is read anew (goroutine.c); it is never stopped.
+ */
+#include "help.h"
+#include "look.h"
+#include "process.h"
+#include "util.h"
+#include "view.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { REFRESH_MS = 1000, ESCAPE = 27, BACKSPACE = 127 };
+
+typedef struct screen {
+    view v;
+    size_t lines, columns;
+    size_t first, selected;
+    bool typing;  /* the filter */
+    bool looking; /* into the selected goroutine */
+    struct termios before;
+} screen;
+
+static void screen_size(screen *s)
+{
+    struct winsize w;
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row > 4 && w.ws_col > 20;
+    s->lines = known ? w.ws_row : 24;
+    s->columns = known ? w.ws_col : 80;
+}
+
+static void goroutine_show(screen *s)
+{
+    const goroutine *g = &s->v.all.at[s->v.rows[s->selected]];
+    frames f;
+    printf("goroutine %llu [%s]:\033[K\n", (unsigned long long)g->id, goroutine_state(s->v.t, g));
+    if (!stacks_walk(s->v.s, g, &f)) {
+        printf("its stack cannot be had: it runs\033[K\n");
+        return;
+    }
+    for (size_t i = f.from < f.to ? f.from : 0; i < f.to && i * 2 + 6 < s->lines; i++)
+        printf("%s\033[K\n        %s\033[K\n", f.at[i].func,
+               f.at[i].place != NULL ? f.at[i].place : "?");
+    frames_free(&f);
+}
+
+static void screen_print(screen *s)
+{
+    screen_size(s);
+    if (s->selected >= s->v.rows_len)
+        s->selected = s->v.rows_len == 0 ? 0 : s->v.rows_len - 1;
+    size_t visible = s->lines > 12 ? s->lines - 10 : 2;
+    if (s->selected < s->first)
+        s->first = s->selected;
+    if (s->selected >= s->first + visible)
+        s->first = s->selected - visible + 1;
+    printf("\033[H");
+    if (s->looking && s->v.rows_len > 0)
+        goroutine_show(s);
+    else
+        view_print(&s->v, stdout, s->first, s->lines - 1, s->columns, s->selected, "\033[K\n");
+    printf("\033[J\033[%zuH", s->lines);
+    if (s->typing || s->v.filter[0] != '\0')
+        printf("filter: %s%s  ", s->v.filter, s->typing ? "_" : "");
+    printf("%s  s sort (%s)  / filter  up, down, enter: look into one  q quit\033[K",
+           s->looking ? "esc back" : "", view_sort_names[s->v.sort]);
+    fflush(stdout);
+}
+
+static void filter_key(screen *s, char key)
+{
+    size_t n = strlen(s->v.filter);
+    if (key == '\n' || key == '\r' || key == ESCAPE)
+        s->typing = false;
+    else if (key == BACKSPACE && n > 0)
+        s->v.filter[n - 1] = '\0';
+    else if (key >= ' ' && key < BACKSPACE && n + 1 < sizeof s->v.filter) {
+        s->v.filter[n] = key;
+        s->v.filter[n + 1] = '\0';
+    }
+}
+
+/* False: quit. */
+static bool keys_take(screen *s, const char *keys, ssize_t n)
+{
+    if (n >= 3 && keys[0] == ESCAPE && keys[1] == '[') {
+        if (keys[2] == 'A' && s->selected > 0)
+            s->selected--;
+        if (keys[2] == 'B')
+            s->selected++;
+        return true;
+    }
+    for (ssize_t i = 0; i < n; i++) {
+        if (s->typing) {
+            filter_key(s, keys[i]);
+            continue;
+        }
+        switch (keys[i]) {
+        case 'q': return false;
+        case 's': s->v.sort = view_sort_names[s->v.sort + 1] == NULL ? 0 : s->v.sort + 1; break;
+        case '/':
+            s->typing = true;
+            s->v.filter[0] = '\0';
+            break;
+        case 'k': s->selected -= s->selected > 0; break;
+        case 'j': s->selected++; break;
+        case '\n':
+        case '\r': s->looking = true; break;
+        case ESCAPE: s->looking = false; break;
+        default: break;
+        }
+    }
+    return true;
+}
+
+static int live(screen *s)
+{
+    tcgetattr(STDIN_FILENO, &s->before);
+    struct termios raw = s->before;
+    raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+    printf("\033[?1049h\033[?25l");
+    bool there = true;
+    while (there && !process_interrupted()) {
+        screen_print(s);
+        struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+        char keys[64];
+        if (poll(&in, 1, REFRESH_MS) > 0) {
+            ssize_t n = read(STDIN_FILENO, keys, sizeof keys);
+            if (n <= 0 || !keys_take(s, keys, n))
+                break;
+        }
+        there = view_read(&s->v);
+    }
+    printf("\033[?25h\033[?1049l");
+    fflush(stdout);
+    tcsetattr(STDIN_FILENO, TCSANOW, &s->before);
+    if (there)
+        return 0;
+    complain("process %d has ended", (int)s->v.t->pid);
+    return EXIT_FAILED;
+}
+
+/* Flags up to the process's number. */
+static int arguments_take(screen *s, char **argv, bool *once, const char **pid)
+{
+    for (; *argv != NULL; argv++) {
+        const char *word = argv[0];
+        const char *name = word + (word[0] == '-') + (word[0] == '-' && word[1] == '-');
+        if (name == word) {
+            if (*pid != NULL)
+                break;
+            *pid = word;
+        } else if (strcmp(name, "once") == 0) {
+            *once = true;
+        } else if (strcmp(name, "sort") == 0 && argv[1] != NULL) {
+            int i = 0;
+            argv++;
+            while (view_sort_names[i] != NULL && strcmp(view_sort_names[i], *argv) != 0)
+                i++;
+            if (view_sort_names[i] == NULL) {
+                complain("-sort %s: there are since, switches, stack, state and id", *argv);
+                return EXIT_USAGE;
+            }
+            s->v.sort = (view_sort)i;
+        } else if (strcmp(name, "filter") == 0 && argv[1] != NULL) {
+            strncpy(s->v.filter, *++argv, sizeof s->v.filter - 1);
+        } else {
+            complain("unknown flag %s, or its value is missing; 'belay help top' lists the flags",
+                     word);
+            return EXIT_USAGE;
+        }
+    }
+    if (*pid != NULL && *argv == NULL)
+        return 0;
+    complain("top takes the number of one process, as in 'belay top 4711'");
+    return EXIT_USAGE;
+}
+
+int top_main(char **argv)
+{
+    screen s = {.lines = 0};
+    bool once = false;
+    const char *pid = NULL;
+    target t;
+    if (argv[0] != NULL && (strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "-help") == 0 ||
+                            strcmp(argv[0], "--help") == 0))
+        return help_command("top");
+    int err = arguments_take(&s, argv, &once, &pid);
+    if (err || (err = target_open(&t, pid)) != 0)
+        return err;
+    s.v.t = &t;
+    goroutines main_one; /* leads to the library's sources */
+    (void)goroutines_read(&t, &main_one);
+    s.v.s = stacks_open(&t, &main_one);
+    goroutines_free(&main_one);
+    if (!view_read(&s.v)) {
+        complain("process %d has ended", (int)t.pid);
+        err = EXIT_FAILED;
+    } else if (once || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO)) {
+        view_print(&s.v, stdout, 0, 0, 0, SIZE_MAX, "\n");
+    } else {
+        err = live(&s);
+    }
+    view_close(&s.v);
+    stacks_close(s.v.s);
+    return err;
+}

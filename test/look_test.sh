@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The commands that look into a running program: test/look_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+build_settings
+belay=$build/belay
+flags=(-std=gnu11 -O1 -g -Wall -Wextra)
+[ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
+export ASAN_OPTIONS=detect_leaks=0 BELAY_PROCS=2
+ok 'stuck.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/stuck.c" \
+    "$build/libbelay.a" -lpthread -o "$work/stuck"
+[ -x "$work/stuck" ] && [ -x "$belay" ] || finish
+mkfifo "$work/in"
+"$work/stuck" <"$work/in" >"$work/said" 2>"$work/warned" &
+pid=$!
+exec 3>"$work/in"
+for ((i = 0; i < 1000; i++)); do
+    grep -q ready "$work/said" && break
+    sleep 0.01
+done
+
+run "$belay" dump "$pid"
+if grep -q 'is not permitted' "$work/err"; then
+    echo 'look_test: skipped: reading other programs is not permitted here'
+    kill "$pid"
+    finish
+fi
+expect 'dump' 0
+expect_out 'main runs' '^goroutine 1 \[running.*\]:$'
+expect_out 'a receiver' '^goroutine 2 \[chan receive(, [0-9]+s)?\]:$'
+expect_out 'a mutex' '^goroutine [0-9]+ \[sync\.Mutex\.Lock(, [0-9]+s)?\]:$'
+expect_out 'a scope' '^goroutine [0-9]+ \[scope wait(, [0-9]+s)?\]:$'
+expect_out 'created by' '^created by scope_opener in goroutine [0-9]+$'
+expect_out 'and where' '^	.*test/tools/stuck\.c:[0-9]+$'
+[ "$(grep -c '^goroutine ' "$work/out")" -eq 9 ] && pass || fail 'each once' 'not 9 goroutines'
+if ldd "$belay" | grep -q libdw; then
+    # The program's own frames, innermost first, and none of the runtime's.
+    awk '/^goroutine 2 /, /^$/' "$work/out" | grep -v '^	' >"$work/second"
+    printf '%s\n' "$(head -n 1 "$work/second")" receive_result receiver \
+        'created by main_goroutine in goroutine 1' '' >"$work/wanted"
+    ok "goroutine 2's stack: $(tr '\n' ' ' <"$work/second")" cmp "$work/second" "$work/wanted"
+fi
+run "$belay" top -once -sort id "$pid"
+expect 'top' 0
+expect_out 'head' "^belay top: process $pid, 2 processors, [0-9]+ threads; 9 goroutines: [0-9]+ running, [0-9]+ runnable, [0-9]+ waiting$"
+expect_out 'columns' '^ +ID  STATE +SINCE +SWITCHES +STACK  FUNCTION +STARTED AT$'
+expect_out 'a row' '^ +2  chan receive +[0-9.a-z]+ +[0-9]+ +[0-9]+%  [a-z0-9_]+ +.*stuck\.c:[0-9]+ \(main_goroutine\)$'
+[ "$(sed 1,2d "$work/out" | awk '$1 == "ID" { next } { print $1 }' | sort -nc 2>&1)" = '' ] && pass ||
+    fail 'top -sort id' 'not in order'
+run "$belay" top -filter sync.Mutex "$pid"
+expect 'top in a pipe' 0
+[ "$(grep -c '^ *[0-9]' "$work/out")" -eq 1 ] && pass || fail 'top -filter' 'not one row'
+sleep 1.2 # until main, which sits in a read, has not yielded for a second
+run "$belay" top -once "$pid"
+expect_out 'it warns' '^! goroutine 1 \([a-z0-9_]+\) has not yielded for [0-9.]+s: it waits in a system call$'
+run "$belay" top -sort name "$pid"
+expect 'no such column' 2
+run "$belay" dump "$pid"
+expect 'again' 0
+ok 'the program goes on' kill -0 "$pid"
+exec 3>&-
+wait "$pid"
+status=$?
+expect 'the program was not disturbed' 0
+
+run "$belay" dump "$$"
+expect 'not a program of belay' 1
+expect_err 'says so' "^belay: process $$ runs no goroutines: it does not use belay$"
+run "$belay" dump 4194303
+expect 'no such process' 1
+expect_err 'says that there is none' '^belay: there is no process 4194303$'
+run "$belay" dump server
+expect 'no number' 2
+run "$belay" dump
+expect 'nothing to dump' 2
+run "$belay" dump -help
+expect_out 'help' '^Usage: belay dump PID$'
+finish

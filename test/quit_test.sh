@@ -1,0 +1,111 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# What SIGQUIT does to a program, by its settings: test/quit_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+build_settings
+flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -Wall -Wextra)
+[ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
+export ASAN_OPTIONS=detect_leaks=0
+unset BELAY_TRACEBACK BELAY_SIGQUIT
+ulimit -c 0
+ok 'quit.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/quit.c" \
+    "$build/libbelay.a" -lpthread -o "$work/quit"
+[ -x "$work/quit" ] || finish
+mkfifo "$work/in"
+
+# Waits until the file has N lines like REGEX.
+await() { # FILE REGEX N
+    for ((i = 0; i < 1000; i++)); do
+        [ "$(grep -cE -- "$2" "$1" 2>/dev/null)" -ge "$3" ] && return 0
+        sleep 0.01
+    done
+    return 1
+}
+
+# Starts the program with SIGQUIT as a terminal's shell leaves it, or ignored, as in the background.
+start() { # default|ignored CASE [SETTING…]
+    local how=$1 name=$2
+    shift 2
+    last_run="$* quit $name"
+    : >"$work/out" >"$work/err"
+    if [ "$how" = default ]; then
+        env --default-signal=QUIT BELAY_PROCS=2 "$@" "$work/quit" "$name" \
+            <"$work/in" >"$work/out" 2>"$work/err" &
+    else
+        env BELAY_PROCS=2 "$@" "$work/quit" "$name" <"$work/in" >"$work/out" 2>"$work/err" &
+    fi
+    pid=$!
+    exec 3>"$work/in"
+    await "$work/out" '^ready$' 1 || fail "$name" 'it did not get ready'
+}
+
+end() {
+    { wait "$pid"; } 2>/dev/null
+    status=$?
+    exec 3>&-
+}
+
+go_on() {
+    echo >&3
+    end
+}
+
+for how in default ignored; do
+    start $how stuck
+    kill -QUIT "$pid"
+    end
+    expect "exits ($how)" 2
+    expect_err "says why ($how)" '^SIGQUIT: quit$'
+    expect_err "main ($how)" '^goroutine 1 \[(running|chan receive).*\]:$'
+    expect_err "the waiter ($how)" '^goroutine [0-9]+ \[chan receive.*\]:$'
+    expect_err "its channel ($how)" '^waits on channel 0x'
+done
+
+start default busy BELAY_PROCS=1
+kill -QUIT "$pid"
+end
+expect 'exits with the processors busy' 2
+expect_err 'the spinners' '^goroutine [0-9]+ \[(running|runnable).*\]:$'
+
+for setting in BELAY_SIGQUIT=dump option=1; do
+    start default "$([ $setting = option=1 ] && echo option || echo stuck)" "$setting"
+    for n in 1 2; do
+        kill -QUIT "$pid"
+        await "$work/err" '^SIGQUIT: quit$' $n || fail "dump $n" 'no dump'
+        await "$work/err" '^goroutine [0-9]+ \[chan receive' $n || fail "dump $n" 'no waiter'
+    done
+    go_on
+    expect "goes on ($setting)" 7
+done
+
+start default stuck BELAY_SIGQUIT=off
+kill -QUIT "$pid"
+end
+expect 'off: the default action' 131
+
+start default handler
+kill -QUIT "$pid"
+await "$work/out" '^own handler called$' 1 || fail handler 'it was not called'
+go_on
+expect "the program's own handler" 7
+
+start default ignores
+kill -QUIT "$pid"
+go_on
+expect "the program's own SIG_IGN" 7
+
+start default notify
+kill -QUIT "$pid"
+await "$work/out" '^channel got it$' 1 || fail notify 'the channel did not get it'
+go_on
+expect 'bl_notify takes it over' 7
+
+start default after
+kill -QUIT "$pid"
+end
+expect 'after the run: the default action' 131
+
+run env BELAY_SIGQUIT=never "$work/quit" after
+expect_err 'a setting that there is not' '^belay: BELAY_SIGQUIT=never is not one of exit, dump, off, so exit is used$'
+finish
