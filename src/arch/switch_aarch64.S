@@ -98,6 +98,16 @@ bl__switch_begin:               /* x0: where to save, x1: the top of a new stack
     mov sp, x1
     .cfi_undefined x30
     mov x29, xzr
+    mov x19, xzr                /* else the new stack keeps addresses of the old one (debug/reach.h) */
+    mov x20, xzr
+    mov x21, xzr
+    mov x22, xzr
+    mov x23, xzr
+    mov x24, xzr
+    mov x25, xzr
+    mov x26, xzr
+    mov x27, xzr
+    mov x28, xzr
     adr x30, outermost
     cbz x9, 1f
     msr fpcr, xzr

@@ -90,6 +90,11 @@ bl__switch_begin:               /* rdi: where to save, rsi: the top of a new sta
     leaq outermost(%rip), %rdx
     pushq %rdx
     xorl %ebp, %ebp
+    xorl %ebx, %ebx             /* else the new stack keeps addresses of the old one (debug/reach.h) */
+    xorl %r12d, %r12d
+    xorl %r13d, %r13d
+    xorl %r14d, %r14d
+    xorl %r15d, %r15d
     andl $MXCSR_CONTROL, %eax
     cmpl $MXCSR_INITIAL, %eax
     jne 1f

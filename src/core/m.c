@@ -76,6 +76,8 @@ static void *m_main(void *arg)
     bl__tls_set(m);
     store_relaxed(&m->tid, bl__thread_id());
     pthread_setname_np(pthread_self(), "belay");
+    if (!BL__ASAN)
+        store_relaxed(&m->g0.stack_hi, __builtin_frame_address(0)); /* for debug/maps.c */
     stack_bounds(&m->g0);
     bl__crash_thread_init();
     bl__schedule();

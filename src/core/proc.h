@@ -300,9 +300,13 @@ static inline bl__g *bl__slot_record(char *slot, size_t index)
     return (bl__g *)(void *)(slot + at);
 }
 
+void bl__each_arena(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg);
 
 /* spawn.c */
+/* The memory of the records of goroutines that have not run; of all, or of those that there are. */
+void bl__each_spawned_part(bool all, void (*fn)(const void *low, const void *high, void *arg),
+                           void *arg);
 void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg);
 void bl__spawn_fini(bool keep);
 

@@ -16,7 +16,8 @@ typedef struct held {
 static __thread held rank_held;
 
 static const char *const rank_names[BL__RANKS] = {
-    [BL__RANK_TIMER] = "timer",     [BL__RANK_AFTER] = "after",
+    [BL__RANK_FINDER] = "finder",   [BL__RANK_TIMER] = "timer",
+    [BL__RANK_AFTER] = "after",
     [BL__RANK_PUT] = "pool put",    [BL__RANK_TAKE] = "pool take",
     [BL__RANK_NOTIFY] = "notify",   [BL__RANK_SCOPE] = "scope",
     [BL__RANK_COND] = "cond",       [BL__RANK_WAITERS] = "waiters",

@@ -280,10 +280,10 @@ void bl__goroutine_main(void)
     bl__m *m = bl__after_switch();
     bl__g *g = m->g;
     for (int64_t ended = 1;; ended++) {
-        bl_scope *scope = g->scope;
         bl__leave(m);
         int result = g->fn(g->arg);
         m = bl__enter_home();
+        bl_scope *scope = g->scope; /* not before: what is on the stack counts as in reach (reach.h) */
         end(g, result);
         bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN;
@@ -323,6 +323,19 @@ void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg)
         for (int i = 0; i < BL__SLAB; i++)
             if (load_relaxed(&slab->records[i].task.status) != BL__G_DEAD)
                 spawned_as_goroutine(&slab->records[i], fn, arg);
+}
+
+void bl__each_spawned_part(bool all, void (*fn)(const void *low, const void *high, void *arg),
+                           void *arg)
+{
+    bl__spawn_slab *slab = load_acquire(&bl__rt.spawn_slabs); /* ORD(slab): with pile_take */
+    for (; slab != NULL; slab = slab->next) {
+        if (all)
+            fn(slab, slab + 1, arg);
+        for (int i = 0; !all && i < BL__SLAB; i++)
+            if (load_relaxed(&slab->records[i].task.status) != BL__G_DEAD)
+                fn(&slab->records[i], &slab->records[i + 1], arg);
+    }
 }
 
 void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg)

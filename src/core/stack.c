@@ -389,6 +389,12 @@ void bl__stack_fini(bool keep)
         mem.guard = GUARD_MPROTECT;
 }
 
+void bl__each_arena(void (*fn)(const void *low, const void *high, void *arg), void *arg)
+{
+    for (bl__arena *a = load_acquire(&bl__rt.arenas); a != NULL; a = a->next) /* ORD(arena) */
+        fn(a->base, a->base + a->bytes, arg);
+}
+
 void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg)
 {
     for (bl__arena *a = load_acquire(&bl__rt.arenas); a != NULL; a = a->next) { /* ORD(arena) */

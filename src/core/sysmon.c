@@ -7,6 +7,7 @@
  *     for the work, or takes the processor away (handoff.c);
  *   - delivers signals to whom asked for them (life/notify.c);
  *   - looks for memory where goroutines wait for a stack;
+ *   - has the finder look for goroutines that are stuck (debug/finder.c);
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
  * It looks every half millisecond while anything runs, and every 50 us where work waits or there was a
@@ -15,6 +16,7 @@
 #include "arch/sanitize.h"
 #include "core/proc.h"
 #include "debug/fatal.h"
+#include "debug/stuck.h"
 #include "life/notify.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -26,11 +28,11 @@ enum { SHORTEST = 20000, SHORT = 50000, USUAL = 500000, LONGEST = 10000000 };
 #define RECHECK_MOST (10 * BL_SEC)
 
 /* Threads that are neither ours nor known to wait for goroutines without an end could still wake
- * somebody. Ours: the Ms, sysmon, the one that waits in bl_run, and helpers that rest. */
+ * somebody. Ours: the Ms, sysmon, the finder, the one that waits in bl_run, and helpers that rest. */
 static bool others_could_wake(uint32_t threads)
 {
     /* ORD(resting): the changes before it are seen by who then looks at plain_changes */
-    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0) + (int)load_acquire(&bl__rt.helpers.resting);
+    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0) + bl__finder_threads() + (int)load_acquire(&bl__rt.helpers.resting);
     int waiting = (int)load_relaxed(&bl__rt.plain_blocked);
     int all = bl__thread_count();
     return all < 0 || all > ours + waiting;
@@ -89,6 +91,16 @@ static void starved_look(bl_time *tried)
     }
 }
 
+/* Has the finder look, if it is time; how long until it will be. */
+static int64_t finder_turn(void)
+{
+    int64_t due = bl__finder_due(bl__clock());
+    if (due > 0)
+        return due;
+    bl__finder_look();
+    return INT64_MAX; /* it says when it has looked */
+}
+
 /* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
  * something has changed. What it is told while it looks has to count: so notices are taken back
  * before the looks, not after. */
@@ -99,11 +111,12 @@ static void deep_sleep(int64_t recheck)
     (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
     fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
     bool again = deadlock_check();
+    int64_t pause = is_starved() || load_relaxed(&bl__rt.poll.unchecked) ? LONGEST
+                    : again                                              ? recheck
+                                                                         : INT64_MAX;
+    int64_t due = finder_turn();
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending())
-        bl__futex_wait(&bl__rt.sysmon_wake, 0,
-                       is_starved() || load_relaxed(&bl__rt.poll.unchecked) ? LONGEST
-                       : again                                              ? recheck
-                                                                            : INT64_MAX);
+        bl__futex_wait(&bl__rt.sysmon_wake, 0, due < pause ? due : pause);
     store_relaxed(&bl__rt.sysmon_deep, 0u);
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
@@ -134,6 +147,7 @@ static void *sysmon_main(void *arg)
         if (!bl__all_idle()) {
             recheck = LONGEST;
             idle_since = 0;
+            (void)finder_turn();
             bl__look found = bl__handoff_look();
             if (found == BL__LOOK_TAKEN)
                 eager_until = now + EAGER_FOR;
@@ -160,10 +174,17 @@ void bl__sysmon_notify(void)
     bl__futex_wake(&bl__rt.sysmon_wake, 1);
 }
 
-int bl__sysmon_start(void) { return bl__thread_start(&bl__rt.sysmon, sysmon_main, NULL, true); }
+int bl__sysmon_start(void)
+{
+    int err = bl__thread_start(&bl__rt.sysmon, sysmon_main, NULL, true);
+    if (err == 0)
+        bl__finder_start();
+    return err;
+}
 
 void bl__sysmon_stop(void)
 {
     bl__sysmon_notify();
     pthread_join(bl__rt.sysmon, NULL);
+    bl__finder_stop();
 }

@@ -224,6 +224,12 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what)
 /* The items with the lowest numbers above last: a heap with the highest number on top. Reporter's. */
 static item round_items[ROUND];
 
+void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg)
+{
+    fn(round_items, round_items + ROUND, arg);
+    fn(report_stack, report_stack + STACK_SIZE, arg);
+}
+
 typedef struct gathering {
     const bl__report_all *what;
     uint64_t last;

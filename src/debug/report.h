@@ -41,6 +41,9 @@ void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg);
 void bl__report_lock(void);
 void bl__report_unlock(void);
 
+/* The memory that reports are made in, which is full of what they were about. */
+void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
+
 /* "goroutine 7 [running]:", the frames, where it was started, and its labels. system: with the
  * runtime's frames. In three parts, since the middle one may fail in a damaged program. */
 void bl__report_head(bl__out *o, const bl__g *g);

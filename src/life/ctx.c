@@ -99,6 +99,7 @@ bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scop
         .refs = 1,
         .holds = 1,
         .kind = (uint8_t)kind,
+        .magic = BL__CTX_MAGIC,
         .has_timer = own,
         .parent = bl_ctx_retain(p),
         .upstream = !cut && p->cancellable ? p : NULL,

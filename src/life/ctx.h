@@ -24,6 +24,8 @@
 
 #include "life/scope.h"
 
+enum { BL__CTX_MAGIC = 0x78746362 }; /* "bctx" */
+
 struct bl_ctx {
     int32_t state;  /* lock to write, atomic: 0, BL_ECANCELED or BL_ETIMEDOUT; first field */
     int32_t cause;  /* written once before state */
@@ -36,7 +38,7 @@ struct bl_ctx {
     uint8_t has_timer;      /* immutable: there is a timer behind the record */
     uint8_t linked;         /* lock: upstream's: it is on upstream's list */
     uint8_t fired;          /* the deadline's firing has a reference and needs not be waited for */
-    bl_ctx *parent;         /* immutable: one reference; where values come from */
+    uint32_t magic;         /* immutable: BL__CTX_MAGIC, for who meets one in memory (debug/maps.c) */
     bl_ctx *upstream;       /* immutable: where cancellation comes from, or NULL */
     bl_ctx *next;           /* lock: upstream's; of an unlinked one: its canceller's worklist */
     bl_ctx *prev;           /* lock: upstream's */
@@ -46,6 +48,7 @@ struct bl_ctx {
     bl_scope *scope;        /* immutable: whose context it is; valid until cancelled */
     bl_chan *done;          /* lock to write; atomic: made when first asked for */
     bl_time deadline;       /* immutable: its own or one from above; BL_NEVER */
+    bl_ctx *parent;         /* immutable: one reference; where values come from */
     const void *key;        /* immutable */
     void *value;            /* immutable */
     const bl__site *made;   /* immutable */

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * finder.c: looks for stuck goroutines by itself, while the program runs.
+ *
+ * sysmon has it look a while after something has happened, and then as long as things happen, but no
+ * oftener than keeps it below SHARE of a core. A process in which nothing happens is looked at twice
+ * and then left alone. It looks on a thread of its own: a search may take longer than hand-offs can wait.
+ *
+ * Only what is proven is said. Where nobody ran during the search, one search proves it. Else
+ * addresses may have moved while memory was read, or stood in a register: then CONFIRMED searches one after
+ * the other have to agree, and the report says that it is inferred.
+ */
+#include "debug/stuck.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/proc.h"
+#include "debug/fatal.h"
+#include "debug/maps.h"
+#include "debug/report.h"
+#include "os/futex.h"
+#include "os/os.h"
+
+enum {
+    SHARE = 150, /* a search that took t is not followed by another for SHARE * t */
+    TRIES = 5,
+    CONFIRMED = 3, /* searches */
+    MOST = 512,    /* goroutines that are told of, in a run */
+    EXIT_STUCK = 2
+};
+
+#define PARKED (200 * BL_MS)
+#define PAUSE (250 * BL_MS)
+#define PAUSE_OPEN (50 * BL_MS)  /* while somebody is to be confirmed */
+#define MEMORY ((size_t)1 << 30) /* bytes that a search may read */
+
+enum { FINDER_NONE, FINDER_WAITS, FINDER_LOOKS, FINDER_ENDS };
+
+typedef struct suspect {
+    bl__stuck who;
+    uint32_t searches; /* in a row that have found it */
+    uint32_t said;
+} suspect;
+
+static struct {
+    uint32_t state;          /* atomic: FINDER_…; a futex */
+    uint32_t lock;           /* of the suspects */
+    bl_time next;            /* atomic: when it may look again */
+    uint64_t seen[2];        /* atomic: picks at the last two looks */
+    uint32_t open;           /* atomic: somebody is to be confirmed */
+    uint32_t suspects_count; /* lock */
+    const void *top;         /* atomic */
+    pthread_t thread;        /* sysmon, and the end of a run */
+    suspect suspects[MOST];  /* lock */
+    bl__stuck found[MOST];   /* the thread */
+} finder;
+
+static uint64_t finder_picks(void)
+{
+    uint64_t sum = 0;
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++)
+        sum += load_relaxed(&bl__rt.ps[i]->tick);
+    return sum;
+}
+
+/* ---- Suspects ---- */
+
+/* Under the lock: NULL: there is no room for it. */
+static suspect *suspect_of(uint64_t id)
+{
+    for (uint32_t i = 0; i < finder.suspects_count; i++)
+        if (finder.suspects[i].who.id == id)
+            return &finder.suspects[i];
+    if (finder.suspects_count == MOST)
+        return NULL;
+    suspect *s = &finder.suspects[finder.suspects_count++];
+    *s = (suspect){.who.id = id};
+    return s;
+}
+
+void bl__finder_said(const bl__g *g)
+{
+    bl__lock(&finder.lock, BL__RANK_FINDER);
+    suspect *s = suspect_of(g->id);
+    if (s != NULL)
+        s->said = 1;
+    bl__unlock(&finder.lock);
+}
+
+/* Under the lock: notes who was found, in a row with the searches before. Somebody is to be confirmed. */
+static bool suspects_note(const bl__search *search)
+{
+    size_t n = search->count < search->most ? search->count : search->most;
+    bool open = false;
+    for (uint32_t i = 0; i < finder.suspects_count; i++) {
+        suspect *s = &finder.suspects[i];
+        bool again = false;
+        for (size_t k = 0; k < n; k++)
+            again = again || (search->found[k].id == s->who.id &&
+                              search->found[k].switches == s->who.switches);
+        s->searches = again ? s->searches : 0;
+    }
+    for (size_t k = 0; k < n; k++) {
+        suspect *s = suspect_of(search->found[k].id);
+        if (s == NULL || s->said)
+            continue;
+        s->who = search->found[k];
+        s->searches = search->quiet || !search->by_memory ? (uint32_t)CONFIRMED : s->searches + 1;
+        open = open || s->searches < CONFIRMED;
+    }
+    return open;
+}
+
+/* ---- The report ---- */
+
+typedef struct telling {
+    size_t count;
+    bool quiet;
+} telling;
+
+/* Under the lock. */
+static bool is_new(const bl__g *g, void *arg)
+{
+    (void)arg;
+    for (uint32_t i = 0; i < finder.suspects_count; i++) {
+        const suspect *s = &finder.suspects[i];
+        if (s->who.id == g->id)
+            return !s->said && s->searches >= CONFIRMED;
+    }
+    return false;
+}
+
+static void stuck_print(bl__out *o, void *arg)
+{
+    const telling *t = arg;
+    bool one = t->count == 1;
+    if (t->quiet)
+        bl__out_printf(
+            o,
+            "belay: deadlock: %zu goroutine%s can never go on: nobody that runs, or will "
+            "run again, can wake %s\n",
+            t->count, one ? "" : "s", one ? "it" : "one of them");
+    else
+        bl__out_printf(
+            o,
+            "belay: leak: %zu goroutine%s probably leaked: nobody that runs has been seen "
+            "to get at what %s for, in %d looks\n",
+            t->count, one ? " is" : "s are", one ? "it waits" : "they wait", CONFIRMED);
+    bl__report_goroutines(o, is_new, NULL);
+}
+
+static void finder_act(void)
+{
+    if (bl__rt.options.on_deadlock == BL_DEADLOCK_REPORT)
+        return;
+    bl__fatal_flush();
+    if (bl__rt.options.on_deadlock == BL_DEADLOCK_EXIT)
+        _exit(EXIT_STUCK);
+    signal(SIGABRT, SIG_DFL);
+    abort();
+}
+
+static void finder_tell(const bl__search *search)
+{
+    telling t = {.quiet = search->quiet || !search->by_memory};
+    bl__lock(&finder.lock, BL__RANK_FINDER);
+    bool open = suspects_note(search);
+    for (uint32_t i = 0; i < finder.suspects_count; i++) {
+        const suspect *s = &finder.suspects[i];
+        t.count += !s->said && s->searches >= CONFIRMED && bl__stuck_still(&s->who);
+    }
+    if (t.count > 0 && (t.quiet || bl__rt.options.on_leak != BL_LEAK_IGNORE)) {
+        bl__report_run(STDERR_FILENO, stuck_print, &t);
+        for (uint32_t i = 0; i < finder.suspects_count; i++)
+            finder.suspects[i].said |= finder.suspects[i].searches >= CONFIRMED;
+    }
+    bl__unlock(&finder.lock);
+    store_relaxed(&finder.open, (uint32_t)open);
+    if (t.count > 0 && t.quiet)
+        finder_act();
+}
+
+/* ---- The thread ---- */
+
+static void finder_search(void)
+{
+    bl_time begin = bl__clock();
+    uint64_t picks = finder_picks();
+    bl__search search = {.parked = PARKED, .limit = MEMORY, .found = finder.found, .most = MOST};
+    for (int i = 0; i < TRIES; i++) { /* until one falls between what others do */
+        bl__stuck_search(&search);
+        if (search.count == 0 || search.quiet || !search.by_memory)
+            break;
+    }
+    finder_tell(&search);
+    bl_time took = bl__clock() - begin;
+    bl_time pause = load_relaxed(&finder.open) ? PAUSE_OPEN : PAUSE;
+    store_relaxed(&finder.seen[1], finder.seen[0]);
+    store_relaxed(&finder.seen[0], picks);
+    store_relaxed(&finder.next, begin + took + (SHARE * took > pause ? SHARE * took : pause));
+}
+
+static void *finder_main(void *arg)
+{
+    (void)arg;
+    pthread_setname_np(pthread_self(), "belay-finder");
+    store_relaxed(&finder.top, __builtin_frame_address(0));
+    for (;;) {
+        uint32_t state = load_acquire(&finder.state); /* ORD(finder) */
+        if (state == FINDER_ENDS)
+            return NULL;
+        if (state != FINDER_LOOKS) {
+            bl__futex_wait(&finder.state, state, INT64_MAX);
+            continue;
+        }
+        finder_search();
+        uint32_t looked = FINDER_LOOKS;
+        (void)cas_acq_rel(&finder.state, &looked, (uint32_t)FINDER_WAITS); /* ORD(finder) */
+        if (load_relaxed(&bl__rt.sysmon_deep))
+            bl__sysmon_notify(); /* which sleeps until there may be more to see */
+    }
+}
+
+const void *bl__finder_top(void) { return load_relaxed(&finder.top); }
+
+int bl__finder_threads(void) { return load_relaxed(&finder.state) != FINDER_NONE; }
+
+int64_t bl__finder_due(bl_time now)
+{
+    uint64_t picks = finder_picks();
+    if (load_relaxed(&finder.state) == FINDER_LOOKS || bl_goroutines() == 0)
+        return INT64_MAX;
+    if (picks == load_relaxed(&finder.seen[0]) && picks == load_relaxed(&finder.seen[1]) &&
+        !load_relaxed(&finder.open))
+        return INT64_MAX;
+    bl_time next = load_relaxed(&finder.next);
+    if (next == 0) { /* the first of a run: not before it has run for a while */
+        store_relaxed(&finder.next, now + PAUSE);
+        return PAUSE;
+    }
+    return next > now ? next - now : 0;
+}
+
+void bl__finder_look(void)
+{
+    if (load_relaxed(&finder.state) == FINDER_NONE) {
+        store_relaxed(&finder.state, (uint32_t)FINDER_WAITS);
+        if (bl__thread_start(&finder.thread, finder_main, NULL, true) < 0) {
+            store_relaxed(&finder.state, (uint32_t)FINDER_NONE);
+            store_relaxed(&finder.next, bl__clock() + 10 * BL_SEC);
+            return;
+        }
+    }
+    store_release(&finder.state, (uint32_t)FINDER_LOOKS); /* ORD(finder): with the thread */
+    bl__futex_wake(&finder.state, 1);
+}
+
+void bl__finder_start(void) { bl__maps_open(); }
+
+void bl__finder_stop(void)
+{
+    if (load_relaxed(&finder.state) != FINDER_NONE) {
+        store_release(&finder.state, (uint32_t)FINDER_ENDS); /* ORD(finder) */
+        bl__futex_wake(&finder.state, 1);
+        pthread_join(finder.thread, NULL);
+    }
+    store_relaxed(&finder.state, (uint32_t)FINDER_NONE);
+    store_relaxed(&finder.top, NULL);
+    store_relaxed(&finder.next, 0);
+    store_relaxed(&finder.seen[0], 0);
+    store_relaxed(&finder.seen[1], 0);
+    store_relaxed(&finder.open, 0u);
+    finder.suspects_count = 0;
+    bl__maps_close();
+}

@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reach.c: see reach.h. The backward search is ours; that what nobody can get at can never be woken
+ * is the idea of Saioc and others, Dynamic partial deadlock detection and recovery via garbage
+ * collection (ASPLOS 2025), which has a garbage collector to ask.
+ */
+#include "debug/reach.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+#include "arch/sanitize.h"
+#include "debug/maps.h"
+#include "debug/peek.h"
+#include "life/ctx.h"
+#include "sync/chan.h"
+
+enum {
+    WINDOW = 64 * BL__MAPS_PAGE, /* bytes read at a time */
+    BLOCKS = 1 << 15,            /* malloc's blocks that may turn up beside the objects' */
+    EDGES = 1 << 19,             /* at least */
+    ROOTS = 1 << 12,             /* at least */
+    HEADER = 16,                 /* of a block */
+    BLOCK_LEAST = 32,            /* bytes, with its header */
+    CACHE_SIZE = 0x290           /* of the block in which malloc keeps a thread's free blocks */
+};
+
+typedef struct reach_item {
+    uintptr_t low, high;
+    uint32_t edges; /* the first of its edges, + 1 */
+    uint8_t marked;
+    uint8_t open; /* roots lead to it */
+    uint8_t stack;
+    uint8_t fresh; /* those who lead to it have not been looked for yet */
+} reach_item;
+
+typedef struct reach_edge {
+    uint32_t to;
+    uint32_t next; /* + 1 */
+} reach_edge;
+
+typedef struct reach_object {
+    uintptr_t at;
+    uint32_t item;
+} reach_object;
+
+/* Items by address. */
+typedef struct reach_index {
+    uint32_t *items;
+    uint32_t count;
+    uintptr_t low, high; /* of all together */
+} reach_index;
+
+struct bl__reach {
+    size_t bytes; /* of the mapping that holds all of it */
+    size_t left;  /* bytes that may still be read */
+    bool failed;  /* something ran out */
+    reach_item *items;
+    uint32_t items_count, items_most;
+    reach_index fresh; /* those who lead to them are looked for in this pass */
+    reach_index all;   /* there were when the pass began */
+    reach_edge *edges;
+    uint32_t edges_count, edges_most;
+    reach_object *objects;
+    uint32_t objects_count, objects_most;
+    bl__map_range *roots;
+    uint32_t roots_count, roots_most;
+    bl__map_range *records; /* within objects, the runtime's; by address once solving begins */
+    uint32_t records_count;
+    uint32_t *work; /* items marked and not followed yet; and how objects were ordered */
+    uint64_t *window;
+    bl__maps maps;
+};
+
+/* ---- Memory of its own ---- */
+
+static void *reach_part(char *base, size_t *at, size_t bytes)
+{
+    void *p = base + *at;
+    *at += (bytes + 63) / 64 * 64;
+    return p;
+}
+
+/* Lays out r in base; the bytes that takes. With base NULL only that. */
+static size_t reach_layout(bl__reach *r, char *base, size_t extra, void **extra_at)
+{
+    size_t at = 0;
+    void *p[9];
+    p[0] = reach_part(base, &at, sizeof *r);
+    p[1] = reach_part(base, &at, r->items_most * sizeof(reach_item));
+    p[2] = reach_part(base, &at, 3 * (size_t)r->items_most * sizeof(uint32_t));
+    p[3] = reach_part(base, &at, r->edges_most * sizeof(reach_edge));
+    p[4] = reach_part(base, &at, r->objects_most * sizeof(reach_object));
+    p[5] = reach_part(base, &at, r->roots_most * sizeof(bl__map_range));
+    p[6] = reach_part(base, &at, WINDOW);
+    p[7] = reach_part(base, &at, extra);
+    p[8] = reach_part(base, &at, r->objects_most * sizeof(bl__map_range));
+    if (base == NULL)
+        return at;
+    r->records = p[8];
+    r->items = p[1];
+    r->work = p[2];
+    r->fresh.items = r->work + r->items_most;
+    r->all.items = r->fresh.items + r->items_most;
+    r->edges = p[3];
+    r->objects = p[4];
+    r->roots = p[5];
+    r->window = p[6];
+    *extra_at = p[7];
+    return at;
+}
+
+bl__reach *bl__reach_new(size_t stacks, size_t objects, size_t extra, void **extra_at)
+{
+    bl__reach sizes = {0};
+    if (stacks > UINT32_MAX / 64 || objects > UINT32_MAX / 64)
+        return NULL;
+    sizes.items_most = (uint32_t)(stacks + objects + BLOCKS);
+    sizes.edges_most = (uint32_t)(8 * (stacks + objects) + EDGES);
+    sizes.objects_most = (uint32_t)objects;
+    sizes.roots_most = (uint32_t)(2 * stacks + ROOTS);
+    size_t bytes = reach_layout(&sizes, NULL, extra, extra_at);
+    char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED)
+        return NULL;
+    bl__reach *r = (bl__reach *)(void *)base;
+    *r = sizes;
+    r->bytes = bytes;
+    (void)reach_layout(r, base, extra, extra_at);
+    return r;
+}
+
+void bl__reach_free(bl__reach *r)
+{
+    bl__maps_free(&r->maps);
+    munmap(r, r->bytes);
+}
+
+bool bl__reach_begin(bl__reach *r)
+{
+    if (BL__ASAN || BL__TSAN ||
+        !bl__maps_read(&r->maps)) /* whose malloc is another, and memory vast */
+        return false;
+    bl__maps_skip(&r->maps, r, (char *)r + r->bytes);
+    return true;
+}
+
+void bl__reach_skip(bl__reach *r, const void *low, const void *high)
+{
+    uint32_t last = r->records_count - 1;
+    if (r->records_count > 0 && r->records[last].low == (uintptr_t)low)
+        return;
+    if (r->records_count == r->objects_most)
+        r->failed = true;
+    else
+        r->records[r->records_count++] =
+            (bl__map_range){.low = (uintptr_t)low, .high = (uintptr_t)high};
+}
+
+/* ---- Items ---- */
+
+static uint32_t reach_item_add(bl__reach *r, uintptr_t low, uintptr_t high)
+{
+    if (r->items_count == r->items_most) {
+        r->failed = true;
+        return 0;
+    }
+    r->items[r->items_count] = (reach_item){.low = low, .high = high, .fresh = 1};
+    return r->items_count++;
+}
+
+uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high)
+{
+    uint32_t i = reach_item_add(r, (uintptr_t)low, (uintptr_t)high);
+    r->items[i].stack = 1;
+    return i;
+}
+
+uint32_t bl__reach_object(bl__reach *r, const void *at)
+{
+    if (r->objects_count == r->objects_most) {
+        r->failed = true;
+        return 0;
+    }
+    r->objects[r->objects_count] = (reach_object){.at = (uintptr_t)at, .item = BL__REACH_OPEN};
+    return r->objects_count++;
+}
+
+void bl__reach_root(bl__reach *r, const void *low, const void *high)
+{
+    if (r->roots_count == r->roots_most)
+        r->failed = true;
+    else if (low < high)
+        r->roots[r->roots_count++] =
+            (bl__map_range){.low = (uintptr_t)low, .high = (uintptr_t)high};
+}
+
+static void reach_edge_add(bl__reach *r, uint32_t from, uint32_t to)
+{
+    reach_item *it = &r->items[from];
+    if (from == to || (it->edges != 0 && r->edges[it->edges - 1].to == to))
+        return;
+    if (r->edges_count == r->edges_most) {
+        r->failed = true;
+        return;
+    }
+    r->edges[r->edges_count] = (reach_edge){to, it->edges};
+    it->edges = ++r->edges_count;
+}
+
+/* Heap sort: no memory, and no worst case. */
+static void reach_sift(const reach_item *items, uint32_t *a, size_t n, size_t i)
+{
+    for (size_t c; (c = 2 * i + 1) < n; i = c) {
+        if (c + 1 < n && items[a[c + 1]].low > items[a[c]].low)
+            c++;
+        if (items[a[i]].low >= items[a[c]].low)
+            return;
+        uint32_t t = a[i];
+        a[i] = a[c];
+        a[c] = t;
+    }
+}
+
+/* The items, or those of them that are fresh. */
+static void reach_index_make(const bl__reach *r, reach_index *x, bool all)
+{
+    uint32_t n = 0;
+    x->low = UINTPTR_MAX;
+    x->high = 0;
+    for (uint32_t i = 0; i < r->items_count; i++) {
+        const reach_item *it = &r->items[i];
+        if (!all && !it->fresh)
+            continue;
+        x->items[n++] = i;
+        x->low = it->low < x->low ? it->low : x->low;
+        x->high = it->high > x->high ? it->high : x->high;
+    }
+    x->count = n;
+    for (size_t i = n / 2; i-- > 0;)
+        reach_sift(r->items, x->items, n, i);
+    for (size_t end = n; end-- > 1;) {
+        uint32_t t = x->items[0];
+        x->items[0] = x->items[end];
+        x->items[end] = t;
+        reach_sift(r->items, x->items, end, 0);
+    }
+}
+
+/* The item that the address lies in, or BL__REACH_OPEN for none. */
+static uint32_t reach_lookup(const bl__reach *r, const reach_index *x, uintptr_t at)
+{
+    if (x->count == 0 || at - x->low >= x->high - x->low)
+        return BL__REACH_OPEN;
+    size_t low = 0, high = x->count;
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (r->items[x->items[middle]].low <= at)
+            low = middle;
+        else
+            high = middle;
+    }
+    const reach_item *it = &r->items[x->items[low]];
+    return it->low <= at && at < it->high ? x->items[low] : (uint32_t)BL__REACH_OPEN;
+}
+
+/* ---- Reading memory ---- */
+
+/* Calls fn for each word of [low, high) that can be read, window by window. */
+typedef void reach_words_fn(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg);
+
+/* [low, high) lies in one window; what of it cannot be read is left out. */
+static void reach_window(bl__reach *r, uintptr_t low, uintptr_t high, reach_words_fn *fn, void *arg)
+{
+    while (low < high && !r->failed) {
+        size_t n = high - low;
+        if (r->left < n) {
+            r->failed = true;
+            return;
+        }
+        r->left -= n;
+        if (!bl__peek(r->window, (const void *)low, n)) {
+            size_t page = BL__MAPS_PAGE - low % BL__MAPS_PAGE;
+            n = page < n ? page : n;
+            if (!bl__peek(r->window, (const void *)low, n)) {
+                low += n;
+                continue;
+            }
+        }
+        fn(r, low, r->window, n / 8, arg);
+        low += n;
+    }
+}
+
+/* All windows of [low, high), without the pages that were never written to. */
+static void reach_each_window(bl__reach *r, uintptr_t low, uintptr_t high, reach_words_fn *fn,
+                              void *arg)
+{
+    high = high / 8 * 8;
+    for (low = (low + 7) / 8 * 8; low < high && !r->failed;) {
+        uintptr_t end = low / WINDOW * WINDOW + WINDOW;
+        end = end < high ? end : high;
+        uint64_t there = bl__maps_there(low, end);
+        if (there == 0 && r->left >= BL__MAPS_PAGE)
+            r->left -= BL__MAPS_PAGE; /* it takes time, too */
+        else if (there == 0)
+            r->failed = true;
+        for (uintptr_t at = low, to; at < end; at = to) {
+            bool is_there = bl__maps_bit(there, low, at);
+            to = at;
+            do
+                to = (to / BL__MAPS_PAGE + 1) * BL__MAPS_PAGE;
+            while (to < end && bl__maps_bit(there, low, to) == is_there);
+            to = to < end ? to : end;
+            if (is_there)
+                reach_window(r, at, to, fn, arg);
+        }
+        low = end;
+    }
+}
+
+static void reach_records_sort(bl__reach *r)
+{
+    for (uint32_t gap = r->records_count / 2; gap > 0; gap /= 2) /* Shell's */
+        for (uint32_t i = gap; i < r->records_count; i++) {
+            bl__map_range range = r->records[i];
+            uint32_t j = i;
+            for (; j >= gap && r->records[j - gap].low > range.low; j -= gap)
+                r->records[j] = r->records[j - gap];
+            r->records[j] = range;
+        }
+}
+
+static bool reach_skips(const bl__reach *r, uintptr_t at)
+{
+    uint32_t low = 0, high = r->records_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (r->records[middle].high <= at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < r->records_count && r->records[low].low <= at;
+}
+
+/* ---- Blocks of malloc ---- */
+
+typedef struct reach_walk {
+    uintptr_t next; /* where the size of the next block stands */
+    uintptr_t end;  /* of the heap */
+    uintptr_t low;  /* of the block that we are in, as its user knows it */
+    uintptr_t high;
+    uintptr_t from;  /* what lies before is not looked at: a record of the runtime's */
+    uint32_t item;   /* of the block, or BL__REACH_OPEN: not asked yet, or none */
+    uint32_t object; /* the next to be located */
+    bool locating;
+    bool broken; /* what is there is not what glibc writes */
+} reach_walk;
+
+/* The item of the block, which leads to another. One that is met for the first time is fresh. */
+static uint32_t reach_walk_item(bl__reach *r, reach_walk *w)
+{
+    if (w->item == BL__REACH_OPEN && !w->locating)
+        w->item = reach_lookup(r, &r->all, w->low);
+    if (w->item == BL__REACH_OPEN)
+        w->item = reach_item_add(r, w->low, w->high);
+    return w->item;
+}
+
+/* A thread's cache of free blocks: counts, and for each that is not zero the first of a list. */
+static bool reach_is_cache(const uint64_t *words)
+{
+    const uint16_t *counts = (const uint16_t *)(const void *)words;
+    const uint64_t *lists = words + 16;
+    for (int i = 0; i < 64; i++)
+        if (counts[i] > 64 || (counts[i] == 0) != (lists[i] == 0))
+            return false;
+    return true;
+}
+
+/* From where a block, whose first n words in the window are these, is looked at. */
+static uintptr_t reach_block_from(const reach_walk *w, const uint64_t *words, size_t n)
+{
+    uint64_t head[CACHE_SIZE / 8];
+    size_t bytes = w->high - w->low < sizeof head ? w->high - w->low : sizeof head;
+    if (bytes < sizeof(bl_ctx) && bytes < sizeof(bl_chan))
+        return w->low;
+    if (n * 8 < bytes) {
+        if (!bl__peek(head, (const void *)w->low, bytes))
+            return w->low;
+        words = head;
+    }
+    if (w->high - w->low == CACHE_SIZE - 8 && reach_is_cache(words))
+        return w->high;
+    return bl__maps_record(w->low, words, bytes);
+}
+
+static void reach_walk_broken(reach_walk *w, uintptr_t at)
+{
+    w->broken = true;
+    w->low = w->from = at;
+    w->high = w->end;
+    w->next = UINTPTR_MAX;
+}
+
+/* At the size of a block: words[0]. */
+static void reach_walk_block(bl__reach *r, reach_walk *w, uintptr_t at, const uint64_t *words,
+                             size_t n)
+{
+    uint64_t size = words[0] & ~(uint64_t)7;
+    if (size < BLOCK_LEAST || size % 16 != 0 || size > w->end - (at - 8)) {
+        reach_walk_broken(w, at);
+        return;
+    }
+    w->low = at + 8;
+    w->high = at + size < w->end ? at + size : w->end;
+    w->next = at + size;
+    w->item = BL__REACH_OPEN;
+    if (!w->locating) {
+        w->from = reach_block_from(w, words + 1, n - 1);
+        return;
+    }
+    while (w->object < r->objects_count && r->objects[w->object].at < w->low)
+        w->object++;
+    for (; w->object < r->objects_count && r->objects[w->object].at < w->high; w->object++)
+        if (r->objects[w->object].item == BL__REACH_OPEN)
+            r->objects[w->object].item = reach_walk_item(r, w);
+}
+
+static void reach_walk_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
+{
+    reach_walk *w = arg;
+    for (size_t i = 0; i < n; i++, at += 8) {
+        if (at == w->next) {
+            reach_walk_block(r, w, at, words + i, n - i);
+            continue;
+        }
+        if (at > w->next) /* a hole in what could be read */
+            reach_walk_broken(w, at);
+        if (w->locating || at < w->from)
+            continue;
+        uint32_t to = reach_lookup(r, &r->fresh, words[i]);
+        if (to == BL__REACH_OPEN || bl__maps_skips(&r->maps, at) || reach_skips(r, at))
+            continue;
+        if (w->broken)
+            r->items[to].open = 1;
+        else
+            reach_edge_add(r, reach_walk_item(r, w), to);
+    }
+}
+
+static void reach_walk_heaps(bl__reach *r, bool locating)
+{
+    uint32_t object = 0;
+    for (size_t i = 0; i < r->maps.count; i++) {
+        const bl__map_range *heap = &r->maps.ranges[i];
+        if (heap->first_block == 0)
+            continue;
+        reach_walk w = {.next = heap->first_block + 8,
+                        .end = heap->high,
+                        .low = heap->high,
+                        .from = heap->first_block + 8,
+                        .item = BL__REACH_OPEN,
+                        .object = object,
+                        .locating = locating};
+        reach_each_window(r, heap->first_block + 8, heap->high, reach_walk_words, &w);
+        object = w.object;
+    }
+}
+
+/* ---- The rest ---- */
+
+static void reach_root_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
+{
+    (void)arg;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t to = reach_lookup(r, &r->all, words[i]);
+        if (to != BL__REACH_OPEN && !reach_skips(r, at + 8 * i))
+            r->items[to].open = 1;
+    }
+}
+
+static void reach_maps_words(bl__reach *r)
+{
+    for (size_t i = 0; i < r->maps.count; i++) {
+        const bl__map_range *range = &r->maps.ranges[i];
+        uintptr_t low = range->low, high;
+        for (; range->first_block == 0 && bl__maps_next(&r->maps, &low, &high, range->high);
+             low = high)
+            reach_each_window(r, low, high, reach_root_words, NULL);
+    }
+}
+
+static void reach_stack_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n,
+                              void *arg)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t to = reach_lookup(r, &r->all, words[i]);
+        if (to != BL__REACH_OPEN && !reach_skips(r, at + 8 * i))
+            reach_edge_add(r, *(uint32_t *)arg, to);
+    }
+}
+
+static void reach_objects_sort(bl__reach *r, uint32_t *order)
+{
+    for (uint32_t gap = r->objects_count / 2; gap > 0; gap /= 2) /* Shell's */
+        for (uint32_t i = gap; i < r->objects_count; i++) {
+            reach_object o = r->objects[i];
+            uint32_t of = order[i], j = i;
+            for (; j >= gap && r->objects[j - gap].at > o.at; j -= gap) {
+                r->objects[j] = r->objects[j - gap];
+                order[j] = order[j - gap];
+            }
+            r->objects[j] = o;
+            order[j] = of;
+        }
+}
+
+/* Which item each object lies in: a stack of the set, a block of malloc, or none. */
+static void reach_locate(bl__reach *r)
+{
+    reach_index_make(r, &r->all, true);
+    for (uint32_t i = 0; i < r->objects_count; i++)
+        r->objects[i].item = reach_lookup(r, &r->all, r->objects[i].at);
+    uint32_t *order = r->work; /* which object each was before it was sorted */
+    for (uint32_t i = 0; i < r->objects_count; i++)
+        order[i] = i;
+    reach_objects_sort(r, order);
+    reach_walk_heaps(r, true);
+    for (uint32_t i = 0; i < r->objects_count; i++) /* and back, cycle by cycle */
+        while (order[i] != i) {
+            uint32_t to = order[i];
+            reach_object o = r->objects[to];
+            r->objects[to] = r->objects[i];
+            r->objects[i] = o;
+            order[i] = order[to];
+            order[to] = to;
+        }
+}
+
+bool bl__reach_solve(bl__reach *r, size_t limit)
+{
+    r->left = limit;
+    reach_records_sort(r);
+    reach_locate(r);
+    for (uint32_t known = 0; known < r->items_count && !r->failed;) {
+        reach_index_make(r, &r->fresh, false);
+        reach_index_make(r, &r->all, true);
+        known = r->items_count;
+        for (uint32_t i = 0; i < known; i++)
+            r->items[i].fresh = 0;
+        reach_walk_heaps(r, false);
+    }
+    reach_index_make(r, &r->all, true);
+    for (uint32_t i = 0; i < r->items_count && !r->failed; i++)
+        if (r->items[i].stack)
+            reach_each_window(r, r->items[i].low, r->items[i].high, reach_stack_words, &i);
+    for (uint32_t i = 0; i < r->roots_count; i++)
+        reach_each_window(r, r->roots[i].low, r->roots[i].high, reach_root_words, NULL);
+    reach_maps_words(r);
+    for (uint32_t i = 0; i < r->items_count; i++)
+        if (r->items[i].open)
+            bl__reach_mark(r, i);
+    return !r->failed;
+}
+
+uint32_t bl__reach_item(const bl__reach *r, uint32_t object) { return r->objects[object].item; }
+
+bool bl__reach_marked(const bl__reach *r, uint32_t item)
+{
+    return item == BL__REACH_OPEN || r->items[item].marked;
+}
+
+void bl__reach_mark(bl__reach *r, uint32_t first)
+{
+    uint32_t n = 0;
+    if (first == BL__REACH_OPEN || r->items[first].marked)
+        return;
+    r->items[first].marked = 1;
+    r->work[n++] = first;
+    while (n > 0) {
+        const reach_item *it = &r->items[r->work[--n]];
+        for (uint32_t e = it->edges; e != 0; e = r->edges[e - 1].next) {
+            reach_item *to = &r->items[r->edges[e - 1].to];
+            if (to->marked)
+                continue;
+            to->marked = 1;
+            r->work[n++] = r->edges[e - 1].to;
+        }
+    }
+}

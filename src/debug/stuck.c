@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stuck.c: see stuck.h.
+ *
+ * A search takes notes of all goroutines while they run, decides who could be stuck from the notes
+ * alone, which settles nearly all cases, and only then looks through memory for the rest. At the end it
+ * looks at each record again: whoever has switched since was alive. All of those that are left were
+ * parked at one time, the one between the two looks.
+ */
+#include "debug/stuck.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "core/proc.h"
+#include "debug/peek.h"
+#include "debug/reach.h"
+#include "io/fd.h"
+#include "life/ctx.h"
+#include "life/notify.h"
+#include "life/pool.h"
+#include "os/os.h"
+#include "sync/chan.h"
+#include "sync/object.h"
+
+enum {
+    LOCK_WORD_BITS = 7,      /* of the words of mutexes and rwmutexes, beside the owner */
+    RW_WRITE_HELD = 2,       /* as in sync/rwmutex.c */
+    CONTEXTS = 8,            /* looked at on the way up from a goroutine's */
+    OBJECTS = CONTEXTS + 24, /* of a goroutine; with more it counts as alive */
+    ROUNDS = 64
+};
+
+#define NOBODY UINT32_MAX
+
+typedef struct node {
+    const bl__g *at;
+    uint64_t id;
+    const void *obj;
+    const bl_scope *home;
+    const bl_ctx *ctx;
+    const char *low; /* its stack in use */
+    const char *high;
+    uint32_t switches;
+    uint32_t scope; /* index of home in scopes */
+    uint32_t stack; /* item of its stack, while it may be stuck */
+    uint32_t first; /* of its objects */
+    uint16_t objects;
+    uint16_t cancels; /* of them the last ones: with which it can be cancelled */
+    uint8_t reason;
+    uint8_t alive;
+    uint8_t cancellable;
+    uint8_t proven;
+} node;
+
+typedef struct home {
+    const bl_scope *at;
+    uint32_t opener; /* its node; NOBODY: it is no goroutine, or not known */
+    uint32_t members;
+    uint32_t alive; /* of them */
+    bool timers;    /* some of its after-functions are pending */
+} home;
+
+typedef struct notes {
+    bl__search *s;
+    bl__reach *reach;
+    node *nodes;
+    uint32_t count, most;
+    uint32_t *by_record; /* hash tables, open addressing: index + 1 */
+    uint32_t *by_scope;
+    uint32_t mask;
+    home *homes;
+    uint32_t homes_count;
+    uint32_t objects;
+    bl_time before; /* parked since then, or earlier */
+    bool failed;
+    bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
+    bool unknown; /* some run whose registers are not known */
+} notes;
+
+/* ---- Taking notes ---- */
+
+static uint32_t notes_hash(const notes *n, const void *key)
+{
+    uint64_t h = (uint64_t)(uintptr_t)key * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint32_t)(h >> 32) & n->mask;
+}
+
+static uint32_t node_of(const notes *n, const void *record)
+{
+    for (uint32_t i = notes_hash(n, record);; i = (i + 1) & n->mask) {
+        if (n->by_record[i] == 0)
+            return NOBODY;
+        if (n->nodes[n->by_record[i] - 1].at == record)
+            return n->by_record[i] - 1;
+    }
+}
+
+static uint32_t home_of(notes *n, const bl_scope *s)
+{
+    uint32_t i = notes_hash(n, s);
+    for (; n->by_scope[i] != 0; i = (i + 1) & n->mask)
+        if (n->homes[n->by_scope[i] - 1].at == s)
+            return n->by_scope[i] - 1;
+    n->homes[n->homes_count] = (home){.at = s, .opener = NOBODY};
+    n->by_scope[i] = ++n->homes_count;
+    return n->homes_count - 1;
+}
+
+static void count_node(const bl__g *g, void *arg)
+{
+    (void)g;
+    ++*(uint32_t *)arg;
+}
+
+static bool waits_for_nobody(bl__reason reason)
+{
+    return reason == BL__WAIT_NONE || reason == BL__WAIT_SLEEP || reason == BL__WAIT_IO ||
+           reason == BL__WAIT_TIMER || reason == BL__WAIT_BLOCKING;
+}
+
+static void note(const bl__g *g, void *arg)
+{
+    notes *n = arg;
+    if (n->count == n->most) {
+        n->failed = true;
+        return;
+    }
+    node *d = &n->nodes[n->count];
+    *d = (node){.at = g->task.kind == BL__TASK_G ? g : NULL,
+                .id = g->id,
+                .home = g->scope,
+                .stack = BL__REACH_OPEN};
+    d->alive = 1;
+    if (g->task.kind == BL__TASK_G) {
+        uint32_t wait =
+            load_acquire(&g->wait); /* ORD(wait): with commit: what is parked is saved */
+        d->switches = load_relaxed(&g->switches);
+        d->ctx = g->ctx;
+        d->reason = g->reason;
+        d->obj = g->wait_obj;
+        d->cancellable = wait == BL__W_CANCELLABLE;
+        d->low = load_relaxed(&g->sp);
+        d->high = g->stack_hi;
+        d->alive = load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
+                   g->park_timer != NULL || g->since > n->before ||
+                   waits_for_nobody((bl__reason)g->reason);
+        if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
+            n->unknown = true;
+    }
+    n->count++;
+}
+
+/* The scope's opener. A scope lives in its opener's frame, which may be gone. */
+static void home_read(notes *n, home *h)
+{
+    bl_scope s;
+    if (!bl__peek(&s, h->at, sizeof s) || s.bl__magic != BL__SCOPE_OPEN)
+        return;
+    h->timers = s.bl__timers != NULL;
+    if (h->at != &bl__rt.root) {
+        h->opener = node_of(n, s.bl__opener_g);
+        return;
+    }
+    for (uint32_t i = 0; i < n->count; i++)
+        if (n->nodes[i].id == 1) /* the main goroutine */
+            h->opener = i;
+}
+
+static void notes_index(notes *n)
+{
+    for (uint32_t i = 0; i < n->count; i++) {
+        node *d = &n->nodes[i];
+        uint32_t at = notes_hash(n, d->at);
+        while (n->by_record[at] != 0)
+            at = (at + 1) & n->mask;
+        if (d->at != NULL)
+            n->by_record[at] = i + 1;
+        d->scope = home_of(n, d->home);
+        n->homes[d->scope].members++;
+        n->homes[d->scope].alive += d->alive;
+    }
+    for (uint32_t i = 0; i < n->homes_count; i++)
+        home_read(n, &n->homes[i]);
+}
+
+/* Threads whose registers are not known. */
+static bool has_strangers(void)
+{
+    int ours = (int)load_relaxed(&bl__rt.threads) + 2 + (BL__TSAN ? 1 : 0) + bl__finder_threads() +
+               (int)load_acquire(&bl__rt.helpers.resting); /* ORD(resting) */
+    return bl__thread_count() != ours;
+}
+
+static void revive(notes *n, node *d)
+{
+    if (d->alive)
+        return;
+    d->alive = 1;
+    n->homes[d->scope].alive++;
+}
+
+/* ---- Who could wake it ---- */
+
+/* The goroutine or thread of this record; one that is not known is alive, and so is none. */
+static bool owner_alive(const notes *n, uintptr_t word)
+{
+    const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)LOCK_WORD_BITS);
+    if (owner == &bl__orphan)
+        return false;
+    uint32_t i = owner != NULL ? node_of(n, owner) : NOBODY;
+    return i == NOBODY || n->nodes[i].alive;
+}
+
+static bool scope_alive(notes *n, const bl_scope *s)
+{
+    const home *h = &n->homes[home_of(n, s)];
+    return h->members == 0 || h->alive > 0 || h->timers;
+}
+
+static bool pool_alive(notes *n, const node *d)
+{
+    bl_pool p;
+    return !bl__peek(&p, d->obj, sizeof p) || p.magic != BL__POOL_LIVE || p.workers == 0 ||
+           scope_alive(n, p.scope);
+}
+
+/* By what the record says alone: alive, or it depends on who can get at its objects. */
+static bool waker_alive(notes *n, const node *d)
+{
+    bl_mutex m;
+    bl_rwmutex rw;
+    bl_once once;
+    switch (d->reason) {
+    case BL__WAIT_MUTEX: return !bl__peek(&m, d->obj, sizeof m) || owner_alive(n, m.bl__word);
+    case BL__WAIT_RW_LOCK:
+    case BL__WAIT_RW_RLOCK:
+        if (!bl__peek(&rw, d->obj, sizeof rw))
+            return true;
+        return (rw.bl__word & RW_WRITE_HELD) != 0 && owner_alive(n, rw.bl__word);
+    case BL__WAIT_ONCE:
+        return !bl__peek(&once, d->obj, sizeof once) || owner_alive(n, (uintptr_t)once.bl__runner);
+    case BL__WAIT_SCOPE:
+    case BL__WAIT_SCOPE_ROOM: return scope_alive(n, d->obj);
+    case BL__WAIT_POOL_SUBMIT:
+    case BL__WAIT_POOL_JOIN: return pool_alive(n, d);
+    default: return false;
+    }
+}
+
+/* Could somebody end its wait by a cancellation? */
+static bool canceller_alive(const notes *n, const node *d)
+{
+    const home *h = &n->homes[d->scope];
+    if (!d->cancellable || n->s->leaks)
+        return false;
+    return h->opener == NOBODY || n->nodes[h->opener].alive || h->alive > 0;
+}
+
+/* Until nothing changes: who is alive makes others alive. */
+static void spread(notes *n)
+{
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t i = 0; i < n->count; i++) {
+            node *d = &n->nodes[i];
+            if (d->alive || (!canceller_alive(n, d) && !waker_alive(n, d)))
+                continue;
+            revive(n, d);
+            changed = true;
+        }
+    }
+}
+
+/* ---- What it waits on ---- */
+
+static void object_add(notes *n, node *d, const void *at)
+{
+    uint32_t i = bl__reach_object(n->reach, at);
+    if (d->objects == 0)
+        d->first = i;
+    d->objects++;
+}
+
+/* False: whoever is to come for this channel is alive in any case: an armed timer, a cancellation that is
+ * waited for. */
+static bool chan_add(notes *n, node *d, const bl_chan *at)
+{
+    bl_chan c;
+    char what[8] = {0};
+    if (at == NULL)
+        return true;
+    if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.timer || c.made == NULL ||
+        !bl__peek(what, c.made->what, sizeof what) || memcmp(what, "channel", sizeof what) != 0)
+        return false;
+    object_add(n, d, at);
+    return true;
+}
+
+/* One in its users' storage, which links who waits. */
+static void sync_add(notes *n, node *d)
+{
+    static const uint8_t sizes[BL__WAIT_REASONS] = {
+        [BL__WAIT_MUTEX] = sizeof(bl_mutex),         [BL__WAIT_RW_LOCK] = sizeof(bl_rwmutex),
+        [BL__WAIT_RW_RLOCK] = sizeof(bl_rwmutex),    [BL__WAIT_COND] = sizeof(bl_cond),
+        [BL__WAIT_WAITGROUP] = sizeof(bl_waitgroup), [BL__WAIT_SEM] = sizeof(bl_sem),
+        [BL__WAIT_ONCE] = sizeof(bl_once),
+    };
+    bl__reach_skip(n->reach, d->obj, (const char *)d->obj + sizes[d->reason]);
+    if (d->reason != BL__WAIT_MUTEX && d->reason != BL__WAIT_ONCE)
+        object_add(n, d, d->obj); /* of these two the owner is known */
+}
+
+static bool select_add(notes *n, node *d)
+{
+    bl__select_wait s;
+    if (!bl__peek(&s, d->obj, sizeof s) || s.n > OBJECTS - CONTEXTS)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        bl_case c;
+        if (!bl__peek(&c, s.cases + i, sizeof c) || !chan_add(n, d, c.chan))
+            return false;
+    }
+    return true;
+}
+
+/* Who gets at the scope or at one of the contexts from the goroutine's up to that scope's can cancel it.
+ * False: it is cancelled already, or will be at a time. */
+static bool cancels_add(notes *n, node *d)
+{
+    uint16_t before = d->objects;
+    const bl_ctx *at = d->ctx;
+    bl_ctx c;
+    for (int i = 0; i < CONTEXTS && at != NULL && bl__peek(&c, at, sizeof c); i++) {
+        if (c.is_static)
+            break;
+        if (c.state != 0 || c.deadline != BL_NEVER)
+            return false;
+        if (!n->s->leaks)
+            object_add(n, d, at);
+        if (c.scope == d->home)
+            break;
+        at = c.upstream;
+    }
+    if (!n->s->leaks && d->home != &bl__rt.root)
+        object_add(n, d, d->home);
+    d->cancels = (uint16_t)(d->objects - before);
+    return true;
+}
+
+/* False: it is alive after all. */
+static bool objects_add(notes *n, node *d)
+{
+    bool may_be = true;
+    switch (d->reason) {
+    case BL__WAIT_CHAN_RECV:
+    case BL__WAIT_CHAN_SEND: may_be = chan_add(n, d, d->obj); break;
+    case BL__WAIT_SELECT: may_be = select_add(n, d); break;
+    case BL__WAIT_MUTEX:
+    case BL__WAIT_ONCE:
+    case BL__WAIT_RW_LOCK:
+    case BL__WAIT_RW_RLOCK:
+    case BL__WAIT_COND:
+    case BL__WAIT_WAITGROUP:
+    case BL__WAIT_SEM: sync_add(n, d); break;
+    default: break;
+    }
+    return may_be && (!d->cancellable || cancels_add(n, d));
+}
+
+/* ---- Who can get at it ---- */
+
+static uint32_t objects_find(notes *n)
+{
+    uint32_t stuck = 0;
+    for (uint32_t i = 0; i < n->count; i++) {
+        node *d = &n->nodes[i];
+        if (d->alive)
+            continue;
+        if (objects_add(n, d) && (d->objects == 0 || !n->blind)) {
+            d->stack = bl__reach_stack(n->reach, d->low, d->high);
+            stuck++;
+        } else {
+            d->objects = 0;
+            revive(n, d);
+        }
+    }
+    return stuck;
+}
+
+static void root_range(const void *low, const void *high, void *arg)
+{
+    bl__reach_root(arg, low, high);
+}
+
+/* The memory of those who are alive. A goroutine that has not run has its argument. */
+static void roots_add(notes *n)
+{
+    bl__each_spawned_part(false, root_range, n->reach);
+    for (uint32_t i = 0; i < n->count; i++) {
+        const node *d = &n->nodes[i];
+        const bl__g *g = d->at;
+        if (!d->alive || g == NULL)
+            continue;
+        bool runs = load_relaxed(&g->task.status) != BL__G_PARKED || d->low == NULL;
+        const char *low = runs ? g->stack_lo : d->low;
+        if (n->s->self != NULL && (const char *)n->s->self > (const char *)g->stack_lo &&
+            (const char *)n->s->self < d->high)
+            low = n->s->self;
+        bl__reach_root(n->reach, low, d->high);
+        bl__reach_root(n->reach, &g->ctx, &g->ctx + 1);
+        bl__reach_root(n->reach, &g->arg, &g->arg + 1);
+        bl__reach_root(n->reach, g->copy, g->copy + sizeof g->copy / sizeof g->copy[0]);
+    }
+}
+
+static bool somebody_reaches(const notes *n, const node *d)
+{
+    for (uint32_t i = 0; i < d->objects; i++)
+        if (bl__reach_marked(n->reach, bl__reach_item(n->reach, d->first + i)))
+            return true;
+    return false;
+}
+
+/* As spread, with what memory says. */
+static void spread_reach(notes *n)
+{
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (uint32_t i = 0; i < n->count; i++) {
+            node *d = &n->nodes[i];
+            if (d->alive || !somebody_reaches(n, d))
+                continue;
+            revive(n, d);
+            changed = true;
+        }
+        spread(n);
+        for (uint32_t i = 0; i < n->count; i++)
+            if (n->nodes[i].alive && n->nodes[i].stack != BL__REACH_OPEN) {
+                bl__reach_mark(n->reach, n->nodes[i].stack);
+                n->nodes[i].stack = BL__REACH_OPEN;
+                changed = true;
+            }
+    }
+}
+
+/* ---- The search ---- */
+
+bool bl__stuck_still(const bl__stuck *s)
+{
+    return s->at->id == s->id && load_relaxed(&s->at->switches) == s->switches &&
+           load_relaxed(&s->at->task.status) == BL__G_PARKED &&
+           load_acquire(&s->at->wait) >= BL__W_SOLE; /* ORD(wait): with the claims */
+}
+
+static uint64_t picks(void)
+{
+    uint64_t sum = 0;
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++)
+        sum += load_relaxed(&bl__rt.ps[i]->tick);
+    return sum;
+}
+
+static void answer(notes *n)
+{
+    bl__search *s = n->s;
+    for (uint32_t i = 0; i < n->count; i++) {
+        const node *d = &n->nodes[i];
+        bl__stuck one = {d->id, d->at, d->switches, d->proven};
+        if (d->alive || !bl__stuck_still(&one))
+            continue;
+        s->by_memory = s->by_memory || d->objects > 0;
+        size_t at = s->count < s->most ? s->count : s->most;
+        for (; at > 0 && s->found[at - 1].id > one.id; at--)
+            if (at < s->most)
+                s->found[at] = s->found[at - 1];
+        if (at < s->most)
+            s->found[at] = one;
+        s->count++;
+    }
+}
+
+static bool notes_new(notes *n, uint32_t expected)
+{
+    uint32_t most = expected + expected / 8 + 64;
+    uint32_t slots = 64;
+    while (slots < 4 * most)
+        slots *= 2;
+    size_t bytes = most * (sizeof(node) + 2 * sizeof(home)) + 2 * (size_t)slots * sizeof(uint32_t);
+    void *extra;
+    n->reach = bl__reach_new(most, (size_t)4 * most + OBJECTS, bytes, &extra);
+    if (n->reach == NULL)
+        return false;
+    n->most = most;
+    n->mask = slots - 1;
+    n->nodes = extra;
+    n->homes = (home *)(void *)(n->nodes + most);
+    n->by_record = (uint32_t *)(void *)(n->homes + 2 * (size_t)most);
+    n->by_scope = n->by_record + slots;
+    return true;
+}
+
+static bool somebody_may_be(const notes *n)
+{
+    for (uint32_t i = 0; i < n->count; i++)
+        if (!n->nodes[i].alive)
+            return true;
+    return false;
+}
+
+static void search_memory(notes *n)
+{
+    n->blind = !bl__reach_begin(n->reach);
+    uint32_t stuck = objects_find(n);
+    spread(n);
+    if (n->blind || stuck == 0)
+        return;
+    roots_add(n);
+    n->failed = !bl__reach_solve(n->reach, n->s->limit);
+    if (!n->failed)
+        spread_reach(n);
+}
+
+static void search_run(notes *n)
+{
+    bl__search *s = n->s;
+    bl__each_goroutine(note, n);
+    s->looked = n->count;
+    notes_index(n);
+    if (bl__signals_armed()) /* the world can cancel all there is, and main is who waits for that */
+        for (uint32_t i = 0; i < n->count; i++)
+            if (n->nodes[i].id == 1)
+                revive(n, &n->nodes[i]);
+    spread(n);
+    if (!n->failed && somebody_may_be(n))
+        search_memory(n);
+    s->undecided = n->failed;
+    if (!n->failed)
+        answer(n);
+}
+
+static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
+
+void bl__stuck_search(bl__search *s)
+{
+    uint64_t before = picks();
+    uint32_t expected = 0;
+    s->count = s->looked = 0;
+    s->by_memory = false;
+    s->undecided = true;
+    pthread_mutex_lock(&one_search);
+    bl__each_goroutine(count_node, &expected);
+    notes n = {.s = s, .before = load_relaxed(&bl__rt.coarse) - s->parked};
+    if (notes_new(&n, expected)) {
+        search_run(&n);
+        bl__reach_free(n.reach);
+    }
+    pthread_mutex_unlock(&one_search);
+    s->quiet = !n.unknown && picks() == before && !has_strangers();
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stuck.h: which goroutines can never go on.
+ *
+ * A goroutine is alive if it runs, could run, sleeps, or waits for the world or for a deadline; and if
+ * somebody who is alive can wake it: the owner of its lock, a member of the scope it joins, whoever can
+ * get at the channel or the other object that it waits on (reach.h), whoever can cancel it. Those that
+ * this leads to nobody for are stuck. As with garbage, that is the greatest set that holds together,
+ * so circles are found whatever they are made of.
+ *
+ * Two questions, that differ in what counts as able to cancel:
+ *   - proven: the opener of its scope, the other goroutines of that scope (which may fail), and whoever can get
+ *     at the scope or its context. What is above a stuck opener does not count: it could end the whole, not
+ *     make it go on.
+ *   - leaked: nobody; but who waits for a cancellation by its channel is alive. This is what has been left
+ *     behind until its scope ends, and is said on demand only.
+ */
+#ifndef BL__DEBUG_STUCK_H
+#define BL__DEBUG_STUCK_H
+
+#include "core/sched.h"
+
+typedef struct bl__stuck {
+    uint64_t id;
+    const bl__g *at;
+    uint32_t switches; /* when it was found: with another number it has gone on */
+    uint32_t proven;
+} bl__stuck;
+
+typedef struct bl__search {
+    bool leaks;       /* the second question, too */
+    bl_time parked;   /* only who has been parked for as long; ns */
+    size_t limit;     /* bytes of memory that may be looked at */
+    const void *self; /* the caller's frames begin here, if it is a goroutine; else NULL */
+    bl__stuck *found; /* out: the first most of them, by id */
+    size_t most;
+    size_t count;   /* out: all of them */
+    size_t looked;  /* out: goroutines looked at */
+    bool undecided; /* out: there was too much memory, or not enough */
+    bool by_memory; /* out: that nobody gets at what some of them wait on was read from memory */
+    bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
+} bl__search;
+
+/* One at a time; waits for another thread's. Any thread. */
+void bl__stuck_search(bl__search *s);
+
+/* True: the goroutine has not moved since it was found. */
+bool bl__stuck_still(const bl__stuck *s);
+
+/* ---- The finder: finder.c ---- */
+
+/* How long sysmon may sleep before the finder should look; INT64_MAX: nothing has happened since it did. It
+ * looks on a thread of its own. */
+int64_t bl__finder_due(bl_time now);
+void bl__finder_look(void);
+void bl__finder_start(void); /* a run begins; bl__finder_stop: it ends */
+void bl__finder_stop(void);
+/* 1: there is such a thread. */
+int bl__finder_threads(void);
+/* Where that thread's own frames begin, or NULL. */
+const void *bl__finder_top(void);
+
+/* Somebody else has reported the goroutine (a circle of locks): it need not be said twice. */
+void bl__finder_said(const bl__g *g);
+
+#endif
