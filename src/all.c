@@ -63,6 +63,7 @@
 #include "debug/fatal.c"
 #include "debug/finder.c"
 #include "debug/layout.c"
+#include "debug/leaks.c"
 #include "debug/maps.c"
 #include "debug/out.c"
 #include "debug/peek.c"

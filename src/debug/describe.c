@@ -203,6 +203,27 @@ void bl__describe_wait(bl__out *o, const bl__g *g)
     }
 }
 
+const bl__site *bl__describe_made(const bl__g *g)
+{
+    bl_chan c;
+    bl_scope s;
+    bl_pool p;
+    switch (g->reason) {
+    case BL__WAIT_CHAN_RECV:
+    case BL__WAIT_CHAN_SEND:
+        return bl__peek(&c, g->wait_obj, sizeof c) && c.magic == BL__CHAN_LIVE ? c.made : NULL;
+    case BL__WAIT_SCOPE:
+    case BL__WAIT_SCOPE_ROOM:
+        return bl__peek(&s, g->wait_obj, sizeof s) && s.bl__magic == BL__SCOPE_OPEN ? s.bl__made
+                                                                                    : NULL;
+    case BL__WAIT_POOL_SUBMIT:
+    case BL__WAIT_POOL_JOIN:
+        return bl__peek(&p, g->wait_obj, sizeof p) && p.magic == BL__POOL_LIVE ? p.inner.bl__made
+                                                                               : NULL;
+    default: return NULL;
+    }
+}
+
 void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
 {
     const bl_mutex *m = g->held;

@@ -551,7 +551,8 @@ void bl__stuck_search(bl__search *s)
     s->undecided = true;
     pthread_mutex_lock(&one_search);
     bl__each_goroutine(count_node, &expected);
-    notes n = {.s = s, .before = load_relaxed(&bl__rt.coarse) - s->parked};
+    notes n = {.s = s,
+               .before = s->parked > 0 ? load_relaxed(&bl__rt.coarse) - s->parked : BL_NEVER};
     if (notes_new(&n, expected)) {
         search_run(&n);
         bl__reach_free(n.reach);

@@ -41,6 +41,10 @@ typedef struct bl__search {
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 
+/* Bytes below a frame's address in which a function that calls __builtin_unwind_init has put the registers that
+ * a call keeps. */
+enum { BL__SAVED_REGISTERS = 256 };
+
 /* One at a time; waits for another thread's. Any thread. */
 void bl__stuck_search(bl__search *s);
 

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * belay/debug.h: looking into a program while it runs: dumps, stuck goroutines, statistics.
+ *
+ * True of all: they do not stop the program, wait for nobody's goroutine and are no stop path. They may be
+ * called from goroutines and plain threads, also without a run, when there is nothing to see.
+ */
+#ifndef BELAY_DEBUG_H
+#define BELAY_DEBUG_H
+
+#include <belay.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Writes the stack of every goroutine to fd, in Go's traceback format, the caller's first. A goroutine that
+ * runs on another thread has no stack to show. 0, or why fd could not be written to. (Go:
+ * runtime.Stack with all.) */
+int bl_dump(int fd);
+
+/* ---- Stuck goroutines ------------------------------------------------------------------------ */
+
+/* A goroutine that waits for what nobody can do any more. Strings live as long as the program. */
+typedef struct bl_leak {
+    uint64_t id;
+    const char *reason;   /* what it waits for, in Go's words: "chan send" */
+    bl_time since;        /* when it began to wait, as bl_now() */
+    const char *function; /* where it was started: the text of bl_go's fn … */
+    const char *file;     /* … and the place of the call; NULL of the main goroutine */
+    int line;
+    const char *object_file; /* where what it waits on was made; NULL: that is not known */
+    int object_line;
+    bool proven; /* nobody can ever wake it; else it has been left behind: only the end of its scope would */
+} bl_leak;
+
+/*
+ * Looks for stuck goroutines: those that wait, without a deadline, on what nobody who is alive can get at.
+ * Alive are goroutines that run, sleep, or wait for a descriptor or with a deadline, plain threads, and whoever they can
+ * wake. What can be got at is read from memory, conservatively: an address that only looks like one
+ * hides a leak, and none is made up. (So there is no address in what it fills in.) Who waits for a cancellation by its channel (bl_ctx_done)
+ * is not stuck.
+ *
+ * Fills in the first max of them, by id; out may be NULL if max is 0. How many there are, or BL_ENOMEM. It
+ * takes a few milliseconds and about a second for each GiB of malloc's memory. (Go: the goroutineleak profile.)
+ */
+int bl_leaks(bl_leak *out, size_t max);
+
+/* ---- Statistics ------------------------------------------------------------------------------ */
+
+typedef struct bl_stat {
+    uint64_t started; /* goroutines of this run so far */
+    uint64_t ended;
+    uint64_t goroutines; /* that there are: started - ended */
+    uint64_t running;    /* of them: run, or block or compute on a thread without a processor */
+    uint64_t runnable;   /* wait for a processor */
+    uint64_t waiting;    /* are parked */
+    uint64_t switches;   /* of processors from one goroutine to another, so far */
+    uint32_t procs;      /* processors in use (bl_procs) */
+    uint32_t procs_idle; /* of them with nothing to run */
+    uint32_t threads;    /* that the runtime has for goroutines */
+    uint32_t threads_idle;
+    uint32_t threads_away; /* that run or block with a goroutine and had their processor taken */
+    uint64_t timers;       /* pending, with deadlines of waits */
+    uint64_t descriptor_waits; /* goroutines that wait for a descriptor */
+} bl_stat;
+
+/* Fills in *out, from counts that are taken one after the other while the program goes on. It looks at each
+ * goroutine: a few milliseconds for 100,000. */
+void bl_stats(bl_stat *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

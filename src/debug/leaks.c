@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/* leaks.c: what belay/debug.h says of the program: its goroutines, those that are stuck, and numbers. */
+#include <belay/debug.h>
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "core/proc.h"
+#include "debug/describe.h"
+#include "debug/peek.h"
+#include "debug/report.h"
+#include "debug/stuck.h"
+
+/* ---- bl_dump ---- */
+
+typedef struct dump_call {
+    const bl__g *self; /* NULL: a thread, or no run */
+    const void *from;
+    int result;
+} dump_call;
+
+static void dump_print(bl__out *o, void *arg)
+{
+    dump_call *call = arg;
+    bl__report_all what = {.system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM};
+    if (call->self != NULL) {
+        bl__trace trace;
+        bl__report_head(o, call->self);
+        bl__trace_here(&trace, call->from);
+        bl__trace_print(o, &trace, call->self->fn, what.system);
+        bl__report_tail(o, call->self, call->self);
+        bl__out_printf(o, "\n");
+        what.except = call->self->id;
+    }
+    bl__report_each(o, &what);
+}
+
+int bl_dump(int fd)
+{
+    dump_call call = {.from = __builtin_return_address(0)};
+    const bl__m *m = bl__this_m();
+    if (write(fd, "", 0) < 0)
+        return -errno;
+    if (m != NULL && m->g->task.kind == BL__TASK_G)
+        call.self = m->g;
+    bl__report_run(fd, dump_print, &call);
+    return 0;
+}
+
+/* ---- bl_leaks ---- */
+
+enum { LEAKS_MEMORY_SHIFT = 36 }; /* 64 GiB: as much as there is */
+
+static void leak_fill(bl_leak *out, const bl__stuck *s, bool proven)
+{
+    bl__g g;
+    *out = (bl_leak){.id = s->id, .reason = "", .proven = proven};
+    if (!bl__peek(&g, s->at, sizeof g) || g.id != s->id)
+        return;
+    out->reason = bl__reason_text((bl__reason)g.reason);
+    out->since = g.since;
+    if (g.site != NULL && g.id != 1) {
+        out->function = g.site->what;
+        out->file = g.site->file;
+        out->line = g.site->line;
+    }
+    const bl__site *made = bl__describe_made(&g);
+    if (made != NULL) {
+        out->object_file = made->file;
+        out->object_line = made->line;
+    }
+}
+
+static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i].id == id)
+            return true;
+    return false;
+}
+
+__attribute__((noinline)) static int leaks_find(bl_leak *out, size_t max, const void *self)
+{
+    size_t most = max > 0 ? max : 1;
+    bl__stuck *found =
+        most < SIZE_MAX / 4 / sizeof *found ? bl__alloc(2 * most * sizeof *found) : NULL;
+    if (found == NULL)
+        return BL_ENOMEM;
+    bl__search proven = {.limit = (size_t)1 << LEAKS_MEMORY_SHIFT,
+                         .self = self,
+                         .found = found + most,
+                         .most = most};
+    bl__search all = proven;
+    all.leaks = true;
+    all.found = found;
+    bl__stuck_search(&proven);
+    bl__stuck_search(&all);
+    size_t n = all.count < max ? all.count : max;
+    size_t proven_n = proven.count < most ? proven.count : most;
+    for (size_t i = 0; i < n; i++)
+        leak_fill(&out[i], &found[i], stuck_has(found + most, proven_n, found[i].id));
+    bl__free(found);
+    return all.undecided ? BL_ENOMEM : all.count < INT32_MAX ? (int)all.count : INT32_MAX;
+}
+
+/* What the caller has in registers is on its stack from here on up, and what the search works with is not. */
+int bl_leaks(bl_leak *out, size_t max)
+{
+    __builtin_unwind_init();
+    const bl__m *m = bl__this_m();
+    bool is_goroutine = m != NULL && m->g->task.kind == BL__TASK_G;
+    if (!load_relaxed(&bl__rt.running))
+        return 0;
+    const char *self = (const char *)__builtin_frame_address(0) - BL__SAVED_REGISTERS;
+    int n = leaks_find(out, max, is_goroutine ? self : NULL);
+    __asm__ volatile("" ::: "memory"); /* no tail call, which would give back the frame */
+    return n;
+}
+
+/* ---- bl_stats ---- */
+
+static void stat_goroutine(const bl__g *g, void *arg)
+{
+    bl_stat *s = arg;
+    switch (load_relaxed(&g->task.status)) {
+    case BL__G_RUNNING: s->running++; break;
+    case BL__G_RUNNABLE: s->runnable++; break;
+    case BL__G_PARKED: s->waiting++; break;
+    default: break;
+    }
+}
+
+void bl_stats(bl_stat *out)
+{
+    *out = (bl_stat){0};
+    if (!load_relaxed(&bl__rt.running))
+        return;
+    bl__each_goroutine(stat_goroutine, out);
+    bl__counts(&out->started, &out->ended);
+    out->goroutines = out->started - out->ended;
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++) {
+        out->switches += load_relaxed(&bl__rt.ps[i]->tick);
+        out->timers += load_relaxed(&bl__rt.ps[i]->timers.count);
+    }
+    out->timers += load_relaxed(&bl__rt.outside.count);
+    out->procs = load_relaxed(&bl__rt.procs);
+    out->descriptor_waits = load_relaxed(&bl__rt.poll.waiters);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    out->procs_idle = bl__rt.idle_ps;
+    out->threads = bl__rt.threads;
+    out->threads_idle = bl__rt.idle_ms;
+    out->threads_away = bl__rt.away;
+    bl__unlock(&bl__rt.lock);
+}

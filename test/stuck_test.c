@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stuck_test.c: bl_leaks, bl_dump, bl_stats: who is stuck, and who only looks like it.
+ *
+ * Leaks are made by a goroutine that then ends, so that nothing of them is left on a stack that counts.
+ */
+#include <belay/debug.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "arch/sanitize.h"
+#include "harness.h"
+#include "parked.h"
+
+/* Memory cannot be looked at in builds with a sanitizer's malloc: nothing is stuck there but by locks. */
+enum { SEES = !BL__ASAN && !BL__TSAN };
+
+enum { MOST = 16 };
+
+typedef struct box {
+    bl_chan *c;
+    bl_mutex m;
+    bl_cond cond;
+    bl_waitgroup wg;
+    bl_sem sem;
+    struct box *other;
+} box;
+
+static int box_recv(void *arg)
+{
+    box *b = arg;
+    int v;
+    int r = bl_chan_recv(b->c, &v);
+    bl_chan_release(b->c);
+    free(b);
+    return r;
+}
+
+static int box_send(void *arg)
+{
+    box *b = arg;
+    int v = 1;
+    int r = bl_chan_send(b->c, &v);
+    bl_chan_release(b->c);
+    free(b);
+    return r;
+}
+
+static int box_select(void *arg)
+{
+    box *b = arg;
+    int v = 1;
+    int r = BL_SELECT(BL_RECV(b->c, &v), BL_RECV(NULL, NULL));
+    bl_chan_release(b->c);
+    free(b);
+    return r;
+}
+
+static int box_wg(void *arg)
+{
+    box *b = arg;
+    bl_waitgroup_add(&b->wg, 1);
+    int r = bl_waitgroup_wait(&b->wg);
+    bl_chan_release(b->c);
+    free(b);
+    return r;
+}
+
+static int box_cond(void *arg)
+{
+    box *b = arg;
+    bl_mutex_lock(&b->m);
+    int r = bl_cond_wait(&b->cond, &b->m);
+    bl_mutex_unlock(&b->m);
+    bl_chan_release(b->c);
+    free(b);
+    return r;
+}
+
+static int box_sem(void *arg)
+{
+    box *b = arg;
+    bl_sem_init(&b->sem, 0);
+    int r = bl_sem_acquire(&b->sem, 1);
+    bl_chan_release(b->c);
+    free(b);
+    return r;
+}
+
+static box *box_new(void)
+{
+    box *b = calloc(1, sizeof *b);
+    b->c = bl_chan_new(sizeof(int), 0);
+    return b;
+}
+
+typedef struct start {
+    bl_scope *s;
+    bl_fn fn;
+    box **keep;
+} start;
+
+static int start_one(void *arg)
+{
+    start *st = arg;
+    box *b = box_new();
+    if (st->keep != NULL)
+        *st->keep = b;
+    return bl_go(st->s, st->fn, b);
+}
+
+/* Starts fn in s with a box that, without keep, nobody else knows of. */
+static void leak_start(bl_scope *s, bl_fn fn, box **keep)
+{
+    start st = {s, fn, keep};
+    bl_scope t;
+    CHECK_EQ(bl_scope_open(&t, NULL), 0);
+    CHECK_EQ(bl_go(&t, start_one, &st), 0);
+    CHECK_EQ(bl_scope_close(&t), 0);
+    CHECK(parked_wait(1));
+}
+
+TEST(left_behind_on_what_nobody_has)
+{
+    static const struct {
+        bl_fn fn;
+        const char *reason;
+    } cases[] = {
+        {box_recv, "chan receive"},   {box_send, "chan send"},         {box_select, "select"},
+        {box_cond, "sync.Cond.Wait"}, {box_wg, "sync.WaitGroup.Wait"}, {box_sem, "semaphore"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bl_leak leaks[MOST];
+        BL_SCOPE(s);
+        leak_start(s, cases[i].fn, NULL);
+        int n = bl_leaks(leaks, MOST);
+        CHECK_EQ(n, SEES ? 1 : 0);
+        if (n != 1)
+            continue;
+        CHECK_STR(leaks[0].reason, cases[i].reason);
+        CHECK(!leaks[0].proven);
+        CHECK_STR(leaks[0].function, "st->fn");
+        CHECK(strstr(leaks[0].file, "stuck_test.c") != NULL);
+        if (cases[i].fn == box_recv || cases[i].fn == box_send)
+            CHECK(strstr(leaks[0].object_file, "stuck_test.c") != NULL);
+        CHECK_EQ(bl_leaks(NULL, 0), 1);
+    }
+}
+
+static box *kept; /* a global, which everybody gets at */
+
+TEST(what_a_global_leads_to_is_in_reach)
+{
+    BL_SCOPE(s);
+    leak_start(s, box_recv, &kept);
+    CHECK_EQ(bl_leaks(NULL, 0), 0);
+    kept = NULL;
+    CHECK_EQ(bl_leaks(NULL, 0), SEES ? 1 : 0);
+}
+
+TEST(what_memory_leads_to_is_in_reach)
+{
+    BL_SCOPE(s);
+    kept = calloc(1, sizeof *kept);
+    kept->other = calloc(1, sizeof *kept);
+    leak_start(s, box_recv, &kept->other->other);
+    CHECK_EQ(bl_leaks(NULL, 0), 0);
+    free(kept->other);
+    free(kept);
+    kept = NULL;
+}
+
+static int sleeper(void *arg)
+{
+    box *b = arg;
+    int v = 1;
+    int r = bl_sleep(20 * BL_MS);
+    return r < 0 ? r : bl_chan_send(b->c, &v);
+}
+
+TEST(what_a_sleeper_has_is_in_reach)
+{
+    BL_SCOPE(s);
+    box b = {.c = bl_chan_new(sizeof(int), 0)};
+    CHECK_EQ(bl_go(s, sleeper, &b), 0);
+    int v = 0;
+    CHECK_EQ(bl_chan_recv(b.c, &v), 0);
+    CHECK_EQ(v, 1);
+    CHECK_EQ(bl_leaks(NULL, 0), 0);
+    bl_chan_release(b.c);
+}
+
+static int done_recv(void *arg)
+{
+    (void)arg;
+    return bl_chan_recv(bl_ctx_done(bl_ctx_current()), NULL) == BL_ECLOSED ? 0 : BL_EIO;
+}
+
+static int timer_recv(void *arg)
+{
+    bl_time t;
+    return bl_chan_recv(bl_timer_chan(arg), &t);
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return bl_chan_recv(NULL, NULL);
+}
+
+TEST(who_waits_for_the_end_or_for_time_is_alive)
+{
+    bl_timer t = {0};
+    BL_SCOPE(s, .keep_going = true);
+    bl_timer_start(&t, BL_MIN);
+    CHECK_EQ(bl_go(s, done_recv, NULL), 0);
+    CHECK_EQ(bl_go(s, timer_recv, &t), 0);
+    CHECK(parked_wait(2));
+    CHECK_EQ(bl_leaks(NULL, 0), 0);
+    CHECK(bl_timer_stop(&t));
+}
+
+TEST(a_nil_channel_is_for_ever)
+{
+    bl_leak leaks[MOST];
+    BL_SCOPE(s);
+    CHECK_EQ(bl_go(s, nothing, NULL), 0);
+    CHECK(parked_wait(1));
+    CHECK_EQ(bl_leaks(leaks, MOST), 1);
+    CHECK_STR(leaks[0].reason, "chan receive (nil chan)");
+}
+
+/* ---- Proven ---------------------------------------------------------------------------------- */
+
+typedef struct pair {
+    bl_mutex a, b;
+    bl_waitgroup both;
+} pair;
+
+static int lock_ab(void *arg)
+{
+    pair *p = arg;
+    bl_mutex_lock(&p->a);
+    bl_waitgroup_done(&p->both);
+    if (bl_waitgroup_wait(&p->both) == 0)
+        bl_mutex_lock(&p->b);
+    return 0;
+}
+
+static int lock_ba(void *arg)
+{
+    pair *p = arg;
+    bl_mutex_lock(&p->b);
+    bl_waitgroup_done(&p->both);
+    if (bl_waitgroup_wait(&p->both) == 0)
+        bl_mutex_lock(&p->a);
+    return 0;
+}
+
+static int subtree(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
+    bl_go(s, box_recv, memcpy(calloc(1, sizeof(box)), &(box){.c = bl_chan_retain(c)}, sizeof(box)));
+    return bl_scope_wait(s);
+}
+
+/* The finder says it by itself within a second; here it is asked. Runs in a child, which it leaves with 0. */
+static int proven_main(void *arg)
+{
+    bl_leak leaks[MOST];
+    bl_scope s;
+    CHECK_EQ(bl_scope_open(&s, NULL), 0);
+    static pair p; /* the run ends without them */
+    bl_waitgroup_add(&p.both, 2);
+    if (arg == NULL) {
+        bl_go(&s, lock_ab, &p);
+        bl_go(&s, lock_ba, &p);
+    } else {
+        bl_go(&s, subtree, NULL);
+    }
+    for (int i = 0; i < 1000 && bl_leaks(leaks, MOST) < 2; i++)
+        if (bl_sleep(BL_MS) < 0)
+            break;
+    int n = bl_leaks(leaks, MOST);
+    bool proven = n == 2 && leaks[0].proven && leaks[1].proven;
+    _exit(proven ? 0 : 1);
+}
+
+static int proven_run(const char *which)
+{
+    pid_t child = fork();
+    if (child == 0)
+        _exit(10 + bl_run(proven_main, (void *)(uintptr_t)which,
+                          &(bl_options){.size = sizeof(bl_options), .procs = 2}));
+    int status = -1;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_PLAIN(a_circle_of_locks_is_proven) { CHECK_EQ(proven_run(NULL), 0); }
+
+TEST_PLAIN(a_scope_on_its_own_is_proven)
+{
+    if (SEES)
+        CHECK_EQ(proven_run("subtree"), 0);
+}
+
+/* ---- bl_dump and bl_stats -------------------------------------------------------------------- */
+
+TEST(dump_shows_all)
+{
+    char text[8192];
+    int fds[2];
+    BL_SCOPE(s);
+    CHECK_EQ(bl_go(s, done_recv, NULL), 0);
+    CHECK(parked_wait(1));
+    CHECK_EQ(pipe(fds), 0);
+    CHECK_EQ(bl_dump(fds[1]), 0);
+    close(fds[1]);
+    ssize_t n = 0, part;
+    while ((part = read(fds[0], text + n, sizeof text - 1 - (size_t)n)) > 0)
+        n += part;
+    close(fds[0]);
+    text[n] = '\0';
+    CHECK(strncmp(text, "goroutine ", 10) == 0);
+    CHECK(strstr(text, " [running]:\n") != NULL);
+    CHECK(strstr(text, " [chan receive]:\n") != NULL);
+    CHECK(strstr(text, "created by ") != NULL);
+    CHECK_EQ(bl_dump(-1), BL_EBADF);
+}
+
+TEST(stats_count)
+{
+    bl_stat st;
+    BL_SCOPE(s);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(bl_go(s, done_recv, NULL), 0);
+    CHECK(parked_wait(5));
+    bl_stats(&st);
+    CHECK_EQ(st.goroutines, bl_goroutines());
+    CHECK_EQ(st.waiting, 5);
+    CHECK_GE(st.running, 1);
+    CHECK_EQ(st.procs, bl_procs());
+    CHECK_EQ(st.started - st.ended, st.goroutines);
+    CHECK_GE(st.threads, 1);
+    CHECK_GE(st.switches, 5);
+}
+
+TEST_PLAIN(without_a_run_there_is_nothing)
+{
+    bl_stat st;
+    bl_leak leak;
+    bl_stats(&st);
+    CHECK_EQ(st.goroutines, 0);
+    CHECK_EQ(bl_leaks(&leak, 1), 0);
+}
