@@ -263,7 +263,10 @@ static int subtree(void *arg)
     (void)arg;
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
-    bl_go(s, box_recv, memcpy(calloc(1, sizeof(box)), &(box){.c = bl_chan_retain(c)}, sizeof(box)));
+    kept = calloc(1, sizeof *kept);
+    kept->c = bl_chan_retain(c);
+    bl_go(s, box_recv, kept);
+    kept = NULL;
     return bl_scope_wait(s);
 }
 

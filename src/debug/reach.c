@@ -76,7 +76,7 @@ struct bl__reach {
 
 static void *reach_part(char *base, size_t *at, size_t bytes)
 {
-    void *p = base + *at;
+    void *p = base != NULL ? base + *at : NULL;
     *at += (bytes + 63) / 64 * 64;
     return p;
 }

@@ -48,8 +48,8 @@ bool bl__reach_solve(bl__reach *r, size_t limit);
 
 /* After that: the item that the object lies in, or BL__REACH_OPEN. */
 uint32_t bl__reach_item(const bl__reach *r, uint32_t object);
-/* Somebody gets at the item, and at what it leads to. */
-void bl__reach_mark(bl__reach *r, uint32_t item);
+/* Somebody gets at the item first, and at what it leads to. */
+void bl__reach_mark(bl__reach *r, uint32_t first);
 bool bl__reach_marked(const bl__reach *r, uint32_t item);
 
 #endif
