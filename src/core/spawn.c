@@ -283,7 +283,8 @@ void bl__goroutine_main(void)
         bl__leave(m);
         int result = g->fn(g->arg);
         m = bl__enter_home();
-        bl_scope *scope = g->scope; /* not before: what is on the stack counts as in reach (reach.h) */
+        bl_scope *scope =
+            g->scope; /* not before: what is on the stack counts as in reach (reach.h) */
         end(g, result);
         bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN;

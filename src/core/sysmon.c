@@ -32,7 +32,8 @@ enum { SHORTEST = 20000, SHORT = 50000, USUAL = 500000, LONGEST = 10000000 };
 static bool others_could_wake(uint32_t threads)
 {
     /* ORD(resting): the changes before it are seen by who then looks at plain_changes */
-    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0) + bl__finder_threads() + (int)load_acquire(&bl__rt.helpers.resting);
+    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0) + bl__finder_threads() +
+               (int)load_acquire(&bl__rt.helpers.resting);
     int waiting = (int)load_relaxed(&bl__rt.plain_blocked);
     int all = bl__thread_count();
     return all < 0 || all > ours + waiting;
