@@ -16,7 +16,7 @@ source "$(dirname "$0")/shell.sh"
 update=${2:-}
 build_settings
 # Sanitizers handle crashes themselves.
-files='chan sync map life report crash'
+files='chan sync map life report crash stuck' # which reads no memory with a sanitizer's malloc
 case $sanitize in
 *address* | *thread*) files='chan sync map life report' ;;
 esac
@@ -69,6 +69,7 @@ cases() { # FILE
         echo 'leak BELAY_SUMMARY=1'
         ;;
     crash) echo 'segv BELAY_TRACEBACK=none' ;;
+    stuck) echo 'senders BELAY_ON_DEADLOCK=exit' ;;
     chan) echo 'close_nil BELAY_TRACEBACK=crash' ;;
     esac
 }
