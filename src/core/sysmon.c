@@ -73,7 +73,7 @@ static bool deadlock_check(void)
     bl__unlock(&bl__rt.lock);
     if (!quiet)
         return false;
-    if (!starved)
+    if (!is_starved()) /* asked again: a goroutine may have begun to wait for a stack between the looks */
         bl__fatal_deadlock();
     if (bl__stack_retry() || !is_starved())
         return true;
