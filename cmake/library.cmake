@@ -53,3 +53,13 @@ function(belay_shared_library name)
     set_target_properties(${name} PROPERTIES OUTPUT_NAME belay EXPORT_NAME shared
         VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS ${map})
 endfunction()
+
+# Not instrumented: for programs that are, with the edges of the memory model said at their places and
+# libc's functions bound to those of src/os/race_libc.c (src/arch/race.h).
+function(belay_race_library name)
+    set(names ${PROJECT_SOURCE_DIR}/cmake/race.syms)
+    belay_static_library(${name} "-DBL__RACE=1")
+    set_target_properties(${name} PROPERTIES LINK_DEPENDS ${names})
+    add_custom_command(TARGET ${name} POST_BUILD VERBATIM
+        COMMAND ${CMAKE_OBJCOPY} --redefine-syms=${names} $<TARGET_FILE:${name}>)
+endfunction()

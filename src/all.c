@@ -12,6 +12,7 @@
 #include "os/cpu.c"
 #include "os/futex.c"
 #include "os/os.c"
+#include "os/race_libc.c"
 
 #include "arch/unwind.c"
 
@@ -24,6 +25,7 @@
 #include "core/m.c"
 #include "core/poll.c"
 #include "core/proc.c"
+#include "core/race.c"
 #include "core/rank.c"
 #include "core/run.c"
 #include "core/runq.c"
@@ -68,6 +70,7 @@
 #include "debug/out.c"
 #include "debug/peek.c"
 #include "debug/quit.c"
+#include "debug/race.c"
 #include "debug/reach.c"
 #include "debug/report.c"
 #include "debug/stuck.c"

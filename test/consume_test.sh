@@ -68,7 +68,7 @@ run "$prefix/bin/belay" run "$consume/program.c"; expect 'installed command' 0
 expect_out 'installed command' '^45$'
 run "$prefix/bin/belay" build -race -o "$work/race" "$consume/program.c"
 expect 'installed command: -race without its library' 2
-expect_err 'installed command: -race without its library' 'needs the library built for Thread'
+expect_err 'installed command: -race without its library' 'needs .*libbelay_race.a, which is not there'
 ok 'manual page' test -s "$prefix/share/man/man1/belay.1"
 
 # ---- A subdirectory of a user's CMake project

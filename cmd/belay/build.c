@@ -83,6 +83,32 @@ static void add_words(words *command, const words *more)
         words_add(command, more->at[i]);
 }
 
+/* What is in PATH under that name, and may be run. */
+static bool in_path(const char *name)
+{
+    for (const char *at = getenv("PATH"); at && *at; at += strspn(at, ":")) {
+        int len = (int)strcspn(at, ":");
+        if (access(text_format("%.*s/%s", len, at, name), X_OK) == 0)
+            return true;
+        at += len;
+    }
+    return false;
+}
+
+/* For -race clang, whose ThreadSanitizer knows any number of goroutines, if it can link one. */
+static const char *default_compiler(mode m)
+{
+    static const char *const names[] = {"clang", "clang-19", "clang-16", "clang-14"};
+    const char *set = getenv("CC");
+    if (m != MODE_RACE || (set && *set))
+        return "cc";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (in_path(names[i]))
+            return names[i];
+    complain("-race without clang: at most 8000 goroutines at a time; clang has no such limit");
+    return "cc";
+}
+
 /* The compiler's command line, or an exit status. */
 static int compose(words *command, const flags *f, const library *lib, const char *out)
 {
@@ -92,14 +118,17 @@ static int compose(words *command, const flags *f, const library *lib, const cha
         if (err)
             return err;
     }
-    int err = add_environment(command, "CC", "cc");
+    int err = add_environment(command, "CC", default_compiler(lib->mode));
     if (err)
         return err;
     words_add_split(command, f->debug ? "-O0 -g3" : "-O2 -g");
     if (lib->mode == MODE_ASAN)
         words_add_split(command, "-fsanitize=address,undefined -fno-omit-frame-pointer");
-    if (lib->mode == MODE_RACE)
-        words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer");
+    if (lib->mode == MODE_RACE) /* exported: what ThreadSanitizer asks of the program (src/debug) */
+        words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer "
+                                 "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
+                                 "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
+                                 "-Wl,--export-dynamic-symbol=__tsan_default_options");
     words_add(command, text_format("-I%s", lib->include));
     add_words(command, &own.cflags);
     err = add_environment(command, "CFLAGS", NULL);

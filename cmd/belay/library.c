@@ -3,8 +3,8 @@
  * library.c: the library is looked for relative to this executable, so that both an installation
  * and a build tree can be moved:
  *
- *   in a build tree (CMakeCache.txt lies beside it): libbelay.a, libbelay_asan.a and include beside
- *     it; the build for -race is that of the preset next to it, ../tsan
+ *   in a build tree (CMakeCache.txt lies beside it): libbelay.a, libbelay_asan.a, libbelay_race.a and
+ *     include beside it; those for -asan and -race are built when they are first asked for
  *   installed: the places that CMake gave, as paths from the one of the executable
  */
 #include "library.h"
@@ -47,17 +47,18 @@ static bool older(const char *path, const char *than)
             (a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec < b.st_mtim.tv_nsec));
 }
 
-static int make_asan(const char *tree)
+static int make_archive(const char *tree, const char *name)
 {
-    complain("building the library for -asan");
+    complain("building the library for -%s", name);
     words command = {0};
-    const char *const parts[] = {"cmake", "--build", tree, "--target", "belay_asan"};
+    const char *const parts[] = {"cmake", "--build", tree, "--target",
+                                 text_format("belay_%s", name)};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         words_add(&command, parts[i]);
     process_end end;
     if (process_run(&command, PROCESS_QUIET, &end) == 0 && end.status == 0 && !end.signal)
         return 0;
-    complain("the library for -asan could not be built; this shows why:");
+    complain("the library for -%s could not be built; this shows why:", name);
     words_print(&command);
     return EXIT_FAILED;
 }
@@ -76,14 +77,11 @@ static int find_in_tree(library *lib, mode m, const char *tree)
     }
     const char *plain = lib->archive;
     lib->mode = m;
-    if (m == MODE_ASAN) {
-        lib->archive = text_format("%s/libbelay_asan.a", tree);
-        if (exists(lib->archive) && !older(lib->archive, plain))
-            return 0;
-        return make_asan(tree);
-    }
-    lib->archive = text_format("%s/tsan/libbelay.a", resolved(text_format("%s/..", tree)));
-    return 0;
+    const char *name = m == MODE_ASAN ? "asan" : "race";
+    lib->archive = text_format("%s/libbelay_%s.a", tree, name);
+    if (exists(lib->archive) && !older(lib->archive, plain))
+        return 0;
+    return make_archive(tree, name);
 }
 
 int library_find(library *lib, mode m)
@@ -101,7 +99,7 @@ int library_find(library *lib, mode m)
         static const char *const names[] = {
             [MODE_PLAIN] = "libbelay.a",
             [MODE_ASAN] = "libbelay_asan.a",
-            [MODE_RACE] = "libbelay_tsan.a",
+            [MODE_RACE] = "libbelay_race.a",
         };
         lib->mode = m;
         lib->include = resolved(text_format("%s/" BELAY_BIN_TO_INCLUDE, own));
@@ -110,16 +108,10 @@ int library_find(library *lib, mode m)
 
     if (exists(lib->archive) && exists(text_format("%s/belay.h", lib->include)))
         return 0;
-    if (m == MODE_RACE) {
-        complain("-race needs the library built for ThreadSanitizer, and %s is not there; "
-                 "in belay's source tree 'make tsan' builds it",
-                 lib->archive);
-        return EXIT_USAGE;
-    }
-    if (m == MODE_ASAN && exists(text_format("%s/belay.h", lib->include))) {
-        complain("-asan needs %s, which is not there; in belay's source tree 'make install' "
+    if (m != MODE_PLAIN && exists(text_format("%s/belay.h", lib->include))) {
+        complain("-%s needs %s, which is not there; in belay's source tree 'make install' "
                  "installs it",
-                 lib->archive);
+                 m == MODE_ASAN ? "asan" : "race", lib->archive);
         return EXIT_USAGE;
     }
     complain("the library is not where it should be: %s and %s/belay.h", lib->archive,

@@ -9,11 +9,14 @@
  * own races between threads; so a switch orders what ran before it and after it on that thread
  * (flag 0), as the run queues' plain fields rely on it. Reports read the records of goroutines that
  * run on, and believe them only as far as that goes: their reads are not checked.
+ * The build for `-race` is another (race.h): there a switch orders nothing.
  */
 #ifndef BL__ARCH_SANITIZE_H
 #define BL__ARCH_SANITIZE_H
 
 #include <stddef.h>
+
+#include "arch/race.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define BL__ASAN 1
@@ -107,7 +110,7 @@ static inline void *bl__san_fiber_new(void)
 
 static inline void *bl__san_fiber_current(void)
 {
-#if BL__TSAN
+#if BL__TSAN || BL__RACE
     return __tsan_get_current_fiber();
 #else
     return NULL;
@@ -116,6 +119,9 @@ static inline void *bl__san_fiber_current(void)
 
 static inline void bl__san_fiber_free(void *fiber)
 {
+#if BL__RACE
+    bl__race_fiber_free(fiber);
+#endif
 #if BL__TSAN
     if (fiber != NULL)
         __tsan_destroy_fiber(fiber);
@@ -131,6 +137,9 @@ static inline void bl__san_switch_start(void **save, void *fiber, void *lo, void
 #endif
 #if BL__TSAN
     __tsan_switch_to_fiber(fiber, 0);
+#endif
+#if BL__RACE
+    __tsan_switch_to_fiber(fiber, BL__RACE_NO_SYNC);
 #endif
     (void)save;
     (void)fiber;

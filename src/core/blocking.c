@@ -228,6 +228,7 @@ static void helper_init(bl__helper *h)
     h->thread = pthread_self();
     h->m.helper = h;
     bl__m_init(&h->m, BL__TASK_THREAD);
+    h->m.g0.fiber = bl__san_fiber_current();
     bl__tls_set(&h->m);
     pthread_setname_np(pthread_self(), "belay-blocking");
     bl__crash_thread_init();

@@ -121,6 +121,9 @@ static void thread_free(void *arg)
 {
     bl__m *m = arg;
     bl__ctx_unregister(&m->g0);
+#if BL__RACE
+    bl__race_fiber_free(m->g0.fiber_idle);
+#endif
     bl__tls_set(NULL);
     bl__free(m);
 }
@@ -138,6 +141,7 @@ bl__g *bl__self_slow(void)
     if (m == NULL || pthread_setspecific(thread_key, m) != 0)
         bl__fatal("belay: out of memory for the record of a thread");
     bl__m_init(m, BL__TASK_THREAD);
+    m->g0.fiber = bl__san_fiber_current();
     bl__tls_set(m);
     return m->g;
 }

@@ -115,6 +115,9 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
     case BL__SWITCH_YIELD: commit_yield(m, prev); break;
     case BL__SWITCH_END:
         bl__san_fiber_free(prev->fiber);
+#if BL__RACE
+        bl__race_stack_forget(prev->stack_lo, (char *)(prev + 1));
+#endif
         bl__stack_put(m->p, prev);
         break;
     default: break;
@@ -261,6 +264,11 @@ static int park_thread(bl__g *g, const bl__wait *w)
         add_relaxed(&bl__rt.plain_changes, 1u);
         bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
     }
+#if BL__RACE /* wakers may act for it meanwhile, and one fiber cannot be two threads' */
+    if (g->fiber_idle == NULL)
+        g->fiber_idle = bl__race_fiber_new(0, true);
+    void *own = bl__race_as(g->fiber_idle);
+#endif
     store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
     fence_seq_cst(); /* ORD(dekker): the store above before the load below, which release allows */
     int state = w->cancellable ? bl__ctx_state(g->ctx) : 0;
@@ -284,6 +292,9 @@ static int park_thread(bl__g *g, const bl__wait *w)
         }
         endless = true; /* somebody has claimed it and is about to ready it */
     }
+#if BL__RACE
+    bl__race_back(own);
+#endif
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
     g->reason = BL__WAIT_NONE;
     store_relaxed(&g->wait, (uint32_t)BL__W_NONE);

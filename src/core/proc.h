@@ -49,6 +49,9 @@ struct bl__spawned {
     uint32_t copy_size; /* of copy; 0: none there */
     uint32_t reserved;
     uint64_t copy[5];
+#if BL__RACE
+    void *fiber; /* made where it was started */
+#endif
 };
 
 typedef struct bl__timer_entry {

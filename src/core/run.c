@@ -36,6 +36,9 @@ typedef struct run_main {
     int result;
     size_t left;   /* goroutines that did not end */
     uint32_t done; /* atomic: what bl_run's caller sleeps on */
+#if BL__RACE
+    void *fiber; /* the main goroutine's */
+#endif
 } run_main;
 
 /* ---- Settings ---- */
@@ -304,6 +307,10 @@ static int main_goroutine(void *arg)
     store_release(&bl__rt.stopping, 1u); /* ORD(stop): with the loads in find_task and sysmon */
     bl__handoff_stop();
     bl__m_unpark_all();
+#if BL__RACE
+    run->fiber = g->fiber;
+#endif
+    bl__race_release(run);
     store_release(&run->done, 1u); /* ORD(done): with the load in bl_run */
     bl__futex_wake(&run->done, 1);
     bl__m *m = bl__this_m();
@@ -372,7 +379,7 @@ static int run_start(run_main *run)
     static const bl__site site = {"main", "bl_run", __FILE__, __LINE__};
     uint32_t procs = (uint32_t)bl__rt.options.procs;
     int threads = bl__thread_count();
-    bool alone = threads > 0 && threads <= 1 + BL__TSAN; /* see solo.h */
+    bool alone = threads > 0 && threads <= 1 + (BL__TSAN || BL__RACE); /* see solo.h */
     int err = bl__stack_init(bl__rt.options.stack_size);
     if (err < 0)
         return err;
@@ -479,7 +486,12 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__sysmon_stop();
     if (run.left > 0 && bl__rt.options.on_leak != BL_LEAK_IGNORE)
         bl__report_leaks(run.left);
+    bl__race_acquire(&run);
     bool clean = threads_join(run.left == 0) && run.left == 0;
+#if BL__RACE
+    if (clean)
+        bl__race_fiber_free(run.fiber);
+#endif
     bl__helpers_end();
     bl__m_reap();
     bl__report_summary();

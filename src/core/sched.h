@@ -34,6 +34,7 @@
 #include <belay.h>
 #include <stdlib.h>
 
+#include "arch/race.h"
 #include "arch/tls.h"
 #include "core/solo.h"
 
@@ -125,6 +126,9 @@ struct bl__g {
     void *stack_lo;         /* immutable: lowest usable address */
     void *stack_hi;         /* immutable */
     void *fiber;            /* the sanitizers' */
+#if BL__RACE
+    void *fiber_idle; /* a plain thread's: what it is while it waits, see park_thread */
+#endif
     void *copy_heap;        /* g: bl_go_copy's value where it is large */
     uint32_t thread_futex;  /* a plain thread's: 1 when woken */
     uint32_t lock;          /* for waits that have no object */

@@ -16,7 +16,7 @@
 
 enum { ID_BLOCK = 64 };
 
-_Static_assert(sizeof(bl__spawned) == 128, "two cache lines");
+_Static_assert(BL__RACE || sizeof(bl__spawned) == 128, "two cache lines");
 
 /* Free records are passed between processors by the pile, each a list whose first record says how long
  * it is and where the next pile is: nobody walks through records that another processor's cache holds. */
@@ -153,6 +153,10 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
         pile_give(s, 1);
         return BL_ENOMEM;
     }
+#if BL__RACE
+    bl__race_read(copy, copy_size);
+    s->fiber = bl__race_fiber_new(s->id, false);
+#endif
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
     if (__builtin_expect(p == NULL, 0)) {
         add_relaxed(&bl__rt.started, (uint64_t)1);
@@ -203,6 +207,9 @@ static void begin(bl__p *p, bl__g *g, bl__spawned *s)
     g->site = s->site;
     g->labels = s->labels;
     g->copy_heap = s->copy_heap;
+#if BL__RACE
+    g->fiber = s->fiber;
+#endif
     if (__builtin_expect(s->copy_size != 0, 0)) {
         memcpy(g->copy, s->copy, sizeof g->copy);
         g->arg = g->copy;
@@ -223,7 +230,9 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
     begin(m->p, g, (bl__spawned *)(void *)t);
     g->sp = NULL;                                             /* it begins when it is switched to */
     store_release(&g->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
+#if !BL__RACE
     g->fiber = bl__san_fiber_new();
+#endif
     return g;
 }
 
@@ -287,7 +296,7 @@ void bl__goroutine_main(void)
             g->scope; /* not before: what is on the stack counts as in reach (reach.h) */
         end(g, result);
         bl__task *t = next_task_here(m->p);
-        bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN;
+        bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN && !BL__RACE;
         if (!lend || ((bl__spawned *)(void *)t)->scope != scope) {
             bl__scope_count_out(scope, ended);
             ended = 0;

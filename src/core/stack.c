@@ -46,6 +46,7 @@ enum {
     BATCH = 64, /* stacks made at a time, at most; first fewer */
     BATCH_FIRST = 4,
     KEEP_PAGES = 2,       /* topmost pages that a free stack keeps */
+    RACE_LEAST = 256 << 10,
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };
 
@@ -86,6 +87,8 @@ int bl__stack_init(size_t size)
     mem.page = (size_t)sysconf(_SC_PAGESIZE);
     if (size < 4 * mem.page)
         size = 4 * mem.page;
+    if (BL__RACE && size < RACE_LEAST) /* reports are made on the stack of who races */
+        size = RACE_LEAST;
     if (size > BL__STACK_MOST)
         return BL_EINVAL;
     size = (size + mem.page - 1) / mem.page * mem.page;
@@ -128,14 +131,33 @@ static void list_push(bl__g **list, bl__g *g)
     *list = g;
 }
 
+static void *arena_map(size_t bytes)
+{
+#if BL__RACE
+    void *base = bl__race_arena_new(bytes);
+    return base != NULL ? base : MAP_FAILED;
+#else
+    return mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                -1, 0);
+#endif
+}
+
+static void arena_unmap(void *base, size_t bytes)
+{
+#if BL__RACE
+    bl__race_arena_free(base, bytes);
+#else
+    munmap(base, bytes);
+#endif
+}
+
 static bl__arena *arena_new(void)
 {
     size_t bytes = mem.arena;
     void *base = MAP_FAILED;
     bl__arena *a = bl__alloc(sizeof *a);
     while (a != NULL && bytes >= 2 * mem.slot) {
-        base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        base = arena_map(bytes);
         if (base != MAP_FAILED)
             break;
         bytes /= 2; /* an address space limit: what is left may do */
@@ -376,7 +398,7 @@ void bl__stack_fini(bool keep)
         bl__rt.arenas = a->next;
         if (!keep) {
             bl__san_stack_reuse(a->base, a->base + a->used * mem.slot);
-            munmap(a->base, a->bytes);
+            arena_unmap(a->base, a->bytes);
         }
         bl__free(a);
     }

@@ -68,11 +68,13 @@ static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, s
 
 int bl__go(bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
 {
+    BL__RACE_FRAME();
     return scope_go(s, fn, arg, NULL, 0, site);
 }
 
 int bl__go_copy(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site)
 {
+    BL__RACE_FRAME();
     return scope_go(s, fn, NULL, value, size, site);
 }
 
@@ -102,6 +104,7 @@ static __attribute__((noinline)) void scope_failed(bl_scope *s, int result)
 void bl__scope_ended(bl__g *g, bl_scope *s, int result)
 {
     (void)g;
+    bl__race_release(s);
     if (__builtin_expect(result < 0, 0))
         scope_failed(s, result);
     if (__builtin_expect(s->bl__limit != 0, 0))

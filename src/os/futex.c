@@ -20,10 +20,11 @@ void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout)
         timeout = TSAN_SLEEP;
     struct timespec ts = {timeout / 1000000000, timeout % 1000000000};
     int saved = errno;
+    long r = 0;
     if (timeout > 0)
-        syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout == INT64_MAX ? NULL : &ts,
-                NULL, 0);
-    if (BL__TSAN)
+        r = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
+                    timeout == INT64_MAX ? NULL : &ts, NULL, 0);
+    if (BL__TSAN || (BL__RACE && r < 0 && errno == EINTR))
         usleep(0);
     errno = saved;
 }

@@ -38,6 +38,10 @@ bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
     if (__builtin_mul_overflow(elem_size, cap, &bytes) ||
         __builtin_add_overflow(bytes, sizeof(bl_chan) + CACHE_LINE - MALLOC_ALIGN, &bytes))
         return NULL;
+#if BL__RACE
+    if (__builtin_add_overflow(bytes, cap * 2, &bytes))
+        return NULL;
+#endif
     char *memory = bl__alloc(bytes);
     if (!memory)
         return NULL;
@@ -144,6 +148,7 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
 {
     bl__g *g = bl__self();
     bl__waiter w = {.g = g, .val = val};
+    bl__waiter_race_offer(&w);
     bl__waitq_push_back(q, &w);
     bl__chan_invariants(c);
     int r = deadline == BL_NEVER ? bl__park_stop(g, reason, c, &c->lock)
@@ -152,6 +157,7 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
                                                            .obj = c,
                                                            .lock = &c->lock,
                                                            .deadline = deadline});
+    bl__waiter_race_woken(&w);
     if (BL__LIKELY(r >= 0))
         return BL__LIKELY(r == 0) ? 0 : BL_ECLOSED;
     bl__object_lock(&c->lock, BL__RANK_CHAN);
@@ -205,24 +211,53 @@ static BL__HOT int chan_recv(bl_chan *c, void *v, size_t size, bl_time deadline)
     return r == BL_EAGAIN ? recv_wait(c, v, deadline) : op_end(c, wake, r);
 }
 
+/* The values are the user's, and accessed for the caller (race.h): what is sent when the call begins,
+ * what is received when it ends. */
+static BL__HOT void sent(const bl_chan *c, const void *v)
+{
+    if (c)
+        bl__race_read(v, c->size);
+}
+static BL__HOT int received(void *v, size_t size, int r)
+{
+    if (r == 0 || r == BL_ECLOSED)
+        bl__race_write(v, size);
+    return r;
+}
+static BL__HOT size_t value_size(const bl_chan *c)
+{
+    return BL__RACE && c ? c->size : 0; /* before the call: whoever has received may free it */
+}
+
 int bl__chan_send(bl_chan *c, const void *v, size_t size)
 {
+    BL__RACE_FRAME();
+    sent(c, v);
     return chan_send(c, v, size, BL_NEVER);
 }
 
-int bl__chan_recv(bl_chan *c, void *v, size_t size) { return chan_recv(c, v, size, BL_NEVER); }
+int bl__chan_recv(bl_chan *c, void *v, size_t size)
+{
+    BL__RACE_FRAME();
+    size_t value = value_size(c);
+    return received(v, value, chan_recv(c, v, size, BL_NEVER));
+}
 
 int bl__chan_send_until(bl_chan *c, const void *v, size_t size, bl_time deadline)
 {
+    BL__RACE_FRAME();
+    sent(c, v);
     return chan_send(c, v, size, bl__deadline(deadline));
 }
 
 int bl__chan_recv_until(bl_chan *c, void *v, size_t size, bl_time deadline)
 {
-    return chan_recv(c, v, size, bl__deadline(deadline));
+    BL__RACE_FRAME();
+    size_t value = value_size(c);
+    return received(v, value, chan_recv(c, v, size, bl__deadline(deadline)));
 }
 
-int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
+static int chan_try_send(bl_chan *c, const void *v, size_t size)
 {
     if (!c)
         return BL_EAGAIN;
@@ -237,7 +272,7 @@ int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
     return op_end(c, wake, r);
 }
 
-int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
+static int chan_try_recv(bl_chan *c, void *v, size_t size)
 {
     if (!c)
         return BL_EAGAIN;
@@ -250,6 +285,20 @@ int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
     bl__wake wake;
     int r = bl__chan_recv_locked(c, v, &wake);
     return op_end(c, wake, r);
+}
+
+int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
+{
+    BL__RACE_FRAME();
+    sent(c, v);
+    return chan_try_send(c, v, size);
+}
+
+int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
+{
+    BL__RACE_FRAME();
+    size_t value = value_size(c);
+    return received(v, value, chan_try_recv(c, v, size));
 }
 
 /* ---- Close and the rest ---- */
@@ -269,6 +318,7 @@ static void close_queue(bl_chan *c, bl__waitq *q, bool receivers, closing *part)
 {
     bl__waiter *w;
     while (part->n < sizeof part->wakes / sizeof *part->wakes && (w = bl__chan_claim(q))) {
+        bl__waiter_race_tell(w);
         if (receivers)
             bl__elem_move(w->val, NULL, c->size);
         part->wakes[part->n++] = (bl__wake){w->g, (int)w->n * 2 + 1};
@@ -286,6 +336,7 @@ void bl_chan_close(bl_chan *c)
         bl__object_unlock(&c->lock);
         bl__fatal("close of closed channel");
     }
+    bl__race_release(&c->closed);
     store_relaxed(&c->closed, (uint8_t)1);
     for (bool more = true, held = false; more;) {
         closing part;
@@ -339,12 +390,12 @@ void bl__chan_init_timer(bl_chan *c, const bl__site *site)
     };
 }
 
-bool bl__chan_timer_put(bl_chan *c, bl_time v) { return bl__chan_try_send(c, &v, sizeof v) == 0; }
+bool bl__chan_timer_put(bl_chan *c, bl_time v) { return chan_try_send(c, &v, sizeof v) == 0; }
 
 bool bl__chan_timer_drain(bl_chan *c)
 {
     bl_time dropped;
-    return bl__chan_try_recv(c, &dropped, sizeof dropped) == 0;
+    return chan_try_recv(c, &dropped, sizeof dropped) == 0;
 }
 
 #ifdef BL__DEBUG

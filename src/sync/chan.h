@@ -122,6 +122,14 @@ static inline void *bl__chan_slot(bl_chan *c, uint32_t i)
     return (char *)(c + 1) + (size_t)i * c->size;
 }
 
+#if BL__RACE
+/* The two bytes of slot i for race.h, behind the buffer; those of a buffer of 0 are never used. */
+static inline uint8_t *bl__chan_race(bl_chan *c, uint32_t i)
+{
+    return (uint8_t *)(c + 1) + (size_t)c->cap * c->size + (size_t)i * 2;
+}
+#endif
+
 static inline uint32_t bl__chan_next(const bl_chan *c, uint32_t i)
 {
     return i + 1 == c->cap ? 0 : i + 1;
@@ -152,20 +160,68 @@ static inline bl__waiter *bl__chan_claim(bl__waitq *q)
     return NULL;
 }
 
+/* The edges of the memory model (race.h), as Go has them. A value that does not go through the buffer
+ * since a receiver waits goes through its slot all the same; so does one that a full buffer takes in
+ * from a waiting sender. On a timer's channel what orders is the start of the timer, not its firing. */
+static inline void bl__chan_race_put(bl_chan *c, bl__waiter *sender)
+{
+#if BL__RACE
+    if (c->timer)
+        return;
+    void *own = sender ? bl__race_as(sender->g->fiber) : NULL;
+    bl__race_slot_send(bl__chan_race(c, c->tail));
+    if (sender)
+        bl__race_back(own);
+#endif
+    (void)c, (void)sender;
+}
+
+static inline void bl__chan_race_take(bl_chan *c)
+{
+#if BL__RACE
+    if (c->timer)
+        bl__race_acquire(c);
+    else
+        bl__race_slot_recv(bl__chan_race(c, c->head));
+#endif
+    (void)c;
+}
+
+/* The caller meets w, which waits. */
+static inline void bl__chan_race_meet(bl_chan *c, bl__waiter *w)
+{
+#if BL__RACE
+    if (c->cap == 0) {
+        bl__waiter_race_meet(w);
+        return;
+    }
+    bl__chan_race_put(c, NULL);
+    void *own = bl__race_as(w->g->fiber);
+    bl__chan_race_take(c);
+    bl__race_back(own);
+    c->head = c->tail = bl__chan_next(c, c->tail); /* the slots take turns, or the edges do not */
+#endif
+    (void)c, (void)w;
+}
+
 /* Under the lock, without waiting: 0, BL_ECLOSED, or BL_EAGAIN. */
 static BL__HOT int bl__chan_send_locked(bl_chan *c, const void *v, bl__wake *wake)
 {
     wake->g = NULL;
-    if (BL__UNLIKELY(c->closed))
+    if (BL__UNLIKELY(c->closed)) {
+        bl__race_acquire(&c->closed);
         return BL_ECLOSED;
+    }
     bl__waiter *receiver = bl__chan_claim(&c->recvq);
     if (receiver) {
+        bl__chan_race_meet(c, receiver);
         bl__elem_move(receiver->val, v, c->size);
         *wake = (bl__wake){receiver->g, (int)receiver->n * 2};
         return 0;
     }
     if (c->len == c->cap)
         return BL_EAGAIN;
+    bl__chan_race_put(c, NULL);
     bl__elem_move(bl__chan_slot(c, c->tail), v, c->size);
     c->tail = bl__chan_next(c, c->tail);
     store_relaxed(&c->len, c->len + 1);
@@ -179,6 +235,7 @@ static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake)
 {
     wake->g = NULL;
     if (c->len) {
+        bl__chan_race_take(c);
         bl__elem_move(v, bl__chan_slot(c, c->head), c->size);
         c->head = bl__chan_next(c, c->head);
         bl__waiter *sender =
@@ -187,18 +244,21 @@ static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake)
             store_relaxed(&c->len, c->len - 1);
             return 0;
         }
+        bl__chan_race_put(c, sender);
         bl__elem_move(bl__chan_slot(c, c->tail), sender->val, c->size);
         c->tail = bl__chan_next(c, c->tail);
         *wake = (bl__wake){sender->g, (int)sender->n * 2};
         return 0;
     }
     if (BL__UNLIKELY(c->closed)) {
+        bl__race_acquire(&c->closed);
         bl__elem_move(v, NULL, c->size);
         return BL_ECLOSED;
     }
     bl__waiter *sender = bl__chan_claim(&c->sendq);
     if (!sender)
         return BL_EAGAIN;
+    bl__chan_race_meet(c, sender);
     bl__elem_move(v, sender->val, c->size);
     *wake = (bl__wake){sender->g, (int)sender->n * 2};
     return 0;

@@ -47,6 +47,7 @@ static inline bl__waitq *mutex_queue(bl_mutex *m) { return BL__WAITQ(&m->bl__hea
 static inline void mutex_taken(bl_mutex *m, bl__g *g)
 {
     BL__CHECK_COPY(m, "sync.Mutex");
+    bl__race_acquire(m);
     m->bl__tick = g->switches;
     m->bl__held = g->held;
     g->held = m;
@@ -195,6 +196,8 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
 
 void bl_mutex_lock(bl_mutex *m)
 {
+    BL__RACE_FRAME();
+    bl__race_use(m);
     bl__g *g = bl__self();
     bl__yield_if_asked();
     if (__builtin_expect(!mutex_swap(m, 0, (uintptr_t)g), 0)) {
@@ -211,6 +214,8 @@ int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
 
 bool bl_mutex_try_lock(bl_mutex *m)
 {
+    BL__RACE_FRAME();
+    bl__race_use(m);
     bl__g *g = bl__self();
     bl__solo_leave_outsider();
     uintptr_t word = load_relaxed(&m->bl__word);
@@ -306,6 +311,9 @@ static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m, bl__g *g)
 
 void bl_mutex_unlock(bl_mutex *m)
 {
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__race_release(m);
     bl__g *g = bl__self();
     bl_mutex *rest = m->bl__held;
     uintptr_t mine = (uintptr_t)g;

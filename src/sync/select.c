@@ -232,6 +232,7 @@ static BL__HOT bl_chan *link_all(const bl_case *cases, size_t n, bl__waiter *wai
         w->g = g;
         w->val = k->val;
         w->n = i;
+        bl__waiter_race_offer(w);
         bl__waitq_push_back(case_queue(k), w);
     }
     return home;
@@ -258,6 +259,7 @@ static BL__HOT int unlink_all(bl_case *cases, size_t n, bl__waiter *waiters, int
         bl__solo_exit();
     if (BL__UNLIKELY(r < 0))
         return r;
+    bl__waiter_race_woken(&waiters[r / 2]);
     cases[r / 2].err = r & 1 ? BL_ECLOSED : 0;
     return r / 2;
 }
@@ -407,11 +409,38 @@ static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadl
     return select_slow(cases, n, wait, deadline, solo);
 }
 
-int bl_select(bl_case *cs, size_t n) { return select_any(cs, n, true, BL_NEVER); }
+/* The values are accessed for the caller (race.h): those to be sent when the call begins, the one
+ * received when it ends. */
+static BL__HOT void selecting(const bl_case *cases, size_t n)
+{
+    for (size_t i = 0; BL__RACE && i < n; i++)
+        if (cases[i].op == BL__OP_SEND && cases[i].chan && cases[i].chan->size)
+            bl__race_read(cases[i].val, cases[i].size);
+}
+static BL__HOT int selected(const bl_case *cases, int r)
+{
+    if (BL__RACE && r >= 0 && cases[r].op == BL__OP_RECV)
+        bl__race_write(cases[r].val, cases[r].size);
+    return r;
+}
 
-int bl_try_select(bl_case *cs, size_t n) { return select_any(cs, n, false, BL_NEVER); }
+int bl_select(bl_case *cs, size_t n)
+{
+    BL__RACE_FRAME();
+    selecting(cs, n);
+    return selected(cs, select_any(cs, n, true, BL_NEVER));
+}
+
+int bl_try_select(bl_case *cs, size_t n)
+{
+    BL__RACE_FRAME();
+    selecting(cs, n);
+    return selected(cs, select_any(cs, n, false, BL_NEVER));
+}
 
 int bl_select_until(bl_case *cs, size_t n, bl_time deadline)
 {
-    return select_any(cs, n, true, bl__deadline(deadline));
+    BL__RACE_FRAME();
+    selecting(cs, n);
+    return selected(cs, select_any(cs, n, true, bl__deadline(deadline)));
 }

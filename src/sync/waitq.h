@@ -22,6 +22,10 @@ typedef struct bl__waiter {
     bl__g *g;                /* immutable while linked: who waits */
     void *val;               /* the object's: what is handed over, or where to */
     uint64_t n;              /* the object's: how many, which case, of which kind */
+#if BL__RACE
+    uint8_t race[2]; /* bytes for race.h: what the waiter did, what its waker did */
+    uint8_t told;    /* the waker has used its byte */
+#endif
 } bl__waiter;
 
 typedef struct bl__waitq {
@@ -54,6 +58,42 @@ static inline void bl__waiter_init(bl__waiter *w, bl__g *g)
 static inline bool bl__waiter_linked(const bl__waiter *w)
 {
     return load_acquire(&w->prev) != w; /* ORD(unlink): with pop_front and remove */
+}
+
+/* A meeting of two orders each after what the other did before (race.h): the waiter offers what it did,
+ * its waker takes that and gives its own. Around the wait: */
+static inline void bl__waiter_race_offer(bl__waiter *w)
+{
+#if BL__RACE
+    w->told = 0;
+    bl__race_store(&w->race[0]);
+#endif
+    (void)w;
+}
+static inline void bl__waiter_race_woken(bl__waiter *w)
+{
+#if BL__RACE
+    if (w->told)
+        bl__race_acquire(&w->race[1]);
+#endif
+    (void)w;
+}
+/* By the waker, who has claimed w; told: only what the waker did counts. */
+static inline void bl__waiter_race_tell(bl__waiter *w)
+{
+#if BL__RACE
+    bl__race_store(&w->race[1]);
+    w->told = 1;
+#endif
+    (void)w;
+}
+static inline void bl__waiter_race_meet(bl__waiter *w)
+{
+#if BL__RACE
+    bl__waiter_race_tell(w);
+    bl__race_acquire(&w->race[0]);
+#endif
+    (void)w;
 }
 
 static inline void bl__waitq_push_back(bl__waitq *q, bl__waiter *w)

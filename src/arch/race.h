@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * race.h: what ThreadSanitizer is told in the build for `-race`, libbelay_race.a. Empty in all others.
+ *
+ * In that build the library is not instrumented: its locks, queues and futexes are unknown to
+ * ThreadSanitizer and order nothing. The user's program is, and every goroutine is a fiber, switched to
+ * without an edge. What orders a program is said here, at the place of each edge of the memory model:
+ *
+ *   bl__race_release(key)     what the caller did so far, to all who acquire key from now on (merged)
+ *   bl__race_acquire(key)     the other side
+ *   bl__race_store(byte)      release that replaces what was there: exact, and writes the byte
+ *   bl__race_use(object)      the object's memory is used, atomically: plain accesses to it are races
+ *   bl__race_read/write(p,n)  the user's memory is accessed for the calling goroutine
+ *   BL__RACE_FRAME()          first in a public function: reports name it, and the place of its call
+ *
+ * A key is an address that is not looked at; it lies in memory that the object owns, so that it does
+ * not stand for two things at once.
+ *
+ * What ThreadSanitizer intercepts of libc and would see the library do (memcpy, malloc, read, …) goes
+ * by other ways in this build: see race_libc.c.
+ */
+#ifndef BL__ARCH_RACE_H
+#define BL__ARCH_RACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef BL__RACE
+#define BL__RACE 0
+#endif
+
+#if BL__RACE
+
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+void __tsan_func_entry(void *pc);
+void __tsan_func_exit(void);
+void __tsan_read8(void *addr);
+void __tsan_write8(void *addr);
+void __tsan_read_range(void *addr, unsigned long size);
+void __tsan_write_range(void *addr, unsigned long size);
+void __tsan_atomic8_store(volatile uint8_t *a, uint8_t v, int order);
+uint8_t __tsan_atomic8_load(const volatile uint8_t *a, int order);
+void *__tsan_get_current_fiber(void);
+void __tsan_switch_to_fiber(void *fiber, unsigned flags);
+
+enum { BL__RACE_NO_SYNC = 1 };
+
+#define bl__race_acquire(key) __tsan_acquire((void *)(uintptr_t)(key))
+#define bl__race_release(key) __tsan_release((void *)(uintptr_t)(key))
+#define bl__race_store(byte) __tsan_atomic8_store((byte), 0, __ATOMIC_RELEASE)
+#define bl__race_use(object)                                                                       \
+    ((void)__tsan_atomic8_load((const volatile uint8_t *)(object), __ATOMIC_RELAXED))
+
+static inline __attribute__((always_inline)) void bl__race_read(const void *p, size_t n)
+{
+    if (n == 8 && (uintptr_t)p % 8 == 0 && p != NULL)
+        __tsan_read8((void *)(uintptr_t)p);
+    else if (p != NULL && n > 0)
+        __tsan_read_range((void *)(uintptr_t)p, n);
+}
+
+static inline __attribute__((always_inline)) void bl__race_write(void *p, size_t n)
+{
+    if (n == 8 && (uintptr_t)p % 8 == 0 && p != NULL)
+        __tsan_write8(p);
+    else if (p != NULL && n > 0)
+        __tsan_write_range(p, n);
+}
+
+static inline void bl__race_frame_end(const char *frame)
+{
+    (void)frame;
+    __tsan_func_exit();
+}
+
+#define BL__RACE_FRAME()                                                                           \
+    __attribute__((cleanup(bl__race_frame_end))) const char bl__race_frame = 0;                    \
+    __tsan_func_entry(__builtin_return_address(0))
+
+/* What is done until bl__race_back is done by the goroutine or thread whose fiber that is, which is
+ * parked, and claimed by the caller. */
+static inline void *bl__race_as(void *fiber)
+{
+    void *own = __tsan_get_current_fiber();
+    __tsan_switch_to_fiber(fiber, BL__RACE_NO_SYNC);
+    return own;
+}
+static inline void bl__race_back(void *own) { __tsan_switch_to_fiber(own, BL__RACE_NO_SYNC); }
+
+/* One slot of a buffer: the k-th send orders the k-th receive, which orders the (k + C)-th send. A pair
+ * of bytes: what the last sender did, what the last receiver did. */
+static inline void bl__race_slot_send(uint8_t *pair)
+{
+    bl__race_store(&pair[0]);
+    bl__race_acquire(&pair[1]);
+}
+static inline void bl__race_slot_recv(uint8_t *pair)
+{
+    bl__race_store(&pair[1]);
+    bl__race_acquire(&pair[0]);
+}
+
+/* Fibers. new: for goroutine id, ordered after the caller's past, or (alone) after nothing. A fiber is
+ * not freed by itself. */
+void *bl__race_fiber_new(uint64_t id, bool alone);
+void bl__race_fiber_free(void *fiber);
+
+/* Address space for stacks, page-aligned; NULL: there is none left. */
+void *bl__race_arena_new(size_t bytes);
+void bl__race_arena_free(void *base, size_t bytes);
+/* Nobody uses [lo, hi), pages of such an arena, any more: what was done there is forgotten. */
+void bl__race_stack_forget(char *lo, char *hi);
+
+/* Data races reported so far. */
+uint64_t bl__race_errors(void);
+/* Sees to it that the linker takes debug/race.c, which ThreadSanitizer looks for. */
+void bl__race_reports(void);
+
+#else
+
+#define bl__race_acquire(key) ((void)(key))
+#define bl__race_release(key) ((void)(key))
+#define bl__race_use(object) ((void)(object))
+#define bl__race_read(p, n) ((void)(p), (void)(n))
+#define bl__race_write(p, n) ((void)(p), (void)(n))
+#define BL__RACE_FRAME() ((void)0)
+
+static inline uint64_t bl__race_errors(void) { return 0; }
+
+#endif
+#endif

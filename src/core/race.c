@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * race.c: fibers and stacks of the build for `-race` (race.h).
+ *
+ * A goroutine's fiber is made where it is started, so that reports show that place, and destroyed when
+ * it has ended. The old runtime of ThreadSanitizer (gcc's) knows 8,128 at a time and kills the process
+ * at one more; the new one (clang's) has no such limit. They are told apart by a function that only
+ * the new one has.
+ *
+ * Stacks are used again by goroutines that nothing orders, so what was done there has to be forgotten.
+ * ThreadSanitizer has one call for that: memory of a Java heap is freed and allocated. So all stacks
+ * lie in one reservation, which is declared to be such a heap.
+ */
+#include "arch/race.h"
+
+#if BL__RACE
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/sched.h"
+
+enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256 };
+#define RESERVED ((size_t)64 << 30)
+
+void *__tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void *fiber);
+void __tsan_set_fiber_name(void *fiber, const char *name);
+void __tsan_java_init(uintptr_t begin, unsigned long size);
+void __tsan_java_alloc(uintptr_t p, unsigned long size);
+void __tsan_java_free(uintptr_t p, unsigned long size);
+void AnnotateIgnoreSyncBegin(const char *file, int line);
+void AnnotateIgnoreSyncEnd(const char *file, int line);
+__attribute__((weak)) void __tsan_on_thread_idle(void);
+__attribute__((weak)) void __tsan_setjmp(void *sp);
+
+static struct {
+    char *base;      /* immutable once made */
+    size_t used;     /* atomic */
+    uint32_t fibers; /* atomic: alive */
+} race;
+
+/* "goroutine 7", by which reports know it again. */
+static void fiber_name(char *name, uint64_t id)
+{
+    const char *const word = "goroutine ";
+    char digits[20];
+    int n = 0, at = 0;
+    for (; word[at] != '\0'; at++)
+        name[at] = word[at];
+    do
+        digits[n++] = (char)('0' + id % 10);
+    while ((id /= 10) != 0);
+    while (n > 0)
+        name[at++] = digits[--n];
+    name[at] = '\0';
+}
+
+void *bl__race_fiber_new(uint64_t id, bool alone)
+{
+    char name[32];
+    if (__tsan_setjmp == NULL && __tsan_on_thread_idle == NULL &&
+        load_relaxed(&race.fibers) >= FIBERS_OLD)
+        bl__fatal("belay: more than %d goroutines under the race detector: gcc's ThreadSanitizer "
+                  "knows no more threads; build with clang, which has no such limit (CC=clang)",
+                  FIBERS_OLD);
+    add_relaxed(&race.fibers, 1u);
+    if (alone)
+        AnnotateIgnoreSyncBegin(__FILE__, __LINE__);
+    void *fiber = __tsan_create_fiber(0);
+    if (alone)
+        AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
+    fiber_name(name, id);
+    __tsan_set_fiber_name(fiber, name);
+    return fiber;
+}
+
+void bl__race_fiber_free(void *fiber)
+{
+    if (fiber == NULL)
+        return;
+    __tsan_destroy_fiber(fiber);
+    add_relaxed(&race.fibers, (uint32_t)-1);
+}
+
+/* Under stack_lock. */
+void *bl__race_arena_new(size_t bytes)
+{
+    if (race.base == NULL) {
+        void *p = mmap(NULL, RESERVED, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED)
+            return NULL;
+        race.base = p;
+        bl__race_reports();
+        __tsan_java_init((uintptr_t)p, RESERVED);
+    }
+    bytes = (bytes + PAGE - 1) / PAGE * PAGE;
+    if (bytes > RESERVED - race.used)
+        return NULL;
+    char *p = race.base + race.used;
+    race.used += bytes;
+    return p;
+}
+
+/* All the memory below is forgotten. The last one that was made goes first, mostly. */
+void bl__race_arena_free(void *base, size_t bytes)
+{
+    mmap(base, bytes, PROT_READ | PROT_WRITE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if ((char *)base + bytes == race.base + race.used)
+        race.used -= bytes;
+}
+
+/* What was not touched is not resident, and need not be forgotten. */
+void bl__race_stack_forget(char *lo, char *hi)
+{
+    unsigned char seen[PAGES_SEEN];
+    lo = (char *)((uintptr_t)lo / PAGE * PAGE);
+    while (lo < hi) {
+        size_t pages = (size_t)(hi - lo + PAGE - 1) / PAGE;
+        pages = pages < PAGES_SEEN ? pages : PAGES_SEEN;
+        if (syscall(SYS_mincore, lo, pages * PAGE, seen) != 0)
+            break;
+        size_t i = 0;
+        while (i < pages && (seen[i] & 1) == 0)
+            i++;
+        lo += i * PAGE;
+        if (i < pages)
+            break;
+    }
+    if (lo < hi) {
+        __tsan_java_free((uintptr_t)lo, (unsigned long)(hi - lo) / 8 * 8);
+        __tsan_java_alloc((uintptr_t)lo, (unsigned long)(hi - lo) / 8 * 8);
+    }
+}
+
+#else
+typedef int bl__race_is_off; /* a file is not empty */
+#endif

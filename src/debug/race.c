@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * race.c: reports of data races in Go's layout, the count at the end, the exit status, and the
+ * options, in the build for `-race` (race.h).
+ *
+ * ThreadSanitizer calls its OnReport, a C++ function that a program may bring its own of, before it
+ * prints; true keeps it from printing. The report is read with the functions that debuggers use.
+ *
+ * BELAY_RACE takes Go's GORACE options: halt_on_error, exitcode, log_path, history_size; they are read
+ * from the kernel, since ThreadSanitizer asks before libc has its environment. All others are
+ * ThreadSanitizer's, as in TSAN_OPTIONS, which comes after.
+ */
+#include "arch/race.h"
+
+#if BL__RACE
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/sched.h"
+#include "debug/out.h"
+#include "debug/symbol.h"
+
+enum { FRAMES = 64, THREADS = 8, OPTIONS = 1024 };
+
+int __tsan_get_report_data(void *report, const char **description, int *count, int *stacks,
+                           int *mops, int *locs, int *mutexes, int *threads, int *unique_tids,
+                           void **sleep_trace, unsigned long trace_size);
+int __tsan_get_report_mop(void *report, unsigned long i, int *tid, void **addr, int *size,
+                          int *write, int *atomic, void **trace, unsigned long trace_size);
+int __tsan_get_report_thread(void *report, unsigned long i, int *tid, int *os_id, int *running,
+                             const char **name, int *parent, void **trace,
+                             unsigned long trace_size);
+bool bl__race_on_report(void *report, bool suppressed)
+    __asm__("_ZN6__tsan8OnReportEPKNS_10ReportDescEb") __attribute__((visibility("default")));
+bool bl__race_on_finalize(bool failed)
+    __asm__("_ZN6__tsan10OnFinalizeEb") __attribute__((visibility("default")));
+const char *__tsan_default_options(void) __attribute__((visibility("default")));
+
+static struct {
+    uint64_t reports; /* atomic */
+    bool halt;
+    int exitcode; /* 0: 66, as ThreadSanitizer's */
+    char log[256]; /* log_path; empty: stderr */
+    char options[OPTIONS + 256];
+} said;
+
+/* ThreadSanitizer's lock is held while a report is made, so this is one thread's at a time. It does not
+ * lie on the stack, which is a goroutine's. */
+static struct {
+    bl__out out;
+    void *trace[FRAMES];
+    const char *names[THREADS];
+    int tids[THREADS];
+    int threads;
+} page;
+
+void bl__race_reports(void) {}
+
+uint64_t bl__race_errors(void) { return load_relaxed(&said.reports); }
+
+/* ---- Options ---- */
+
+static size_t word_end(const char *s)
+{
+    size_t n = 0;
+    while (s[n] != '\0' && s[n] != ' ' && s[n] != ':' && s[n] != ',')
+        n++;
+    return n;
+}
+
+static bool option_is(const char *word, const char *name, const char **value)
+{
+    size_t n = strlen(name);
+    *value = word + n;
+    return strncmp(word, name, n) == 0;
+}
+
+/* For ThreadSanitizer: behind the `at` bytes that there are; where the next one goes. */
+static size_t option_keep(size_t at, const char *word, size_t n)
+{
+    if (n == 0 || at + n + 2 > sizeof said.options)
+        return at;
+    said.options[at++] = ':';
+    memcpy(said.options + at, word, n);
+    said.options[at + n] = '\0';
+    return at + n;
+}
+
+static void options_take(const char *text)
+{
+    size_t at = strlen(said.options), n;
+    const char *value;
+    for (; *text != '\0'; text += n + (text[n] != '\0')) {
+        n = word_end(text);
+        if (option_is(text, "halt_on_error=", &value)) {
+            said.halt = *value == '1' || *value == 't' || *value == 'y';
+        } else if (option_is(text, "exitcode=", &value)) {
+            said.exitcode = 0;
+            for (; *value >= '0' && *value <= '9'; value++)
+                said.exitcode = said.exitcode * 10 + (*value - '0');
+            at = option_keep(at, text, n);
+        } else if (option_is(text, "log_path=", &value)) {
+            size_t len = (size_t)(text + n - value);
+            len = len < sizeof said.log - 24 ? len : sizeof said.log - 24;
+            memcpy(said.log, value, len);
+            said.log[len] = '\0';
+        } else {
+            at = option_keep(at, text, n);
+        }
+    }
+}
+
+const char *__tsan_default_options(void)
+{
+    static const char own[] = "report_signal_unsafe=0:report_thread_leaks=0:"
+                              "report_destroy_locked=0:report_mutex_bugs=0:history_size=3";
+    static char env[65536];
+    if (said.options[0] != '\0')
+        return said.options;
+    memcpy(said.options, own, sizeof own);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/environ", O_RDONLY | O_CLOEXEC);
+    size_t len = 0;
+    for (ssize_t n; fd >= 0 && len < sizeof env - 1; len += (size_t)n)
+        if ((n = syscall(SYS_read, fd, env + len, sizeof env - 1 - len)) <= 0)
+            break;
+    if (fd >= 0)
+        syscall(SYS_close, fd);
+    for (const char *at = env, *value; at < env + len; at += strlen(at) + 1)
+        if (option_is(at, "BELAY_RACE=", &value))
+            options_take(value);
+    return said.options;
+}
+
+/* ---- Printing ---- */
+
+static int log_open(void)
+{
+    if (said.log[0] == '\0' || strcmp(said.log, "stderr") == 0)
+        return 2;
+    if (strcmp(said.log, "stdout") == 0)
+        return 1;
+    bl__out name = {.fd = -1};
+    bl__out_printf(&name, "%s.%d", said.log, (int)getpid());
+    name.buf[name.len] = '\0';
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, name.buf,
+                          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    return fd < 0 ? 2 : fd;
+}
+
+static void log_close(int fd)
+{
+    if (fd > 2)
+        syscall(SYS_close, fd);
+}
+
+/* A public name for what the macros call. */
+static const char *public_name(const char *func, const char **prefix)
+{
+    bool own = strncmp(func, "bl__", 4) == 0;
+    *prefix = own ? "bl_" : "";
+    return own ? func + 4 : func;
+}
+
+static bool frame_print(const bl__symbol *s, void *arg)
+{
+    bool *any = arg;
+    const char *prefix;
+    if (s->func != NULL &&
+        (strncmp(s->func, "bl__race_", 9) == 0 || strcmp(s->func, "bl__goroutine_main") == 0 ||
+         (strcmp(s->func, "main_goroutine") == 0 && bl__symbol_is_runtime(s)) ||
+         strcmp(s->func, "bl__entry") == 0 || strcmp(s->func, "__libc_start_main") == 0 ||
+         strcmp(s->func, "__libc_start_call_main") == 0 || strcmp(s->func, "_start") == 0))
+        return false;
+    if (s->func == NULL && s->file == NULL && bl__symbol_is_libc(s->pc))
+        return false;
+    *any = true;
+    const char *func = s->func != NULL ? public_name(s->func, &prefix) : (prefix = "", "??");
+    bl__out_printf(&page.out, "  %s%s()\n", prefix, func);
+    Dl_info module = {0};
+    (void)dladdr((void *)s->pc, &module);
+    unsigned long offset = (unsigned long)(s->pc - (uintptr_t)module.dli_fbase);
+    if (s->file != NULL)
+        bl__out_printf(&page.out, "      %s:%d +0x%lx\n", s->file, s->line, offset);
+    else
+        bl__out_printf(&page.out, "      %s +0x%lx\n", s->module != NULL ? s->module : "??",
+                       offset);
+    return false;
+}
+
+static void trace_print(void)
+{
+    bool any = false;
+    for (int i = 0; i < FRAMES && page.trace[i] != NULL; i++)
+        bl__symbol_each((uintptr_t)page.trace[i] - 1, frame_print, &any);
+    if (!any)
+        bl__out_printf(&page.out, "  [failed to restore the stack]\n");
+}
+
+static bool is_main(const char *name) { return strcmp(name, "goroutine 1") == 0; }
+
+/* "main goroutine", "goroutine 7", "main thread", "thread worker". */
+static void who_print(int tid)
+{
+    const char *name = NULL;
+    for (int i = 0; i < page.threads; i++)
+        if (page.tids[i] == tid)
+            name = page.names[i];
+    if (name != NULL && is_main(name))
+        bl__out_printf(&page.out, "main goroutine");
+    else if (name != NULL && strncmp(name, "goroutine ", 10) == 0)
+        bl__out_printf(&page.out, "%s", name);
+    else if (tid == 0)
+        bl__out_printf(&page.out, "main thread");
+    else
+        bl__out_printf(&page.out, "thread %d%s%s", tid, name != NULL && *name ? " " : "",
+                       name != NULL ? name : "");
+}
+
+static void access_print(void *report, unsigned long i)
+{
+    int tid = 0, size = 0, write = 0, atomic = 0;
+    void *addr = NULL;
+    memset(page.trace, 0, sizeof page.trace);
+    __tsan_get_report_mop(report, i, &tid, &addr, &size, &write, &atomic, page.trace, FRAMES - 1);
+    bl__out_printf(&page.out, "%s%s%s at 0x%012lx by ", i == 0 ? "" : "Previous ",
+                   atomic ? "atomic " : "",
+                   i == 0 && !atomic ? (write ? "Write" : "Read") : (write ? "write" : "read"),
+                   (unsigned long)(uintptr_t)addr);
+    who_print(tid);
+    bl__out_printf(&page.out, ":\n");
+    trace_print();
+    bl__out_printf(&page.out, "\n");
+}
+
+static void thread_print(void *report, unsigned long i, bool last)
+{
+    int tid = 0, os_id, running = 0, parent;
+    const char *name = NULL;
+    memset(page.trace, 0, sizeof page.trace);
+    __tsan_get_report_thread(report, i, &tid, &os_id, &running, &name, &parent, page.trace,
+                             FRAMES - 1);
+    if (tid == 0 || (name != NULL && is_main(name)))
+        return;
+    bool goroutine = name != NULL && strncmp(name, "goroutine ", 10) == 0;
+    bl__out_printf(&page.out, "%s %s (%s) created at:\n", goroutine ? "Goroutine" : "Thread",
+                   goroutine ? name + 10 : name, running ? "running" : "finished");
+    trace_print();
+    if (!last)
+        bl__out_printf(&page.out, "\n");
+}
+
+bool bl__race_on_report(void *report, bool suppressed)
+{
+    const char *what = "";
+    int count, stacks, mops = 0, locs, mutexes, threads = 0, unique;
+    if (suppressed)
+        return true;
+    add_relaxed(&said.reports, (uint64_t)1);
+    __tsan_get_report_data(report, &what, &count, &stacks, &mops, &locs, &mutexes, &threads,
+                           &unique, page.trace, FRAMES - 1);
+    page.threads = threads < THREADS ? threads : THREADS;
+    for (int i = 0; i < page.threads; i++) {
+        int os_id, running, parent;
+        __tsan_get_report_thread(report, (unsigned long)i, &page.tids[i], &os_id, &running,
+                                 &page.names[i], &parent, page.trace, FRAMES - 1);
+    }
+    int fd = log_open();
+    bl__out_init(&page.out, fd);
+    bl__out_printf(&page.out, "==================\nWARNING: %s\n",
+                   strcmp(what, "data-race") == 0 ? "DATA RACE" : what);
+    for (int i = 0; i < mops; i++)
+        access_print(report, (unsigned long)i);
+    for (int i = 0; i < page.threads; i++)
+        thread_print(report, (unsigned long)i, i == page.threads - 1);
+    bl__out_printf(&page.out, "==================\n");
+    bl__out_flush(&page.out);
+    log_close(fd);
+    if (said.halt)
+        _exit(said.exitcode != 0 ? said.exitcode : 66);
+    return true;
+}
+
+/* At exit; true: the exit status becomes ThreadSanitizer's exitcode. */
+bool bl__race_on_finalize(bool failed)
+{
+    uint64_t n = bl__race_errors();
+    if (n > 0) {
+        int fd = log_open();
+        bl__out_init(&page.out, fd);
+        bl__out_printf(&page.out, "Found %llu data race(s)\n", (unsigned long long)n);
+        bl__out_flush(&page.out);
+        log_close(fd);
+    }
+    return failed || n > 0;
+}
+
+#else
+typedef int bl__race_reports_are_off; /* a file is not empty */
+#endif
