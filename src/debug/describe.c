@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/label.h"
+#include "core/proc.h"
 #include "debug/peek.h"
 #include "io/fd.h"
 #include "life/pool.h"
@@ -19,6 +20,7 @@
 enum {
     CASES_SHOWN = 16,
     HELD_SHOWN = 16,
+    SCOPES_SHOWN = 8,
     LABELS_SHOWN = 1024, /* bytes of text */
     LOCK_FLAGS = 7,      /* of the words of mutexes and rwmutexes, beside the owner */
     WORD_WRITER = 2,
@@ -201,6 +203,48 @@ void bl__describe_wait(bl__out *o, const bl__g *g)
     case BL__WAIT_POOL_JOIN: pool_print(o, at); break;
     default: break;
     }
+}
+
+/* By reason; what the object itself tells is said before. */
+static const char *const causes[BL__WAIT_REASONS] = {
+    [BL__WAIT_CHAN_RECV] = "nobody is left to send on the channel, or to close it",
+    [BL__WAIT_CHAN_SEND] = "nobody is left to receive from the channel",
+    [BL__WAIT_CHAN_RECV_NIL] = "a nil channel never has a value: was it made?",
+    [BL__WAIT_CHAN_SEND_NIL] = "nobody ever receives from a nil channel: was it made?",
+    [BL__WAIT_SELECT] = "nobody is left to serve any of its cases",
+    [BL__WAIT_SELECT_NONE] = "a select without cases never ends",
+    [BL__WAIT_MUTEX] = "its holder has ended without unlocking it, or waits for ever as well",
+    [BL__WAIT_RW_RLOCK] = "its holders have ended or wait for ever; or it was read-locked twice",
+    [BL__WAIT_RW_LOCK] = "its holders have ended without unlocking it, or wait for ever as well",
+    [BL__WAIT_COND] = "nobody is left to signal it: it was signalled before the wait, or never",
+    [BL__WAIT_WAITGROUP] = "nobody is left to call done: each add needs one, on error paths too",
+    [BL__WAIT_ONCE] = "its function will never return",
+    [BL__WAIT_SEM] = "nobody is left to release it",
+    [BL__WAIT_SCOPE] = "it joins goroutines of which none can end",
+    [BL__WAIT_SCOPE_ROOM] = "the scope is full of goroutines of which none can end",
+    [BL__WAIT_POOL_SUBMIT] = "the queue is full, and no job can end",
+    [BL__WAIT_POOL_JOIN] = "a job of the pool cannot end",
+};
+
+/* Its scope, the one that was the opener's then, and so on up. */
+static void path_print(bl__out *o, const bl_scope *at)
+{
+    bl_scope s;
+    for (int i = 0; i < SCOPES_SHOWN && at != NULL && bl__peek(&s, at, sizeof s) &&
+                    s.bl__magic == BL__SCOPE_OPEN && at != &bl__rt.root && s.bl__made != NULL;
+         i++, at = s.bl__parent)
+        bl__out_printf(o, "%s\"%s\" (%s:%d)", i == 0 ? "in scope " : ", in ",
+                       s.bl__name != NULL ? s.bl__name : s.bl__made->what, s.bl__made->file,
+                       s.bl__made->line);
+    bl__out_printf(o, "\n");
+}
+
+void bl__describe_cause(bl__out *o, const bl__g *g)
+{
+    if (g->scope != NULL && g->scope != &bl__rt.root)
+        path_print(o, g->scope);
+    if (g->reason < BL__WAIT_REASONS && causes[g->reason] != NULL)
+        bl__out_printf(o, "cause: %s\n", causes[g->reason]);
 }
 
 const bl__site *bl__describe_made(const bl__g *g)

@@ -150,7 +150,7 @@ static void stuck_print(bl__out *o, void *arg)
             "belay: leak: %zu goroutine%s probably leaked: nobody that runs has been seen "
             "to get at what %s for, in %d looks\n",
             t->count, one ? " is" : "s are", one ? "it waits" : "they wait", CONFIRMED);
-    bl__report_goroutines(o, is_new, NULL);
+    bl__report_stuck(o, is_new, NULL);
 }
 
 static void finder_act(void)

@@ -216,6 +216,8 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what)
                        g.task.status == BL__G_RUNNING ? "goroutine running on other thread; " : "");
     frames_print(o, have ? &trace : NULL, g.fn, what->system);
     bl__report_tail(o, &g, it->at);
+    if (what->causes)
+        bl__describe_cause(o, &g);
     bl__out_printf(o, "\n");
 }
 
@@ -306,14 +308,25 @@ void bl__report_each(bl__out *o, const bl__report_all *what)
     } while (in.count == ROUND);
 }
 
-void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg)
+static void leaked_print(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg, bool stuck)
 {
     bl__report_all what = {.want = want,
                            .arg = arg,
                            .leaked = true,
-                           .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM};
+                           .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM,
+                           .causes = stuck};
     bl__out_printf(o, "\n");
     bl__report_each(o, &what);
+}
+
+void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg)
+{
+    leaked_print(o, want, arg, false);
+}
+
+void bl__report_stuck(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg)
+{
+    leaked_print(o, want, arg, true);
 }
 
 /* ---- The end of a run ---- */

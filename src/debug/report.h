@@ -16,6 +16,9 @@
  * of a leak report: a blank line, and the wait reason marked "(leaked)". g is a copy of the record. Does not park. */
 void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg);
 
+/* The same of those that are stuck, with the cause. */
+void bl__report_stuck(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg);
+
 /* Goroutines have not stopped in their scope's grace: reports it with fn, unless leaks are ignored. Where
  * leaks fail the program, an exit while they are still not joined does. */
 void bl__report_late(void (*fn)(bl__out *o, void *arg), void *arg);
@@ -56,6 +59,7 @@ typedef struct bl__report_all {
     uint64_t except;
     bool leaked;
     bool system;
+    bool causes; /* they are stuck: why */
 } bl__report_all;
 void bl__report_each(bl__out *o, const bl__report_all *what);
 

@@ -53,7 +53,9 @@ static int senders_part(void *arg)
     j->c = bl_chan_new(sizeof(int), 0);
     bl_go(s, send_one, j);
     bl_go(s, send_one, j);
-    return KEEP(bl_scope_wait(s));
+    int r = KEEP(bl_scope_wait(s));
+    free(j);
+    return r;
 }
 
 static int senders(void *arg)
@@ -130,7 +132,9 @@ static int missed_done_part(void *arg)
     bl_waitgroup_add(&j->wg, 2);
     bl_waitgroup_go(&j->wg, s, nothing, NULL);
     bl_waitgroup_done(&j->wg);
-    return KEEP(bl_waitgroup_wait(&j->wg));
+    int r = KEEP(bl_waitgroup_wait(&j->wg));
+    free(j);
+    return r;
 }
 
 static int missed_done_opener(void *arg)
