@@ -46,6 +46,26 @@ typedef struct bl_leak {
  */
 int bl_leaks(bl_leak *out, size_t max);
 
+/* ---- Profiles -------------------------------------------------------------------------------- */
+
+/*
+ * Writes a profile to fd: stacks with the number of those that have each.
+ *
+ *   "goroutine"      all goroutines. One that runs on another thread, or has not run yet, has its function alone
+ *   "goroutineleak"  those that are stuck (bl_leaks)
+ *   "threadcreate"   the runtime's threads, by what they are for
+ *
+ * debug 0 is for `go tool pprof`: profile.proto, in gzip's framing, with labels, functions, files and lines in it,
+ * so that pprof needs no program. 1 is text: counts, addresses and names, the most frequent first. 2 (goroutine and
+ * goroutineleak) is each goroutine by itself, as bl_dump. Frames of this library are left out, but for the call that a
+ * goroutine is in. 0; BL_EINVAL: no such profile; BL_ENOMEM; or why fd could not be written to. It blocks its thread while
+ * it works: some microseconds for each different stack, and one for each goroutine. (Go: pprof.Lookup(name).WriteTo.)
+ */
+int bl_profile(int fd, const char *name, int debug);
+
+/* The numbers of bl_stats as OpenMetrics text, for Prometheus and its kin. 0, or why fd could not be written to. */
+int bl_metrics(int fd);
+
 /* ---- Statistics ------------------------------------------------------------------------------ */
 
 typedef struct bl_stat {

@@ -46,6 +46,7 @@ typedef struct walk {
     uintptr_t from;   /* not yet met: the address at which the trace begins; 0: met */
     uintptr_t lo, hi; /* the stack pointer's bounds; hi 0: none */
     uint64_t limit;   /* frames still allowed */
+    uintptr_t *sps;   /* NULL, or for BL__TRACE_INNER frames: the stack pointer in each */
 } walk;
 
 static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *arg)
@@ -63,6 +64,8 @@ static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *arg
             return _URC_NO_REASON;
         w->from = 0;
     }
+    if (w->sps != NULL && w->trace->total < BL__TRACE_INNER)
+        w->sps[w->trace->total] = sp;
     trace_add(w->trace, exact ? pc : pc - 1);
     return _URC_NO_REASON;
 }
@@ -146,27 +149,28 @@ void bl__trace_skip_libc(bl__trace *t)
     t->total -= skip;
 }
 
-/* Where stacks are copied to. Reports' lock. */
-static struct {
-    char *base;
-    size_t room;
-} copy_space;
+/* Where reports copy stacks to. Reports' lock. */
+static bl__trace_space report_space;
 
-static char *copy_room(size_t need)
+void bl__trace_space_free(bl__trace_space *space)
 {
-    if (copy_space.room >= need)
-        return copy_space.base;
-    if (copy_space.base != NULL)
-        munmap(copy_space.base, copy_space.room + COPY_TAIL);
-    copy_space.base = NULL;
-    copy_space.room = 0;
+    if (space->base != NULL)
+        munmap(space->base, space->room + COPY_TAIL);
+    *space = (bl__trace_space){0};
+}
+
+static char *copy_room(bl__trace_space *space, size_t need)
+{
+    if (space->room >= need)
+        return space->base;
+    bl__trace_space_free(space);
     size_t room = (need + 0xffff) & ~(size_t)0xffff;
     char *p = mmap(NULL, room + COPY_TAIL, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    copy_space.base = p;
-    copy_space.room = room;
+    space->base = p;
+    space->room = room;
     return p;
 }
 
@@ -235,8 +239,89 @@ static bool walk_records(bl__trace *t, const bl__regs *regs, const char *copy, s
     return is_signed;
 }
 
-bool bl__trace_parked(bl__trace *t, const bl__g *g)
+/* ---- A crowd with the same stack ----
+ * Unwinding takes microseconds a frame. Of a stack that was walked it is known where its return addresses
+ * lie; another one that is as deep, left off at the same instruction and has the same ones in the same
+ * places is the same stack. */
+
+static bool memo_find(const bl__trace_memo *memo, bl__trace *t, const bl__regs *regs,
+                      const char *copy, size_t n)
 {
+    for (uint32_t i = 0; i < memo->count; i++) {
+        const bl__trace_known *k = &memo->known[i];
+        if (k->pc != regs->r[BL__REG_PC] || k->bytes != n ||
+            k->fp != regs->r[BL__REG_FP] - (uintptr_t)copy)
+            continue;
+        uint32_t f = 1;
+        while (f < k->frames && memcmp(copy + k->at[f], &k->back[f], sizeof k->back[f]) == 0)
+            f++;
+        if (f < k->frames)
+            continue;
+        t->total = 0;
+        trace_add(t, k->pc - 1);
+        for (f = 1; f < k->frames; f++)
+            trace_add(t, k->back[f] - 1);
+        return true;
+    }
+    return false;
+}
+
+/* Notes where the return addresses of the walked stack lie: each in the frame of what it was called from. */
+static void memo_note(bl__trace_memo *memo, const bl__trace *t, const uintptr_t *sps,
+                      const bl__regs *regs, const char *copy, size_t n)
+{
+    bl__trace_known k = {.pc = regs->r[BL__REG_PC],
+                         .bytes = n,
+                         .fp = regs->r[BL__REG_FP] - (uintptr_t)copy,
+                         .frames = (uint32_t)t->total};
+    if (t->total > BL__TRACE_INNER)
+        return;
+    for (uint32_t f = 1; f < k.frames; f++) {
+        uintptr_t low = sps[f - 1] - (uintptr_t)copy, at = sps[f] - (uintptr_t)copy;
+        k.back[f] = t->inner[f] + 1;
+        if (at > n)
+            return;
+        do {
+            if (at < low + sizeof(uintptr_t))
+                return;
+            at -= sizeof(uintptr_t);
+        } while (memcmp(copy + at, &k.back[f], sizeof k.back[f]) != 0);
+        k.at[f] = (uint32_t)at;
+    }
+    uint32_t slot = memo->next++ % BL__TRACE_KNOWN;
+    memo->known[slot] = k;
+    if (memo->count < BL__TRACE_KNOWN)
+        memo->count++;
+}
+
+/* The walk over a copy that was relocated. */
+static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, size_t n)
+{
+    uintptr_t sps[BL__TRACE_INNER];
+    bl__regs regs;
+    bl__regs_parked(&regs, copy, (uintptr_t)copy);
+    if (memo != NULL && memo_find(memo, t, &regs, copy, n))
+        return true;
+    if (!is_return_address(regs.r[BL__REG_PC]))
+        return false;
+    if (walk_records(t, &regs, copy, n))
+        return true;
+    t->total = 0;
+    walk w = {.trace = t,
+              .from = regs.r[BL__REG_PC],
+              .lo = (uintptr_t)copy,
+              .hi = (uintptr_t)copy + n,
+              .limit = DEEPEST,
+              .sps = memo != NULL ? sps : NULL};
+    bl__unwind_from(&regs, walk_run, &w);
+    if (memo != NULL && t->total > 0)
+        memo_note(memo, t, sps, &regs, copy, n);
+    return t->total > 0;
+}
+
+bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo)
+{
+    bl__trace_space *space = memo != NULL ? &memo->space : &report_space;
     moment before = moment_of(g);
     bool saved = before.status == BL__G_RUNNABLE ||
                  (before.status == BL__G_PARKED && before.wait > BL__W_CLAIMED);
@@ -247,25 +332,18 @@ bool bl__trace_parked(bl__trace *t, const bl__g *g)
     if (sp < (uintptr_t)g->stack_lo || sp % sizeof(uintptr_t) != 0 || sp + BL__FRAME > hi)
         return false;
     size_t n = hi - sp;
-    char *copy = copy_room(n);
+    char *copy = copy_room(space, n);
     if (copy == NULL || !bl__peek(copy, before.sp, n))
         return false;
     fence_seq_cst(); /* ORD(saved): the copying before the second look, which no acquire does */
     moment after = moment_of(g);
     if (!moment_same(&before, &after))
         return false;
-
     copy_relocate(copy, sp, n);
-    bl__regs regs;
-    bl__regs_parked(&regs, copy, (uintptr_t)copy);
-    if (!is_return_address(regs.r[BL__REG_PC]))
-        return false;
-    if (walk_records(t, &regs, copy, n))
-        return true;
-    t->total = 0;
-    walk_from(t, &regs, (uintptr_t)copy, (uintptr_t)copy + n);
-    return t->total > 0;
+    return trace_copy(t, memo, copy, n);
 }
+
+bool bl__trace_parked(bl__trace *t, const bl__g *g) { return bl__trace_parked_memo(t, g, NULL); }
 
 static bool level_parse(const char *word, bl__traceback *level)
 {

@@ -45,6 +45,28 @@ void bl__trace_skip_libc(bl__trace *t);
  * itself. Not by two threads at once: the caller holds the lock of reports. */
 bool bl__trace_parked(bl__trace *t, const bl__g *g);
 
+/* The same for many, one after the other: quick for those whose stacks are equal to one seen before, and
+ * with memory of its own, so the lock of reports is not needed. memo begins zeroed. */
+enum { BL__TRACE_KNOWN = 64 };
+typedef struct bl__trace_space {
+    char *base; /* where stacks are copied to */
+    size_t room;
+} bl__trace_space;
+typedef struct bl__trace_known {
+    uintptr_t pc, fp; /* where it left off; fp and at are offsets in the copy */
+    size_t bytes;
+    uint32_t frames;
+    uint32_t at[BL__TRACE_INNER]; /* of each frame's return address, but for the innermost's */
+    uintptr_t back[BL__TRACE_INNER];
+} bl__trace_known;
+typedef struct bl__trace_memo {
+    bl__trace_space space;
+    uint32_t count, next;
+    bl__trace_known known[BL__TRACE_KNOWN];
+} bl__trace_memo;
+bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo);
+void bl__trace_space_free(bl__trace_space *space);
+
 /* Prints a function and its place for each frame. Without system the frames of the runtime at both
  * ends are left out, so that the program's own code comes first; where nothing remains (the program's
  * function ended in a jump to one of ours) it prints fn, what the goroutine was started with, if that

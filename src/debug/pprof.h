@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* pprof.h: a profile in the form that `go tool pprof` reads: profile.proto, in gzip's framing. */
+#ifndef BL__DEBUG_PPROF_H
+#define BL__DEBUG_PPROF_H
+
+#include "debug/stacks.h"
+
+typedef struct bl__profile_kind {
+    const char *name;
+    const char *types[BL__STACK_VALUES]; /* what the values count; the second may be NULL */
+    const char *units[BL__STACK_VALUES];
+} bl__profile_kind;
+
+/* Leaves the program's part of each stack, with the call into the library that it is in, and counts together
+ * what is equal then. False: there was no memory for some. */
+bool bl__stacks_trim(bl__stacks *s);
+
+/* 0, or why it could not be written. */
+int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/* profile_test.c: bl_profile and bl_metrics: what they count, and that a crowd is quick. */
+#include <belay/debug.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "harness.h"
+
+static bl_chan *quiet;
+
+__attribute__((noinline)) static int profile_receiver(void *arg)
+{
+    int v;
+    (void)arg;
+    int r = bl_chan_recv(quiet, &v);
+    return r == BL_ECLOSED ? 0 : r;
+}
+
+static int profile_labelled(void *arg)
+{
+    (void)arg;
+    CHECK(bl_label("job", "sum") == 0);
+    int r = profile_receiver(NULL);
+    return r < 0 ? r : 0; /* not its last call, so it has a frame */
+}
+
+/* What it writes, as a string (of a binary profile, its first bytes). */
+static char *written(const char *name, int debug, size_t *bytes)
+{
+    int fd = memfd_create("profile", MFD_CLOEXEC);
+    CHECK(fd >= 0);
+    int r = name != NULL ? bl_profile(fd, name, debug) : bl_metrics(fd);
+    CHECK_EQ(r, 0);
+    off_t n = lseek(fd, 0, SEEK_END);
+    char *text = calloc(1, (size_t)n + 1);
+    CHECK(text != NULL && pread(fd, text, (size_t)n, 0) == n);
+    close(fd);
+    *bytes = (size_t)n;
+    return text;
+}
+
+static void until_waiting(uint64_t n)
+{
+    bl_stat s;
+    do {
+        CHECK(bl_sleep(BL_MS) == 0);
+        bl_stats(&s);
+    } while (s.waiting < n);
+}
+
+static bool has_line(const char *text, const char *begins, const char *holds)
+{
+    for (const char *p = text; p != NULL && *p != 0;) {
+        size_t n = strcspn(p, "\n");
+        if (strncmp(p, begins, strlen(begins)) == 0 && memmem(p, n, holds, strlen(holds)) != NULL)
+            return true;
+        p += n + (p[n] == '\n');
+    }
+    return false;
+}
+
+enum { RECEIVERS = 40, CROWD = 20000 };
+
+static int counts_root(void *arg)
+{
+    size_t bytes;
+    BL_SCOPE(s);
+    quiet = bl_scope_chan(s, sizeof(int), 0);
+    (void)arg;
+    for (int i = 0; i < RECEIVERS; i++)
+        bl_go(s, profile_receiver, NULL);
+    bl_go(s, profile_labelled, NULL);
+    until_waiting(RECEIVERS + 1);
+
+    char *text = written("goroutine", 1, &bytes);
+    CHECK(has_line(text, "goroutine profile: total ", "42"));
+#ifdef BL__HAVE_LIBBACKTRACE /* else the library's own functions are not known */
+    CHECK(has_line(text, "40 @ 0x", ""));
+#endif
+    CHECK(has_line(text, "# labels: ", "{\"job\":\"sum\"}"));
+    free(text);
+    text = written("goroutine", 0, &bytes);
+    CHECK(bytes > 200 && memcmp(text, "\x1f\x8b\x08", 3) == 0);
+    CHECK(memmem(text, bytes, "nanoseconds", 11) == NULL);
+    free(text);
+    text = written("goroutine", 2, &bytes);
+    CHECK(has_line(text, "goroutine 1 ", "[running]:"));
+    free(text);
+    text = written("goroutineleak", 1, &bytes);
+    CHECK(has_line(text, "goroutineleak profile: total ", "0"));
+    free(text);
+    text = written("threadcreate", 1, &bytes);
+    CHECK(has_line(text, "threadcreate profile: total ", ""));
+    free(text);
+    text = written(NULL, 0, &bytes);
+    CHECK(has_line(text, "belay_goroutines{state=\"waiting\"} ", "41"));
+    CHECK(has_line(text, "belay_goroutines_started_total ", "42"));
+    CHECK(bytes > 6 && strcmp(text + bytes - 6, "# EOF\n") == 0);
+    free(text);
+    bl_chan_close(quiet);
+    return bl_scope_wait(s);
+}
+
+TEST_PLAIN(counts) { CHECK_EQ(bl_run(counts_root, NULL, NULL), 0); }
+
+static int crowd_root(void *arg)
+{
+    size_t bytes;
+    BL_SCOPE(s);
+    quiet = bl_scope_chan(s, sizeof(int), 0);
+    (void)arg;
+    for (int i = 0; i < CROWD; i++)
+        bl_go(s, profile_receiver, NULL);
+    until_waiting(CROWD);
+    char *text = written("goroutine", 1, &bytes);
+#ifdef BL__HAVE_LIBBACKTRACE
+    CHECK(has_line(text, "20000 @ 0x", ""));
+#endif
+    CHECK(bytes < 20000); /* equal ones are together */
+    free(text);
+    bl_chan_close(quiet);
+    return bl_scope_wait(s);
+}
+
+TEST_PLAIN(a_crowd_is_one_stack) { CHECK_EQ(bl_run(crowd_root, NULL, NULL), 0); }
+
+TEST_PLAIN(what_cannot_be_is_refused)
+{
+    CHECK_EQ(bl_profile(1, "heap", 0), BL_EINVAL);
+    CHECK_EQ(bl_profile(1, NULL, 0), BL_EINVAL);
+    CHECK_EQ(bl_profile(1, "goroutine", -1), BL_EINVAL);
+    CHECK_EQ(bl_profile(-1, "goroutine", 0), -EBADF);
+    CHECK_EQ(bl_metrics(-1), -EBADF);
+}

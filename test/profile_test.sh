@@ -1,0 +1,40 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# A profile as `go tool pprof` reads it. test/profile_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+build_settings
+if ! command -v go >/dev/null; then
+    echo 'profile_test: skipped: no go (golang-go) here'
+    finish
+fi
+flags=(-std=gnu11 -O1 -g -Wall -Wextra)
+[ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
+export ASAN_OPTIONS=detect_leaks=0 PPROF_TMPDIR=$work
+ok 'crowd.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/profile/crowd.c" \
+    "$build/libbelay.a" -lpthread -o "$work/crowd"
+[ -x "$work/crowd" ] || finish
+
+run "$work/crowd" 50 "$work/few"; expect 'a profile' 0
+ok 'it is a gzip file' gzip -t "$work/few"
+run go tool pprof -raw "$work/few"; expect 'raw' 0
+expect_out 'its type' '^goroutine/count'
+run go tool pprof -top "$work/few"; expect 'top' 0
+expect_out 'all are there' 'accounting for 53, 100% of 53 total'
+expect_out 'the receivers' ' 50 +[0-9.]+%  receiver$'
+run go tool pprof -peek 'receiver' "$work/few"; expect 'peek' 0
+expect_out 'who is called' 'bl__chan_recv'
+run go tool pprof -traces "$work/few"; expect 'traces' 0
+expect_out 'labels' 'job: +sum'
+run go tool pprof -list '^receiver$' "$work/few"; expect 'list' 0
+expect_out 'the line' ' 50 .*bl_chan_recv'
+if command -v dot >/dev/null; then
+    run go tool pprof -svg -output "$work/svg" "$work/few"; expect 'svg' 0
+    ok 'svg' grep -q receiver "$work/svg"
+fi
+if [ -z "$sanitize" ]; then
+    run "$work/crowd" 100000 "$work/many"; expect '100,000' 0
+    ok "a second: $(cat "$work/out")" awk '{ exit $1 >= 1000 }' "$work/out"
+    run go tool pprof -top "$work/many"; expect_out '100,000' ' 100000 .* receiver$'
+fi
+finish
