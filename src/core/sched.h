@@ -129,9 +129,9 @@ struct bl__g {
 #if BL__RACE
     void *fiber_idle; /* a plain thread's: what it is while it waits, see park_thread */
 #endif
-    void *copy_heap;        /* g: bl_go_copy's value where it is large */
-    uint32_t thread_futex;  /* a plain thread's: 1 when woken */
-    uint32_t lock;          /* for waits that have no object */
+    void *copy_heap;                               /* g: bl_go_copy's value where it is large */
+    uint32_t thread_futex;                         /* a plain thread's: 1 when woken */
+    uint32_t lock;                                 /* for waits that have no object */
     uint64_t copy[5] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 

@@ -156,8 +156,8 @@ char *bl__raw_strrchr(const char *s, int c)
 extern void *real_malloc(size_t n) __asm__("bl__real_malloc");
 extern void *real_calloc(size_t n, size_t size) __asm__("bl__real_calloc");
 extern void *real_realloc(void *p, size_t n) __asm__("bl__real_realloc");
-extern int real_posix_memalign(void **out, size_t align, size_t n)
-    __asm__("bl__real_posix_memalign");
+extern int real_posix_memalign(void **out, size_t align,
+                               size_t n) __asm__("bl__real_posix_memalign");
 extern void real_free(void *p) __asm__("bl__real_free");
 
 void *bl__raw_malloc(size_t n);
@@ -188,8 +188,8 @@ void bl__raw_free(void *p)
 
 /* ---- Threads ---- */
 
-extern int real_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *), void *arg)
-    __asm__("bl__real_pthread_create");
+extern int real_create(pthread_t *t, const pthread_attr_t *a, void *(*fn)(void *),
+                       void *arg) __asm__("bl__real_pthread_create");
 extern int real_join(pthread_t t, void **result) __asm__("bl__real_pthread_join");
 extern int real_once(pthread_once_t *o, void (*fn)(void)) __asm__("bl__real_pthread_once");
 
@@ -267,10 +267,10 @@ ssize_t bl__raw_process_vm_readv(pid_t pid, const struct iovec *l, unsigned long
 
 /* ---- The rest ---- */
 
-extern int real_iterate(int (*fn)(struct dl_phdr_info *, size_t, void *), void *arg)
-    __asm__("bl__real_dl_iterate_phdr");
-extern int real_vsnprintf(char *to, size_t n, const char *format, va_list args)
-    __asm__("bl__real_vsnprintf");
+extern int real_iterate(int (*fn)(struct dl_phdr_info *, size_t, void *),
+                        void *arg) __asm__("bl__real_dl_iterate_phdr");
+extern int real_vsnprintf(char *to, size_t n, const char *format,
+                          va_list args) __asm__("bl__real_vsnprintf");
 int bl__raw_dl_iterate_phdr(int (*fn)(struct dl_phdr_info *, size_t, void *), void *arg);
 int bl__raw_snprintf(char *to, size_t n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
