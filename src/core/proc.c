@@ -113,8 +113,7 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
         own_timers_run(m->p);
         break;
     case BL__SWITCH_YIELD: commit_yield(m, prev); break;
-    case BL__SWITCH_END:
-        bl__san_fiber_free(prev->fiber);
+    case BL__SWITCH_END: bl__san_fiber_free(prev->fiber);
 #if BL__RACE
         bl__race_stack_forget(prev->stack_lo, (char *)(prev + 1));
 #endif

@@ -45,7 +45,7 @@
 enum {
     BATCH = 64, /* stacks made at a time, at most; first fewer */
     BATCH_FIRST = 4,
-    KEEP_PAGES = 2,       /* topmost pages that a free stack keeps */
+    KEEP_PAGES = 2, /* topmost pages that a free stack keeps */
     RACE_LEAST = 256 << 10,
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };

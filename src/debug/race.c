@@ -34,16 +34,17 @@ int __tsan_get_report_mop(void *report, unsigned long i, int *tid, void **addr, 
 int __tsan_get_report_thread(void *report, unsigned long i, int *tid, int *os_id, int *running,
                              const char **name, int *parent, void **trace,
                              unsigned long trace_size);
-bool bl__race_on_report(void *report, bool suppressed)
-    __asm__("_ZN6__tsan8OnReportEPKNS_10ReportDescEb") __attribute__((visibility("default")));
-bool bl__race_on_finalize(bool failed)
-    __asm__("_ZN6__tsan10OnFinalizeEb") __attribute__((visibility("default")));
+bool bl__race_on_report(void *report,
+                        bool suppressed) __asm__("_ZN6__tsan8OnReportEPKNS_10ReportDescEb")
+    __attribute__((visibility("default")));
+bool bl__race_on_finalize(bool failed) __asm__("_ZN6__tsan10OnFinalizeEb")
+    __attribute__((visibility("default")));
 const char *__tsan_default_options(void) __attribute__((visibility("default")));
 
 static struct {
     uint64_t reports; /* atomic */
     bool halt;
-    int exitcode; /* 0: 66, as ThreadSanitizer's */
+    int exitcode;  /* 0: 66, as ThreadSanitizer's */
     char log[256]; /* log_path; empty: stderr */
     char options[OPTIONS + 256];
 } said;
@@ -146,8 +147,8 @@ static int log_open(void)
     bl__out name = {.fd = -1};
     bl__out_printf(&name, "%s.%d", said.log, (int)getpid());
     name.buf[name.len] = '\0';
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, name.buf,
-                          O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, name.buf, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+                          0666);
     return fd < 0 ? 2 : fd;
 }
 
