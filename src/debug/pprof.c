@@ -36,10 +36,10 @@ typedef struct mapping {
 } mapping;
 
 /* A program counter of the profile, with what is known of it. */
-typedef struct place {
+typedef struct locus {
     uintptr_t pc;
     bool runtime; /* all functions there are the library's */
-} place;
+} locus;
 
 typedef struct encoder {
     bytes out;
@@ -147,10 +147,10 @@ static void build_id(const char *at, size_t n, char text[2 * ID_MOST + 1])
             static const char digits[] = "0123456789abcdef";
             for (size_t i = 0; i < note.n_descsz; i++) {
                 uint8_t byte = (uint8_t)owner[name + i];
-                text[2 * i] = digits[byte >> 4];
-                text[2 * i + 1] = digits[byte & 15];
+                text[(size_t)2 * i] = digits[byte >> 4];
+                text[(size_t)2 * i + 1] = digits[byte & 15];
             }
-            text[2 * note.n_descsz] = 0;
+            text[(size_t)2 * note.n_descsz] = 0;
             return;
         }
         at += all;
@@ -196,9 +196,9 @@ static int module_add(struct dl_phdr_info *info, size_t size, void *arg)
 
 /* ---- Places ---- */
 
-static int place_compare(const void *a, const void *b)
+static int locus_compare(const void *a, const void *b)
 {
-    uintptr_t x = ((const place *)a)->pc, y = ((const place *)b)->pc;
+    uintptr_t x = ((const locus *)a)->pc, y = ((const locus *)b)->pc;
     return x < y ? -1 : x > y;
 }
 
@@ -210,37 +210,37 @@ static bool is_users(const bl__symbol *s, void *arg)
 }
 
 /* The program counters of s, each once, in order. NULL: no memory. */
-static place *places_new(const bl__stacks *s, size_t *count)
+static locus *loci_new(const bl__stacks *s, size_t *count)
 {
-    place *places = bl__alloc((s->pcs_count + 1) * sizeof *places);
+    locus *loci = bl__alloc((s->pcs_count + 1) * sizeof *loci);
     size_t n = 0;
-    if (places == NULL)
+    if (loci == NULL)
         return NULL;
     for (size_t i = 0; i < s->pcs_count; i++)
-        places[i] = (place){.pc = s->pcs[i]};
-    qsort(places, s->pcs_count, sizeof *places, place_compare);
+        loci[i] = (locus){.pc = s->pcs[i]};
+    qsort(loci, s->pcs_count, sizeof *loci, locus_compare);
     for (size_t i = 0; i < s->pcs_count; i++)
-        if (i == 0 || places[i].pc != places[n - 1].pc)
-            places[n++] = places[i];
+        if (i == 0 || loci[i].pc != loci[n - 1].pc)
+            loci[n++] = loci[i];
     for (size_t i = 0; i < n; i++)
-        bl__symbol_each(places[i].pc, is_users, &places[i].runtime);
+        bl__symbol_each(loci[i].pc, is_users, &loci[i].runtime);
     *count = n;
-    return places;
+    return loci;
 }
 
-static const place *places_find(const place *places, size_t count, uintptr_t pc)
+static const locus *loci_find(const locus *loci, size_t count, uintptr_t pc)
 {
-    place key = {.pc = pc};
-    return bsearch(&key, places, count, sizeof key, place_compare);
+    locus key = {.pc = pc};
+    return bsearch(&key, loci, count, sizeof key, locus_compare);
 }
 
 static void entry_trim(bl__stacks *to, const bl__stacks *s, const bl__stack_entry *e,
-                       const place *places, size_t count)
+                       const locus *loci, size_t count)
 {
     uint32_t first = 0, last = e->depth;
-    while (first < last && places_find(places, count, s->pcs[e->first + first])->runtime)
+    while (first < last && loci_find(loci, count, s->pcs[e->first + first])->runtime)
         first++;
-    while (last > first && places_find(places, count, s->pcs[e->first + last - 1])->runtime)
+    while (last > first && loci_find(loci, count, s->pcs[e->first + last - 1])->runtime)
         last--;
     if (first == last) { /* the runtime's own */
         first = 0;
@@ -255,12 +255,12 @@ bool bl__stacks_trim(bl__stacks *s)
 {
     bl__stacks to = {0};
     size_t count;
-    place *places = places_new(s, &count);
-    if (places == NULL)
+    locus *loci = loci_new(s, &count);
+    if (loci == NULL)
         return false;
     for (size_t i = 0; i < s->count; i++)
-        entry_trim(&to, s, &s->entries[i], places, count);
-    bl__free(places);
+        entry_trim(&to, s, &s->entries[i], loci, count);
+    bl__free(loci);
     to.failed = to.failed || s->failed;
     bl__stacks_free(s);
     *s = to;
@@ -289,27 +289,26 @@ static bool line_put(const bl__symbol *s, void *arg)
     return false;
 }
 
-static void locations_put(encoder *e, const place *places, size_t count)
+static void locations_put(encoder *e, const locus *loci, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         e->location = (bytes){0};
         put_number(&e->location, 1, i + 1);
         for (size_t m = 0; m < e->mappings_count; m++)
-            if (places[i].pc >= e->mappings[m].low && places[i].pc < e->mappings[m].high)
+            if (loci[i].pc >= e->mappings[m].low && loci[i].pc < e->mappings[m].high)
                 put_number(&e->location, 2, m + 1);
-        put_number(&e->location, 3, places[i].pc);
-        bl__symbol_each(places[i].pc, line_put, e);
+        put_number(&e->location, 3, loci[i].pc);
+        bl__symbol_each(loci[i].pc, line_put, e);
         put_message(&e->out, 4, &e->location);
     }
 }
 
 static void sample_put(encoder *e, const bl__stacks *s, const bl__stack_entry *it,
-                       const place *places, size_t count, int values)
+                       const locus *loci, size_t count, int values)
 {
     bytes sample = {0}, part = {0};
     for (uint32_t i = 0; i < it->depth; i++)
-        put_varint(&part,
-                   (uint64_t)(places_find(places, count, s->pcs[it->first + i]) - places) + 1);
+        put_varint(&part, (uint64_t)(loci_find(loci, count, s->pcs[it->first + i]) - loci) + 1);
     put_message(&sample, 1, &part);
     for (int i = 0; i < values; i++)
         put_varint(&part, (uint64_t)it->values[i]);
@@ -360,7 +359,7 @@ static void tables_put(encoder *e)
 }
 
 static void profile_put(encoder *e, const bl__stacks *s, const bl__profile_kind *kind,
-                        const place *places, size_t count)
+                        const locus *loci, size_t count)
 {
     struct timespec now;
     int values = kind->types[1] != NULL ? 2 : 1;
@@ -370,8 +369,8 @@ static void profile_put(encoder *e, const bl__stacks *s, const bl__profile_kind 
     for (int i = 0; i < values; i++)
         type_put(e, 1, kind->types[i], kind->units[i]);
     for (size_t i = 0; i < s->count; i++)
-        sample_put(e, s, &s->entries[i], places, count, values);
-    locations_put(e, places, count);
+        sample_put(e, s, &s->entries[i], loci, count, values);
+    locations_put(e, loci, count);
     put_number(&e->out, 9, (uint64_t)now.tv_sec * BL_SEC + (uint64_t)now.tv_nsec);
     type_put(e, 11, kind->types[0], kind->units[0]);
     put_number(&e->out, 12, 1);
@@ -441,14 +440,14 @@ int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind)
     bytes zipped = {0};
     size_t count = 0;
     int r = BL_ENOMEM;
-    place *places = places_new(s, &count);
-    if (places != NULL) {
-        profile_put(&e, s, kind, places, count);
+    locus *loci = loci_new(s, &count);
+    if (loci != NULL) {
+        profile_put(&e, s, kind, loci, count);
         gzip_put(&zipped, &e.out);
         if (!e.failed && !e.out.failed && !e.strings.failed && !zipped.failed)
             r = write_all(fd, zipped.at, zipped.len);
     }
-    bl__free(places);
+    bl__free(loci);
     bl__free(e.out.at);
     bl__free(e.strings.at);
     bl__free(e.functions);

@@ -24,8 +24,7 @@ void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout)
     if (timeout > 0)
         r = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
                     timeout == INT64_MAX ? NULL : &ts, NULL, 0);
-    bool again = BL__RACE && r < 0 && errno == EINTR;
-    if (BL__TSAN || again)
+    if (BL__TSAN || (r < 0 && BL__RACE && errno == EINTR))
         usleep(0);
     errno = saved;
 }
