@@ -20,7 +20,7 @@
 #include "debug/report.h"
 #include "debug/symbol.h"
 
-enum { PROFILE_STACK = 512 * 1024, LOOKS = 3 };
+enum { PROFILE_STACK = 512 * 1024, PROFILE_LOOKS = 3 };
 
 static const bl__profile_kind kinds[] = {
     {"goroutine", {"goroutine", NULL}, {"count", NULL}},
@@ -68,7 +68,7 @@ static void goroutine_add(const bl__g *g, void *arg)
         bl__stacks_add(&p->stacks, &p->trace, g->labels, one);
         return;
     }
-    for (int i = 0; i < LOOKS && !have && g->task.kind == BL__TASK_G; i++)
+    for (int i = 0; i < PROFILE_LOOKS && !have && g->task.kind == BL__TASK_G; i++)
         have = bl__trace_parked_memo(&trace, g, &p->memo);
     if (!have) { /* it runs elsewhere, or has not run: what it was started with */
         trace.total = 1;
@@ -155,7 +155,7 @@ static int text_write(const profiling *p)
 
 static bool want_leaked(const bl__g *g, void *arg) { return is_leaked(arg, g->id); }
 
-static void leaks_print(bl__out *o, void *arg)
+static void profile_leaks(bl__out *o, void *arg)
 {
     bl__report_all what = {.want = want_leaked, .arg = arg, .leaked = true};
     bl__report_each(o, &what);
@@ -210,7 +210,7 @@ static void profile_run(profiling *p)
     munmap(stack, PROFILE_STACK);
 }
 
-static const bl__profile_kind *kind_of(const char *name)
+static const bl__profile_kind *profile_kind(const char *name)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (name != NULL && strcmp(kinds[i].name, name) == 0)
@@ -220,7 +220,7 @@ static const bl__profile_kind *kind_of(const char *name)
 
 int bl_profile(int fd, const char *name, int debug)
 {
-    const bl__profile_kind *kind = kind_of(name);
+    const bl__profile_kind *kind = profile_kind(name);
     const bl__m *m = bl__this_m();
     if (kind == NULL || debug < 0)
         return BL_EINVAL;
@@ -240,7 +240,7 @@ int bl_profile(int fd, const char *name, int debug)
     if (kind == &kinds[KIND_LEAK] && !leaks_get(p))
         p->result = BL_ENOMEM;
     else if (debug >= 2 && kind == &kinds[KIND_LEAK])
-        bl__report_run(fd, leaks_print, p);
+        bl__report_run(fd, profile_leaks, p);
     else if (load_relaxed(&bl__rt.running) || kind == &kinds[KIND_THREADS])
         profile_run(p);
     int result = p->result;
