@@ -416,7 +416,7 @@ static void gzip_put(bytes *to, const bytes *from)
     put_little(to, (uint32_t)from->len, 4);
 }
 
-static int write_all(int fd, const uint8_t *p, size_t n)
+static int profile_write(int fd, const uint8_t *p, size_t n)
 {
     while (n > 0) {
         ssize_t w = write(fd, p, n);
@@ -445,7 +445,7 @@ int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind)
         profile_put(&e, s, kind, loci, count);
         gzip_put(&zipped, &e.out);
         if (!e.failed && !e.out.failed && !e.strings.failed && !zipped.failed)
-            r = write_all(fd, zipped.at, zipped.len);
+            r = profile_write(fd, zipped.at, zipped.len);
     }
     bl__free(loci);
     bl__free(e.out.at);
