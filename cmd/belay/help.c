@@ -22,7 +22,7 @@ static const char overview[] =
 
 #define FLAGS_TEXT                                                                                 \
     "  -asan        find memory errors: AddressSanitizer and UndefinedBehaviorSanitizer\n"         \
-    "  -race        find data races: ThreadSanitizer; needs the library built for it\n"            \
+    "  -race        find data races: ThreadSanitizer; clang, if it is there and CC is not set\n"   \
     "  -g           build for a debugger: no optimisation (otherwise -O2 -g)\n"                    \
     "  -x           print the compiler's command line\n"
 

@@ -22,6 +22,7 @@
 #ifndef BL__ARCH_RACE_H
 #define BL__ARCH_RACE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -89,6 +90,16 @@ static inline void *bl__race_as(void *fiber)
 }
 static inline void bl__race_back(void *own) { __tsan_switch_to_fiber(own, BL__RACE_NO_SYNC); }
 
+/* What the runtime does for nobody, since a time has come: by a fiber of its own, which comes after what
+ * was released to key, and after nothing else. */
+#define BL__RACE_NOBODY_BEGIN(key)                                                                 \
+    void *bl__race_nobody = bl__race_fiber_new(0, true);                                           \
+    void *bl__race_own = bl__race_as(bl__race_nobody);                                             \
+    bl__race_acquire(key)
+#define BL__RACE_NOBODY_END()                                                                      \
+    bl__race_back(bl__race_own);                                                                   \
+    bl__race_fiber_free(bl__race_nobody)
+
 /* One slot of a buffer: the k-th send orders the k-th receive, which orders the (k + C)-th send. A pair
  * of bytes: what the last sender did, what the last receiver did. */
 static inline void bl__race_slot_send(uint8_t *pair)
@@ -112,6 +123,12 @@ void *bl__race_arena_new(size_t bytes);
 void bl__race_arena_free(void *base, size_t bytes);
 /* Nobody uses [lo, hi), pages of such an arena, any more: what was done there is forgotten. */
 void bl__race_stack_forget(char *lo, char *hi);
+/* The same of memory that ThreadSanitizer may have written to, untouched as it is. */
+void bl__race_forget(char *lo, char *hi);
+
+/* A thread whose stack can be forgotten too: 0 or a negative error. Ended: it was joined. */
+int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char **stack);
+void bl__race_thread_ended(char *stack);
 
 /* Data races reported so far. */
 uint64_t bl__race_errors(void);
@@ -126,6 +143,8 @@ void bl__race_reports(void);
 #define bl__race_read(p, n) ((void)(p), (void)(n))
 #define bl__race_write(p, n) ((void)(p), (void)(n))
 #define BL__RACE_FRAME() ((void)0)
+#define BL__RACE_NOBODY_BEGIN(key) ((void)(key))
+#define BL__RACE_NOBODY_END() ((void)0)
 
 static inline uint64_t bl__race_errors(void) { return 0; }
 

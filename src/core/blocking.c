@@ -54,7 +54,10 @@ typedef struct bl__helper {
     uint32_t wake;               /* lock to write, atomic to read: 1 when it is off the idle list */
     uint32_t state;              /* atomic: HELPER_…; RUN and FREE by itself */
     uint64_t caller;             /* its own: the id of the goroutine that it runs a function for */
-    bl__m m;                     /* as every plain thread's */
+#if BL__RACE
+    char *stack; /* immutable: lowest address of its stack */
+#endif
+    bl__m m; /* as every plain thread's */
 } bl__helper;
 
 static inline bl__helpers *helpers(void) { return &bl__rt.helpers; }
@@ -188,7 +191,14 @@ static bool helper_run(bl__helper *h, bl__call *c)
     uint32_t was = HELPER_RUN;
     h->caller = c->g->id;
     self->ctx = c->ctx;
+#if BL__RACE /* it is the caller who runs, on another stack */
+    void *own = bl__race_as(c->g->fiber);
     int result = c->fn(c->arg);
+    bl__race_back(own);
+    bl__race_stack_forget(h->stack, __builtin_frame_address(0));
+#else
+    int result = c->fn(c->arg);
+#endif
     helper_clean(self);
     h->caller = 0;
     if (!cas_acq_rel(&h->state, &was, (uint32_t)HELPER_READY)) /* ORD(helper): with helpers_end */
@@ -220,6 +230,9 @@ static void helper_join(bl__helper *h)
     if (h == NULL)
         return;
     pthread_join(h->thread, NULL);
+#if BL__RACE
+    bl__race_thread_ended(h->stack);
+#endif
     bl__free(h);
 }
 
@@ -232,6 +245,9 @@ static void helper_init(bl__helper *h)
     bl__tls_set(&h->m);
     pthread_setname_np(pthread_self(), "belay-blocking");
     bl__crash_thread_init();
+#if BL__RACE /* which takes a new stack to be written by its thread */
+    bl__race_forget(h->stack, __builtin_frame_address(0));
+#endif
 }
 
 static void *helper_main(void *arg)
@@ -290,7 +306,11 @@ static int helper_start(void)
     helpers()->all = h;
     helpers_unlock();
     pthread_t thread;
+#if BL__RACE
+    int err = bl__race_thread_start(&thread, helper_main, h, &h->stack);
+#else
     int err = bl__thread_start(&thread, helper_main, h, false);
+#endif
     if (err == 0)
         return 0;
     helpers_lock();
@@ -375,7 +395,7 @@ int bl_blocking(bl_fn fn, void *arg)
         bl__fork_check();
         return fn(arg);
     }
-    int r = bl__ctx_state(g->ctx);
+    int r = bl_ctx_err(g->ctx);
     if (r != 0)
         return r;
     bl__call c = {.g = g, .fn = fn, .arg = arg, .ctx = g->ctx};

@@ -293,6 +293,8 @@ static int park_thread(bl__g *g, const bl__wait *w)
     }
 #if BL__RACE
     bl__race_back(own);
+    if (g->result < 0)
+        bl__race_acquire(g->ctx);
 #endif
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
     g->reason = BL__WAIT_NONE;
@@ -349,6 +351,8 @@ int bl__park(bl__g *g, const bl__wait *w)
         park_timed(g, w->deadline);
     g->park_special = 0;
     g->reason = BL__WAIT_NONE;
+    if (BL__RACE && g->result < 0) /* cancel -> seen */
+        bl__race_acquire(g->ctx);
     return g->result;
 }
 
@@ -373,6 +377,8 @@ static inline __attribute__((always_inline)) int park_endless(bl__g *g, bl__reas
         bl__ctx_register(g);
     park_switch(g);
     g->reason = BL__WAIT_NONE;
+    if (BL__RACE && g->result < 0)
+        bl__race_acquire(g->ctx);
     return g->result;
 }
 

@@ -21,7 +21,7 @@
 
 #include "core/sched.h"
 
-enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256 };
+enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256, THREAD_STACK = 1 << 20 };
 #define RESERVED ((size_t)64 << 30)
 
 void *__tsan_create_fiber(unsigned flags);
@@ -37,8 +37,10 @@ __attribute__((weak)) void __tsan_setjmp(void *sp);
 
 static struct {
     char *base;      /* immutable once made */
-    size_t used;     /* atomic */
+    size_t used;     /* lock */
+    char *threads;   /* lock: stacks of threads that have ended, linked by their first word */
     uint32_t fibers; /* atomic: alive */
+    uint32_t lock;
 } race;
 
 /* "goroutine 7", by which reports know it again. */
@@ -84,8 +86,8 @@ void bl__race_fiber_free(void *fiber)
     add_relaxed(&race.fibers, (uint32_t)-1);
 }
 
-/* Under stack_lock. */
-void *bl__race_arena_new(size_t bytes)
+/* Under lock. */
+static void *arena_take(size_t bytes)
 {
     if (race.base == NULL) {
         void *p = mmap(NULL, RESERVED, PROT_READ | PROT_WRITE,
@@ -104,13 +106,60 @@ void *bl__race_arena_new(size_t bytes)
     return p;
 }
 
-/* All the memory below is forgotten. The last one that was made goes first, mostly. */
+void *bl__race_arena_new(size_t bytes)
+{
+    bl__lock(&race.lock, BL__RANK_MAP);
+    void *p = arena_take(bytes);
+    bl__unlock(&race.lock);
+    return p;
+}
+
+/* What is in it is given back. The last one that was made goes first, mostly. */
 void bl__race_arena_free(void *base, size_t bytes)
 {
+    bl__lock(&race.lock, BL__RANK_MAP);
     mmap(base, bytes, PROT_READ | PROT_WRITE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if ((char *)base + bytes == race.base + race.used)
         race.used -= bytes;
+    bl__unlock(&race.lock);
+}
+
+int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char **stack)
+{
+    pthread_attr_t attr;
+    bl__lock(&race.lock, BL__RANK_MAP);
+    char *p = race.threads;
+    if (p != NULL)
+        race.threads = *(char **)(void *)p;
+    else
+        p = arena_take(THREAD_STACK);
+    bl__unlock(&race.lock);
+    if (p == NULL)
+        return BL_ENOMEM;
+    *stack = p;
+    pthread_attr_init(&attr);
+    pthread_attr_setstack(&attr, p, THREAD_STACK);
+    int err = pthread_create(out, &attr, fn, arg);
+    pthread_attr_destroy(&attr);
+    if (err != 0)
+        bl__race_thread_ended(p);
+    return -err;
+}
+
+void bl__race_thread_ended(char *stack)
+{
+    bl__race_forget(stack, stack + THREAD_STACK);
+    bl__lock(&race.lock, BL__RANK_MAP);
+    *(char **)(void *)stack = race.threads;
+    race.threads = stack;
+    bl__unlock(&race.lock);
+}
+
+void bl__race_forget(char *lo, char *hi)
+{
+    __tsan_java_free((uintptr_t)lo, (unsigned long)(hi - lo) / 8 * 8);
+    __tsan_java_alloc((uintptr_t)lo, (unsigned long)(hi - lo) / 8 * 8);
 }
 
 /* What was not touched is not resident, and need not be forgotten. */
@@ -130,10 +179,8 @@ void bl__race_stack_forget(char *lo, char *hi)
         if (i < pages)
             break;
     }
-    if (lo < hi) {
-        __tsan_java_free((uintptr_t)lo, (unsigned long)(hi - lo) / 8 * 8);
-        __tsan_java_alloc((uintptr_t)lo, (unsigned long)(hi - lo) / 8 * 8);
-    }
+    if (lo < hi)
+        bl__race_forget(lo, hi);
 }
 
 #else

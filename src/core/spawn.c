@@ -154,7 +154,6 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
         return BL_ENOMEM;
     }
 #if BL__RACE
-    bl__race_read(copy, copy_size);
     s->fiber = bl__race_fiber_new(s->id, false);
 #endif
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);

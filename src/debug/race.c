@@ -118,7 +118,8 @@ static void options_take(const char *text)
 const char *__tsan_default_options(void)
 {
     static const char own[] = "report_signal_unsafe=0:report_thread_leaks=0:"
-                              "report_destroy_locked=0:report_mutex_bugs=0:history_size=3";
+                              "report_destroy_locked=0:report_mutex_bugs=0:symbolize=0:"
+                              "history_size=3";
     static char env[65536];
     if (said.options[0] != '\0')
         return said.options;
@@ -166,17 +167,26 @@ static const char *public_name(const char *func, const char **prefix)
     return own ? func + 4 : func;
 }
 
+/* Of the library only what the program has called is shown; of the C library and of ThreadSanitizer what
+ * has a name. */
+static bool frame_hidden(const bl__symbol *s)
+{
+    static const char *const own[] = {"bl__race_", "bl__raw_",     "bl__goroutine_main",
+                                      "bl__entry", "__libc_start", "_start",
+                                      "__tsan_"};
+    if (s->func == NULL)
+        return s->file == NULL && bl__symbol_is_libc(s->pc);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (strncmp(s->func, own[i], strlen(own[i])) == 0)
+            return true;
+    return bl__symbol_is_runtime(s) && strncmp(s->func, "bl_", 3) != 0;
+}
+
 static bool frame_print(const bl__symbol *s, void *arg)
 {
     bool *any = arg;
     const char *prefix;
-    if (s->func != NULL &&
-        (strncmp(s->func, "bl__race_", 9) == 0 || strcmp(s->func, "bl__goroutine_main") == 0 ||
-         (strcmp(s->func, "main_goroutine") == 0 && bl__symbol_is_runtime(s)) ||
-         strcmp(s->func, "bl__entry") == 0 || strcmp(s->func, "__libc_start_main") == 0 ||
-         strcmp(s->func, "__libc_start_call_main") == 0 || strcmp(s->func, "_start") == 0))
-        return false;
-    if (s->func == NULL && s->file == NULL && bl__symbol_is_libc(s->pc))
+    if (frame_hidden(s))
         return false;
     *any = true;
     const char *func = s->func != NULL ? public_name(s->func, &prefix) : (prefix = "", "??");

@@ -38,6 +38,9 @@ typedef struct after {
     bl__waitq waiters;    /* lock: who waits for its end */
     struct after *next;   /* lock: the scope's while ARMED; after_pool.lock while FREE */
     struct after *prev;   /* lock: the scope's */
+#if BL__RACE
+    uint8_t race; /* a byte for race.h: the start */
+#endif
 } after;
 
 /* The free records of the process. */
@@ -110,6 +113,7 @@ static int after_run(void *arg)
 
     int r = fn(fn_arg);
 
+    bl__race_release(&a->runner);
     bl__lock(&a->lock, BL__RANK_AFTER);
     a->runner = NULL;
     for (bl__waiter *w; (w = bl__waitq_pop_front(&a->waiters)) != NULL;) {
@@ -120,6 +124,19 @@ static int after_run(void *arg)
     after_free(a);
     bl__unlock(&a->lock);
     return r;
+}
+
+/* The goroutine comes after the start of the timer, and not after whom it interrupts (race.h). */
+static int after_start_run(bl_scope *s, after *a)
+{
+#if BL__RACE
+    BL__RACE_NOBODY_BEGIN(&a->race);
+    int r = bl__scope_start_pinned(s, after_run, a, a->site);
+    BL__RACE_NOBODY_END();
+    return r;
+#else
+    return bl__scope_start_pinned(s, after_run, a, a->site);
+#endif
 }
 
 /* Due. Whoever stops the timer waits for this to return, or for the record's lock and what is
@@ -142,7 +159,7 @@ static void after_fire(bl_timer *t, bl_time now)
         return;
     }
     bl__scope_pin(s);
-    if (bl__scope_start_pinned(s, after_run, a, a->site) == 0) {
+    if (after_start_run(s, a) == 0) {
         after_unlink(a);
         a->state = AFTER_RUNNING;
         bl__unlock(&a->lock);
@@ -175,6 +192,9 @@ int bl__after_start(bl_timer *t, bl_dur d)
     a->site = t->bl__made;
     t->bl__after = a;
     t->bl__after_use = a->use;
+#if BL__RACE
+    bl__race_store(&a->race);
+#endif
     after_link(a);
     bl__timer_arm(t, bl_in(d > 0 ? d : 0), after_fire);
     bl__unlock(&a->lock);
@@ -209,6 +229,7 @@ void bl__after_wait(void *record, uint64_t use)
     bl__lock(&a->lock, BL__RANK_AFTER);
     if (a->use != use || a->state != AFTER_RUNNING) {
         bl__unlock(&a->lock);
+        bl__race_acquire(&a->runner);
         return;
     }
     if (a->runner == g)
@@ -218,6 +239,7 @@ void bl__after_wait(void *record, uint64_t use)
     (void)bl__park(
         g, &(bl__wait){
                .reason = BL__WAIT_TIMER, .obj = a->scope, .lock = &a->lock, .deadline = BL_NEVER});
+    bl__race_acquire(&a->runner);
 }
 
 void bl__timers_close(bl_scope *s)

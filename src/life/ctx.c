@@ -41,6 +41,8 @@ static void ctx_link(bl_ctx *c, bl_ctx *up)
 {
     bl__lock(&up->lock, BL__RANK_CTX);
     if (up->state != 0) {
+        bl__race_acquire(up);
+        bl__race_release(c);
         c->cause = up->cause;
         store_release(&c->state, up->state); /* ORD(cancel): with the loads of state */
     } else {
@@ -80,8 +82,10 @@ static void deadline_fire(bl_timer *t, bl_time now)
     if (!bl__ctx_try_retain(c))
         return;
     store_relaxed(&c->fired, (uint8_t)1); /* seen with the last reference */
+    BL__RACE_NOBODY_BEGIN(c);
     (void)bl__ctx_cancel(c, BL_ETIMEDOUT, BL_ETIMEDOUT);
     bl_ctx_release(c);
+    BL__RACE_NOBODY_END();
 }
 
 bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scope *scope,
@@ -110,6 +114,7 @@ bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scop
     c->cancellable = c->upstream != NULL || kind == BL__CTX_CANCEL || kind == BL__CTX_DEADLINE;
     if (own)
         c->timer[0] = (bl__timer_head){0};
+    bl__race_release(c);
     if (c->upstream != NULL)
         ctx_link(c, c->upstream);
     if (!own || load_relaxed(&c->state) != 0)
@@ -191,12 +196,15 @@ void bl_ctx_release(bl_ctx *c)
 
 /* ---- Looking ---- */
 
-int bl_ctx_err(bl_ctx *c) { return load_acquire(&c->state); /* ORD(cancel): with the stores */ }
-
-int bl_ctx_cause(bl_ctx *c)
+int bl_ctx_err(bl_ctx *c)
 {
-    return load_acquire(&c->state) != 0 ? c->cause : 0; /* ORD(cancel): with the stores */
+    int state = load_acquire(&c->state); /* ORD(cancel): with the stores */
+    if (BL__RACE && state != 0)
+        bl__race_acquire(c);
+    return state;
 }
+
+int bl_ctx_cause(bl_ctx *c) { return bl_ctx_err(c) != 0 ? c->cause : 0; }
 
 bool bl_ctx_deadline(bl_ctx *c, bl_time *t)
 {
@@ -228,6 +236,7 @@ bl_chan *bl_ctx_done(bl_ctx *c)
     bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state != 0) { /* whoever cancelled it found no channel to close */
         bl__unlock(&c->lock);
+        bl__race_acquire(c);
         bl_chan_close(made);
         bl__lock(&c->lock, BL__RANK_CTX);
     }

@@ -71,6 +71,7 @@ void bl__ctx_afters_start(bl_stop *stops)
     while (stops != NULL) {
         bl_stop *stop = stops;
         stops = stop->next; /* once its function runs its scope may close, and the handle go */
+        bl__race_acquire(stop);
         if (bl__scope_start_pinned(stop->scope, stop->fn, stop->arg, stop->site) < 0)
             bl__fatal("belay: out of memory to start %s after the cancellation of a context "
                       "(%s:%d)",
@@ -80,6 +81,7 @@ void bl__ctx_afters_start(bl_stop *stops)
 
 bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
 {
+    BL__RACE_FRAME();
     bl__scope_check(s, "bl_ctx_after");
     bl_stop *stop = bl__alloc(sizeof *stop);
     if (stop == NULL)
@@ -93,6 +95,7 @@ bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__si
     if (!c->is_static)
         (void)add_relaxed(&c->holds, 1u);
     bl__scope_own(s, &stop->res);
+    bl__race_release(stop);
 
     bl__lock(&c->lock, BL__RANK_CTX);
     bool cancelled = c->state != 0;
@@ -108,6 +111,7 @@ bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__si
     bl__unlock(&c->lock);
     if (!cancelled)
         return stop;
+    bl__race_acquire(c);
     bl__scope_pin(s);
     if (bl__scope_start_pinned(s, fn, arg, site) == 0)
         return stop;

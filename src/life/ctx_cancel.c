@@ -121,6 +121,7 @@ static bool cancel_one(bl_ctx *c, int state, int cause, bl_ctx **work)
         bl__unlock(&c->lock);
         return false;
     }
+    bl__race_release(c);
     c->cause = cause;
     store_release(&c->state, state); /* ORD(cancel): with the loads of state */
     bl_chan *done = c->done;         /* one made after this is closed by its maker */

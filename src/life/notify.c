@@ -192,6 +192,7 @@ static int registration_add(bl_scope *s, bl_chan *c, uint64_t mask, registration
         bl__scope_own(s, &r->res);
     }
     r->mask |= more;
+    bl__race_release(&notify);
     return 0;
 }
 
@@ -247,10 +248,13 @@ void bl_notify_stop(bl_chan *c)
 static void send_to_all(uint64_t pending)
 {
     bl__lock(&notify.lock, BL__RANK_NOTIFY);
+    BL__RACE_NOBODY_BEGIN(&notify);
     for (registration *r = notify.first; r != NULL; r = r->next)
         for (int sig = 1; sig <= SIGNALS; sig++)
             if (pending & r->mask & bit(sig))
-                (void)!bl__chan_try_send(r->chan, &sig, sizeof sig); /* dropped: full, or closed */
+                (void)!bl__chan_try_send_own(r->chan, &sig,
+                                             sizeof sig); /* dropped: full, or closed */
+    BL__RACE_NOBODY_END();
     bl__unlock(&notify.lock);
 }
 

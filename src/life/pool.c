@@ -118,6 +118,67 @@ static inline void pool_check(const bl_pool *p)
         bl__fatal("use of a freed pool");
 }
 
+/* ---- Jobs ---- */
+
+/* Under put: into the queue's end. by: NULL, or who waits for room and is claimed by the caller. */
+static inline void job_in(bl_pool *p, bl__job job, const bl__g *by)
+{
+    bl__job *slot = &p->jobs[p->tail & p->mask];
+    *slot = job;
+#if BL__RACE
+    void *own = by != NULL ? bl__race_as(by->fiber) : NULL;
+    bl__race_store(&slot->race);
+    if (by != NULL)
+        bl__race_back(own);
+#endif
+    (void)by;
+}
+
+/* Under take: what is at the queue's front. In the race detector's eyes (race.h) a job that is to run
+ * comes after its submit and not after the job that its worker has run before; unless there can be
+ * only one worker, on which a program may rely. */
+static inline bl__job job_out(bl_pool *p, bool run)
+{
+    bl__job *slot = &p->jobs[p->head & p->mask];
+    bl__job job = *slot;
+#if BL__RACE
+    job.fiber = run && p->most > 1 ? bl__race_fiber_new(bl__self()->id, true) : NULL;
+    void *own = job.fiber != NULL ? bl__race_as(job.fiber) : NULL;
+    bl__race_acquire(&slot->race);
+    if (p->most == 1)
+        bl__race_acquire(p); /* the job before, whichever goroutine was the worker */
+    if (own != NULL)
+        bl__race_back(own);
+#endif
+    (void)run;
+    return job;
+}
+
+static __attribute__((noinline)) int job_run_apart(const bl_pool *p, bl__g *g, bl__job job)
+{
+#if BL__RACE
+    void *own = g->fiber;
+    if (job.fiber != NULL)
+        (void)bl__race_as(g->fiber = job.fiber);
+    int result = job.fn(job.arg);
+    bl__race_release(p);
+    if (job.fiber != NULL) {
+        bl__race_back(g->fiber = own);
+        bl__race_fiber_free(job.fiber);
+        bl__race_stack_forget(g->stack_lo, __builtin_frame_address(0));
+    }
+    return result;
+#else
+    (void)p, (void)g;
+    return job.fn(job.arg);
+#endif
+}
+
+static inline int job_run(const bl_pool *p, bl__g *g, bl__job job)
+{
+    return BL__RACE ? job_run_apart(p, g, job) : job.fn(job.arg);
+}
+
 /* ---- The end ---- */
 
 /* Under both locks: nothing of it is to come, and nobody who waits for room will come back to it. */
@@ -171,7 +232,7 @@ static uint64_t pool_drop(bl_pool *p)
         pool_lock(p);
         p->dropping -= dropped > 0;
         for (; n < DROP_AT_ONCE && queued(p) > 0; p->head++)
-            jobs[n++] = p->jobs[p->head & p->mask];
+            jobs[n++] = job_out(p, false);
         if (n == 0) {
             pool_leave(p, true);
             return dropped;
@@ -202,6 +263,7 @@ static int pool_join(bl_pool *p, bl_time deadline)
     pool_lock(p);
     if (pool_is_over(p)) {
         pool_leave(p, true);
+        bl__race_acquire(p);
         return 0;
     }
     bl__waiter w = {.g = g};
@@ -211,8 +273,10 @@ static int pool_join(bl_pool *p, bl_time deadline)
                                     .deadline = deadline,
                                     .unlock = pool_parked,
                                     .unlock_arg = p});
-    if (r >= 0)
+    if (r >= 0) {
+        bl__race_acquire(p);
         return 0;
+    }
     pool_lock(p);
     bl__waitq_remove(&p->joiners, &w);
     pool_unlock(p);
@@ -243,9 +307,9 @@ static inline bool worker_wanted(const bl_pool *p)
 }
 
 /* Under put. */
-static inline void queue_put(bl_pool *p, bl__job job)
+static inline void queue_put(bl_pool *p, bl__job job, const bl__g *by)
 {
-    p->jobs[p->tail & p->mask] = job;
+    job_in(p, job, by);
     store_release(&p->tail, p->tail + 1); /* ORD(pool-tail): the slot is written */
     p->submitted++;
 }
@@ -253,7 +317,7 @@ static inline void queue_put(bl_pool *p, bl__job job)
 /* Under take, with a job queued: takes the oldest. */
 static inline bl__job queue_take(bl_pool *p)
 {
-    bl__job job = p->jobs[p->head & p->mask];
+    bl__job job = job_out(p, true);
     store_release(&p->head, p->head + 1); /* ORD(pool-head): the slot is read */
     p->running++;
     return job;
@@ -281,7 +345,7 @@ static bl__g *queue_admit(bl_pool *p)
     bl__waiter *w = bl__waitq_claim_front(&p->submitters);
     if (w == NULL)
         return NULL;
-    queue_put(p, *(bl__job *)w->val);
+    queue_put(p, *(bl__job *)w->val, w->g);
     return w->g;
 }
 
@@ -369,7 +433,7 @@ static void worker_run(bl_pool *p, bl__g *g)
     bl__job job;
     bool more = worker_take_slow(p, &job);
     while (more) {
-        int result = job.fn(job.arg);
+        int result = job_run(p, g, job);
         job_clean(p, g);
         bool failed = result < 0 && job_failed(p, result);
         take_lock(p);
@@ -468,7 +532,7 @@ static __attribute__((noinline)) int submit_full(bl_pool *p, bl__job job, bl_tim
     take_lock(p);
     if (queued(p) == p->bound)
         return submit_wait(p, job, deadline);
-    queue_put(p, job);
+    queue_put(p, job, NULL);
     int r = submit_start(p);
     pool_unlock(p);
     return r;
@@ -477,7 +541,7 @@ static __attribute__((noinline)) int submit_full(bl_pool *p, bl__job job, bl_tim
 /* deadline 0: without waiting. */
 static inline int pool_submit(bl_pool *p, bl_fn fn, void *arg, bl_time deadline)
 {
-    bl__job job = {fn, arg};
+    bl__job job = {.fn = fn, .arg = arg};
     int r = 0;
     pool_check(p);
     put_lock(p);
@@ -485,7 +549,7 @@ static inline int pool_submit(bl_pool *p, bl_fn fn, void *arg, bl_time deadline)
         return submit_refuse(p, r);
     if (__builtin_expect(!queue_room(p), 0))
         return submit_full(p, job, deadline);
-    queue_put(p, job);
+    queue_put(p, job, NULL);
     if (__builtin_expect(!worker_wanted(p), 1)) {
         put_unlock(p);
         return 0;

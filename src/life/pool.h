@@ -14,6 +14,10 @@ enum {
 typedef struct bl__job {
     bl_fn fn;
     void *arg;
+#if BL__RACE
+    uint8_t race; /* a byte for race.h: the submit */
+    void *fiber;  /* of a job that was taken: its own */
+#endif
 } bl__job;
 
 enum { BL__POOL_LINE = 64 };

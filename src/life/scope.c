@@ -42,8 +42,10 @@ static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, s
 {
     bl__scope_check(s, "bl_go");
     int state = bl__ctx_state(s->bl__ctx);
-    if (__builtin_expect(state != 0, 0))
+    if (__builtin_expect(state != 0, 0)) {
+        bl__race_acquire(s->bl__ctx);
         return bl__scope_refused(s, state);
+    }
     if (__builtin_expect(s->bl__limit != 0, 0)) {
         int r = bl__room_enter(s);
         if (r < 0)
@@ -75,6 +77,12 @@ int bl__go(bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
 int bl__go_copy(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site)
 {
     BL__RACE_FRAME();
+    bl__race_read(value, size);
+    return scope_go(s, fn, NULL, value, size, site);
+}
+
+int bl__go_own(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site)
+{
     return scope_go(s, fn, NULL, value, size, site);
 }
 
@@ -105,6 +113,7 @@ void bl__scope_ended(bl__g *g, bl_scope *s, int result)
 {
     (void)g;
     bl__race_release(s);
+    bl__race_release(&s->bl__limit);
     if (__builtin_expect(result < 0, 0))
         scope_failed(s, result);
     if (__builtin_expect(s->bl__limit != 0, 0))

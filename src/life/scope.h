@@ -46,6 +46,9 @@ typedef struct bl__res {
         struct bl__res *res); /* immutable: last; in the reverse order of bl__scope_own */
 } bl__res;
 
+/* bl_go_copy of a value that is the library's, which is nobody's access (arch/race.h). */
+int bl__go_own(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site);
+
 /* Makes res the scope's. Fatal if s is closed. */
 void bl__scope_own(bl_scope *s, bl__res *res);
 

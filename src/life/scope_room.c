@@ -36,6 +36,7 @@ int bl__room_enter(bl_scope *s)
     if (state != 0 || s->bl__running < s->bl__limit) {
         s->bl__running += state == 0;
         bl__unlock(&s->bl__lock);
+        bl__race_acquire(state == 0 ? (void *)&s->bl__limit : (void *)s->bl__ctx);
         return state;
     }
     bl__g *g = bl__self();
@@ -52,6 +53,7 @@ int bl__room_enter(bl_scope *s)
         bl__unlock(&s->bl__lock);
         return r;
     }
+    bl__race_acquire(&s->bl__limit); /* whose end has made room */
     state = bl_ctx_err(s->bl__ctx);
     if (state != 0 && r == ROOM_GIVEN)
         bl__room_leave(s);

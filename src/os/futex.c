@@ -26,6 +26,7 @@ void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout)
                     timeout == INT64_MAX ? NULL : &ts, NULL, 0);
     if (BL__TSAN || (r < 0 && BL__RACE && errno == EINTR))
         usleep(0);
+    (void)r;
     errno = saved;
 }
 

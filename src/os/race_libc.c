@@ -13,10 +13,12 @@
 
 #if BL__RACE
 
+#include <errno.h>
 #include <fcntl.h>
 #include <link.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +29,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 void __tsan_ignore_thread_begin(void);
@@ -263,6 +266,84 @@ ssize_t bl__raw_process_vm_readv(pid_t pid, const struct iovec *l, unsigned long
                                  const struct iovec *r, unsigned long rn, unsigned long flags)
 {
     return syscall(SYS_process_vm_readv, pid, l, ln, r, rn, flags);
+}
+
+/* ---- What writes to where it is told, mostly to the stack ---- */
+
+enum { KERNEL_SIGSET = 8 };
+
+int bl__raw_clock_gettime(clockid_t clock, struct timespec *t);
+int bl__raw_nanosleep(const struct timespec *t, struct timespec *left);
+int bl__raw_stat(const char *path, struct stat *st);
+int bl__raw_lstat(const char *path, struct stat *st);
+ssize_t bl__raw_readlink(const char *path, char *to, size_t n);
+int bl__raw_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int bl__raw_sched_getaffinity(pid_t pid, size_t n, cpu_set_t *set);
+int bl__raw_sigemptyset(sigset_t *set);
+int bl__raw_sigfillset(sigset_t *set);
+int bl__raw_sigpending(sigset_t *set);
+int bl__raw_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *t);
+int bl__raw_pthread_sigmask(int how, const sigset_t *set, sigset_t *old);
+
+int bl__raw_clock_gettime(clockid_t clock, struct timespec *t)
+{
+    return (int)syscall(SYS_clock_gettime, clock, t);
+}
+int bl__raw_nanosleep(const struct timespec *t, struct timespec *left)
+{
+    return (int)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, t, left);
+}
+int bl__raw_stat(const char *path, struct stat *st)
+{
+    return (int)syscall(SYS_newfstatat, AT_FDCWD, path, st, 0);
+}
+int bl__raw_lstat(const char *path, struct stat *st)
+{
+    return (int)syscall(SYS_newfstatat, AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+ssize_t bl__raw_readlink(const char *path, char *to, size_t n)
+{
+    return syscall(SYS_readlinkat, AT_FDCWD, path, to, n);
+}
+int bl__raw_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+    return (int)syscall(SYS_getsockopt, fd, level, name, value, len);
+}
+int bl__raw_sched_getaffinity(pid_t pid, size_t n, cpu_set_t *set)
+{
+    long r = syscall(SYS_sched_getaffinity, pid, n, set);
+    if (r >= 0)
+        bl__raw_memset((char *)set + r, 0, n - (size_t)r);
+    return r < 0 ? -1 : 0;
+}
+int bl__raw_sigemptyset(sigset_t *set)
+{
+    bl__raw_memset(set, 0, sizeof *set);
+    return 0;
+}
+int bl__raw_sigfillset(sigset_t *set)
+{
+    bl__raw_memset(set, 0xff, sizeof *set);
+    return 0;
+}
+int bl__raw_sigpending(sigset_t *set)
+{
+    return (int)syscall(SYS_rt_sigpending, set, (size_t)KERNEL_SIGSET);
+}
+int bl__raw_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *t)
+{
+    return (int)syscall(SYS_rt_sigtimedwait, set, info, t, (size_t)KERNEL_SIGSET);
+}
+int bl__raw_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+    uint64_t mask = 0;
+    if (set != NULL) { /* but for the two signals that are libc's own */
+        bl__raw_memcpy(&mask, set, sizeof mask);
+        mask &= ~(UINT64_C(3) << 31);
+    }
+    bool failed = syscall(SYS_rt_sigprocmask, how, set != NULL ? &mask : NULL, old,
+                          (size_t)KERNEL_SIGSET) < 0;
+    return failed ? errno : 0;
 }
 
 /* ---- The rest ---- */

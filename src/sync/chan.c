@@ -257,7 +257,7 @@ int bl__chan_recv_until(bl_chan *c, void *v, size_t size, bl_time deadline)
     return received(v, value, chan_recv(c, v, size, bl__deadline(deadline)));
 }
 
-static int chan_try_send(bl_chan *c, const void *v, size_t size)
+int bl__chan_try_send_own(bl_chan *c, const void *v, size_t size)
 {
     if (!c)
         return BL_EAGAIN;
@@ -291,7 +291,7 @@ int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
 {
     BL__RACE_FRAME();
     sent(c, v);
-    return chan_try_send(c, v, size);
+    return bl__chan_try_send_own(c, v, size);
 }
 
 int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
@@ -390,7 +390,10 @@ void bl__chan_init_timer(bl_chan *c, const bl__site *site)
     };
 }
 
-bool bl__chan_timer_put(bl_chan *c, bl_time v) { return chan_try_send(c, &v, sizeof v) == 0; }
+bool bl__chan_timer_put(bl_chan *c, bl_time v)
+{
+    return bl__chan_try_send_own(c, &v, sizeof v) == 0;
+}
 
 bool bl__chan_timer_drain(bl_chan *c)
 {

@@ -28,6 +28,12 @@ static inline void map_expect(const bl_map *m, uint32_t expected, const char *wh
         map_not_idle(state, what);
 }
 
+/* Every use of a map is an access to its state, as seen by race.h. */
+static inline __attribute__((always_inline)) void map_race_read(const bl_map *m)
+{
+    bl__race_read(&m->state, sizeof m->state);
+}
+
 static inline void map_check_read(const bl_map *m)
 {
     map_expect(m, BL__MAP_IDLE, "concurrent map read and map write");
@@ -50,8 +56,9 @@ static __attribute__((noinline)) void map_check_cursors(bl_map *m)
         bl__fatal("concurrent map iteration and map write");
 }
 
-static inline void map_write_begin(bl_map *m)
+static inline __attribute__((always_inline)) void map_write_begin(bl_map *m)
 {
+    bl__race_write(&m->state, sizeof m->state);
     map_expect(m, BL__MAP_IDLE, "concurrent map writes");
     store_relaxed(&m->state, (uint32_t)BL__MAP_WRITING);
     if (__builtin_expect(load_relaxed(&m->table.cursors) != NULL, 0))
@@ -105,6 +112,7 @@ bl_map *bl__map_new(size_t key_size, size_t value_size, const bl__site *site)
 
 void bl_map_free(bl_map *m)
 {
+    BL__RACE_FRAME();
     if (!m)
         return;
     map_write_begin(m);
@@ -135,8 +143,11 @@ static char *map_add(bl_map *m, const bl__key *key, void **old)
 
 int bl__map_set(bl_map *m, const void *key, size_t key_size, const void *value, size_t value_size)
 {
+    BL__RACE_FRAME();
     if (!m)
         bl__fatal("assignment to entry in nil map");
+    bl__race_read(key, m->shape.key_size);
+    bl__race_read(value, m->shape.value_size);
     map_write_begin(m);
     bl__shape_check_key(&m->shape, key_size, m->made);
     map_check_value(m, value_size);
@@ -159,11 +170,15 @@ bool bl__map_get(bl_map *m, const void *key, size_t key_size, void *value_out, s
             memset(value_out, 0, value_size);
         return false;
     }
+    BL__RACE_FRAME();
+    map_race_read(m);
+    bl__race_read(key, m->shape.key_size);
     map_check_read(m);
     bl__shape_check_key(&m->shape, key_size, m->made);
     map_check_value(m, value_size);
     bl__key k = bl__key_of(&m->shape, key);
     const char *entry = bl__table_find(&m->table, &m->shape, &k);
+    bl__race_write(value_out, m->shape.value_size);
     if (value_out && m->shape.value_size)
         value_move(value_out, entry ? entry + m->shape.value_at : NULL, m->shape.value_size);
     map_check_read(m);
@@ -172,8 +187,10 @@ bool bl__map_get(bl_map *m, const void *key, size_t key_size, void *value_out, s
 
 bool bl__map_delete(bl_map *m, const void *key, size_t key_size)
 {
+    BL__RACE_FRAME();
     if (!m)
         return false;
+    bl__race_read(key, m->shape.key_size);
     map_write_begin(m);
     bl__shape_check_key(&m->shape, key_size, m->made);
     bl__key k = bl__key_of(&m->shape, key);
@@ -187,14 +204,17 @@ bool bl__map_delete(bl_map *m, const void *key, size_t key_size)
 
 size_t bl_map_len(bl_map *m)
 {
+    BL__RACE_FRAME();
     if (!m)
         return 0;
+    map_race_read(m);
     map_check_read(m);
     return m->table.live;
 }
 
 void bl_map_clear(bl_map *m)
 {
+    BL__RACE_FRAME();
     if (!m)
         return;
     map_write_begin(m);
@@ -204,8 +224,10 @@ void bl_map_clear(bl_map *m)
 
 void bl_map_range(bl_map *m, bl_map_fn fn, void *arg)
 {
+    BL__RACE_FRAME();
     if (!m)
         return;
+    map_race_read(m);
     map_check_iteration(m);
     bl__cursor c = {.owner = bl__self()};
     bl__lock(&m->lock, BL__RANK_MAP);
@@ -215,6 +237,7 @@ void bl_map_range(bl_map *m, bl_map_fn fn, void *arg)
     while ((entry = bl__table_next(&m->table, &m->shape, &c)) != NULL) {
         const void *key = m->shape.boxed ? bl__entry_box(entry)->bytes : entry;
         bool on = fn(key, entry + m->shape.value_at, arg);
+        map_race_read(m);
         map_check_iteration(m);
         if (!on)
             break;

@@ -16,6 +16,7 @@ static void once_run(bl_once *o, bl_fn fn, void *arg)
 {
     bl__woken woken = {NULL, NULL};
     (void)fn(arg);
+    bl__race_release(o);
     BL__CHECK_COPY(o, "sync.Once");
     bl__lock(&o->bl__lock, BL__RANK_WAITERS);
     BL__CHECK(o->bl__runner == bl__self());
@@ -53,7 +54,12 @@ static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *a
 
 void bl_once_do(bl_once *o, bl_fn fn, void *arg)
 {
-    if (load_acquire(&o->bl__done) && load_relaxed(&o->bl__self) == o) /* ORD(once) */
+    BL__RACE_FRAME();
+    bl__race_use(o);
+    if (load_acquire(&o->bl__done) && load_relaxed(&o->bl__self) == o) { /* ORD(once) */
+        bl__race_acquire(o);
         return;
+    }
     once_do_slow(o, fn, arg);
+    bl__race_acquire(o);
 }

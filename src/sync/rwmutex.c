@@ -69,6 +69,8 @@ static void rwmutex_assert(bl_rwmutex *m)
 static void rwmutex_taken(bl_rwmutex *m, bl__g *g)
 {
     BL__CHECK_COPY(m, "sync.RWMutex");
+    bl__race_acquire(m);            /* who has written */
+    bl__race_acquire(&m->bl__lock); /* and who has read before */
     m->bl__tick = g->switches;
     m->bl__held = (bl_rwmutex *)g->held_rw;
     g->held_rw = m;
@@ -191,6 +193,7 @@ static __attribute__((noinline)) int rwmutex_lock_slow(bl_rwmutex *m, bl__g *g, 
 
 void bl_rwmutex_lock(bl_rwmutex *m)
 {
+    BL__RACE_FRAME();
     if (!bl_rwmutex_try_lock(m))
         (void)rwmutex_lock_slow(m, bl__self(),
                                 &(bl__wait){.reason = BL__WAIT_RW_LOCK, .deadline = BL_NEVER});
@@ -198,6 +201,7 @@ void bl_rwmutex_lock(bl_rwmutex *m)
 
 int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline)
 {
+    BL__RACE_FRAME();
     if (bl_rwmutex_try_lock(m))
         return 0;
     bl__wait how = {.reason = BL__WAIT_RW_LOCK, .cancellable = true, .deadline = deadline};
@@ -206,6 +210,8 @@ int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline)
 
 bool bl_rwmutex_try_lock(bl_rwmutex *m)
 {
+    BL__RACE_FRAME();
+    bl__race_use(m);
     bl__g *g = bl__self();
     uintptr_t word = 0;
     if (!cas_acquire(&m->bl__word, &word, rwmutex_owned(g))) { /* ORD(rwmutex) */
@@ -259,6 +265,9 @@ static __attribute__((noinline)) void rwmutex_unlock_slow(bl_rwmutex *m, bl__g *
 
 void bl_rwmutex_unlock(bl_rwmutex *m)
 {
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__race_release(m);
     bl__g *g = bl__self();
     bl_rwmutex *rest = m->bl__held;
     uintptr_t word = rwmutex_owned(g);
@@ -285,11 +294,15 @@ bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g)
 
 bool bl_rwmutex_try_rlock(bl_rwmutex *m)
 {
+    BL__RACE_FRAME();
+    bl__race_use(m);
     BL__CHECK_COPY(m, "sync.RWMutex");
     uintptr_t word = 0; /* a guess: mostly right, and then there is no load to wait for */
     do {
-        if (cas_acquire(&m->bl__word, &word, word + RW_READER)) /* ORD(rwmutex) */
+        if (cas_acquire(&m->bl__word, &word, word + RW_READER)) { /* ORD(rwmutex) */
+            bl__race_acquire(m);
             return true;
+        }
     } while (!(word & (RW_WRITER | RW_FLAGS)));
     return false;
 }
@@ -306,6 +319,7 @@ static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__wait 
     } while (!cas_acquire(&m->bl__word, &word, next)); /* ORD(rwmutex) */
     if (!(next & RW_WAITERS)) {
         bl__unlock(&m->bl__lock);
+        bl__race_acquire(m);
         return 0;
     }
     bl__waiter w;
@@ -317,11 +331,14 @@ static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__wait 
     int r = bl__park(g, how);
     if (r < 0)
         rwmutex_give_up(m, rwmutex_readers(m), &w);
+    else
+        bl__race_acquire(m);
     return r;
 }
 
 void bl_rwmutex_rlock(bl_rwmutex *m)
 {
+    BL__RACE_FRAME();
     bl__wait how = {.reason = BL__WAIT_RW_RLOCK, .deadline = BL_NEVER};
     if (!bl_rwmutex_try_rlock(m))
         (void)rwmutex_rlock_slow(m, &how);
@@ -329,12 +346,16 @@ void bl_rwmutex_rlock(bl_rwmutex *m)
 
 int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline)
 {
+    BL__RACE_FRAME();
     bl__wait how = {.reason = BL__WAIT_RW_RLOCK, .cancellable = true, .deadline = deadline};
     return bl_rwmutex_try_rlock(m) ? 0 : rwmutex_rlock_slow(m, &how);
 }
 
 void bl_rwmutex_runlock(bl_rwmutex *m)
 {
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__race_release(&m->bl__lock);
     BL__CHECK_COPY(m, "sync.RWMutex");
     uintptr_t word = RW_READER; /* a guess, as above */
     for (;;) {

@@ -45,12 +45,15 @@ void bl_sem_init(bl_sem *s, int64_t n)
 int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline)
 {
     bl__g *g = bl__self();
+    BL__RACE_FRAME();
     BL__CHECK_COPY(s, "sync.Semaphore");
+    bl__race_use(s);
     if (k < 0)
         return BL_EINVAL;
     bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     if (sem_take(s, k)) {
         bl__unlock(&s->bl__lock);
+        bl__race_acquire(s);
         return 0;
     }
     bl__waiter w;
@@ -62,8 +65,10 @@ int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline)
                                     .obj = s,
                                     .lock = &s->bl__lock,
                                     .deadline = deadline});
-    if (r >= 0)
+    if (r >= 0) {
+        bl__race_acquire(s);
         return 0;
+    }
     /* What it wanted may have been all that held off those behind it. */
     bl__woken woken = {NULL, NULL};
     bl__lock(&s->bl__lock, BL__RANK_WAITERS);
@@ -78,19 +83,26 @@ int bl_sem_acquire(bl_sem *s, int64_t k) { return bl_sem_acquire_until(s, k, BL_
 
 bool bl_sem_try_acquire(bl_sem *s, int64_t k)
 {
+    BL__RACE_FRAME();
     BL__CHECK_COPY(s, "sync.Semaphore");
+    bl__race_use(s);
     if (k < 0)
         return false;
     bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     bool taken = sem_take(s, k);
     bl__unlock(&s->bl__lock);
+    if (taken)
+        bl__race_acquire(s);
     return taken;
 }
 
 void bl_sem_release(bl_sem *s, int64_t k)
 {
     bl__woken woken = {NULL, NULL};
+    BL__RACE_FRAME();
     BL__CHECK_COPY(s, "sync.Semaphore");
+    bl__race_use(s);
+    bl__race_release(s);
     bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     if (k < 0 || s->bl__count > INT64_MAX - k)
         bl__fatal("sync: semaphore released by %lld, which is out of range", (long long)k);

@@ -112,6 +112,12 @@ static inline void pointer_set(const bl_syncmap *m, char *entry, void *value)
     memcpy(entry + m->shape.value_at, &value, sizeof value);
 }
 
+/* Where a key's stores and loads meet (race.h): some byte of the map. */
+static inline void *key_race(bl_syncmap *m, const bl__key *k)
+{
+    return (char *)m + k->hash % sizeof *m;
+}
+
 /* ---- Storing ---- */
 
 /* No lock held. 0, or BL_ENOMEM; slots: how many are needed, 0: no new table is. */
@@ -162,13 +168,17 @@ static int syncmap_put(bl_syncmap *m, const void *key, size_t key_size, void *va
             *found = pointer_get(m, entry);
         else
             entry = part_add(part, &m->shape, &k, &spare, &slots);
-        if (entry && (r == 0 || replace))
+        if (entry && (r == 0 || replace)) {
+            bl__race_release(key_race(m, &k));
             pointer_set(m, entry, value);
+        }
         bl__unlock(&part->lock);
         if (entry || (r = spare_provide(&spare, &m->shape, &k, slots)) < 0)
             break;
         bl__lock(&part->lock, BL__RANK_MAP);
     }
+    if (r == 1 && !replace)
+        bl__race_acquire(key_race(m, &k));
     bl__box_release(spare.box);
     bl__free(spare.memory);
     return r;
@@ -200,6 +210,7 @@ bool bl__syncmap_load(bl_syncmap *m, const void *key, size_t key_size, void **va
     const char *entry = bl__table_find(&part->table, &m->shape, &k);
     void *value = entry ? pointer_get(m, entry) : NULL;
     bl__unlock(&part->lock);
+    bl__race_acquire(key_race(m, &k));
     if (value_out)
         *value_out = value;
     return entry != NULL;
@@ -217,7 +228,10 @@ bool bl__syncmap_load_and_delete(bl_syncmap *m, const void *key, size_t key_size
         value = pointer_get(m, bl__table_entry(&part->table, &m->shape, slot.at));
         box = bl__table_remove(&part->table, &m->shape, i);
     }
+    if (slot.hash)
+        bl__race_release(key_race(m, &k)); /* a delete is a store */
     bl__unlock(&part->lock);
+    bl__race_acquire(key_race(m, &k));
     bl__box_release(box);
     if (value_out)
         *value_out = value;
@@ -236,9 +250,12 @@ bool bl__syncmap_compare_and_swap(bl_syncmap *m, const void *key, size_t key_siz
     syncmap_part *part = syncmap_lock(m, key, key_size, &k);
     char *entry = bl__table_find(&part->table, &m->shape, &k);
     bool swapped = entry && pointer_get(m, entry) == old_value;
-    if (swapped)
+    if (swapped) {
+        bl__race_release(key_race(m, &k));
         pointer_set(m, entry, new_value);
+    }
     bl__unlock(&part->lock);
+    bl__race_acquire(key_race(m, &k));
     return swapped;
 }
 
@@ -275,6 +292,10 @@ static bool part_range(bl_syncmap *m, syncmap_part *part, bl_map_fn fn, void *ar
     bl__table_follow(&part->table, &c);
     while (on && step_next(&step, m, part, &c)) {
         bl__unlock(&part->lock);
+        if (BL__RACE) {
+            bl__key k = bl__key_of(&m->shape, step.box ? (const void *)step.box->bytes : step.key);
+            bl__race_acquire(key_race(m, &k));
+        }
         on = fn(step.box ? step.box->bytes : step.key, step.value, arg);
         bl__box_release(step.box);
         bl__lock(&part->lock, BL__RANK_MAP);

@@ -9,6 +9,7 @@
  * have is Go's misuse, found by whoever is at fault and not by who wakes up. Waiters whose wait was
  * cancelled unlink themselves, so one that is queued while the count is zero is on its way out.
  */
+#include "life/scope.h"
 #include "sync/object.h"
 
 static inline bl__waitq *waitgroup_queue(bl_waitgroup *wg) { return BL__WAITQ(&wg->bl__head); }
@@ -30,8 +31,14 @@ static void waitgroup_claim(bl_waitgroup *wg, bl__woken *woken)
 void bl_waitgroup_add(bl_waitgroup *wg, int n)
 {
     bl__woken woken = {NULL, NULL};
+    BL__RACE_FRAME();
     BL__CHECK_COPY(wg, "sync.WaitGroup");
+    bl__race_use(wg);
+    if (n < 0)
+        bl__race_release(wg);
     bl__lock(&wg->bl__lock, BL__RANK_WAITERS);
+    if (n > 0 && wg->bl__count == 0) /* as in Go: it has to be ordered with the first wait */
+        bl__race_read(&wg->bl__waking, sizeof wg->bl__waking);
     if (wg->bl__count + n < 0)
         bl__fatal("sync: negative WaitGroup counter");
     if (n > 0 && wg->bl__count == 0) {
@@ -53,13 +60,18 @@ int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
 {
     bl__g *g = bl__self();
     bl__waiter w;
+    BL__RACE_FRAME();
     BL__CHECK_COPY(wg, "sync.WaitGroup");
+    bl__race_use(wg);
     bl__lock(&wg->bl__lock, BL__RANK_WAITERS);
     BL__CHECK(wg->bl__count >= 0);
     if (wg->bl__count == 0) {
         bl__unlock(&wg->bl__lock);
+        bl__race_acquire(wg);
         return 0;
     }
+    if (bl__waitq_empty(waitgroup_queue(wg)))
+        bl__race_write(&wg->bl__waking, sizeof wg->bl__waking);
     bl__waiter_init(&w, g);
     bl__waitq_push_back(waitgroup_queue(wg), &w);
     int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_WAITGROUP,
@@ -73,6 +85,8 @@ int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
     else
         wg->bl__waking--;
     bl__unlock(&wg->bl__lock);
+    if (r >= 0)
+        bl__race_acquire(wg);
     return r;
 }
 
@@ -95,8 +109,9 @@ static int waitgroup_run(void *arg)
 int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
 {
     waitgroup_call call = {wg, fn, arg};
+    BL__RACE_FRAME();
     bl_waitgroup_add(wg, 1);
-    int r = bl__go_copy(s, waitgroup_run, &call, sizeof call, site);
+    int r = bl__go_own(s, waitgroup_run, &call, sizeof call, site);
     if (r < 0)
         bl_waitgroup_add(wg, -1);
     return r;

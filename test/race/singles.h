@@ -1,0 +1,759 @@
+/* SPDX-License-Identifier: MIT */
+/* singles.h: the programs of cases.c that are not of its form. */
+
+#define CASE(name) static int name(void *arg)
+#define UNUSED (void)arg
+
+static int toucher(void *arg)
+{
+    (void)arg;
+    touch();
+    return 0;
+}
+static int lock_toucher(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&mutex);
+    touch();
+    bl_mutex_unlock(&mutex);
+    return 0;
+}
+
+/* ---- Goroutines and scopes ---- */
+
+CASE(siblings)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, toucher, NULL));
+    MUST(bl_go(s, toucher, NULL));
+    return 0;
+}
+CASE(start)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    touch();
+    MUST(bl_go(s, toucher, NULL));
+    return 0;
+}
+CASE(start_then_touch)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, toucher, NULL));
+    touch();
+    return 0;
+}
+CASE(join)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    for (int i = 0; i < 20; i++) {
+        MUST(bl_go(s, toucher, NULL));
+        MUST(bl_scope_wait(s));
+    }
+    touch();
+    return 0;
+}
+CASE(close_joins)
+{
+    UNUSED;
+    {
+        BL_SCOPE(s);
+        MUST(bl_go(s, toucher, NULL));
+    }
+    touch();
+    return 0;
+}
+CASE(join_of_another_scope)
+{
+    UNUSED;
+    BL_SCOPE(a);
+    BL_SCOPE(b);
+    MUST(bl_go(a, toucher, NULL));
+    MUST(bl_go(b, nothing, NULL));
+    MUST(bl_scope_wait(b));
+    touch();
+    return 0;
+}
+CASE(siblings_locked)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    for (int i = 0; i < 50; i++)
+        MUST(bl_go(s, lock_toucher, NULL));
+    return 0;
+}
+CASE(siblings_half_locked)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, lock_toucher, NULL));
+    MUST(bl_go(s, toucher, NULL));
+    return 0;
+}
+CASE(limit_of_one)
+{
+    UNUSED;
+    BL_SCOPE(s, .limit = 1);
+    for (int i = 0; i < 10; i++)
+        MUST(bl_go(s, toucher, NULL));
+    return 0;
+}
+static int deep(void *arg)
+{
+    volatile char frame[2000];
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = (char)i;
+    (void)arg;
+    bl_yield();
+    return frame[7] == 7 ? 0 : -1;
+}
+CASE(stacks_again)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    for (int i = 0; i < 400; i++)
+        MUST(bl_go(s, deep, NULL));
+    return 0;
+}
+static int copy_reader(void *arg) { return *(int *)arg == 7 ? 0 : -1; }
+CASE(copy)
+{
+    int v = 7;
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go_copy(s, copy_reader, &v, sizeof v));
+    v = 8;
+    return 0;
+}
+static int shared_copier(void *arg)
+{
+    BL_SCOPE(s);
+    (void)arg;
+    MUST(bl_go_copy(s, nothing, &shared, sizeof shared));
+    return 0;
+}
+CASE(copy_of_what_is_written)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, shared_copier, NULL));
+    touch();
+    MUST(bl_scope_wait(s));
+    return 0;
+}
+CASE(heap_again)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    for (int i = 0; i < 50; i++) {
+        bl_chan *c = bl_chan_new(sizeof(int), 3);
+        int v = i;
+        MUST(bl_chan_send(c, &v));
+        MUST(bl_chan_recv(c, &v));
+        bl_chan_release(c);
+        MUST(bl_go(s, lock_toucher, NULL));
+    }
+    return 0;
+}
+
+/* ---- Values in place ---- */
+
+static int shared_sender(void *arg)
+{
+    (void)arg;
+    MUST(bl_chan_send(chan, &shared));
+    return 0;
+}
+static int shared_receiver(void *arg)
+{
+    (void)arg;
+    MUST(bl_chan_recv(chan, &shared));
+    return 0;
+}
+static int shared_pair(bl_fn fn, bool sends)
+{
+    long v = 1;
+    BL_SCOPE(s);
+    chan = bl_chan_new(sizeof shared, 1);
+    MUST(bl_go(s, fn, NULL));
+    touch();
+    if (sends)
+        MUST(bl_chan_send(chan, &v));
+    return 0;
+}
+CASE(sent_while_written)
+{
+    UNUSED;
+    return shared_pair(shared_sender, false);
+}
+CASE(received_while_written)
+{
+    long v = 1;
+    UNUSED;
+    BL_SCOPE(s);
+    chan = bl_chan_new(sizeof shared, 1);
+    MUST(bl_go(s, shared_receiver, NULL));
+    MUST(bl_chan_send(chan, &v));
+    touch();
+    return 0;
+}
+CASE(received_after_written)
+{
+    UNUSED;
+    return shared_pair(shared_receiver, true);
+}
+CASE(sent_then_written)
+{
+    long got;
+    UNUSED;
+    BL_SCOPE(s);
+    chan = bl_chan_new(sizeof shared, 0);
+    MUST(bl_go(s, shared_sender, NULL));
+    MUST(bl_chan_recv(chan, &got));
+    touch();
+    return 0;
+}
+CASE(pointers_through_a_channel)
+{
+    long *p;
+    UNUSED;
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof p, 2);
+    for (int i = 0; i < 30; i++) {
+        p = malloc(sizeof *p);
+        *p = i;
+        MUST(bl_chan_send(c, &p));
+        MUST(bl_chan_recv(c, &p));
+        free(p);
+    }
+    return 0;
+}
+
+/* A buffer of two: the third send comes after the first receive, and not after the second. */
+static int two_receiver(void *arg)
+{
+    int v;
+    if (arg != NULL)
+        touch();
+    MUST(bl_chan_recv(chan, &v));
+    if (arg == NULL)
+        touch();
+    MUST(bl_chan_recv(chan, &v));
+    MUST(bl_chan_recv(chan, &v));
+    return 0;
+}
+static int two_main(void *before)
+{
+    int v = 0;
+    BL_SCOPE(s);
+    chan = bl_chan_new(sizeof v, 2);
+    MUST(bl_chan_send(chan, &v));
+    MUST(bl_chan_send(chan, &v));
+    MUST(bl_go(s, two_receiver, before));
+    MUST(bl_chan_send(chan, &v));
+    touch();
+    return 0;
+}
+CASE(third_send_after_first_receive)
+{
+    UNUSED;
+    return two_main(&shared);
+}
+CASE(third_send_and_second_receive)
+{
+    UNUSED;
+    return two_main(NULL);
+}
+
+/* A semaphore made of a channel. */
+static int tokens_touch(void *arg)
+{
+    int v = 1;
+    (void)arg;
+    MUST(bl_chan_send(chan, &v));
+    touch();
+    MUST(bl_chan_recv(chan, &v));
+    return 0;
+}
+static int tokens_main(size_t n)
+{
+    BL_SCOPE(s);
+    chan = bl_chan_new(sizeof(int), n);
+    for (int i = 0; i < 4; i++)
+        MUST(bl_go(s, tokens_touch, NULL));
+    return 0;
+}
+CASE(one_token)
+{
+    UNUSED;
+    return tokens_main(1);
+}
+CASE(two_tokens)
+{
+    UNUSED;
+    return tokens_main(4);
+}
+
+/* ---- Objects ---- */
+
+static int mutex_user(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&mutex);
+    bl_mutex_unlock(&mutex);
+    return 0;
+}
+CASE(mutex_overwritten)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, mutex_user, NULL));
+    MUST(bl_sleep(5 * BL_MS));
+    mutex.bl__word = 0;
+    return 0;
+}
+static int local_locker(void *arg)
+{
+    bl_mutex_lock(arg);
+    bl_mutex_unlock(arg);
+    return 0;
+}
+CASE(mutex_in_a_frame)
+{
+    UNUSED;
+    for (int i = 0; i < 10; i++) {
+        bl_mutex m = {0};
+        BL_SCOPE(s);
+        MUST(bl_go(s, local_locker, &m));
+        MUST(bl_go(s, local_locker, &m));
+    }
+    return 0;
+}
+static int group_waiter(void *arg)
+{
+    (void)arg;
+    MUST(bl_waitgroup_wait(&group));
+    touch();
+    return 0;
+}
+CASE(group_as_mutex)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    bl_waitgroup_add(&group, 1);
+    MUST(bl_go(s, group_waiter, NULL));
+    MUST(bl_go(s, group_waiter, NULL));
+    bl_waitgroup_done(&group);
+    return 0;
+}
+CASE(group_of_many)
+{
+    static long parts[20];
+    static int seven = 7;
+    UNUSED;
+    BL_SCOPE(s);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 20; i++)
+            MUST(bl_waitgroup_go(&group, s, copy_reader, &seven));
+        MUST(bl_waitgroup_wait(&group));
+        for (int i = 0; i < 20; i++)
+            parts[i]++;
+    }
+    return 0;
+}
+CASE(group_go)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_waitgroup_go(&group, s, toucher, NULL));
+    MUST(bl_waitgroup_wait(&group));
+    touch();
+    return 0;
+}
+static int adder(void *arg)
+{
+    (void)arg;
+    bl_waitgroup_add(&group, 1);
+    bl_waitgroup_done(&group);
+    return 0;
+}
+CASE(group_add_beside_wait)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    bl_waitgroup_add(&group, 1);
+    MUST(bl_go(s, group_waiter, NULL));
+    MUST(bl_go(s, group_waiter, NULL));
+    bl_waitgroup_done(&group);
+    MUST(bl_sleep(5 * BL_MS));
+    MUST(bl_go(s, adder, NULL));
+    return 0;
+}
+static int once_toucher(void *arg)
+{
+    (void)arg;
+    bl_once_do(&once, toucher, NULL);
+    return shared == 1 ? 0 : -1;
+}
+CASE(once_by_many)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    for (int i = 0; i < 10; i++)
+        MUST(bl_go(s, once_toucher, NULL));
+    return 0;
+}
+static int reader(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&rwmutex);
+    long seen = shared;
+    bl_rwmutex_runlock(&rwmutex);
+    return seen < 0 ? -1 : 0;
+}
+static int writer(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_lock(&rwmutex);
+    touch();
+    bl_rwmutex_unlock(&rwmutex);
+    return 0;
+}
+static int read_toucher(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&rwmutex);
+    touch();
+    bl_rwmutex_runlock(&rwmutex);
+    return 0;
+}
+static int eight(bl_fn a, bl_fn b)
+{
+    BL_SCOPE(s);
+    for (int i = 0; i < 4; i++) {
+        MUST(bl_go(s, a, NULL));
+        MUST(bl_go(s, b, NULL));
+    }
+    return 0;
+}
+CASE(readers_and_writers)
+{
+    UNUSED;
+    return eight(reader, writer);
+}
+CASE(readers_that_write)
+{
+    UNUSED;
+    return eight(read_toucher, reader);
+}
+
+/* ---- Maps ---- */
+
+static bl_map *plain_map;
+static int map_setter(void *arg)
+{
+    (void)arg;
+    int k = 1, v = 2;
+    MUST(bl_map_set(plain_map, &k, &v));
+    return 0;
+}
+static int map_setter_other(void *arg)
+{
+    (void)arg;
+    int k = 2, v = 2;
+    MUST(bl_map_set(plain_map, &k, &v));
+    return 0;
+}
+static int map_getter(void *arg)
+{
+    (void)arg;
+    int k = 3, v;
+    (void)bl_map_get(plain_map, &k, &v);
+    return 0;
+}
+static bool map_visit(const void *k, void *v, void *arg) { return k && v && !arg; }
+static int map_ranger(void *arg)
+{
+    (void)arg;
+    bl_map_range(plain_map, map_visit, NULL);
+    return 0;
+}
+static int map_deleter(void *arg)
+{
+    (void)arg;
+    int k = 9;
+    (void)bl_map_delete(plain_map, &k);
+    return 0;
+}
+static int map_locked(void *arg)
+{
+    bl_mutex_lock(&mutex);
+    int r = map_setter(arg);
+    bl_mutex_unlock(&mutex);
+    return r;
+}
+static int map_two(bl_fn a, bl_fn b)
+{
+    BL_SCOPE(s);
+    plain_map = bl_map_new(sizeof(int), sizeof(int));
+    MUST(map_setter(NULL));
+    MUST(bl_go(s, a, NULL));
+    MUST(bl_go(s, b, NULL));
+    return 0;
+}
+CASE(map_set_set)
+{
+    UNUSED;
+    return map_two(map_setter, map_setter_other);
+}
+CASE(map_set_get)
+{
+    UNUSED;
+    return map_two(map_setter, map_getter);
+}
+CASE(map_set_range)
+{
+    UNUSED;
+    return map_two(map_setter, map_ranger);
+}
+CASE(map_delete_get)
+{
+    UNUSED;
+    return map_two(map_deleter, map_getter);
+}
+CASE(map_get_range)
+{
+    UNUSED;
+    return map_two(map_getter, map_ranger);
+}
+CASE(map_set_locked)
+{
+    UNUSED;
+    return map_two(map_locked, map_locked);
+}
+
+/* ---- Timers, contexts, pools, blocking calls ---- */
+
+CASE(timers_in_a_row)
+{
+    UNUSED;
+    for (int i = 0; i < 5; i++) {
+        timer_give();
+        touch();
+        timer_get();
+    }
+    return 0;
+}
+CASE(ticker)
+{
+    bl_time t;
+    UNUSED;
+    BL_SCOPE(s);
+    touch();
+    bl_ticker *tick = bl_ticker_new(s, BL_MS);
+    for (int i = 0; i < 3; i++)
+        MUST(bl_chan_recv(bl_ticker_chan(tick), &t));
+    touch();
+    return 0;
+}
+CASE(after_func_stop_wait)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_after_func(&timer, s, BL_MS, toucher, NULL));
+    MUST(bl_sleep(5 * BL_MS));
+    (void)bl_timer_stop_wait(&timer);
+    touch();
+    return 0;
+}
+CASE(after_func_beside)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_after_func(&timer, s, BL_MS, toucher, NULL));
+    touch();
+    MUST(bl_sleep(5 * BL_MS));
+    return 0;
+}
+CASE(after_funcs)
+{
+    static bl_timer other;
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_after_func(&timer, s, BL_MS, toucher, NULL));
+    MUST(bl_after_func(&other, s, BL_MS, toucher, NULL));
+    MUST(bl_sleep(5 * BL_MS));
+    return 0;
+}
+static int fails(void *arg)
+{
+    touch();
+    (void)arg;
+    return BL_EIO;
+}
+CASE(failure_cancels)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, fails, NULL));
+    while (bl_ctx_err(bl_scope_ctx(s)) == 0)
+        if (bl_sleep(100 * BL_US) < 0)
+            continue;
+    touch();
+    return 0;
+}
+static int jobs(int workers, bl_fn a, bl_fn b, bool drain)
+{
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = workers, .queue = 1});
+    for (int i = 0; i < 5; i++) {
+        MUST(bl_pool_submit(p, a, NULL));
+        MUST(bl_pool_submit(p, b, NULL));
+    }
+    MUST(bl_pool_drain(p));
+    if (drain)
+        touch();
+    return 0;
+}
+CASE(pool_jobs)
+{
+    UNUSED;
+    return jobs(3, toucher, nothing, false);
+}
+CASE(pool_jobs_locked)
+{
+    UNUSED;
+    return jobs(3, lock_toucher, lock_toucher, true);
+}
+CASE(pool_of_one)
+{
+    UNUSED;
+    return jobs(1, toucher, toucher, true);
+}
+CASE(pool_frames)
+{
+    UNUSED;
+    return jobs(2, deep, deep, false);
+}
+CASE(pool_submit_then_touch)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 2});
+    MUST(bl_pool_submit(p, toucher, NULL));
+    touch();
+    MUST(bl_pool_drain(p));
+    return 0;
+}
+static int blocker(void *arg)
+{
+    MUST(bl_blocking(arg != NULL ? deep : toucher, NULL));
+    return 0;
+}
+CASE(blocking_returns)
+{
+    UNUSED;
+    touch();
+    MUST(bl_blocking(toucher, NULL));
+    touch();
+    return 0;
+}
+CASE(blocking_beside)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, blocker, NULL));
+    MUST(bl_go(s, blocker, NULL));
+    MUST(bl_scope_wait(s));
+    return 0;
+}
+CASE(blocking_frames)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    for (int i = 0; i < 30; i++)
+        MUST(bl_go(s, blocker, &shared));
+    MUST(bl_scope_wait(s));
+    return 0;
+}
+CASE(prints)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    for (int i = 0; i < 5; i++)
+        MUST(bl_go(s, deep, NULL));
+    MUST(printf("%s", ""));
+    return 0;
+}
+
+typedef struct single {
+    const char *name;
+    bl_fn fn;
+    bool races;
+} single;
+
+#define RACES(fn)                                                                                  \
+    {                                                                                              \
+#fn, fn, true                                                                              \
+    }
+#define CLEAN(fn)                                                                                  \
+    {                                                                                              \
+#fn, fn, false                                                                             \
+    }
+static const single singles[] = {
+    RACES(siblings),
+    CLEAN(start),
+    RACES(start_then_touch),
+    CLEAN(join),
+    CLEAN(close_joins),
+    RACES(join_of_another_scope),
+    CLEAN(siblings_locked),
+    RACES(siblings_half_locked),
+    CLEAN(limit_of_one),
+    CLEAN(stacks_again),
+    CLEAN(copy),
+    RACES(copy_of_what_is_written),
+    CLEAN(heap_again),
+    RACES(sent_while_written),
+    RACES(received_while_written),
+    CLEAN(received_after_written),
+    CLEAN(sent_then_written),
+    CLEAN(pointers_through_a_channel),
+    CLEAN(third_send_after_first_receive),
+    RACES(third_send_and_second_receive),
+    CLEAN(one_token),
+    RACES(two_tokens),
+    RACES(mutex_overwritten),
+    CLEAN(mutex_in_a_frame),
+    RACES(group_as_mutex),
+    CLEAN(group_of_many),
+    CLEAN(group_go),
+    RACES(group_add_beside_wait),
+    CLEAN(once_by_many),
+    CLEAN(readers_and_writers),
+    RACES(readers_that_write),
+    RACES(map_set_set),
+    RACES(map_set_get),
+    RACES(map_set_range),
+    RACES(map_delete_get),
+    CLEAN(map_get_range),
+    CLEAN(map_set_locked),
+    CLEAN(timers_in_a_row),
+    CLEAN(ticker),
+    CLEAN(after_func_stop_wait),
+    RACES(after_func_beside),
+    RACES(after_funcs),
+    CLEAN(failure_cancels),
+    RACES(pool_jobs),
+    CLEAN(pool_jobs_locked),
+    CLEAN(pool_of_one),
+    CLEAN(pool_frames),
+    RACES(pool_submit_then_touch),
+    CLEAN(blocking_returns),
+    RACES(blocking_beside),
+    CLEAN(blocking_frames),
+    CLEAN(prints),
+};

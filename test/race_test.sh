@@ -1,0 +1,74 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The race detector: the verdicts of test/race/cases.c, with clang and gcc, the reports, the exit status
+# and the options. test/race_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+build_settings
+belay=$build/belay
+# The library for -race is the same whichever build it lies in: once is enough.
+if [ "$(basename "$build")" != dev ] || [ ! -x "$belay" ]; then
+    finish
+    exit
+fi
+
+# Each compiler with another number of processors; both with both is `for p in 1 4` by hand.
+procs=4
+for cc in clang gcc; do
+    command -v $cc >/dev/null || continue
+    run env CC=$cc CFLAGS=-Wall "$belay" build -race -o "$work/cases.$cc" "$root/test/race/cases.c"
+    expect "$cc: builds" 0
+    run env BELAY_PROCS=$procs timeout 55 "$work/cases.$cc"
+    expect "$cc: verdicts at $procs procs" 0
+    expect_out "$cc: verdicts" '^[0-9]+ racy and [0-9]+ clean, 0 wrong$'
+    cases=$work/cases.$cc
+    procs=1
+done
+
+run "$cases" siblings; expect 'exit status' 66
+expect_err 'report: head' '^WARNING: DATA RACE$'
+expect_err 'report: access' '^(Write|Read) at 0x[0-9a-f]+ by goroutine [23]:$'
+expect_err 'report: the other access' '^Previous (write|read) at 0x[0-9a-f]+ by goroutine [23]:$'
+expect_err 'report: function' '^  toucher\(\)$'
+expect_err 'report: place' '^      .*singles\.h:[0-9]+ \+0x[0-9a-f]+$'
+expect_err 'report: origin' '^Goroutine [23] \((running|finished)\) created at:$'
+expect_err 'report: who started it' '^  siblings\(\)$'
+expect_err 'report: count' '^Found 1 data race\(s\)$'
+run "$cases" mutex_overwritten; expect_err 'report: the call' '^  bl_mutex_(lock|unlock)\(\)$'
+run "$cases" join; expect 'clean' 0
+ok 'clean: says nothing' test ! -s "$work/err"
+run env BELAY_RACE=exitcode=7 "$cases" siblings; expect 'exitcode' 7
+run env BELAY_RACE='halt_on_error=1 exitcode=9' "$cases" siblings; expect 'halt_on_error' 9
+run env BELAY_RACE=log_path="$work/log" "$cases" siblings
+ok 'log_path' grep -q 'WARNING: DATA RACE' "$work"/log.*
+ok 'log_path: not stderr' test ! -s "$work/err"
+
+if [ -n "${BELAY_TEST_LONG:-}" ]; then # seconds, and gigabytes of address space
+cat >"$work/many.c" <<'END'
+#include <belay.h>
+#include <stdlib.h>
+static bl_chan *stop;
+static int wait_stop(void *arg)
+{
+    (void)arg;
+    return bl_chan_recv(stop, NULL) == BL_ECLOSED ? 0 : 1;
+}
+static int many(void *n)
+{
+    BL_SCOPE(s);
+    stop = bl_scope_chan(s, 0, 0);
+    for (int i = atoi(n); i > 0; i--)
+        if (bl_go(s, wait_stop, NULL) < 0)
+            return 1;
+    bl_yield();
+    bl_chan_close(stop);
+    return bl_scope_wait(s);
+}
+int main(int argc, char **argv) { return argc > 1 ? bl_run(many, argv[1], NULL) : 2; }
+END
+run env CC=gcc "$belay" build -race -o "$work/many" "$work/many.c"
+run "$work/many" 8500; expect 'gcc: too many goroutines' 2
+expect_err 'gcc: too many goroutines' 'more than 8000 goroutines under the race detector.*clang'
+fi
+run env CC=gcc "$belay" run -race "$root/test/race/cases.c" -- siblings; expect 'belay run -race' 66
+finish
