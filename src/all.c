@@ -18,6 +18,7 @@
 
 #include "core/blocking.c"
 #include "core/err.c"
+#include "core/goexit.c"
 #include "core/handoff.c"
 #include "core/idle.c"
 #include "core/label.c"
@@ -83,3 +84,14 @@
 
 #include "io/calls.c"
 #include "io/fd.c"
+
+#include "test/bench.c"
+#include "test/check.c"
+#include "test/flags.c"
+#include "test/main.c"
+#include "test/say.c"
+#include "test/supervisor.c"
+#include "test/test.c"
+#include "test/text.c"
+#include "test/wanted.c"
+#include "test/worker.c"

@@ -129,6 +129,10 @@ static int compose(words *command, const flags *f, const library *lib, const cha
                                  "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
                                  "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
                                  "-Wl,--export-dynamic-symbol=__tsan_default_options");
+    if (f->test)
+        words_add(command, "-fexceptions"); /* BL_REQUIRE unwinds */
+    if (f->ubsan)
+        words_add_split(command, "-fsanitize=undefined");
     words_add(command, text_format("-I%s", lib->include));
     add_words(command, &own.cflags);
     err = add_environment(command, "CFLAGS", NULL);
@@ -138,6 +142,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
          i++) /* ./ keeps a name that begins with - from being a flag */
         words_add(command,
                   text_format("%s%s", f->files.at[i][0] == '-' ? "./" : "", f->files.at[i]));
+    add_words(command, &own.sources);
     err = add_environment(command, "LDFLAGS", NULL);
     if (err)
         return err;
@@ -151,37 +156,42 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     return 0;
 }
 
-int build_program(const flags *f, const char *out)
+int build_command(words *command, const flags *f, const char *out)
 {
     int err = check_files(f, out);
     if (err)
         return err;
     library lib = {0};
     err = library_find(&lib, f->mode);
-    if (err)
-        return err;
-    words command = {0};
-    err = compose(&command, f, &lib, out);
-    if (err)
-        return err;
+    return err ? err : compose(command, f, &lib, out);
+}
 
+int build_run(const words *command, const flags *f)
+{
     if (f->trace)
-        words_print(&command);
+        words_print(command);
     process_end end;
-    err = process_run(&command, PROCESS_TOOL, &end);
+    int err = process_run(command, PROCESS_TOOL, &end);
     if (process_interrupted())
         return EXIT_FAILED;
     if (err == ENOENT) {
-        complain("%s: not found; install a C compiler, or name yours in CC", command.at[0]);
+        complain("%s: not found; install a C compiler, or name yours in CC", command->at[0]);
         return EXIT_FAILED;
     }
     if (err) {
-        complain("%s: %s", command.at[0], strerror(err));
+        complain("%s: %s", command->at[0], strerror(err));
         return EXIT_FAILED;
     }
     if (end.signal)
-        complain("%s: killed by %s", command.at[0], strsignal(end.signal));
+        complain("%s: killed by %s", command->at[0], strsignal(end.signal));
     return end.status || end.signal ? EXIT_FAILED : 0;
+}
+
+int build_program(const flags *f, const char *out)
+{
+    words command = {0};
+    int err = build_command(&command, f, out);
+    return err ? err : build_run(&command, f);
 }
 
 const char *build_name(const flags *f)

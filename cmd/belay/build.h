@@ -9,6 +9,12 @@
  * status. */
 int build_program(const flags *f, const char *out);
 
+/* The compiler's command line for it, and the library. 0, or, after it has complained, an exit status. */
+int build_command(words *command, const flags *f, const char *out);
+
+/* Runs that. */
+int build_run(const words *command, const flags *f);
+
 /* The name of the program that is made of the files of f, without a directory. */
 const char *build_name(const flags *f);
 

@@ -15,9 +15,9 @@
 #include <string.h>
 
 static const char prefix[] = "//belay:";
-static const char *const directive_names[] = {"cflags", "libs", NULL};
+static const char *const directive_names[] = {"cflags", "libs", "sources", NULL};
 
-static int directive_add(directives *d, const char *name, const char *text)
+static int directive_add(directives *d, const char *file, const char *name, const char *text)
 {
     words given = {0};
     if (!words_add_split(&given, text)) {
@@ -25,6 +25,13 @@ static int directive_add(directives *d, const char *name, const char *text)
         return EXIT_USAGE;
     }
     bool libs = strcmp(name, "libs") == 0;
+    const char *slash = strrchr(file, '/');
+    int folder = slash ? (int)(slash - file) + 1 : 0;
+    for (size_t i = 0; strcmp(name, "sources") == 0 && i < given.len; i++)
+        words_add(&d->sources,
+                  text_format("%.*s%s", given.at[i][0] == '/' ? 0 : folder, file, given.at[i]));
+    if (strcmp(name, "sources") == 0)
+        return 0;
     for (size_t i = 0; i < given.len; i++) {
         if (libs && given.at[i][0] != '-')
             words_add(&d->libs, text_format("-l%s", given.at[i]));
@@ -43,10 +50,11 @@ static int directive_read(directives *d, const char *file, int line, char *text)
     name[len] = '\0';
     for (const char *const *n = directive_names; *n; n++)
         if (strcmp(name, *n) == 0)
-            return directive_add(d, name, rest);
+            return directive_add(d, file, name, rest);
     const char *nearest = text_nearest(name, directive_names);
-    complain("%s:%d: unknown directive %s%s; there are cflags and libs%s%s%s", file, line, prefix,
-             name, nearest ? ": did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+    complain("%s:%d: unknown directive %s%s; there are cflags, libs and sources%s%s%s", file, line,
+             prefix, name, nearest ? ": did you mean " : "", nearest ? nearest : "",
+             nearest ? "?" : "");
     return EXIT_USAGE;
 }
 

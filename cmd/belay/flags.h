@@ -10,6 +10,8 @@ typedef enum mode { MODE_PLAIN, MODE_ASAN, MODE_RACE } mode;
 typedef struct flags {
     const char *command; /* build or run */
     mode mode;
+    bool test;       /* of `belay test`: with a main of its own and unwinding */
+    bool ubsan;      /* -ubsan, of `belay test` */
     bool debug;      /* -g */
     bool trace;      /* -x */
     bool help;       /* -h, -help */

@@ -12,6 +12,7 @@ static const char overview[] =
     "\n"
     "  build        compile and link a program\n"
     "  run          the same, run it, and say which goroutines it left behind\n"
+    "  test         build and run tests: *_test.c\n"
     "  dump         print every goroutine of a running program\n"
     "  top          show the goroutines of a running program in a live table\n"
     "  help         explain a command ('belay help run') or the environment\n"
@@ -38,6 +39,7 @@ static const char build_text[] =
     "\n"
     "    //belay:cflags -I/usr/include/postgresql\n"
     "    //belay:libs pq m\n"
+    "    //belay:sources queue.c\n"
     "\n"
     "Libraries are named as behind -l; a word that begins with a dash is passed on as it is.\n"
     "\n"
@@ -64,6 +66,37 @@ static const char run_text[] =
     "\n"
     "Status: the program's own, and if a signal killed it, belay dies by the same signal.\n"
     "1: it could not be built; 2: the command line was wrong.\n";
+
+static const char test_text[] =
+    "Usage: belay test [FLAGS] [DIR|DIR/...|FILE_test.c]…\n"
+    "\n"
+    "Builds each *_test.c of the directories (the current one; DIR/... takes those below it, too)\n"
+    "into a program of its own and runs it there. Tests are written with <belay/test.h>. What\n"
+    "has not changed is not built again. A file says itself what it needs, in lines like\n"
+    "\n"
+    "    //belay:sources queue.c ../util.c\n"
+    "\n"
+    "  -run RE, -skip RE    tests that match, or do not; RE/RE picks subtests\n"
+    "  -v                   print each test and what it logs\n"
+    "  -count N             run each test N times; -until-fail until one fails\n"
+    "  -cpu 1,2,4           once with each of these numbers of processors\n"
+    "  -parallel N          parallel tests at one time (the processors)\n"
+    "  -shuffle on|N        in an order that is drawn, from the seed N\n"
+    "  -timeout D           of a test program (10m); 0: none\n"
+    "  -test-timeout D      of each test (1m); 0: none\n"
+    "  -leak MODE           fail, warn or off: goroutines that a test leaves (fail)\n"
+    "  -failfast, -short, -list RE, -update (golden files)\n"
+    "  -bench RE, -benchtime D|Nx\n"
+    "                       run benchmarks, too, each for D (1s) or N times\n"
+    "  -json                events as test2json has them, for gotestsum and others\n"
+    "  -race, -asan, -ubsan, -g, -x\n"
+    "                       as for 'belay build'; a race fails the test that it is in\n"
+    "\n"
+    "Example: every test a hundred times, on 1 and 4 processors\n"
+    "\n"
+    "    belay test -count 100 -cpu 1,4 ./...\n"
+    "\n"
+    "Status: 0 all passed, 1 some failed or could not be built, 2 the command line was wrong.\n";
 
 static const char dump_text[] =
     "Usage: belay dump PID\n"
@@ -109,6 +142,7 @@ static const char environment_text[] =
     "  CC                   the compiler (cc), with flags of its own if need be\n"
     "  CFLAGS               further flags, behind belay's own, so that they overrule them\n"
     "  LDFLAGS, LDLIBS      flags and libraries for linking\n"
+    "  BELAY_CACHE          where 'belay test' keeps test programs (~/.cache/belay)\n"
     "  TMPDIR               where 'belay run' builds (/tmp)\n"
     "\n"
     "and the programs by\n"
@@ -132,19 +166,16 @@ static const char environment_text[] =
     "\n"
     "Example: BELAY_PROCS=1 belay run hello.c\n";
 
-const char *const help_names[] = {"build", "run", "dump", "top", "help", "version", NULL};
+const char *const help_names[] = {"build", "run", "test", "dump", "top", "help", "version", NULL};
 
 static const struct {
     const char *name;
     const char *text;
 } pages[] = {
-    {"build", build_text},
-    {"run", run_text},
-    {"dump", dump_text},
-    {"top", top_text},
-    {"help", help_text},
-    {"version", version_text},
-    {"environment", environment_text},
+    {"build", build_text},     {"run", run_text},
+    {"test", test_text},       {"dump", dump_text},
+    {"top", top_text},         {"help", help_text},
+    {"version", version_text}, {"environment", environment_text},
 };
 
 void help_all(FILE *to) { fputs(overview, to); }

@@ -7,6 +7,7 @@
 #include "help.h"
 #include "look.h"
 #include "process.h"
+#include "test.h"
 
 #include <belay/version.h>
 
@@ -38,6 +39,8 @@ static int dispatch(char **argv)
         return build_main(argv + 2);
     if (strcmp(name, "run") == 0)
         return run_main(argv + 2);
+    if (strcmp(name, "test") == 0)
+        return test_command(argv + 2);
     if (strcmp(name, "dump") == 0)
         return dump_main(argv + 2);
     if (strcmp(name, "top") == 0)

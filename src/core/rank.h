@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 typedef enum bl__rank {
+    BL__RANK_TEST,     /* what a test has logged; who prints (test/say.c) */
     BL__RANK_FINDER,   /* who was found to be stuck (debug/finder.c); reports under it */
     BL__RANK_TIMER,    /* a bl_timer, held through every operation on it */
     BL__RANK_AFTER,    /* the record of a bl_after_func */

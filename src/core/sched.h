@@ -109,8 +109,8 @@ struct bl__g {
     void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
     void *park_unlock_arg;                    /* g */
     bl_timer *park_timer;                     /* g: the timer that the commit arms, or NULL */
-    uint32_t park_special; /* g: the commit has to look at park_timer and park_unlock */
-    uint32_t spare;
+    uint32_t park_special;  /* g: the commit has to look at park_timer and park_unlock */
+    uint32_t row;           /* g: goroutines that ended on its stack and are not counted out */
     bl_scope *scope;        /* immutable: the scope it was started in */
     bl_scope *inner;        /* g: the innermost scope it has open, or scope */
     void *held;             /* g: bl_mutex it holds, linked by bl__held */
@@ -209,12 +209,20 @@ static inline __attribute__((always_inline)) void bl__yield_if_asked(void)
 int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site);
 
+/* Ends the calling goroutine as if its function returned 0: closes the scopes it has open, innermost first. What
+ * is on its stack is left as it is: bl__goroutine_exit unwinds it first, so that what was declared with
+ * __attribute__((cleanup)) is run where the program is compiled with -fexceptions. */
+BL__NORETURN void bl__goroutine_end(void);
+BL__NORETURN void bl__goroutine_exit(void);
+
 /* Called by core when a goroutine of s has ended with result; defined in life/scope.c. Held locks are
  * reported by sync/held.c before. */
 void bl__scope_ended(bl__g *g, bl_scope *s, int result);
 /* Counts n that have ended out of s, which may be gone after that. scope_join.c */
 void bl__scope_count_out(bl_scope *s, int64_t n);
 void bl__held_at_end(bl__g *g);
+/* Called before each of these reports, if not NULL. */
+extern void (*bl__held_hook)(const bl__g *g, const char *kind);
 
 /* Called by core before a cancellable park when g->registered != g->ctx: puts g on the list of
  * goroutines that a cancellation of g->ctx looks at; and takes it off whatever list it is on.

@@ -287,7 +287,7 @@ void bl__goroutine_main(void)
     bl__san_switch_finish(NULL);
     bl__m *m = bl__after_switch();
     bl__g *g = m->g;
-    for (int64_t ended = 1;; ended++) {
+    for (g->row = 1;; g->row++) {
         bl__leave(m);
         int result = g->fn(g->arg);
         m = bl__enter_home();
@@ -297,8 +297,8 @@ void bl__goroutine_main(void)
         bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN && !BL__RACE;
         if (!lend || ((bl__spawned *)(void *)t)->scope != scope) {
-            bl__scope_count_out(scope, ended);
-            ended = 0;
+            bl__scope_count_out(scope, g->row);
+            g->row = 0;
             if (t == NULL)
                 t = bl__pick(m->p); /* whom that woke */
         }
@@ -310,6 +310,21 @@ void bl__goroutine_main(void)
         bl__g *next = t != NULL ? bl__task_goroutine(m, t) : NULL;
         leave(m, g, next != NULL ? next : &m->g0);
     }
+}
+
+void bl__goroutine_end(void)
+{
+    bl__g *g = bl__self();
+    while (g->inner != g->scope)
+        (void)bl_scope_close(g->inner);
+    bl__san_stack_reuse(g->stack_lo, __builtin_frame_address(0)); /* frames nobody has left */
+    bl__m *m = bl__enter_home();
+    bl_scope *scope = g->scope;
+    end(g, 0);
+    bl__scope_count_out(scope, g->row);
+    bl__task *t = bl__pick(m->p);
+    bl__g *next = t != NULL ? bl__task_goroutine(m, t) : NULL;
+    leave(m, g, next != NULL ? next : &m->g0);
 }
 
 static void spawned_as_goroutine(const bl__spawned *s, void (*fn)(const bl__g *, void *), void *arg)

@@ -262,20 +262,46 @@ static bool scope_finish(bl_scope *s, bl__g *g)
     return closed_it;
 }
 
+/* s is the caller's no more. */
+static void scope_pop(bl_scope *s, bl__g *g)
+{
+    g->inner = s->bl__parent;
+    g->ctx = g->inner != NULL ? g->inner->bl__ctx : &bl__ctx_background;
+    if (load_relaxed(&g->registered) == s->bl__ctx)
+        bl__ctx_unregister(g);
+}
+
 int bl_scope_close(bl_scope *s)
 {
     bl__g *g = bl__self();
     close_check(s, g);
     bool closed_it = scope_finish(s, g);
     int result = scope_result(s, closed_it);
-    bl_ctx *c = s->bl__ctx;
-    g->inner = s->bl__parent;
-    g->ctx = g->inner != NULL ? g->inner->bl__ctx : &bl__ctx_background;
-    if (load_relaxed(&g->registered) == c)
-        bl__ctx_unregister(g);
+    scope_pop(s, g);
     store_relaxed(&s->bl__magic, (uint32_t)BL__SCOPE_CLOSED);
-    bl_ctx_release(c);
+    bl_ctx_release(s->bl__ctx);
     return result;
+}
+
+size_t bl__scope_close_bounded(bl_scope *s)
+{
+    bl__g *g = bl__self();
+    close_check(s, g);
+    (void)bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, BL_ECANCELED);
+    size_t left = bl__scope_join_bounded(s, g);
+    if (left == 0)
+        (void)bl_scope_close(s);
+    else
+        scope_pop(s, g);
+    return left;
+}
+
+bool bl__scope_within(const bl__g *g, const bl_scope *s)
+{
+    for (const bl_scope *at = g->scope; at != NULL; at = at->bl__parent)
+        if (at == s)
+            return true;
+    return false;
 }
 
 void bl__scope_leave(bl_scope (*s)[1]) { (void)bl_scope_close(*s); }

@@ -284,6 +284,14 @@ void bl__scope_join(bl_scope *s, bl__g *g)
     bl__race_acquire(s);
 }
 
+size_t bl__scope_join_bounded(bl_scope *s, bl__g *g)
+{
+    if (scope_count(s) != 0)
+        scope_join_slow(s, g, true);
+    bl__race_acquire(s);
+    return scope_count(s) != 0 ? scope_left(s) : 0;
+}
+
 size_t bl__root_join(bl_scope *s, bl__g *g)
 {
     if (scope_count(s) != 0)

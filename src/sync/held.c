@@ -13,9 +13,13 @@
 
 const bl__g bl__orphan;
 
+void (*bl__held_hook)(const bl__g *g, const char *kind);
+
 static void held_report(const bl__g *g, const char *kind, const void *lock)
 {
     const bl__site *site = g->site;
+    if (bl__held_hook != NULL)
+        bl__held_hook(g, kind);
     if (g->id == 0)
         bl__warn("leak: a thread ended holding a %s at %p - whoever waits for it is stuck", kind,
                  lock);

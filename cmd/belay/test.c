@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test.c: `belay test`: runs the test programs, one after the other, each in its directory, and prints what go test
+ * would: what a program prints if it fails or with -v, and a line for each directory.
+ */
+#include "test.h"
+
+#include "help.h"
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OWN_END_MS = 500 /* a test program that ^C has reached too ends by itself */ };
+
+/* What the programs of a directory have printed, and how they ended. */
+typedef struct outcome {
+    char *text;
+    size_t len;
+    bool failed, none;
+} outcome;
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void keep_text(outcome *o, const char *text, size_t n)
+{
+    o->text = realloc(o->text, o->len + n + 1);
+    if (!o->text) {
+        complain("out of memory");
+        exit(EXIT_FAILED);
+    }
+    memcpy(o->text + o->len, text, n);
+    o->len += n;
+    o->text[o->len] = '\0';
+}
+
+/* Whole lines go out as events; what is left of the last one stays. */
+static void lines_out(outcome *o, bool all)
+{
+    size_t at = 0;
+    for (char *end; (end = memchr(o->text + at, '\n', o->len - at));) {
+        size_t n = (size_t)(end - o->text) + 1 - at;
+        test_json_line(o->text + at, n);
+        at += n;
+    }
+    if (all && at < o->len) {
+        test_json_line(o->text + at, o->len - at);
+        at = o->len;
+    }
+    memmove(o->text, o->text + at, o->len - at);
+    o->len -= at;
+    fflush(stdout);
+}
+
+static pid_t program_start(const test_file *file, const test_flags *f, int *fd)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return -1;
+    fflush(NULL);
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        words command = {0};
+        words_add(&command, file->program);
+        for (size_t i = 0; i < f->pass.len; i++)
+            words_add(&command, f->pass.at[i]);
+        dup2(fds[1], STDOUT_FILENO);
+        dup2(fds[1], STDERR_FILENO);
+        if (getppid() == parent && chdir(file->dir) == 0)
+            execv(command.at[0], command.at);
+        fprintf(stderr, "%s: %s\n", file->program, strerror(errno));
+        _exit(127);
+    }
+    close(fds[1]);
+    *fd = fds[0];
+    return pid;
+}
+
+static void program_watch(const test_flags *f, outcome *o, pid_t pid, int fd)
+{
+    bool stream = f->verbose || f->bench || f->list;
+    double asked = 0;
+    while (true) {
+        static char part[65536];
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        int r = poll(&p, 1, 100);
+        if (process_interrupted() && asked == 0)
+            asked = seconds();
+        if (asked != 0 && seconds() > asked + OWN_END_MS / 1e3) {
+            kill(pid, SIGINT);
+            asked = seconds();
+        }
+        if (r <= 0)
+            continue;
+        ssize_t n = read(fd, part, sizeof part);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return;
+        if (!f->json && stream) {
+            fwrite(part, 1, (size_t)n, stdout);
+            fflush(stdout);
+            continue;
+        }
+        keep_text(o, part, (size_t)n);
+        if (f->json)
+            lines_out(o, false);
+    }
+}
+
+static void program_run(const test_file *file, const test_flags *f, outcome *o)
+{
+    int fd;
+    pid_t pid = program_start(file, f, &fd);
+    if (pid < 0) {
+        complain("%s cannot be run: %s", file->path, strerror(errno));
+        o->failed = true;
+        return;
+    }
+    program_watch(f, o, pid, fd);
+    close(fd);
+    int status = 1;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (f->json && o->len > 0)
+        lines_out(o, true);
+    o->failed |= status != 0;
+    if (WIFSIGNALED(status) && !process_interrupted())
+        complain("%s: killed by SIG%s", file->path, sigabbrev_np(WTERMSIG(status)));
+}
+
+/* "ok  \tdir\t0.123s", in colour on a terminal. */
+static void line_say(const test_flags *f, const char *result, const char *colour, const char *rest)
+{
+    char *line;
+    if (isatty(STDOUT_FILENO) && !f->json)
+        line = text_own("\033[%sm%s\033[0m%s\n", colour, result, rest);
+    else
+        line = text_own("%s%s\n", result, rest);
+    if (f->json)
+        test_json_line(line, strlen(line));
+    else
+        fputs(line, stdout);
+    free(line);
+}
+
+/* The files from at on that are of one directory; how many. */
+static size_t dir_run(const test_files *files, size_t at, const test_flags *f, bool *failed)
+{
+    const char *dir = files->at[at].dir;
+    outcome o = {0};
+    bool built = true;
+    size_t n = 0;
+    double began = seconds();
+    if (f->json)
+        test_json_start(dir);
+    for (; at + n < files->len && strcmp(files->at[at + n].dir, dir) == 0; n++) {
+        const test_file *file = &files->at[at + n];
+        if (file->path && !file->program)
+            built = false;
+        else if (file->path && !process_interrupted())
+            program_run(file, f, &o);
+    }
+    double took = seconds() - began;
+    bool bad = o.failed || !built;
+    if ((bad || process_interrupted()) && o.len > 0)
+        fwrite(o.text, 1, o.len, stdout);
+    bool none = o.len > 0 && strstr(o.text, "testing: warning: no tests to run") != NULL;
+    if (f->list) {
+        /* the names are out */
+    } else if (!files->at[at].path) {
+        line_say(f, "?   ", "33", text_format("\t%s\t[no test files]", dir));
+    } else if (!built) {
+        line_say(f, "FAIL", "31", text_format("\t%s [build failed]", dir));
+    } else {
+        line_say(f, bad ? "FAIL" : "ok  ", bad ? "31" : "32",
+                 text_format("\t%s\t%.3fs%s", dir, took, none && !bad ? " [no tests to run]" : ""));
+    }
+    if (f->json)
+        test_json_end(!files->at[at].path ? "skip" : bad ? "fail" : "pass", took);
+    fflush(stdout);
+    free(o.text);
+    *failed |= bad;
+    return n;
+}
+
+int test_command(char **argv)
+{
+    test_flags f;
+    int err = test_flags_parse(&f, argv);
+    if (err)
+        return err;
+    if (f.build.help)
+        return help_command("test");
+    test_files files = {0};
+    err = test_files_find(&files, &f.places);
+    if (!err && files.len == 0) {
+        complain("no test files (*_test.c) in %s", f.places.at[0]);
+        return 0;
+    }
+    if (!err)
+        err = test_files_build(&files, &f);
+    if (err)
+        return err;
+    bool failed = false;
+    for (size_t i = 0; i < files.len && !process_interrupted();)
+        i += dir_run(&files, i, &f, &failed);
+    free(files.at);
+    if (failed && !f.json)
+        puts("FAIL");
+    if (process_interrupted()) {
+        fflush(stdout);
+        process_die(process_interrupted());
+    }
+    return failed ? EXIT_FAILED : 0;
+}

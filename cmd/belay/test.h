@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* test.h: `belay test`: finds, builds and runs test files. */
+#ifndef BELAY_CMD_TEST_H
+#define BELAY_CMD_TEST_H
+
+#include "flags.h"
+
+typedef struct test_flags {
+    flags build;
+    words pass; /* to the test programs */
+    bool verbose, json, bench, list;
+    words places; /* DIR, DIR/..., FILE */
+} test_flags;
+
+/* As flags_parse. */
+int test_flags_parse(test_flags *f, char **argv);
+
+/* A test file, and the program that is made of it. */
+typedef struct test_file {
+    const char *path;
+    const char *dir;
+    const char *program; /* NULL: it could not be built */
+} test_file;
+
+typedef struct test_files {
+    test_file *at; /* those of one directory are neighbours */
+    size_t len;
+} test_files;
+
+/* What the places name. A directory without test files has one entry with a NULL path. */
+int test_files_find(test_files *files, const words *places);
+
+/* Builds all, several at a time. What the compiler says is on stderr. */
+int test_files_build(test_files *files, const test_flags *f);
+
+/* An output line of a test program as events. NULL: the program begins, or ends with this result. */
+void test_json_start(const char *package);
+void test_json_line(const char *line, size_t len);
+void test_json_end(const char *action, double elapsed);
+
+int test_command(char **argv);
+
+#endif

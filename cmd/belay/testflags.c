@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* testflags.c: the flags of `belay test`: some are its own, the others go to the test programs. */
+#include "test.h"
+
+#include <string.h>
+
+static const char *const with_value[] = {"run",      "skip",         "count",     "cpu",  "timeout",
+                                         "parallel", "test-timeout", "shuffle",   "seed", "leak",
+                                         "list",     "bench",        "benchtime", NULL};
+static const char *const without[] = {"v", "short", "failfast", "until-fail", "update", NULL};
+static const char *const own[] = {"race", "asan", "ubsan", "g", "x", "json", "h", "help", NULL};
+
+static bool among(const char *name, const char *const *list)
+{
+    for (; *list; list++)
+        if (strcmp(name, *list) == 0)
+            return true;
+    return false;
+}
+
+static int unknown(const char *word, const char *name)
+{
+    const char *nearest = text_nearest(name, with_value);
+    if (!nearest)
+        nearest = text_nearest(name, without);
+    if (!nearest)
+        nearest = text_nearest(name, own);
+    if (nearest)
+        complain("unknown flag %s; did you mean -%s?", word, nearest);
+    else
+        complain("unknown flag %s; 'belay help test' lists the flags", word);
+    return EXIT_USAGE;
+}
+
+static int own_flag(test_flags *f, const char *name)
+{
+    mode m = strcmp(name, "race") == 0 ? MODE_RACE : MODE_ASAN;
+    if (strcmp(name, "race") == 0 || strcmp(name, "asan") == 0) {
+        if (f->build.mode != MODE_PLAIN && f->build.mode != m) {
+            complain("-race and -asan do not go together: run the tests once with each");
+            return EXIT_USAGE;
+        }
+        f->build.mode = m;
+    }
+    f->build.ubsan |= strcmp(name, "ubsan") == 0;
+    f->build.debug |= strcmp(name, "g") == 0;
+    f->build.trace |= strcmp(name, "x") == 0;
+    f->build.help |= name[0] == 'h';
+    f->json |= strcmp(name, "json") == 0;
+    return 0;
+}
+
+/* One flag at **argv; moves on to its value. */
+static int flag_take(test_flags *f, char ***argv)
+{
+    const char *word = **argv;
+    const char *start = word + (word[1] == '-' ? 2 : 1);
+    if (strncmp(start, "test.", 5) == 0)
+        start += 5;
+    const char *equals = strchr(start, '=');
+    char *name = text_format("%.*s", (int)(equals ? equals - start : (long)strlen(start)), start);
+    if (among(name, own)) {
+        if (equals) {
+            complain("-%s takes no value", name);
+            return EXIT_USAGE;
+        }
+        return own_flag(f, name);
+    }
+    bool takes = among(name, with_value);
+    if (!takes && !among(name, without))
+        return unknown(word, name);
+    const char *value = equals ? equals + 1 : takes ? *++*argv : "true";
+    if (!value) {
+        complain("-%s needs a value; 'belay help test' says which", name);
+        return EXIT_USAGE;
+    }
+    f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
+    f->bench |= strcmp(name, "bench") == 0;
+    f->list |= strcmp(name, "list") == 0;
+    words_add(&f->pass, text_format("-%s=%s", name, value));
+    return 0;
+}
+
+int test_flags_parse(test_flags *f, char **argv)
+{
+    *f = (test_flags){.build = {.command = "test", .test = true}};
+    for (; *argv; argv++) {
+        if ((*argv)[0] != '-' || (*argv)[1] == '\0') {
+            words_add(&f->places, *argv);
+            continue;
+        }
+        int err = flag_take(f, &argv);
+        if (err)
+            return err;
+    }
+    if (f->places.len == 0)
+        words_add(&f->places, ".");
+    if (f->json)
+        words_add(&f->pass, "-v=test2json");
+    return 0;
+}

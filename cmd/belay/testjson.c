@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * testjson.c: -json: the lines that a test program prints as events of go's test2json ('go doc test2json').
+ * A line that begins with ^V is the runner's own; every other one is output of the test before it.
+ */
+#include "test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char *json_package;
+static char *json_test;           /* that output belongs to; NULL: the package's */
+static const char *report_action; /* of json_test, once what it has logged is out */
+static double report_elapsed;
+
+static void string_put(const char *s, size_t len)
+{
+    putchar('"');
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c == '"' || c == '\\')
+            printf("\\%c", c);
+        else if (c == '\n')
+            fputs("\\n", stdout);
+        else if (c == '\t')
+            fputs("\\t", stdout);
+        else if (c < ' ' || c == 127)
+            printf("\\u%04x", c);
+        else
+            putchar(c);
+    }
+    putchar('"');
+}
+
+static void event_put(const char *action, const char *output, size_t len, double elapsed)
+{
+    struct timespec now;
+    struct tm tm;
+    char at[32];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(at, sizeof at, "%Y-%m-%dT%H:%M:%S", &tm);
+    printf("{\"Time\":\"%s.%09ldZ\",\"Action\":\"%s\",\"Package\":", at, now.tv_nsec, action);
+    string_put(json_package, strlen(json_package));
+    if (json_test) {
+        fputs(",\"Test\":", stdout);
+        string_put(json_test, strlen(json_test));
+    }
+    if (output) {
+        fputs(",\"Output\":", stdout);
+        string_put(output, len);
+    }
+    if (elapsed >= 0)
+        printf(",\"Elapsed\":%.3g", elapsed);
+    puts("}");
+}
+
+static void test_is(const char *name, size_t len)
+{
+    free(json_test);
+    json_test = name ? text_own("%.*s", (int)len, name) : NULL;
+}
+
+static void report_flush(void)
+{
+    if (report_action) {
+        event_put(report_action, NULL, 0, report_elapsed);
+        test_is(NULL, 0);
+    }
+    report_action = NULL;
+}
+
+void test_json_start(const char *package)
+{
+    json_package = package;
+    test_is(NULL, 0);
+    event_put("start", NULL, 0, -1);
+}
+
+/* "=== RUN   name" */
+static void mark_line(const char *line, size_t len)
+{
+    static const struct {
+        const char *text;
+        const char *action;
+    } marks[] = {{"RUN   ", "run"}, {"PAUSE ", "pause"}, {"CONT  ", "cont"}, {"NAME  ", NULL}};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        size_t n = strlen(marks[i].text);
+        if (len < 4 + n || strncmp(line + 4, marks[i].text, n) != 0)
+            continue;
+        size_t end = line[len - 1] == '\n' ? len - 1 : len;
+        test_is(line + 4 + n, end - 4 - n);
+        if (marks[i].action) {
+            event_put(marks[i].action, NULL, 0, -1);
+            event_put("output", line, len, -1);
+        }
+        return;
+    }
+    event_put("output", line, len, -1);
+}
+
+/* "--- PASS: name (0.00s)" */
+static void result_line(const char *line, size_t len)
+{
+    const char *name = line + strlen("--- PASS: ");
+    const char *end = line + len;
+    while (end > name && *end != '(')
+        end--;
+    report_action = strncmp(line + 4, "PASS", 4) == 0   ? "pass"
+                    : strncmp(line + 4, "SKIP", 4) == 0 ? "skip"
+                                                        : "fail";
+    report_elapsed = strtod(end + 1, NULL);
+    test_is(name, end > name ? (size_t)(end - 1 - name) : 0);
+    event_put("output", line, len, -1);
+}
+
+void test_json_line(const char *line, size_t len)
+{
+    if (len == 0 || line[0] != '\x16') {
+        event_put("output", line, len, -1);
+        return;
+    }
+    line++;
+    len--;
+    report_flush();
+    if (len > 4 && strncmp(line, "=== ", 4) == 0) {
+        mark_line(line, len);
+    } else if (len > 14 && strncmp(line, "--- ", 4) == 0) {
+        result_line(line, len);
+    } else {
+        test_is(NULL, 0);
+        event_put("output", line, len, -1);
+    }
+}
+
+void test_json_end(const char *action, double elapsed)
+{
+    report_flush();
+    test_is(NULL, 0);
+    event_put(action, NULL, 0, elapsed);
+    fflush(stdout);
+}

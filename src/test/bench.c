@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench.c: benchmarks. As Go's b.Loop: one run of the function, in which the loop itself finds how many iterations fill
+ * -benchtime; the clock is read at the ends of rows that grow, so that reading it costs nothing.
+ */
+#include "test/test.h"
+
+enum { METRICS = 8 };
+
+typedef struct bench_run {
+    bl_time began;
+    bl_dur took;
+    bool looped;
+    int metrics;
+    struct {
+        double value;
+        const char *unit;
+    } metric[METRICS];
+} bench_run;
+
+bool bl__bench_more(bl_bench *b)
+{
+    bench_run *run = b->bl__run;
+    bl_time now = bl_now();
+    if (!run->looped) {
+        run->looped = true;
+        b->bl__done = 1;
+        b->bl__limit = bl__tests.bench_count > 0 ? (uint64_t)bl__tests.bench_count : 1;
+        run->began = bl_now();
+        return true;
+    }
+    run->took = now - run->began;
+    if (bl__tests.bench_count > 0 || run->took >= bl__tests.benchtime)
+        return false;
+    double each = (double)(run->took > 0 ? run->took : 1) / (double)b->bl__done;
+    double more = (double)(bl__tests.benchtime - run->took) / each * 1.2;
+    double most =
+        (double)b->bl__done * 99; /* what the first, cold ones tell is not to be trusted */
+    uint64_t row = (uint64_t)(more < most ? more : most);
+    b->bl__limit += row > 0 ? row : 1;
+    b->bl__done++;
+    return true;
+}
+
+void bl_report_metric(bl_bench *b, double value, const char *unit)
+{
+    bench_run *run = b->bl__run;
+    int i = 0;
+    while (i < run->metrics && strcmp(run->metric[i].unit, unit) != 0)
+        i++;
+    if (i == METRICS)
+        return;
+    run->metric[i].value = value;
+    run->metric[i].unit = unit;
+    run->metrics += i == run->metrics;
+}
+
+/* As Go: about four digits. */
+static void figure_print(bl__text *b, double v, const char *unit)
+{
+    int digits = v >= 999.95 || v == 0 ? 0
+                 : v >= 99.995         ? 1
+                 : v >= 9.9995         ? 2
+                 : v >= 0.99995        ? 3
+                                       : 4;
+    bl__text_printf(b, "\t%*.*f %s", digits > 0 ? 8 + digits : 8, digits, v, unit);
+}
+
+void bl__bench_run(bl_test *t, void *arg)
+{
+    const bl__test_entry *entry = arg;
+    bench_run run = {0};
+    bl_bench b = {.bl__run = &run};
+    entry->bench(&b, t);
+    if (load_relaxed(&t->failed) || load_relaxed(&t->skipped))
+        return;
+    if (!run.looped) {
+        bl__test_say(t, BL__TEST_FAIL, entry->file, entry->line,
+                     "has no BL_LOOP, so nothing was timed");
+        return;
+    }
+    bl__text line = {0};
+    bl__text_printf(&line, "%s", t->name);
+    if (bl_procs() != 1)
+        bl__text_printf(&line, "-%d", bl_procs());
+    bl__text_printf(&line, "\t%8llu", (unsigned long long)b.bl__done);
+    figure_print(&line, (double)run.took / (double)b.bl__done, "ns/op");
+    for (int i = 0; i < run.metrics; i++)
+        figure_print(&line, run.metric[i].value, run.metric[i].unit);
+    bl__text_put(&line, "\n", 1);
+    bl__test_print(line.at, line.len);
+    bl__text_free(&line);
+}

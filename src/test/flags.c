@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * flags.c: the flags of a test program, go test's: -run or -test.run, with one dash or two, the value behind = or,
+ * where there has to be one, in the next word.
+ */
+#include <errno.h>
+#include <math.h>
+#include <regex.h>
+#include <stdlib.h>
+
+#include "test/test.h"
+
+bl__test_flags bl__tests = {
+    .count = 1,
+    .timeout = 10 * BL_MIN,
+    .limit = BL_MIN,
+    .benchtime = BL_SEC,
+};
+
+typedef bool flag_reader(const char *value, void *to);
+
+static bool read_bool(const char *value, void *to)
+{
+    bool yes = strcmp(value, "true") == 0 || strcmp(value, "1") == 0 || *value == '\0';
+    if (!yes && strcmp(value, "false") != 0 && strcmp(value, "0") != 0)
+        return false;
+    *(bool *)to = yes;
+    return true;
+}
+
+static bool read_verbose(const char *value, void *to)
+{
+    bl__tests.json = strcmp(value, "test2json") == 0;
+    return bl__tests.json ? (*(bool *)to = true) : read_bool(value, to);
+}
+
+static bool read_pattern(const char *value, void *to)
+{
+    regex_t re;
+    if (*value != '\0' && regcomp(&re, value, REG_EXTENDED | REG_NOSUB) != 0)
+        return false;
+    if (*value != '\0')
+        regfree(&re);
+    *(const char **)to = value;
+    return true;
+}
+
+static bool read_count(const char *value, void *to)
+{
+    char *end;
+    long long n = strtoll(value, &end, 10);
+    if (end == value || *end != '\0' || n < 0)
+        return false;
+    *(int64_t *)to = n;
+    return true;
+}
+
+static bool read_int(const char *value, void *to)
+{
+    int64_t n;
+    if (!read_count(value, &n) || n < 1 || n > 1000000)
+        return false;
+    *(int *)to = (int)n;
+    return true;
+}
+
+/* "1m30s", "250ms"; 0 is no limit. */
+static bool read_dur(const char *value, void *to)
+{
+    static const struct {
+        const char *unit;
+        bl_dur dur;
+    } units[] = {{"ms", BL_MS}, {"us", BL_US}, {"ns", 1},
+                 {"s", BL_SEC}, {"m", BL_MIN}, {"h", BL_HOUR}};
+    double sum = 0;
+    const char *at = value;
+    if (strcmp(value, "0") == 0) {
+        *(bl_dur *)to = 0;
+        return true;
+    }
+    do {
+        char *end;
+        double n = strtod(at, &end);
+        size_t u = 0;
+        if (end == at || !(n >= 0))
+            return false;
+        while (u < sizeof units / sizeof *units &&
+               strncmp(end, units[u].unit, strlen(units[u].unit)) != 0)
+            u++;
+        if (u == sizeof units / sizeof *units)
+            return false;
+        sum += n * (double)units[u].dur;
+        at = end + strlen(units[u].unit);
+    } while (*at != '\0');
+    if (sum > 9e18)
+        return false;
+    *(bl_dur *)to = (bl_dur)sum;
+    return true;
+}
+
+static bool read_benchtime(const char *value, void *to)
+{
+    char *end;
+    long long n = strtoll(value, &end, 10);
+    if (end != value && strcmp(end, "x") == 0 && n > 0) {
+        bl__tests.bench_count = n;
+        return true;
+    }
+    return read_dur(value, to);
+}
+
+static bool read_cpus(const char *value, void *to)
+{
+    (void)to;
+    bl__tests.ncpus = 0;
+    for (const char *at = value;; at++) {
+        char *end;
+        long n = strtol(at, &end, 10);
+        if (end == at || n < 1 || n > 1024 || bl__tests.ncpus == BL__TEST_CPUS)
+            return false;
+        bl__tests.cpus[bl__tests.ncpus++] = (int)n;
+        at = end;
+        if (*at == '\0')
+            return true;
+        if (*at != ',')
+            return false;
+    }
+}
+
+static bool read_shuffle(const char *value, void *to)
+{
+    bl__tests.shuffle = strcmp(value, "off") != 0;
+    if (!bl__tests.shuffle)
+        return true;
+    if (strcmp(value, "on") == 0)
+        return true;
+    return read_count(value, to);
+}
+
+static bool read_leak(const char *value, void *to)
+{
+    static const char *const modes[] = {"fail", "warn", "off"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(value, modes[i]) == 0) {
+            *(int *)to = i;
+            return true;
+        }
+    return false;
+}
+
+static const struct {
+    const char *name;
+    flag_reader *read;
+    void *to;
+    bool plain; /* may stand without a value */
+    const char *wants;
+} known[] = {
+    {"v", read_verbose, &bl__tests.verbose, true, "true, false or test2json"},
+    {"run", read_pattern, &bl__tests.run, false, "a regular expression"},
+    {"skip", read_pattern, &bl__tests.skip, false, "a regular expression"},
+    {"bench", read_pattern, &bl__tests.bench, false, "a regular expression"},
+    {"list", read_pattern, &bl__tests.list, false, "a regular expression"},
+    {"count", read_count, &bl__tests.count, false, "a number"},
+    {"timeout", read_dur, &bl__tests.timeout, false, "a duration like 90s"},
+    {"test-timeout", read_dur, &bl__tests.limit, false, "a duration like 90s"},
+    {"benchtime", read_benchtime, &bl__tests.benchtime, false, "a duration, or a count like 100x"},
+    {"cpu", read_cpus, NULL, false, "numbers of processors like 1,2,4"},
+    {"parallel", read_int, &bl__tests.parallel, false, "a number above 0"},
+    {"shuffle", read_shuffle, &bl__tests.seed, false, "on, off or a number"},
+    {"seed", read_count, &bl__tests.seed, false, "a number"},
+    {"short", read_bool, &bl__tests.brief, true, "true or false"},
+    {"failfast", read_bool, &bl__tests.failfast, true, "true or false"},
+    {"until-fail", read_bool, &bl__tests.until_fail, true, "true or false"},
+    {"update", read_bool, &bl__tests.update, true, "true or false"},
+    {"leak", read_leak, &bl__tests.leak, false, "fail, warn or off"},
+};
+
+static int flag_bad(const char *program, const char *format, const char *a, const char *b)
+{
+    fprintf(stderr, "%s: ", program);
+    fprintf(stderr, format, a, b); /* NOLINT(clang-diagnostic-format-nonliteral) */
+    fputc('\n', stderr);
+    return 2;
+}
+
+/* One flag; moves *argv on to its value. */
+static int test_flag_read(const char *program, char ***argv)
+{
+    const char *word = **argv;
+    const char *name = word + (word[1] == '-' ? 2 : 1);
+    if (strncmp(name, "test.", 5) == 0)
+        name += 5;
+    const char *equals = strchr(name, '=');
+    size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strlen(known[i].name) != len || strncmp(known[i].name, name, len) != 0)
+            continue;
+        const char *value = equals != NULL ? equals + 1 : known[i].plain ? "" : (*argv)[1];
+        if (value == NULL)
+            return flag_bad(program, "%s needs %s", word, known[i].wants);
+        if (!known[i].read(value, known[i].to))
+            return flag_bad(program, "%s is not %s", word, known[i].wants);
+        if (equals == NULL && !known[i].plain)
+            ++*argv;
+        return 0;
+    }
+    return flag_bad(program, "unknown flag %s%s", word, "");
+}
+
+int bl__test_flags_read(int argc, char **argv)
+{
+    (void)argc;
+    const char *program = argv[0];
+    for (char **at = argv + 1; *at != NULL; at++) {
+        if ((*at)[0] != '-' || (*at)[1] == '\0')
+            return flag_bad(program, "%s is no flag%s", *at, "");
+        if (strcmp(*at, "--") == 0)
+            break;
+        int err = test_flag_read(program, &at);
+        if (err != 0)
+            return err;
+    }
+    if (bl__tests.ncpus == 0)
+        bl__tests.cpus[bl__tests.ncpus++] = bl_procs();
+    if (bl__tests.parallel == 0)
+        bl__tests.parallel = bl_procs();
+    return 0;
+}
+
+bool bl_short(void) { return bl__tests.brief; }
+bool bl_verbose(void) { return bl__tests.verbose; }

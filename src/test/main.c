@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* main.c: bl_test_main: the flags, the items that they ask for, and the last line. */
+#include <stdlib.h>
+#include <time.h>
+
+#include "test/test.h"
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u); /* Steele, Lea, Flood: SplitMix (2014) */
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+static void entries_shuffle(const bl__test_entry **list, size_t n)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (bl__tests.seed == 0)
+        bl__tests.seed = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    printf("-shuffle %llu\n", (unsigned long long)bl__tests.seed);
+    uint64_t state = bl__tests.seed;
+    for (size_t i = n; i > 1; i--) {
+        size_t j = (size_t)(next_random(&state) % i);
+        const bl__test_entry *entry = list[i - 1];
+        list[i - 1] = list[j];
+        list[j] = entry;
+    }
+}
+
+/* Of the program's tests those that are wanted, each as often as it is to be run: tests before benchmarks. */
+static void items_make(bl__items *items, const bl__test_entry **list, size_t n, bool bench)
+{
+    for (int cpu = 0; cpu < bl__tests.ncpus; cpu++) {
+        for (int64_t round = 0; round < bl__tests.count; round++) {
+            for (size_t i = 0; i < n; i++) {
+                const bl__test_entry *e = list[i];
+                if ((e->bench != NULL) != bench ||
+                    !(bench ? bl__bench_wanted(e->name) : bl__test_wanted(e->name)))
+                    continue;
+                if ((items->len & (items->len + 1)) == 0) { /* room for the next power of two */
+                    void *more = realloc(items->at, (items->len + 1) * 2 * sizeof *items->at);
+                    if (more == NULL)
+                        bl__fatal("belay: out of memory in the test runner");
+                    items->at = more;
+                }
+                items->at[items->len++] = (bl__item){
+                    .entry = e, .procs = bl__tests.cpus[cpu], .round = bench ? -1 - round : round};
+            }
+        }
+    }
+}
+
+static int entries_list(const bl__test_entry **list, size_t n)
+{
+    bl__tests.run = bl__tests.list;
+    for (size_t i = 0; i < n; i++)
+        if (bl__test_wanted(list[i]->name))
+            printf("%s\n", list[i]->name);
+    return 0;
+}
+
+static int rounds_run(const bl__test_entry **list, size_t n)
+{
+    bl__items items = {0};
+    items_make(&items, list, n, false);
+    items_make(&items, list, n, true);
+    if (items.len == 0) {
+        fputs("testing: warning: no tests to run\n", stderr);
+        free(items.at);
+        return 0;
+    }
+    int failed = bl__test_supervise(&items);
+    free(items.at);
+    return failed;
+}
+
+int bl_test_main(int argc, char **argv)
+{
+    int err = bl__test_flags_read(argc, argv);
+    if (err != 0)
+        return err;
+    const bl__test_entry **list;
+    size_t n = bl__test_entries(&list);
+    if (bl__tests.list != NULL)
+        return entries_list(list, n);
+    if (bl__tests.shuffle)
+        entries_shuffle(list, n);
+    int failed;
+    do {
+        failed = rounds_run(list, n);
+    } while (bl__tests.until_fail && !failed);
+    free(list);
+    printf("%s%s\n", bl__tests.json ? "\x16" : "", failed ? "FAIL" : "PASS");
+    return failed;
+}

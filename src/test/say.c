@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * say.c: what the worker prints, and tells the supervisor. The layout is that of go test; with
+ * -v=test2json each line that is no output of a test begins with a ^V, as test2json wants it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/lock.h"
+#include "test/test.h"
+
+int bl__test_events = -1;
+
+static struct {
+    uint32_t lock;
+    char last[256]; /* the test that stdout was last about */
+} saying;
+
+static void all_write(int fd, const char *at, size_t n)
+{
+    while (n > 0) {
+        ssize_t did = write(fd, at, n);
+        if (did < 0 && errno == EINTR)
+            continue;
+        if (did <= 0)
+            return; /* nobody listens any more */
+        at += did;
+        n -= (size_t)did;
+    }
+}
+
+void bl__test_tell(char kind, const bl_test *t, int64_t value, const char *text, size_t len)
+{
+    bl__event e = {.kind = kind,
+                   .item = t != NULL ? t->item : -1,
+                   .value = value,
+                   .name = t != NULL ? (uint32_t)strlen(t->name) : 0,
+                   .text = (uint32_t)len};
+    bl__text b = {0};
+    bl__text_put(&b, (const char *)&e, sizeof e);
+    bl__text_put(&b, t != NULL ? t->name : "", e.name);
+    bl__text_put(&b, text, len);
+    bl__lock(&saying.lock, BL__RANK_TEST);
+    all_write(bl__test_events, b.at, b.len);
+    bl__unlock(&saying.lock);
+    bl__text_free(&b);
+}
+
+void bl__test_print(const char *text, size_t len)
+{
+    fflush(stdout);
+    bl__lock(&saying.lock, BL__RANK_TEST);
+    all_write(STDOUT_FILENO, text, len);
+    bl__unlock(&saying.lock);
+}
+
+static void last_is(const char *name) { snprintf(saying.last, sizeof saying.last, "%s", name); }
+
+void bl__test_mark(const char *what, const char *name)
+{
+    if (!bl__tests.verbose)
+        return;
+    bl__text b = {0};
+    bl__text_printf(&b, "%s=== %-5s %s\n", bl__tests.json ? "\x16" : "", what, name);
+    fflush(stdout);
+    bl__lock(&saying.lock, BL__RANK_TEST);
+    last_is(name);
+    all_write(STDOUT_FILENO, b.at, b.len);
+    bl__unlock(&saying.lock);
+    bl__text_free(&b);
+}
+
+static const char *base_name(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    return slash != NULL ? slash + 1 : file;
+}
+
+void bl__test_log_text(bl_test *t, const char *file, int line, const char *text, size_t len)
+{
+    bl__text b = {0};
+    while (len > 0 && text[len - 1] == '\n')
+        len--;
+    bl__text_put(&b, "    ", 4);
+    if (file != NULL)
+        bl__text_printf(&b, "%s:%d: ", base_name(file), line);
+    for (size_t i = 0; i < len; i++) {
+        bl__text_put(&b, text + i, 1);
+        if (text[i] == '\n' && i + 1 < len && text[i + 1] != '\n')
+            bl__text_put(&b, "        ", 8);
+    }
+    bl__text_put(&b, "\n", 1);
+    bl__test_tell('O', t, 0, b.at, b.len);
+    if (!bl__tests.verbose) {
+        bl__lock(&t->lock, BL__RANK_TEST);
+        bl__text_put(&t->out, b.at, b.len);
+        bl__unlock(&t->lock);
+    } else {
+        bl__text whole = {0};
+        fflush(stdout);
+        bl__lock(&saying.lock, BL__RANK_TEST);
+        if (strcmp(saying.last, t->name) != 0)
+            bl__text_printf(&whole, "%s=== NAME  %s\n", bl__tests.json ? "\x16" : "", t->name);
+        last_is(t->name);
+        bl__text_put(&whole, b.at, b.len);
+        all_write(STDOUT_FILENO, whole.at, whole.len);
+        bl__unlock(&saying.lock);
+        bl__text_free(&whole);
+    }
+    bl__text_free(&b);
+}
+
+void bl__test_report(bl_test *t)
+{
+    bool failed = load_relaxed(&t->failed) != 0;
+    if (!failed && !bl__tests.verbose)
+        return;
+    const char *result = failed ? "FAIL" : load_relaxed(&t->skipped) ? "SKIP" : "PASS";
+    bl__text b = {0};
+    bl__text_printf(&b, "%s--- %s: %s (%.2fs)\n", bl__tests.json ? "\x16" : "", result, t->name,
+                    (double)t->before / (double)BL_SEC);
+    bl__text_put(&b, t->out.at, t->out.len);
+    bl_test *p = t->parent;
+    if (p->parent == NULL || bl__tests.json) {
+        bl__test_print(b.at, b.len);
+    } else {
+        bl__lock(&p->lock, BL__RANK_TEST);
+        bl__text_indent(&p->out, b.at, b.len, 4);
+        bl__unlock(&p->lock);
+    }
+    bl__text_free(&b);
+}

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test.c: the life of a test: its controller, the body, parallel subtests, cleanups, and what is left behind.
+ */
+#include <ftw.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arch/race.h"
+#include "core/lock.h"
+#include "debug/report.h"
+#include "life/scope.h"
+#include "test/test.h"
+
+bl_sem bl__test_slots;
+uint32_t bl__test_left;
+
+/* ---- Making one ---- */
+
+/* As Go: what a name must not have in it becomes _, and the second one of a name gets #01. */
+static char *sub_name(bl_test *parent, const char *name)
+{
+    bl__text b = {0};
+    if (parent->parent != NULL)
+        bl__text_printf(&b, "%s/", parent->name);
+    size_t from = b.len;
+    bl__text_put(&b, name, strlen(name));
+    for (size_t i = from; i < b.len; i++)
+        if ((unsigned char)b.at[i] <= ' ' || b.at[i] == 127)
+            b.at[i] = '_';
+    if (b.len == from)
+        bl__text_put(&b, "#00", 3);
+    int same = 0;
+    bl__lock(&parent->lock, BL__RANK_TEST);
+    size_t len = b.len;
+    for (size_t at = 0; at < parent->names.len; at += strlen(parent->names.at + at) + 1)
+        if (strcmp(parent->names.at + at, b.at) == 0) {
+            b.len = len;
+            bl__text_printf(&b, "#%02d", ++same);
+            at = 0;
+        }
+    bl__text_put(&parent->names, b.at, b.len + 1);
+    bl__unlock(&parent->lock);
+    return b.at;
+}
+
+bl_test *bl__test_new(bl_test *parent, const char *name, const bl__site *site)
+{
+    bl_test *t = bl__test_alloc(sizeof *t);
+    t->parent = parent;
+    t->name = parent != NULL ? sub_name(parent, name) : strdup(name);
+    t->item = parent != NULL ? parent->item : -1;
+    t->site = *site;
+    t->site.what = t->name;
+    t->signal = bl_chan_new(sizeof(int), 2);
+    t->barrier = bl_chan_new(sizeof(int), 0);
+    if (t->name == NULL || t->signal == NULL || t->barrier == NULL)
+        bl__fatal("belay: out of memory in the test runner");
+    return t;
+}
+
+void bl__test_drop(bl_test *t)
+{
+    if (t->kept) /* what it has left goes on using it */
+        return;
+    bl_chan_release(t->signal);
+    bl_chan_release(t->barrier);
+    bl__text_free(&t->out);
+    bl__text_free(&t->names);
+    free(t->tempdir);
+    free(t->name);
+    bl__free(t);
+}
+
+/* ---- Running it ---- */
+
+/* Runs fn(t) as a goroutine of its own, which may end early, and waits for it though t be cancelled. */
+static void bl__test_run_aside(bl_test *t, bl_fn fn, bool shield)
+{
+    bl_scope scope;
+    (void)bl__scope_open(&scope, &(bl_scope_opts){.name = t->name, .shield = shield}, &t->site);
+    int r = bl__go(&scope, fn, t, &t->site);
+    if (r < 0) {
+        bl__test_say(t, BL__TEST_FAIL, NULL, 0, "the test could not be started: %s",
+                     bl_err_name(r));
+    }
+    (void)bl_scope_wait(&scope);
+    (void)bl_scope_close(&scope);
+}
+
+static int bl__test_body_main(void *arg)
+{
+    bl_test *t = arg;
+    t->fn(t, t->arg);
+    return 0;
+}
+
+static bl__cleanup *cleanup_take(bl_test *t)
+{
+    bl__lock(&t->lock, BL__RANK_TEST);
+    bl__cleanup *c = t->cleanups;
+    if (c != NULL)
+        t->cleanups = c->next;
+    bl__unlock(&t->lock);
+    return c;
+}
+
+static int bl__test_cleanups_main(void *arg)
+{
+    for (bl__cleanup *c; (c = cleanup_take(arg)) != NULL;) {
+        bl__cleanup now = *c;
+        bl__free(c);
+        now.fn(now.arg);
+    }
+    return 0;
+}
+
+/* The next that t says, whatever becomes of the caller's context meanwhile. */
+static int bl__test_signal_await(bl_test *t)
+{
+    static const bl__site site = {"waiting for a subtest", "bl_subtest", __FILE__, __LINE__};
+    int said = 0;
+    bl_scope shield;
+    (void)bl__scope_open(&shield, &(bl_scope_opts){.shield = true}, &site);
+    int r = bl_chan_recv(t->signal, &said);
+    (void)r; /* nobody closes it, and nothing cancels */
+    (void)bl_scope_close(&shield);
+    return said;
+}
+
+static void signal_send(bl_test *t, int what)
+{
+    int r = bl_chan_try_send(t->signal, &what);
+    (void)r; /* there is room for both that are sent */
+}
+
+void bl__test_kids(bl_test *t)
+{
+    bl_chan_close(t->barrier);
+    if (t->has_slot)
+        bl_sem_release(&bl__test_slots, 1);
+    t->has_slot = false;
+    while (t->kids != NULL) {
+        bl_test *kid = t->kids;
+        t->kids = kid->sibling;
+        (void)bl__test_signal_await(kid);
+        bl__test_drop(kid);
+    }
+}
+
+/* ---- What is left ---- */
+
+static bool left_in(const bl__g *g, void *arg)
+{
+    const bl_test *t = arg;
+    return g->id != bl__self()->id && bl__scope_within(g, &t->work);
+}
+
+static void left_print(bl__out *o, void *arg) { bl__report_goroutines(o, left_in, arg); }
+
+/* The report on the goroutines that t has left, as the log has it. */
+static void left_log(bl_test *t, size_t left)
+{
+    bl__text b = {0};
+    bl__text_printf(&b, "leak: %zu goroutine%s left when the test had ended and was cancelled:\n",
+                    left, left == 1 ? " was" : "s were");
+    int fd = memfd_create("report", MFD_CLOEXEC);
+    if (fd >= 0) {
+        char part[4096];
+        bl__report_run(fd, left_print, t);
+        (void)lseek(fd, 0, SEEK_SET);
+        for (ssize_t n; (n = read(fd, part, sizeof part)) > 0;)
+            bl__text_put(&b, part, (size_t)n);
+        close(fd);
+    }
+    bl__test_log_text(t, NULL, 0, b.at, b.len);
+    bl__text_free(&b);
+}
+
+/* Closes t's scope. False: goroutines are left, which go on using it and t. */
+static bool work_close(bl_test *t)
+{
+    size_t left = bl__scope_close_bounded(&t->work);
+    if (left == 0)
+        return true;
+    if ((t->allow & BL_ALLOW_GOROUTINES) == 0 && bl__tests.leak != BL__LEAK_OFF) {
+        left_log(t, left);
+        if (bl__tests.leak == BL__LEAK_FAIL)
+            bl__test_fail(t);
+    }
+    return false;
+}
+
+/* ---- Who runs ---- */
+
+static struct {
+    uint32_t lock;
+    bl_test *first;
+} live;
+
+static void live_add(bl_test *t)
+{
+    bl__lock(&live.lock, BL__RANK_TEST);
+    t->live_next = live.first;
+    live.first = t;
+    bl__unlock(&live.lock);
+}
+
+static void live_remove(bl_test *t)
+{
+    bl__lock(&live.lock, BL__RANK_TEST);
+    bl_test **at = &live.first;
+    while (*at != t)
+        at = &(*at)->live_next;
+    *at = t->live_next;
+    bl__unlock(&live.lock);
+}
+
+/* The innermost test that g is of; it runs until g has ended. */
+static bl_test *live_of(const bl__g *g)
+{
+    bl_test *found = NULL;
+    bl__lock(&live.lock, BL__RANK_TEST);
+    for (const bl_scope *s = g->scope; s != NULL && found == NULL; s = s->bl__parent)
+        for (bl_test *t = live.first; t != NULL; t = t->live_next)
+            if (&t->work == s)
+                found = t;
+    bl__unlock(&live.lock);
+    return found;
+}
+
+void bl__test_held(const bl__g *g, const char *kind)
+{
+    bl_test *t = live_of(g);
+    if (t == NULL || (t->allow & BL_ALLOW_LOCKS) != 0 || bl__tests.leak == BL__LEAK_OFF)
+        return;
+    if (bl__tests.leak == BL__LEAK_FAIL)
+        bl__test_fail(t);
+    bl__test_log(t, g->site->file, g->site->line,
+                 "leak: the goroutine that was started here ended holding a %s", kind);
+}
+
+static int bl__test_controller_main(void *arg)
+{
+    bl_test *t = arg;
+    (void)bl__scope_open(&t->work, &(bl_scope_opts){.name = t->name, .keep_going = true}, &t->site);
+    live_add(t);
+    t->races = bl__race_errors();
+    t->began = bl_now();
+    bl__test_tell('S', t, 0, NULL, 0);
+    bl__test_run_aside(t, bl__test_body_main, false);
+    bl__test_kids(t);
+    bl_scope_cancel(&t->work, BL_ECANCELED);
+    while (t->cleanups != NULL)
+        bl__test_run_aside(t, bl__test_cleanups_main, true);
+    bool empty = work_close(t);
+    live_remove(t);
+    t->before += bl_now() - t->began;
+    if (bl__race_errors() != t->races)
+        bl__test_say(t, BL__TEST_FAIL, NULL, 0, "race detected during execution of test");
+    bl__test_report(t);
+    int state = load_relaxed(&t->failed)    ? BL__ITEM_FAILED
+                : load_relaxed(&t->skipped) ? BL__ITEM_SKIPPED
+                                            : BL__ITEM_PASSED;
+    bl__test_tell('E', t, state, NULL, 0);
+    t->kept = !empty;
+    if (!empty)
+        store_relaxed(&bl__test_left, 1u);
+    signal_send(t, BL__TEST_OVER);
+    return 0;
+}
+
+bool bl__test_start(bl_test *t, bl_scope *s)
+{
+    bl__test_mark("RUN", t->name);
+    int r = bl__go(s, bl__test_controller_main, t, &t->site);
+    if (r < 0) {
+        bl__test_say(t->parent->parent != NULL ? t->parent : t, BL__TEST_FAIL, NULL, 0,
+                     "%s could not be started: %s", t->name, bl_err_name(r));
+        bl__test_drop(t);
+        return false;
+    }
+    if (bl__test_signal_await(t) == BL__TEST_PAUSED) {
+        t->sibling = t->parent->kids;
+        t->parent->kids = t;
+        return true;
+    }
+    bool passed = load_relaxed(&t->failed) == 0;
+    bl__test_drop(t);
+    return passed;
+}
+
+/* ---- What a test can ask for ---- */
+
+bl_scope *bl_test_scope(bl_test *t) { return &t->work; }
+const char *bl_test_name(bl_test *t) { return t->name; }
+void bl_test_allow(bl_test *t, int kinds) { t->allow |= kinds; }
+bool bl_failed(bl_test *t) { return load_relaxed(&t->failed) != 0; }
+void bl_fail(bl_test *t) { bl__test_fail(t); }
+
+void bl__test_fail(bl_test *t)
+{
+    for (; t != NULL; t = t->parent)
+        store_relaxed(&t->failed, 1u);
+}
+
+bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg)
+{
+    bl_test *sub = bl__test_new(t, name, &t->site);
+    sub->fn = fn;
+    sub->arg = arg;
+    if (!bl__test_wanted(sub->name)) {
+        bl__test_drop(sub);
+        return true;
+    }
+    return bl__test_start(sub, &t->work);
+}
+
+void bl_parallel(bl_test *t)
+{
+    int ignored;
+    if (t->is_parallel) {
+        bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "bl_parallel was called twice");
+        return;
+    }
+    t->is_parallel = true;
+    t->before = bl_now() - t->began;
+    bl__test_mark("PAUSE", t->name);
+    bl__test_tell('P', t, 0, NULL, 0);
+    bl_chan *barrier = t->parent->barrier;
+    signal_send(t, BL__TEST_PAUSED);
+    int r = bl_chan_recv(barrier, &ignored);
+    (void)r; /* closed; or cancelled, and then the test sees it too */
+    t->has_slot = bl_sem_acquire(&bl__test_slots, 1) == 0;
+    bl__test_mark("CONT", t->name);
+    bl__test_tell('C', t, 0, NULL, 0);
+    t->began = bl_now();
+}
+
+void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg)
+{
+    bl__cleanup *c = bl__test_alloc(sizeof *c);
+    *c = (bl__cleanup){.fn = fn, .arg = arg};
+    bl__lock(&t->lock, BL__RANK_TEST);
+    c->next = t->cleanups;
+    t->cleanups = c;
+    bl__unlock(&t->lock);
+}
+
+void bl_test_timeout(bl_test *t, bl_dur d) { bl__test_tell('L', t, d, NULL, 0); }
+
+/* ---- Files ---- */
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+    (void)st;
+    (void)kind;
+    (void)at;
+    (void)remove(path);
+    return 0;
+}
+
+static void tempdir_remove(void *arg) { (void)nftw(arg, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+
+const char *bl_tempdir(bl_test *t)
+{
+    if (t->tempdir != NULL)
+        return t->tempdir;
+    const char *tmp = getenv("TMPDIR");
+    char *dir;
+    if (asprintf(&dir, "%s/belay-test-XXXXXX", tmp != NULL && *tmp != '\0' ? tmp : "/tmp") < 0)
+        bl__fatal("belay: out of memory in the test runner");
+    if (mkdtemp(dir) == NULL) {
+        free(dir);
+        bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "no temporary directory: %m");
+        return NULL;
+    }
+    t->tempdir = dir;
+    bl_cleanup(t, tempdir_remove, dir);
+    return dir;
+}
+
+/* All of a file; false: it cannot be read. */
+static bool golden_read(const char *path, bl__text *b)
+{
+    FILE *in = fopen(path, "re");
+    if (in == NULL)
+        return false;
+    char part[4096];
+    bl__text_put(b, "", 0);
+    for (size_t n; (n = fread(part, 1, sizeof part, in)) > 0;)
+        bl__text_put(b, part, n);
+    return fclose(in) == 0;
+}
+
+static bool golden_write(bl_test *t, const char *path, const void *data, size_t size)
+{
+    (void)mkdir("testdata", 0777);
+    FILE *out = fopen(path, "we");
+    bool ok = out != NULL && fwrite(data, 1, size, out) == size;
+    if (out != NULL && fclose(out) != 0)
+        ok = false;
+    if (!ok)
+        bl__test_say(t, BL__TEST_FAIL, NULL, 0, "%s cannot be written: %m", path);
+    return ok;
+}
+
+bool bl_golden(bl_test *t, const char *name, const void *data, size_t size)
+{
+    bl__text path = {0}, want = {0};
+    bl__text_printf(&path, "testdata/%s.golden", name);
+    bool ok;
+    if (bl__tests.update) {
+        ok = golden_write(t, path.at, data, size);
+    } else if (!(ok = golden_read(path.at, &want))) {
+        bl__test_say(t, BL__TEST_FAIL, NULL, 0, "%s: %m; -update writes it", path.at);
+    } else if (!(ok = want.len == size && memcmp(want.at, data, size) == 0)) {
+        size_t at = 0, line = 1;
+        while (at < size && at < want.len && ((const char *)data)[at] == want.at[at])
+            line += want.at[at++] == '\n';
+        bl__test_say(t, BL__TEST_FAIL, NULL, 0,
+                     "not as in %s: %zu bytes, there %zu; the first difference is in line %zu "
+                     "(byte %zu); -update writes it anew",
+                     path.at, size, want.len, line, at);
+    }
+    bl__text_free(&path);
+    bl__text_free(&want);
+    return ok;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test.h: the inside of belay/test.h.
+ *
+ * A test program is two processes. The first one (supervisor.c) has no goroutines: it forks the second, the
+ * worker, which runs the tests and says on a pipe which test begins, logs and ends. When the worker dies in the
+ * middle, of a crash, a deadlock or the time limit, the supervisor knows which test that was, reports it as failed,
+ * and forks another worker for the rest.
+ *
+ * A test takes three goroutines at most: its controller (test.c), which lives in the scope of the parent's test and
+ * opens the test's own; the body, which may end early; and one that runs the cleanups. The controller closes the
+ * scope for the time of its grace only, so that what does not stop fails the test and holds up nothing.
+ */
+#ifndef BL__TEST_TEST_H
+#define BL__TEST_TEST_H
+
+#include <stdio.h>
+
+#include "belay/test.h"
+#include "core/sched.h"
+
+/* Text that grows. */
+typedef struct bl__text {
+    char *at;
+    size_t len, cap;
+} bl__text;
+
+void bl__text_put(bl__text *b, const char *s, size_t n);
+void bl__text_vprintf(bl__text *b, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+void bl__text_printf(bl__text *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Every line of it with this many blanks before it. */
+void bl__text_indent(bl__text *b, const char *s, size_t n, int blanks);
+void bl__text_free(bl__text *b);
+
+/* Memory that is needed to go on: ends the process where there is none. */
+void *bl__test_alloc(size_t size);
+
+/* ---- Flags ---- */
+
+enum { BL__LEAK_FAIL, BL__LEAK_WARN, BL__LEAK_OFF };
+enum { BL__TEST_CPUS = 16 };
+
+typedef struct bl__test_flags {
+    bool verbose, json, brief, failfast, update, until_fail;
+    const char *run, *skip, *bench, *list;
+    int64_t count;
+    bl_dur timeout, limit, benchtime;
+    int64_t bench_count; /* -benchtime 100x */
+    int cpus[BL__TEST_CPUS], ncpus;
+    int parallel;
+    bool shuffle;
+    uint64_t seed;
+    int leak;
+} bl__test_flags;
+extern bl__test_flags bl__tests;
+
+/* 0, or the exit status after it has complained. */
+int bl__test_flags_read(int argc, char **argv);
+
+/* Whether a test of this name is wanted; a parent of one that may be, too. */
+bool bl__test_wanted(const char *name);
+bool bl__bench_wanted(const char *name);
+
+/* ---- The program's tests, by file and line ---- */
+
+size_t bl__test_entries(const bl__test_entry ***all);
+
+/* ---- What is to be run ---- */
+
+enum { BL__ITEM_PENDING, BL__ITEM_ALONE, BL__ITEM_PASSED, BL__ITEM_FAILED, BL__ITEM_SKIPPED };
+
+typedef struct bl__item {
+    const bl__test_entry *entry;
+    int procs;
+    int64_t round;
+    int state; /* as the supervisor knows; a worker runs those that are pending, or one that is alone */
+} bl__item;
+
+typedef struct bl__items {
+    bl__item *at;
+    size_t len;
+    int only; /* the one that this worker runs; -1: all that are pending */
+} bl__items;
+
+/* The worker: runs them and exits. */
+BL__NORETURN void bl__test_worker(const bl__items *items, int events);
+
+/* Runs the program's tests as the flags say; the exit status. */
+int bl__test_supervise(bl__items *items);
+
+/* ---- A test ---- */
+
+typedef struct bl__cleanup {
+    void (*fn)(void *arg);
+    void *arg;
+    struct bl__cleanup *next;
+} bl__cleanup;
+
+struct bl_test {
+    bl_test *parent; /* immutable; the worker's root has none */
+    char *name;      /* immutable */
+    void (*fn)(bl_test *t, void *arg);
+    void *arg;
+    bl__site site; /* where it is written */
+    int item;
+    bl_scope work;    /* bl_test_scope */
+    bl_chan *signal;  /* to who runs it: BL__TEST_PAUSED, BL__TEST_OVER */
+    bl_chan *barrier; /* closed when its body has returned: its parallel subtests go on */
+    uint32_t lock;    /* of what follows */
+    bl_test *kids;    /* parallel subtests, by sibling */
+    bl_test *sibling;
+    bl__cleanup *cleanups;
+    bl_test *live_next; /* lock: that of the list of tests that run */
+    bl__text out;       /* what is printed behind its result */
+    bl__text names;     /* of its subtests, each with a 0 behind it */
+    uint32_t failed;    /* atomic */
+    uint32_t skipped;   /* atomic */
+    bool is_parallel, has_slot, kept;
+    int allow;
+    char *tempdir;
+    bl_time began;
+    bl_dur before; /* that it ran before it paused */
+    uint64_t races;
+};
+
+enum { BL__TEST_PAUSED = 1, BL__TEST_OVER = 2 };
+
+bl_test *bl__test_new(bl_test *parent, const char *name, const bl__site *site);
+void bl__test_drop(bl_test *t);
+/* Starts t's controller in s and waits until t is over or pauses; one that is over is dropped. True: it passed. */
+bool bl__test_start(bl_test *t, bl_scope *s);
+/* Lets the parallel subtests of t go on, and waits for them. */
+void bl__test_kids(bl_test *t);
+void bl__test_fail(bl_test *t);
+/* A test has left goroutines behind: the worker begins no other, since what they do or wait for would be laid to it. */
+extern uint32_t bl__test_left; /* atomic */
+extern bl_sem bl__test_slots;  /* parallel tests that may run */
+
+/* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook. */
+void bl__test_held(const bl__g *g, const char *kind);
+
+/* A benchmark as the function of a test; arg is its entry. */
+void bl__bench_run(bl_test *t, void *arg);
+
+/* ---- Saying: say.c ---- */
+
+/* From the worker to the supervisor. */
+typedef struct bl__event {
+    char
+        kind; /* S began, P paused, C goes on, L has a limit, O logged, E ended, Z all have ended */
+    int32_t item;
+    int64_t value;       /* of L: ns; of E: BL__ITEM_… */
+    uint32_t name, text; /* bytes that follow */
+} bl__event;
+
+extern int bl__test_events;
+void bl__test_tell(char kind, const bl_test *t, int64_t value, const char *text, size_t len);
+
+/* Prints on stdout, in one piece. */
+void bl__test_print(const char *text, size_t len);
+/* "=== RUN   name", and so on; with -v only. */
+void bl__test_mark(const char *what, const char *name);
+/* Its lines are logged by t, as from file and line (NULL: from nowhere). */
+void bl__test_log_text(bl_test *t, const char *file, int line, const char *text, size_t len);
+/* The result of t and what it has logged: printed, or given to its parent. */
+void bl__test_report(bl_test *t);
+
+#endif

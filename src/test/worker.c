@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.c: the process that runs the tests, one row of items after the other. */
+#include <ctype.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "life/scope.h"
+#include "test/test.h"
+
+static bl__test_entry *registered;
+static uint32_t registered_count;
+
+void bl__test_register(bl__test_entry *entry)
+{
+    entry->next = registered;
+    registered = entry;
+    registered_count++;
+}
+
+static int entry_order(const void *a, const void *b)
+{
+    const bl__test_entry *x = *(const bl__test_entry *const *)a;
+    const bl__test_entry *y = *(const bl__test_entry *const *)b;
+    int files = strcmp(x->file, y->file);
+    return files != 0 ? files : (x->line > y->line) - (x->line < y->line);
+}
+
+size_t bl__test_entries(const bl__test_entry ***all)
+{
+    const bl__test_entry **list = bl__test_alloc((registered_count + 1) * sizeof *list);
+    size_t n = 0;
+    for (const bl__test_entry *e = registered; e != NULL; e = e->next)
+        list[n++] = e;
+    qsort(list, n, sizeof *list, entry_order);
+    *all = list;
+    return n;
+}
+
+static void bl__test_entry_call(bl_test *t, void *arg)
+{
+    const bl__test_entry *entry = arg;
+    entry->test(t);
+}
+
+static bool item_wanted(const bl__items *items, size_t i, bool failed)
+{
+    const bl__item *item = &items->at[i];
+    if (items->only >= 0)
+        return (int)i == items->only;
+    return item->state == BL__ITEM_PENDING && !load_relaxed(&bl__test_left) &&
+           !(failed && bl__tests.failfast);
+}
+
+/* Starts the item, and waits for it unless it is a parallel one. */
+static void bl__test_item_start(const bl__items *items, size_t i, bl_test *root, bl_scope *s)
+{
+    const bl__test_entry *entry = items->at[i].entry;
+    bl__text name = {0};
+    bl__text_printf(&name, "%s%s", entry->bench != NULL ? "Benchmark" : "", entry->name);
+    if (entry->bench != NULL)
+        name.at[9] = (char)toupper((unsigned char)name.at[9]);
+    bl__site site = {NULL, "the test runner", entry->file, entry->line};
+    root->names.len = 0; /* in each round the names are the same */
+    bl_test *t = bl__test_new(root, name.at, &site);
+    t->fn = entry->bench != NULL ? bl__bench_run : bl__test_entry_call;
+    t->arg = (void *)(uintptr_t)entry;
+    t->item = (int)i;
+    (void)bl__test_start(t, s);
+    bl__text_free(&name);
+}
+
+/* One row: the items of one round, on as many processors as they want. */
+static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *root)
+{
+    static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
+    const bl__item *first = &items->at[from];
+    (void)bl_set_procs(first->procs);
+    bl_scope s;
+    (void)bl__scope_open(&s, &(bl_scope_opts){.name = "tests", .keep_going = true}, &site);
+    size_t i = from;
+    for (;
+         i < items->len && items->at[i].procs == first->procs && items->at[i].round == first->round;
+         i++)
+        if (item_wanted(items, i, load_relaxed(&root->failed)))
+            bl__test_item_start(items, i, root, &s);
+    bl__test_kids(root);
+    (void)bl_scope_wait(&s);
+    (void)bl_scope_close(&s);
+    return i;
+}
+
+static int bl__test_worker_main(void *arg)
+{
+    static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
+    const bl__items *items = arg;
+    bl_sem_init(&bl__test_slots, bl__tests.parallel);
+    bl_test *root = bl__test_new(NULL, "tests", &site);
+    for (size_t i = 0; i < items->len;) {
+        i = bl__test_row_run(items, i, root);
+        bl_chan_release(root->barrier);
+        if ((root->barrier = bl_chan_new(sizeof(int), 0)) == NULL)
+            bl__fatal("belay: out of memory in the test runner");
+    }
+    bl__test_tell('Z', NULL, 0, NULL, 0);
+    bl__test_drop(root);
+    return 0;
+}
+
+void bl__test_worker(const bl__items *items, int events)
+{
+    bl__test_events = events;
+    bl__held_hook = bl__test_held;
+    bl_options o = {.procs = items->len > 0 ? items->at[0].procs : 1,
+                    .on_leak = BL_LEAK_IGNORE, /* the tests say it */
+                    .on_deadlock = BL_DEADLOCK_EXIT,
+                    .on_quit = BL_QUIT_EXIT};
+    int r = bl_run(bl__test_worker_main, (void *)(uintptr_t)items, &o);
+    if (r < 0)
+        fprintf(stderr, "belay: the tests could not be run: %s\n", bl_err_name(r));
+    exit(r < 0 ? 1 : 0);
+}

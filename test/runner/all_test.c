@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* all_test.c: tests that end in every way a test can; test/runner_test.sh says what is to be printed. */
+//belay:sources helper.c
+#include <belay/test.h>
+
+#include <stdlib.h>
+
+#include "helper.h"
+
+static int cleaned;
+
+static void count_up(int *n) { cleaned += *n; }
+
+static void cleanup_note(void *arg) { cleaned += *(int *)arg; }
+
+static int forever(void *arg)
+{
+    bl_mutex *never = arg;
+    bl_mutex_lock(never);
+    return 0;
+}
+
+BL_TEST(passes)
+{
+    BL_CHECK(t, helper() == 42);
+    bl_log(t, "said %d", 42);
+}
+
+BL_TEST(values)
+{
+    BL_CHECK_EQ(t, 1 + 1, 3);
+    BL_CHECK_STR(t, "a", "b\n");
+    BL_CHECK_ERR(t, BL_ECANCELED, BL_ETIMEDOUT);
+    BL_CHECK_LT(t, 1u, -1);
+    BL_CHECK_MEM(t, "abc", "abd", 3);
+    BL_CHECK_EQ(t, 0.5, 0.5f);
+    BL_CHECK_GT(t, 1u, -1);
+}
+
+static void deep(bl_test *t)
+{
+    __attribute__((cleanup(count_up))) int one = 1;
+    BL_SCOPE(s);
+    BL_REQUIRE_EQ(t, one, 2);
+}
+
+BL_TEST(require)
+{
+    static int ten = 10;
+    bl_cleanup(t, cleanup_note, &ten);
+    deep(t);
+    bl_error(t, "not to be reached");
+}
+
+BL_TEST(cleaned) { BL_CHECK_EQ(t, cleaned, 11); }
+
+static int require_aside(void *arg)
+{
+    bl_test *t = arg;
+    BL_REQUIRE(t, arg == NULL);
+    return 0;
+}
+
+BL_TEST(aside)
+{
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, require_aside, t), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    bl_log(t, "goes on");
+}
+
+BL_TEST(leaks)
+{
+    static bl_mutex never;
+    bl_mutex_lock(&never);
+    BL_CHECK_EQ(t, bl_go(bl_test_scope(t), forever, &never), 0);
+    bl_yield();
+}
+
+static int wait_cond(void *arg)
+{
+    (void)arg;
+    static bl_waitgroup never;
+    bl_waitgroup_add(&never, 1);
+    BL_SCOPE(s, .shield = true);
+    return bl_waitgroup_wait(&never);
+}
+
+BL_TEST(allowed)
+{
+    bl_test_allow(t, BL_ALLOW_GOROUTINES);
+    BL_CHECK_EQ(t, bl_go(bl_test_scope(t), wait_cond, NULL), 0);
+    bl_yield();
+}
+
+static int hold(void *arg)
+{
+    bl_mutex_lock(arg);
+    return 0;
+}
+
+BL_TEST(holds)
+{
+    static bl_mutex held;
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, hold, &held), 0);
+}
+
+BL_TEST(crashes)
+{
+    bl_log(t, "about to");
+    abort();
+}
+
+BL_TEST(deadlock)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    int v;
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+}
+
+BL_TEST(late)
+{
+    bl_test_timeout(t, 50 * BL_MS);
+    (void)!bl_sleep(BL_HOUR);
+}
+
+static void sub(bl_test *t, void *arg)
+{
+    const char *what = arg;
+    if (*what == 's')
+        bl_skip(t, "skipped");
+    if (*what == 'f')
+        bl_fatal(t, "failed");
+    bl_parallel(t);
+    (void)!bl_sleep(BL_MS);
+}
+
+BL_TEST(subs)
+{
+    BL_CHECK(t, bl_subtest(t, "a b", sub, "passes"));
+    BL_CHECK(t, !bl_subtest(t, "c", sub, "fails"));
+    BL_CHECK(t, bl_subtest(t, "c", sub, "skips"));
+    BL_CHECK(t, bl_subtest(t, "d", sub, "passes"));
+}
+
+BL_TEST(beside)
+{
+    bl_parallel(t);
+    (void)!bl_sleep(20 * BL_MS);
+}
+
+BL_TEST(besides_crash)
+{
+    bl_parallel(t);
+    (void)!bl_sleep(10 * BL_MS);
+    abort();
+}
+
+BL_TEST(last) { BL_CHECK(t, bl_tempdir(t) != NULL); }
+
+BL_BENCH(add)
+{
+    static volatile int n;
+    BL_LOOP(b) { n++; }
+}

@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: MIT */
+#include "helper.h"
+
+int helper(void) { return 42; }

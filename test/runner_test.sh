@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# `belay test`, and the runtime of belay/test.h: test/runner_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+build_settings
+belay=$build/belay
+[ -x "$belay" ] || finish
+case $sanitize in
+*thread*) echo 'runner_test: skipped: ThreadSanitizer cannot go on after a fork'; finish ;;
+esac
+export BELAY_CACHE=$work/cache BELAY_GRACE=100ms BELAY_PROCS=2 ASAN_OPTIONS=detect_leaks=0 CC=$compiler
+ulimit -c 0
+mkdir "$work/all"
+cp "$root"/test/runner/* "$work/all"
+
+# `ok` runs a command itself, and its output takes the place of what it is about; so that is kept.
+keep() { cp "$work/out" "$work/said"; cp "$work/err" "$work/warned"; }
+
+lines() { # NAME, then the lines that stdout must have in this order, others between them
+    local name=$1
+    shift
+    printf '%s\n' "$@" >"$work/wanted"
+    if awk 'NR == FNR { want[n++] = $0; next } i < n && $0 ~ want[i] { i++ } END { exit i < n }' \
+        "$work/wanted" "$work/out"; then pass; else fail "$name" "not these lines in this order: $*"; fi
+}
+
+run "$belay" test "$work/all"
+expect 'tests of every kind' 1
+lines 'values' '^--- FAIL: values ' 'all_test.c:[0-9]+: failed: 1 . 1 == 3$' '^ +left:  2$' '^ +right: 3$' \
+    'right: "b.n"$' 'got:    BL_ECANCELED .-125.$' 'wanted: BL_ETIMEDOUT' '1u < -1$' 'byte 2 of 3 differs'
+lines 'require' '^--- FAIL: require' 'failed: one == 2$'
+lines 'require aside' '^--- FAIL: aside' 'failed: arg == NULL$' 'goes on$'
+lines 'leaks' '^--- FAIL: leaks' 'leak: 1 goroutine was left' 'goroutine [0-9]+ .sync.Mutex.Lock .leaked' \
+    '^ +forever$' 'created by Test_leaks in goroutine'
+lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex$'
+lines 'crashes' '^fatal error: ' '^Test_crashes$' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
+lines 'deadlock' '^fatal error: all goroutines are asleep - deadlock!$' '^--- FAIL: deadlock' 'exit status 2$'
+lines 'late' '^panic: test timed out after 0.05s: late$' '^goroutine [0-9]+ .sleep' '^--- FAIL: late'
+lines 'subtests' '^--- FAIL: subs ' '^    --- FAIL: subs/c ' '^        all_test.c:[0-9]+: failed$'
+lines 'the one that dies beside others' '^--- FAIL: besides_crash'
+lines 'last' '^FAIL$' '^FAIL	.*/all	[0-9.]+s$' '^FAIL$'
+keep
+for name in passes cleaned allowed beside last; do
+    ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
+done
+
+run "$belay" test -v -run 'passes|subs/(a|c#)|last' -bench add -benchtime 50x "$work/all"
+expect 'the subtests that fail are left out, and the test minds it' 1
+lines 'verbose' '^=== RUN   passes$' 'all_test.c:[0-9]+: said 42$' '^--- PASS: passes .0.00s.$' '^=== RUN   subs$' \
+    '^=== PAUSE subs/a_b$' '^=== CONT  subs/a_b$' '^--- FAIL: subs' '--- PASS: subs/a_b' \
+    '^BenchmarkAdd-2	 +50	 +[0-9.]+ ns/op$'
+
+run "$belay" test -run 'passes' "$work/all"
+expect 'one that passes' 0
+expect_out 'says ok' '^ok  	.*/all	[0-9.]+s$'
+ok 'and nothing else' test "$(wc -l <"$work/out")" -eq 1
+run "$belay" test -x -run passes "$work/all"
+keep
+ok 'what has not changed is not built again' test ! -s "$work/warned"
+echo '/* changed */ int more;' >>"$work/all/helper.c"
+run "$belay" test -x -run passes "$work/all"
+keep
+ok 'what has changed is' test -s "$work/warned"
+run "$belay" test -run nothing_like_it "$work/all"
+expect 'no tests to run' 0
+expect_out 'is said' 'no tests to run.$'
+run "$belay" test -list 'pass|last' "$work/all"
+lines 'the list' '^passes$' '^last$'
+run "$belay" test -shuffle 7 -v -run 'passes|last|cleaned' "$work/all"
+cp "$work/out" "$work/first"
+run "$belay" test -shuffle 7 -v -run 'passes|last|cleaned' "$work/all"
+grep RUN "$work/first" >"$work/one"
+grep RUN "$work/out" >"$work/two"
+ok 'a seed repeats the order' diff "$work/one" "$work/two"
+run "$belay" test -count 100 -cpu 1,4 -failfast -v -run 'passes|beside$' "$work/all"
+expect 'again and again' 0
+ok 'as often as asked' test "$(grep -c '^--- PASS' "$work/out")" -eq 400
+run "$belay" test -leak off -run leaks "$work/all"
+expect 'leaks are not minded' 0
+
+run "$belay" test -json -run 'passes|crashes|subs' "$work/all"
+keep
+if command -v python3 >/dev/null; then
+    ok 'each line is JSON' python3 -c '
+import json, sys
+results = {}
+for line in open(sys.argv[1]):
+    e = json.loads(line)
+    if e["Action"] in ("pass", "fail", "skip"):
+        results[e.get("Test")] = e["Action"]
+want = {"passes": "pass", "crashes": "fail", "subs": "fail", "subs/a_b": "pass", "subs/c": "fail",
+        "subs/c#01": "skip", "subs/d": "pass", None: "fail"}
+sys.exit(results != want and repr(results))' "$work/said"
+fi
+
+mkdir "$work/bad" "$work/none"
+echo 'int x = y;' >"$work/bad/bad_test.c"
+run "$belay" test "$work/bad" "$work/all" -run passes
+expect 'one that does not compile' 1
+expect_err "the compiler's words" 'bad_test.c:1.*error'
+expect_err 'the command' '^the command was: .*bad_test.c'
+expect_out 'is said' '^FAIL	.*/bad .build failed.$'
+expect_out 'and the others are run' '^ok  	.*/all	'
+run "$belay" test "$work/none"
+expect 'no test files' 0
+expect_out 'is said' '^\?   	.*/none	.no test files.$'
+run "$belay" test -runn x
+expect 'an unknown flag' 2
+expect_err 'the nearest' 'did you mean -run\?$'
+run "$belay" test "$work/missing"
+expect 'no such directory' 2
+run "$belay" test -timeout soon "$work/all"
+expect 'a bad duration' 1
+run "$belay" test -timeout 100ms -test-timeout 0 -run late "$work/all/..."
+expect 'out of time' 1
+
+if [ -z "$sanitize" ]; then
+    cat >"$work/all/race_test.c" <<'END'
+#include <belay/test.h>
+static int n;
+static int add(void *arg) { (void)arg; n++; return 0; }
+BL_TEST(races) { BL_SCOPE(s); for (int i = 0; i < 2; i++) BL_CHECK_EQ(t, bl_go(s, add, NULL), 0); }
+BL_TEST(clean) { BL_SCOPE(s); BL_CHECK_EQ(t, bl_go(s, add, NULL), 0); }
+END
+    [ ! -e "$build/libbelay_race.a" ] || { # race_test builds it; not by two at a time
+        run env -u CC "$belay" test -race "$work/all/race_test.c"
+        expect 'a race' 1
+        lines 'the report' '^WARNING: DATA RACE' '^--- FAIL: races' 'race detected during execution of test'
+        keep
+        ok 'one that is clean passes' bash -c "! grep -q 'FAIL: clean' '$work/said'"
+    }
+fi
+
+finish
