@@ -46,13 +46,13 @@ static char *sub_name(bl_test *parent, const char *name)
     return b.at;
 }
 
-bl_test *bl__test_new(bl_test *parent, const char *name, const bl__site *site)
+bl_test *bl__test_new(bl_test *parent, const char *name, bl__site site)
 {
     bl_test *t = bl__test_alloc(sizeof *t);
     t->parent = parent;
     t->name = parent != NULL ? sub_name(parent, name) : strdup(name);
     t->item = parent != NULL ? parent->item : -1;
-    t->site = *site;
+    t->site = site;
     t->site.what = t->name;
     t->signal = bl_chan_new(sizeof(int), 2);
     t->barrier = bl_chan_new(sizeof(int), 0);
@@ -308,7 +308,7 @@ void bl__test_fail(bl_test *t)
 
 bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg)
 {
-    bl_test *sub = bl__test_new(t, name, &t->site);
+    bl_test *sub = bl__test_new(t, name, t->site);
     sub->fn = fn;
     sub->arg = arg;
     if (!bl__test_wanted(sub->name)) {

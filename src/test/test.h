@@ -126,7 +126,7 @@ struct bl_test {
 
 enum { BL__TEST_PAUSED = 1, BL__TEST_OVER = 2 };
 
-bl_test *bl__test_new(bl_test *parent, const char *name, const bl__site *site);
+bl_test *bl__test_new(bl_test *parent, const char *name, bl__site site);
 void bl__test_drop(bl_test *t);
 /* Starts t's controller in s and waits until t is over or pauses; one that is over is dropped. True: it passed. */
 bool bl__test_start(bl_test *t, bl_scope *s);

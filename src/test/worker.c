@@ -62,7 +62,7 @@ static void bl__test_item_start(const bl__items *items, size_t i, bl_test *root,
         name.at[9] = (char)toupper((unsigned char)name.at[9]);
     bl__site site = {NULL, "the test runner", entry->file, entry->line};
     root->names.len = 0; /* in each round the names are the same */
-    bl_test *t = bl__test_new(root, name.at, &site);
+    bl_test *t = bl__test_new(root, name.at, site);
     t->fn = entry->bench != NULL ? bl__bench_run : bl__test_entry_call;
     t->arg = (void *)(uintptr_t)entry;
     t->item = (int)i;
@@ -95,7 +95,7 @@ static int bl__test_worker_main(void *arg)
     static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     const bl__items *items = arg;
     bl_sem_init(&bl__test_slots, bl__tests.parallel);
-    bl_test *root = bl__test_new(NULL, "tests", &site);
+    bl_test *root = bl__test_new(NULL, "tests", site);
     for (size_t i = 0; i < items->len;) {
         i = bl__test_row_run(items, i, root);
         bl_chan_release(root->barrier);
