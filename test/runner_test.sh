@@ -34,7 +34,8 @@ lines 'require aside' '^--- FAIL: aside' 'failed: arg == NULL$' 'goes on$'
 lines 'leaks' '^--- FAIL: leaks' 'leak: 1 goroutine was left' 'goroutine [0-9]+ .sync.Mutex.Lock .leaked' \
     '^ +forever$' 'created by Test_leaks in goroutine'
 lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex$'
-lines 'crashes' '^fatal error: ' '^Test_crashes$' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
+[ -n "$sanitize" ] || lines 'the crash' '^fatal error: ' '^Test_crashes$' # sanitizers say it themselves
+lines 'crashes' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
 lines 'deadlock' '^fatal error: all goroutines are asleep - deadlock!$' '^--- FAIL: deadlock' 'exit status 2$'
 lines 'late' '^panic: test timed out after 0.05s: late$' '^goroutine [0-9]+ .sleep' '^--- FAIL: late'
 lines 'subtests' '^--- FAIL: subs ' '^    --- FAIL: subs/c ' '^        all_test.c:[0-9]+: failed$'
