@@ -228,8 +228,9 @@ static void timers_look(bl__m *m)
     }
 }
 
-/* Of all there are: one beyond the number wanted may be busy, with work queued behind. */
-static bl__task *steal_round(bl__p *p, bool *stale)
+/* Of all there are: one beyond the number wanted may be busy, with work queued behind. stale is of
+ * the first known ones: bl_set_procs may have made more since. */
+static bl__task *steal_round(bl__p *p, const bool *stale, uint32_t known)
 {
     uint32_t procs = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     uint32_t start = bl__rng(p) % procs;
@@ -237,7 +238,7 @@ static bl__task *steal_round(bl__p *p, bool *stale)
         bl__p *victim = bl__rt.ps[(start + i) % procs];
         if (victim == p)
             continue;
-        bool take_next = stale != NULL && stale[victim->id];
+        bool take_next = victim->id < known && stale[victim->id];
         bl__task *t = bl__runq_steal(p, victim, take_next);
         if (t != NULL)
             return t;
@@ -255,7 +256,7 @@ static bl__task *spin(bl__m *m)
     bl_time begin = bl__clock();
     for (uint32_t i = 0; i < procs; i++)
         ticks[i] = load_relaxed(&bl__rt.ps[i]->tick);
-    bl__task *t = steal_round(m->p, NULL);
+    bl__task *t = steal_round(m->p, stale, 0);
     while (t == NULL && !load_relaxed(&bl__rt.stopping)) {
         for (int i = 0; i < SPIN_PAUSES; i++)
             bl__cpu_relax();
@@ -270,7 +271,7 @@ static bl__task *spin(bl__m *m)
             (void)bl__poll_try();
         t = bl__pick(m->p); /* a timer's goroutine is its next */
         if (t == NULL)
-            t = steal_round(m->p, late ? stale : NULL);
+            t = steal_round(m->p, stale, late ? procs : 0);
     }
     return t;
 }
