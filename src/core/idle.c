@@ -256,7 +256,7 @@ static bl__task *spin(bl__m *m)
     bl_time begin = bl__clock();
     for (uint32_t i = 0; i < procs; i++)
         ticks[i] = load_relaxed(&bl__rt.ps[i]->tick);
-    bl__task *t = steal_round(m->p, stale, 0);
+    bl__task *t = steal_round(m->p, NULL, 0);
     while (t == NULL && !load_relaxed(&bl__rt.stopping)) {
         for (int i = 0; i < SPIN_PAUSES; i++)
             bl__cpu_relax();
