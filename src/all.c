@@ -17,6 +17,7 @@
 #include "arch/unwind.c"
 
 #include "core/blocking.c"
+#include "core/bubble.c"
 #include "core/err.c"
 #include "core/goexit.c"
 #include "core/handoff.c"
@@ -86,6 +87,7 @@
 #include "io/fd.c"
 
 #include "test/bench.c"
+#include "test/bubble.c"
 #include "test/check.c"
 #include "test/flags.c"
 #include "test/main.c"

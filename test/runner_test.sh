@@ -46,6 +46,28 @@ for name in passes cleaned allowed beside last; do
     ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
 done
 
+mkdir "$work/bubble"
+cp "$root/test/bubble/bubble_test.c" "$work/bubble"
+run "$belay" test "$work/bubble"
+expect 'bubbles' 1
+lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutines in bubble are blocked$' \
+    'goroutine [0-9]+ .chan receive .leaked..:$' '^ +receives$' '^--- FAIL: nested' 'bl_bubble in a bubble$' '^--- FAIL: require' \
+    'failed: bl_sleep.BL_HOUR. != 0$' '^--- FAIL: result' 'returned BL_EINVAL$' '^--- FAIL: deaf' \
+    'leak: 1 goroutine was left' 'goroutine [0-9]+ .sleep .leaked..:$' '^--- FAIL: locked' 'deadlock: all goroutines in bubble' \
+    'fatal error: goroutine is not in a bubble' '^--- FAIL: wait_outside'
+run "$belay" test -cpu 1,2,8 -v "$work/bubble"
+keep
+for name in clock kinds mutex real hour parallel order cleanup last; do
+    ok "the bubble of $name" test "$(grep -c "^--- PASS: $name\>" "$work/said")" -eq 3
+done
+run "$belay" test -cpu 1 -run order -v -seed 1 -count 3 "$work/bubble"
+expect 'rounds of an order' 0
+keep
+ok 'each round has an order of its own' test "$(grep -Eo 'order [a-f]+' "$work/said" | sort -u | wc -l)" -ge 2
+third=$(grep -Eo 'order [a-f]+' "$work/said" | tail -1)
+run "$belay" test -cpu 1 -run order -v -seed 3 "$work/bubble"
+expect_out 'and its seed gives it again' "$third\$"
+
 run "$belay" test -v -run 'passes|subs/(a|c#)|last' -bench add -benchtime 50x "$work/all"
 expect 'the subtests that fail are left out, and the test minds it' 1
 lines 'verbose' '^=== RUN   passes$' 'all_test.c:[0-9]+: said 42$' '^--- PASS: passes .0.00s.$' '^=== RUN   subs$' \

@@ -156,6 +156,49 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
 #define bl_skip(t, ...)                                                                            \
     bl__test_say((t), BL__TEST_SKIP | BL__TEST_END, __FILE__, __LINE__, __VA_ARGS__)
 
+/* ---- Bubbles: virtual time ---------------------------------------------------------------------- */
+/*
+ * bl_bubble(t, fn, arg) runs fn in a bubble and waits until all in it has ended: the goroutines that fn starts, in scopes that it
+ * opens or in bl_test_scope(t), which in the bubble is one of the bubble's own. They have a clock of their own. It
+ * begins at 2000-01-01 00:00:00 UTC and stands while one of them runs; when all of them wait, it jumps to the next
+ * instant at which a sleep, a timer, a ticker or a deadline of theirs is due. So a test of hours takes no
+ * time, and always the same way. (Go: testing/synctest.)
+ *
+ *     static void retries(bl_test *t, void *arg)
+ *     {
+ *         bl_time begin = bl_now();
+ *         BL_CHECK_ERR(t, fetch_with_backoff(arg), BL_ETIMEDOUT);
+ *         BL_CHECK_EQ(t, bl_now() - begin, 7 * BL_SEC);
+ *     }
+ *     BL_TEST(backoff) { bl_bubble(t, retries, &config); }
+ *
+ * Waiting counts where only the bubble can end it: on channels made in it, mutexes and all else of this library, but
+ * for descriptors, bl_blocking, blocking calls of libc, and channels made outside. Bubbles move while nothing outside them runs.
+ * When all wait and nothing is to come, that is a deadlock: the test fails with their stacks, and the bubble is cancelled.
+ * What is due at one instant goes on in an order that is drawn from -seed, another in each round of -count. (On one
+ * processor this decides all; on several, goroutines that go on at one instant run at the same time.)
+ *
+ * fn is `void fn(bl_test *t, void *arg)`, `int fn(void *arg)`, of which a negative result fails t, or
+ * `void fn(void *arg)`. In a bubble, bl_cleanup is for the bubble's end; bl_subtest, bl_parallel and another
+ * bl_bubble fail the test. Called by a goroutine of t.
+ */
+enum { BL__BUBBLE_FN_TEST, BL__BUBBLE_FN_VOID, BL__BUBBLE_FN_INT };
+void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const char *file, int line);
+#ifndef __cplusplus
+#define bl_bubble(t, fn, arg)                                                                      \
+    bl__bubble_run((t),                                                                            \
+                   _Generic((fn),                                                                  \
+                       void (*)(bl_test *, void *): BL__BUBBLE_FN_TEST,                            \
+                       void (*)(void *): BL__BUBBLE_FN_VOID,                                       \
+                       int (*)(void *): BL__BUBBLE_FN_INT),                                        \
+                   (void (*)(void))(fn), (arg), __FILE__, __LINE__)
+#endif
+
+/* Waits until all other goroutines of the caller's bubble wait, in the sense above: then all that could be done at this
+ * instant was done. 0; BL_ECANCELED or BL_ETIMEDOUT. One goroutine at a time; fatal outside of a bubble.
+ * (Go: synctest.Wait.) */
+int bl_bubble_wait(void);
+
 /* ---- Assertions -------------------------------------------------------------------------------- */
 /*
  * BL_CHECK_… says what failed, with both values, fails the test and goes on; BL_REQUIRE_… ends the goroutine. Each
@@ -254,6 +297,14 @@ static inline bl__value bl__value_pointer(const void *v)
 
 #ifdef __cplusplus
 }
+
+static inline int bl__bubble_kind(void (*)(bl_test *, void *)) { return BL__BUBBLE_FN_TEST; }
+static inline int bl__bubble_kind(void (*)(void *)) { return BL__BUBBLE_FN_VOID; }
+static inline int bl__bubble_kind(int (*)(void *)) { return BL__BUBBLE_FN_INT; }
+#define bl_bubble(t, fn, arg)                                                                      \
+    bl__bubble_run((t), bl__bubble_kind(fn), reinterpret_cast<void (*)(void)>(fn), (arg),          \
+                   __FILE__, __LINE__)
+
 template <class T> static inline bl__value bl__value_of(const T *v) { return bl__value_pointer(v); }
 static inline bl__value bl__value_of(decltype(nullptr)) { return bl__value_pointer(nullptr); }
 static inline bl__value bl__value_of(bool v) { return bl__value_bool(v); }

@@ -18,7 +18,7 @@
 #include <sys/epoll.h>
 
 #include "arch/relax.h"
-#include "core/proc.h"
+#include "core/bubble.h"
 #include "os/futex.h"
 #include "os/os.h"
 
@@ -246,6 +246,12 @@ static bl__task *steal_round(bl__p *p, const bool *stale, uint32_t known)
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, BL__RING / 2) : NULL;
 }
 
+/* All others are idle and nothing comes from them: a bubble may be waiting for this one to rest too. */
+static bool alone_in_bubbles(uint32_t procs)
+{
+    return load_relaxed(&bl__rt.bubbles) != NULL && load_relaxed(&bl__rt.idle_all) + 1 >= procs;
+}
+
 /* Looks into the others' queues for SPIN_NS. A run-next slot is taken only from a processor that has
  * not picked anything for STALE_NS: else its owner would have run it in less time than it takes us. */
 static bl__task *spin(bl__m *m)
@@ -257,7 +263,7 @@ static bl__task *spin(bl__m *m)
     for (uint32_t i = 0; i < procs; i++)
         ticks[i] = load_relaxed(&bl__rt.ps[i]->tick);
     bl__task *t = steal_round(m->p, NULL, 0);
-    while (t == NULL && !load_relaxed(&bl__rt.stopping)) {
+    while (t == NULL && !load_relaxed(&bl__rt.stopping) && !alone_in_bubbles(procs)) {
         for (int i = 0; i < SPIN_PAUSES; i++)
             bl__cpu_relax();
         bl_time now = bl__clock();
@@ -306,10 +312,6 @@ static int64_t sleep_begin(bl__m *m)
         store_relaxed(&bl__rt.poll.sleeper, m);
     }
     bool spare = bl__rt.idle_ms++ > load_relaxed(&bl__rt.procs) && bl__rt.poll.sleeper != m;
-    if (m->away != BL__AWAY_NOT) {
-        m->away = BL__AWAY_NOT;
-        store_relaxed(&bl__rt.away, bl__rt.away - 1);
-    }
     if (idle && bl__rt.queued != 0)
         return 0; /* since the last look, by who thought that we were looking still */
     if (first == BL_NEVER)
@@ -363,10 +365,37 @@ static void poll_sleep(bl__m *m, int64_t timeout)
     bl__poll_dispatch(events, n);
 }
 
+/* Under sched's lock, by m without a processor: if a bubble has something to do, m gets a processor to do it
+ * with (bubble.h). */
+static bl__bubble *bubble_take(bl__m *m)
+{
+    bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubbles_find() : NULL;
+    if (b != NULL)
+        bl__m_adopt(m, bl__p_acquire(), m->spinning);
+    return b;
+}
+
+static void bubble_move(bl__m *m, bl__bubble *b)
+{
+    spin_stop(m);
+    bl__sysmon_rouse();
+    bl__bubble_move(m, b);
+}
+
 /* Sleeps without a processor until it is given one, or the first timer is due. */
 static void m_sleep(bl__m *m)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    if (m->away != BL__AWAY_NOT) {
+        m->away = BL__AWAY_NOT;
+        store_relaxed(&bl__rt.away, bl__rt.away - 1);
+    }
+    bl__bubble *b = bubble_take(m);
+    if (b != NULL) {
+        bl__unlock(&bl__rt.lock);
+        bubble_move(m, b);
+        return;
+    }
     int64_t timeout = sleep_begin(m);
     bool polls = bl__rt.poll.sleeper == m;
     bl__unlock(&bl__rt.lock);
@@ -405,7 +434,12 @@ static void rest(bl__m *m)
         return;
     }
     p_release(m);
+    bl__bubble *b = bubble_take(m);
     bl__unlock(&bl__rt.lock);
+    if (b != NULL) {
+        bubble_move(m, b);
+        return;
+    }
     spin_stop(m);
     if (shared)
         bl__heavy_barrier();

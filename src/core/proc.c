@@ -24,6 +24,7 @@
 
 #include "arch/sanitize.h"
 #include "arch/switch.h"
+#include "core/bubble.h"
 #include "life/ctx.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -54,7 +55,8 @@ static __attribute__((noinline)) void commit_special(bl__g *g)
     void (*unlock)(bl__g *, void *) = g->park_unlock;
     void *unlock_arg = g->park_unlock_arg;
     if (timer != NULL) {
-        timer->in = bl__timers_here();
+        bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubble_of(g) : NULL;
+        timer->in = b != NULL ? &b->timers : bl__timers_here();
         bl__lock(&timer->in->lock, BL__RANK_HEAP);
         bl__timers_insert(timer->in, g->park_timer);
     }
@@ -224,6 +226,10 @@ static __attribute__((noinline)) void park_switch(bl__g *g)
     uint32_t action = BL__SWITCH_PARK;
     bool goes_on = bl__enter(m);
     g->switches++;
+#if BL__RACE
+    if (load_relaxed(&bl__rt.bubbles) != NULL && bl__bubble_of(g) != NULL)
+        bl__race_release(&bl__bubble_of(g)->rng); /* seen by bl_bubble_wait */
+#endif
     store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
     if (__builtin_expect(goes_on, 1)) {
         bl__p *p = m->p;

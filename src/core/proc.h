@@ -142,6 +142,7 @@ struct bl__m {
     uint32_t away; /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
     int32_t tid;   /* atomic: the kernel's number of the thread; 0: not known yet */
     void *crash_stack;         /* debug/crash.c's */
+    struct bl__bubble *bubble; /* owner: whose timers it fires */
     struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
     bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };
@@ -216,11 +217,14 @@ typedef struct bl__sched {
     uint32_t plain_changes;  /* atomic: how often plain_blocked has changed */
 
     uint32_t idle_ps __attribute__((aligned(BL__CACHE_LINE))); /* atomic; written under lock */
-    uint32_t idle_all; /* atomic; written under lock: idle Ps, those beyond procs too */
-    uint32_t spinning; /* atomic: Ms that look for work */
-    uint64_t ids;      /* atomic: goroutine ids given to Ps */
-    bl_time coarse;    /* atomic: a recent bl_now() */
-    uint64_t started;  /* atomic: goroutines started by plain threads */
+    uint32_t idle_all;          /* atomic; written under lock: idle Ps, those beyond procs too */
+    uint32_t spinning;          /* atomic: Ms that look for work */
+    uint64_t ids;               /* atomic: goroutine ids given to Ps */
+    bl_time coarse;             /* atomic: a recent bl_now() */
+    uint64_t started;           /* atomic: goroutines started by plain threads */
+    struct bl__bubble *bubbles; /* lock to write, atomic to compare with NULL: core/bubble.h */
+    struct bl__bubble *bubble_pool; /* lock */
+    uint32_t bubble_ids;            /* lock */
     bl__poll poll __attribute__((aligned(BL__CACHE_LINE)));
 
     /* Memory. */

@@ -65,6 +65,7 @@ typedef enum bl__reason {
     BL__WAIT_TIMER,       /* timer stop wait */
     BL__WAIT_POOL_SUBMIT, /* pool submit: waits for room in the queue */
     BL__WAIT_POOL_JOIN,   /* pool drain and stop: wait for its end */
+    BL__WAIT_BUBBLE,      /* bubble: for the others of it to wait, or for its end */
     BL__WAIT_BLOCKING,    /* blocking call: a function that runs on a helper thread */
     BL__WAIT_REASONS
 } bl__reason;

@@ -16,7 +16,7 @@
  * firings for as long. Who wants its storage back waits until it is on that list no more. Nothing of
  * the timer is touched once bl__fire was called: its storage may be gone when that returns.
  */
-#include "core/proc.h"
+#include "core/bubble.h"
 
 #include <sched.h>
 
@@ -206,8 +206,24 @@ bl__timers *bl__timers_here(void)
     return p != NULL ? &p->timers : &bl__rt.outside;
 }
 
+/* Nobody is to be told: nothing is due before all of b wait. */
+static void bubble_arm(bl__bubble *b, bl_timer *t, bl_time when,
+                       void (*fire)(bl_timer *t, bl_time now))
+{
+    t->bl__when = when;
+    t->bl__fire = fire;
+    bl__lock(&b->timers.lock, BL__RANK_HEAP);
+    bl__timers_insert(&b->timers, t);
+    bl__unlock(&b->timers.lock);
+}
+
 void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time now))
 {
+    bl__bubble *b = bl__bubble_here();
+    if (b != NULL) {
+        bubble_arm(b, t, when, fire);
+        return;
+    }
     bl__m *m = bl__this_m();
     uint32_t was = 0;
     bool looks =
@@ -266,12 +282,16 @@ void bl__timer_wait_fired(bl_timer *t)
         bl__timer_wait_fired_in(t->bl__fired_in, t);
 }
 
-bl_time bl_now(void) { return bl__clock(); }
+bl_time bl_now(void)
+{
+    const bl__bubble *b = bl__bubble_here();
+    return b != NULL ? load_relaxed(&b->now) : bl__clock();
+}
 
 bl_time bl_in(bl_dur d)
 {
     bl_time t;
-    if (__builtin_add_overflow(bl__clock(), d, &t))
+    if (__builtin_add_overflow(bl_now(), d, &t))
         return d < 0 ? INT64_MIN : BL_NEVER;
     return t;
 }
@@ -291,5 +311,5 @@ int bl_sleep(bl_dur d)
                                     .deadline = deadline});
     bl__lock(&g->lock, BL__RANK_G); /* the commit holds it to its last touch of g */
     bl__unlock(&g->lock);
-    return r == BL_ETIMEDOUT && bl__clock() >= deadline ? 0 : r; /* else it was the context's */
+    return r == BL_ETIMEDOUT && bl_now() >= deadline ? 0 : r; /* else it was the context's */
 }

@@ -29,6 +29,7 @@ const char *const bl__reason_texts[BL__WAIT_REASONS] = {
     [BL__WAIT_TIMER] = "timer stop wait",
     [BL__WAIT_POOL_SUBMIT] = "pool submit",
     [BL__WAIT_POOL_JOIN] = "pool wait",
+    [BL__WAIT_BUBBLE] = "bubble wait",
     [BL__WAIT_BLOCKING] = "blocking call",
 };
 

@@ -8,6 +8,7 @@
  * that grows with the number of goroutines.
  */
 #include "debug/report.h"
+#include "os/os.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -97,7 +98,7 @@ void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
 
 static void since_print(bl__out *o, bl_time since)
 {
-    int64_t seconds = (bl_now() - since) / BL_SEC;
+    int64_t seconds = (bl__clock() - since) / BL_SEC;
     if (since == 0 || seconds < 1)
         return;
     if (seconds < 60)

@@ -116,7 +116,7 @@ static void count_node(const bl__g *g, void *arg)
 static bool waits_for_nobody(bl__reason reason)
 {
     return reason == BL__WAIT_NONE || reason == BL__WAIT_SLEEP || reason == BL__WAIT_IO ||
-           reason == BL__WAIT_TIMER || reason == BL__WAIT_BLOCKING;
+           reason == BL__WAIT_TIMER || reason == BL__WAIT_BLOCKING || reason == BL__WAIT_BUBBLE;
 }
 
 static void note(const bl__g *g, void *arg)

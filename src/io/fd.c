@@ -227,7 +227,7 @@ int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline)
 {
     bl__g *g = bl__self();
     bl__waiter w[2];
-    if (deadline != BL_NEVER && deadline <= bl__clock()) {
+    if (deadline != BL_NEVER && deadline <= bl_now()) {
         int state = bl__ctx_state(g->ctx);
         return state != 0 ? state : BL_ETIMEDOUT;
     }

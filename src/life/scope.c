@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#include "core/bubble.h"
 #include "life/ctx.h"
 #include "life/scope_parts.h"
 
@@ -114,6 +115,10 @@ void bl__scope_ended(bl__g *g, bl_scope *s, int result)
     (void)g;
     bl__race_release(s);
     bl__race_release(&s->bl__limit);
+#if BL__RACE
+    if (load_relaxed(&bl__rt.bubbles) != NULL && bl__bubble_of(g) != NULL)
+        bl__race_release(&bl__bubble_of(g)->rng); /* seen by bl_bubble_wait */
+#endif
     if (__builtin_expect(result < 0, 0))
         scope_failed(s, result);
     if (__builtin_expect(s->bl__limit != 0, 0))

@@ -18,6 +18,7 @@
  */
 #include <stdlib.h>
 
+#include "core/bubble.h"
 #include "debug/report.h"
 #include "life/ctx.h"
 #include "life/scope_parts.h"
@@ -99,7 +100,7 @@ bool bl__scope_cancelled(bl_scope *s)
 {
     bool late = s->bl__limit != 0;
     if (live_count(load_relaxed(&s->bl__live)) != 0 || load_relaxed(&s->bl__started) != 0)
-        store_relaxed(&s->bl__cancelled_at, bl_now());
+        store_relaxed(&s->bl__cancelled_at, bl__bubble_scope_now(s));
     live_tell(s, BL__LIVE_NOTED, late ? 1 : 0);
     return late;
 }

@@ -58,6 +58,7 @@ static void chan_fire(bl_timer *t, bl_time now)
 static void chan_start(bl_timer *t, bl_dur d)
 {
     t->bl__kind = BL__TIMER_CHAN;
+    bl__timer_channel(t)->bubble = bl__chan_bubble_here();
     bl__race_release(bl__timer_channel(t));
     if (d > 0) {
         bl__timer_arm(t, bl_in(d), chan_fire);
@@ -172,6 +173,7 @@ static void ticker_fire(bl_timer *t, bl_time now)
 static void ticker_start(bl_timer *t, bl_dur period)
 {
     t->bl__kind = BL__TIMER_TICKER;
+    bl__timer_channel(t)->bubble = bl__chan_bubble_here();
     bl__race_release(bl__timer_channel(t));
     store_relaxed(&t->bl__period, period);
     bl__timer_arm(t, bl_in(period), ticker_fire);

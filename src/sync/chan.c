@@ -14,8 +14,30 @@
  */
 #include "sync/chan.h"
 #include "arch/switch.h"
+#include "core/bubble.h"
 
 enum { CACHE_LINE = 64, MALLOC_ALIGN = 16 };
+
+uint32_t bl__chan_bubble_here(void)
+{
+    const bl__bubble *b = bl__bubble_here();
+    return b != NULL ? b->id : 0;
+}
+
+uint32_t bl__chan_bubble(const void *chan) { return ((const bl_chan *)chan)->bubble; }
+
+uint32_t bl__select_bubble(const void *select_wait)
+{
+    const bl__select_wait *w = select_wait;
+    uint32_t of = BL__BUBBLE_ANY;
+    for (size_t i = 0; i < w->n; i++) {
+        const bl_chan *c = w->cases[i].chan;
+        if (c != NULL && of != BL__BUBBLE_ANY && c->bubble != of)
+            return BL__BUBBLE_MIXED;
+        of = c != NULL ? c->bubble : of;
+    }
+    return of;
+}
 
 static void chan_free(bl_chan *c)
 {
@@ -53,6 +75,7 @@ bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
         .refs = 1,
         .made = site,
         .memory = memory,
+        .bubble = bl__chan_bubble_here(),
     };
     return c;
 }

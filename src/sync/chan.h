@@ -50,6 +50,7 @@ struct bl_chan {
     bl__waitq sendq;      /* lock: waiting senders */
     const bl__site *made; /* immutable */
     void *memory;         /* immutable: what to free, NULL for a timer's */
+    uint32_t bubble;      /* the bubble that it was made in, a timer's: last started in; 0: none */
     bl__res res;          /* the scope's: its place in the scope's list */
 };
 
@@ -75,6 +76,9 @@ void bl__chan_check_slow(const bl_chan *c, size_t size);
 
 /* Copies an element; to NULL drops it, from NULL stands for zeros. */
 void bl__elem_move_any(void *to, const void *from, size_t size);
+
+/* What a channel that the caller makes has as its bubble. */
+uint32_t bl__chan_bubble_here(void);
 
 /* The channel of a timer: one slot for a bl_time, in the storage behind it; its len and cap are
  * reported as 0. Not counted; its owner just stops using it. */

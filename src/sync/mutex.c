@@ -28,6 +28,7 @@
  * needs none of it: bl__ready and bl__park order what was before and what is after.
  */
 #include "arch/relax.h"
+#include "core/bubble.h"
 #include "sync/object.h"
 
 enum { MUTEX_WAITERS = 1, MUTEX_WOKEN = 2, MUTEX_STARVING = 4 };
@@ -42,6 +43,13 @@ enum {
 static inline bl__g *mutex_owner(uintptr_t word) { return (bl__g *)(word & ~MUTEX_FLAGS); }
 
 static inline bl__waitq *mutex_queue(bl_mutex *m) { return BL__WAITQ(&m->bl__head); }
+
+const bl__g *bl__mutex_holder(const void *mutex)
+{
+    const bl_mutex *m = mutex;
+    const bl__g *g = mutex_owner(load_relaxed(&m->bl__word));
+    return g != &bl__orphan ? g : NULL;
+}
 
 /* What the new owner does with a mutex whose word names it. */
 static inline void mutex_taken(bl_mutex *m, bl__g *g)

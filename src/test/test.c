@@ -76,18 +76,17 @@ void bl__test_drop(bl_test *t)
 
 /* ---- Running it ---- */
 
-/* Runs fn(t) as a goroutine of its own, which may end early, and waits for it though t be cancelled. */
-static void bl__test_run_aside(bl_test *t, bl_fn fn, bool shield)
+int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield)
 {
     bl_scope scope;
     (void)bl__scope_open(&scope, &(bl_scope_opts){.name = t->name, .shield = shield}, &t->site);
-    int r = bl__go(&scope, fn, t, &t->site);
+    int r = bl__go(&scope, fn, arg, &t->site);
     if (r < 0) {
         bl__test_say(t, BL__TEST_FAIL, NULL, 0, "the test could not be started: %s",
                      bl_err_name(r));
     }
     (void)bl_scope_wait(&scope);
-    (void)bl_scope_close(&scope);
+    return bl_scope_close(&scope);
 }
 
 static int bl__test_body_main(void *arg)
@@ -97,17 +96,25 @@ static int bl__test_body_main(void *arg)
     return 0;
 }
 
+/* The list that the caller works on: t's, or that of the bubble of t that it is in. */
+static bl__cleanup **cleanup_list(bl_test *t)
+{
+    bl__test_bubble *r = bl__test_bubble_here(t);
+    return r != NULL ? bl__test_bubble_cleanups(r) : &t->cleanups;
+}
+
 static bl__cleanup *cleanup_take(bl_test *t)
 {
+    bl__cleanup **list = cleanup_list(t);
     bl__lock(&t->lock, BL__RANK_TEST);
-    bl__cleanup *c = t->cleanups;
+    bl__cleanup *c = *list;
     if (c != NULL)
-        t->cleanups = c->next;
+        *list = c->next;
     bl__unlock(&t->lock);
     return c;
 }
 
-static int bl__test_cleanups_main(void *arg)
+int bl__test_cleanups_main(void *arg)
 {
     for (bl__cleanup *c; (c = cleanup_take(arg)) != NULL;) {
         bl__cleanup now = *c;
@@ -154,39 +161,52 @@ void bl__test_kids(bl_test *t)
 
 static bool left_in(const bl__g *g, void *arg)
 {
-    const bl_test *t = arg;
-    return g->id != bl__self()->id && bl__scope_within(g, &t->work);
+    return g->id != bl__self()->id && !bl__test_bubble_conducts(g) && bl__scope_within(g, arg);
+}
+
+typedef struct leftovers {
+    bl_scope *in;
+    size_t count;
+} leftovers;
+
+static void leftover_count(const bl__g *g, void *arg)
+{
+    leftovers *l = arg;
+    l->count += left_in(g, l->in);
 }
 
 static void left_print(bl__out *o, void *arg) { bl__report_goroutines(o, left_in, arg); }
 
-/* The report on the goroutines that t has left, as the log has it. */
-static void left_log(bl_test *t, size_t left)
+void bl__test_log_report(bl_test *t, const char *file, int line, const char *text,
+                         void (*print)(bl__out *o, void *arg), void *arg)
 {
     bl__text b = {0};
-    bl__text_printf(&b, "leak: %zu goroutine%s left when the test had ended and was cancelled:\n",
-                    left, left == 1 ? " was" : "s were");
+    bl__text_put(&b, text, strlen(text));
     int fd = memfd_create("report", MFD_CLOEXEC);
     if (fd >= 0) {
         char part[4096];
-        bl__report_run(fd, left_print, t);
+        bl__report_run(fd, print, arg);
         (void)lseek(fd, 0, SEEK_SET);
         for (ssize_t n; (n = read(fd, part, sizeof part)) > 0;)
             bl__text_put(&b, part, (size_t)n);
         close(fd);
     }
-    bl__test_log_text(t, NULL, 0, b.at, b.len);
+    bl__test_log_text(t, file, line, b.at, b.len);
     bl__text_free(&b);
 }
 
-/* Closes t's scope. False: goroutines are left, which go on using it and t. */
-static bool work_close(bl_test *t)
+bool bl__test_work_close(bl_test *t, bl_scope *s)
 {
-    size_t left = bl__scope_close_bounded(&t->work);
-    if (left == 0)
+    if (bl__scope_close_bounded(s) == 0)
         return true;
+    leftovers l = {s, 0};
+    bl__each_goroutine(leftover_count, &l);
     if ((t->allow & BL_ALLOW_GOROUTINES) == 0 && bl__tests.leak != BL__LEAK_OFF) {
-        left_log(t, left);
+        char text[128];
+        (void)snprintf(text, sizeof text,
+                       "leak: %zu goroutine%s left when the test had ended and was cancelled:\n",
+                       l.count, l.count == 1 ? " was" : "s were");
+        bl__test_log_report(t, NULL, 0, text, left_print, s);
         if (bl__tests.leak == BL__LEAK_FAIL)
             bl__test_fail(t);
     }
@@ -250,12 +270,12 @@ static int bl__test_controller_main(void *arg)
     t->races = bl__race_errors();
     t->began = bl_now();
     bl__test_tell('S', t, 0, NULL, 0);
-    bl__test_run_aside(t, bl__test_body_main, false);
+    (void)bl__test_run_aside(t, bl__test_body_main, t, false);
     bl__test_kids(t);
     bl_scope_cancel(&t->work, BL_ECANCELED);
     while (t->cleanups != NULL)
-        bl__test_run_aside(t, bl__test_cleanups_main, true);
-    bool empty = work_close(t);
+        (void)bl__test_run_aside(t, bl__test_cleanups_main, t, true);
+    bool empty = bl__test_work_close(t, &t->work) && !t->left;
     live_remove(t);
     t->before += bl_now() - t->began;
     if (bl__race_errors() != t->races)
@@ -294,7 +314,21 @@ bool bl__test_start(bl_test *t, bl_scope *s)
 
 /* ---- What a test can ask for ---- */
 
-bl_scope *bl_test_scope(bl_test *t) { return &t->work; }
+bl_scope *bl_test_scope(bl_test *t)
+{
+    bl__test_bubble *r = bl__test_bubble_here(t);
+    return r != NULL ? bl__test_bubble_scope(r) : &t->work;
+}
+
+/* What a bubble cannot have in it: a test with a life of its own. */
+static bool refused_in_bubble(bl_test *t, const char *what)
+{
+    if (bl__test_bubble_here(t) == NULL)
+        return false;
+    bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "%s in a bubble", what);
+    return true;
+}
+
 const char *bl_test_name(bl_test *t) { return t->name; }
 void bl_test_allow(bl_test *t, int kinds) { t->allow |= kinds; }
 bool bl_failed(bl_test *t) { return load_relaxed(&t->failed) != 0; }
@@ -308,6 +342,8 @@ void bl__test_fail(bl_test *t)
 
 bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg)
 {
+    if (refused_in_bubble(t, "bl_subtest"))
+        return false;
     bl_test *sub = bl__test_new(t, name, t->site);
     sub->fn = fn;
     sub->arg = arg;
@@ -321,6 +357,8 @@ bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg),
 void bl_parallel(bl_test *t)
 {
     int ignored;
+    if (refused_in_bubble(t, "bl_parallel"))
+        return;
     if (t->is_parallel) {
         bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "bl_parallel was called twice");
         return;
@@ -343,9 +381,10 @@ void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg)
 {
     bl__cleanup *c = bl__test_alloc(sizeof *c);
     *c = (bl__cleanup){.fn = fn, .arg = arg};
+    bl__cleanup **list = cleanup_list(t);
     bl__lock(&t->lock, BL__RANK_TEST);
-    c->next = t->cleanups;
-    t->cleanups = c;
+    c->next = *list;
+    *list = c;
     bl__unlock(&t->lock);
 }
 

@@ -18,6 +18,7 @@
 
 #include "belay/test.h"
 #include "core/sched.h"
+#include "debug/report.h"
 
 /* Text that grows. */
 typedef struct bl__text {
@@ -117,6 +118,7 @@ struct bl_test {
     uint32_t failed;    /* atomic */
     uint32_t skipped;   /* atomic */
     bool is_parallel, has_slot, kept;
+    bool left; /* a bubble of it has left goroutines */
     int allow;
     char *tempdir;
     bl_time began;
@@ -139,6 +141,28 @@ extern bl_sem bl__test_slots;  /* parallel tests that may run */
 
 /* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook. */
 void bl__test_held(const bl__g *g, const char *kind);
+
+/* Runs fn(arg) as a goroutine of its own, which may end early, and waits for it though t be cancelled; its result. */
+int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield);
+/* Runs the cleanups of arg, a test; or of its bubble, in that. */
+int bl__test_cleanups_main(void *arg);
+/* Closes s, which is t's. False: goroutines are left, which go on using it and t. */
+bool bl__test_work_close(bl_test *t, bl_scope *s);
+/* Logs text, and below it what print writes. */
+void bl__test_log_report(bl_test *t, const char *file, int line, const char *text,
+                         void (*print)(bl__out *o, void *arg), void *arg);
+/* What -seed and the round come to. */
+uint64_t bl__test_seed(const bl_test *t);
+
+/* ---- Bubbles: bubble.c ---- */
+
+typedef struct bl__test_bubble bl__test_bubble;
+/* That of t which the caller is in, or NULL. */
+bl__test_bubble *bl__test_bubble_here(const bl_test *t);
+/* g is of the runner's, and not of the test's. */
+bool bl__test_bubble_conducts(const bl__g *g);
+bl_scope *bl__test_bubble_scope(bl__test_bubble *r);
+bl__cleanup **bl__test_bubble_cleanups(bl__test_bubble *r); /* lock: the test's */
 
 /* A benchmark as the function of a test; arg is its entry. */
 void bl__bench_run(bl_test *t, void *arg);

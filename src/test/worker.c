@@ -37,6 +37,14 @@ size_t bl__test_entries(const bl__test_entry ***all)
     return n;
 }
 
+static const bl__items *items_run; /* of this worker */
+
+uint64_t bl__test_seed(const bl_test *t)
+{
+    bool known = items_run != NULL && t->item >= 0 && (size_t)t->item < items_run->len;
+    return bl__tests.seed + (known ? (uint64_t)items_run->at[t->item].round : 0);
+}
+
 static void bl__test_entry_call(bl_test *t, void *arg)
 {
     const bl__test_entry *entry = arg;
@@ -75,6 +83,7 @@ static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *roo
 {
     static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     const bl__item *first = &items->at[from];
+    items_run = items;
     (void)bl_set_procs(first->procs);
     bl_scope s;
     (void)bl__scope_open(&s, &(bl_scope_opts){.name = "tests", .keep_going = true}, &site);

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* bubble.c: goroutines with a clock of their own; see bubble.h. */
+#include "core/bubble.h"
+
+#include "os/os.h"
+
+/* ---- Whose bubble ---- */
+
+static bl__bubble *of_scope(const bl_scope *s)
+{
+    while (s != NULL && s->bl__bubble == NULL)
+        s = s->bl__parent;
+    return s != NULL ? s->bl__bubble : NULL;
+}
+
+bl__bubble *bl__bubble_of(const bl__g *g)
+{
+    const bl_scope *s = g->inner;
+    while (s != NULL && s->bl__bubble == NULL)
+        s = s->bl__parent;
+    return s != NULL && s->bl__opener_g != g ? s->bl__bubble : NULL; /* its keeper is outside */
+}
+
+bl__bubble *bl__bubble_find(void)
+{
+    bl__m *m = bl__this_m();
+    return m != NULL && m->g == &m->g0 ? m->bubble : bl__bubble_of(bl__self());
+}
+
+bl_time bl__bubble_scope_now(const bl_scope *s)
+{
+    const bl__bubble *b = load_relaxed(&bl__rt.bubbles) == NULL ? NULL : of_scope(s);
+    return b != NULL ? load_relaxed(&b->now) : bl__clock();
+}
+
+/* ---- Beginning and end ---- */
+
+static uint64_t draw(uint64_t *state)
+{
+    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+bl__bubble *bl__bubble_new(uint64_t seed, void *owner)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    uint32_t id = ++bl__rt.bubble_ids;
+    bl__bubble *b = bl__rt.bubble_pool;
+    if (b != NULL)
+        bl__rt.bubble_pool = b->pool_next;
+    bl__unlock(&bl__rt.lock);
+    if (b == NULL)
+        b = bl__zalloc(sizeof *b);
+    if (b == NULL)
+        return NULL;
+    b->timers.first = BL_NEVER;
+    b->now = BL__BUBBLE_BEGIN;
+    b->rng = seed;
+    b->id = id;
+    b->waiter = b->keeper = NULL;
+    b->news = b->dead = b->drawn = 0;
+    b->owner = owner;
+    return b;
+}
+
+void bl__bubble_begin(bl__bubble *b)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    b->scope.bl__bubble = b;
+    b->next = bl__rt.bubbles;
+    store_relaxed(&bl__rt.bubbles, b); /* who is in it comes later, by way of a queue */
+    bl__unlock(&bl__rt.lock);
+}
+
+void bl__bubble_end(bl__bubble *b)
+{
+    bl__timers_forget(&b->timers);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bl__bubble **at = &bl__rt.bubbles;
+    while (*at != b)
+        at = &(*at)->next;
+    store_relaxed(at, b->next);
+    b->pool_next = bl__rt.bubble_pool;
+    bl__rt.bubble_pool = b;
+    bl__unlock(&bl__rt.lock);
+}
+
+/* ---- Waiting ---- */
+
+uint32_t bl__bubble_await(bl__bubble *b)
+{
+    bl__g *g = bl__self();
+    bl__lock(&b->lock, BL__RANK_WAITERS);
+    while (b->news == 0) {
+        b->keeper = g;
+        int r = bl__park(
+            g, &(bl__wait){
+                   .reason = BL__WAIT_BUBBLE, .obj = b, .lock = &b->lock, .deadline = BL_NEVER});
+        (void)r; /* only the news end it */
+        bl__lock(&b->lock, BL__RANK_WAITERS);
+    }
+    uint32_t news = b->news;
+    b->news = 0;
+    bl__unlock(&b->lock);
+    return news;
+}
+
+void bl__bubble_tell(bl__bubble *b, uint32_t news)
+{
+    bl__lock(&b->lock, BL__RANK_WAITERS);
+    b->news |= news;
+    bl__g *g = b->keeper;
+    b->keeper = NULL;
+    if (g != NULL && !bl__claim(g))
+        g = NULL;
+    bl__unlock(&b->lock);
+    if (g != NULL)
+        bl__ready(g, 0);
+}
+
+int bl__bubble_wait(void)
+{
+    bl__bubble *b = bl__bubble_here();
+    bl__g *g = bl__self();
+    if (b == NULL)
+        bl__fatal("goroutine is not in a bubble: bl_bubble_wait is for what bl_bubble runs");
+    bl__lock(&b->lock, BL__RANK_WAITERS);
+    if (b->waiter != NULL)
+        bl__fatal("wait already in progress: goroutine %llu of this bubble is in bl_bubble_wait",
+                  (unsigned long long)b->waiter->id);
+    b->waiter = g;
+    int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_BUBBLE,
+                                    .cancellable = true,
+                                    .obj = b,
+                                    .lock = &b->lock,
+                                    .deadline = BL_NEVER});
+    bl__lock(&b->lock, BL__RANK_WAITERS);
+    if (b->waiter == g)
+        b->waiter = NULL;
+    bl__unlock(&b->lock);
+    bl__race_acquire(&b->rng);
+    return r < 0 ? r : 0;
+}
+
+/* ---- Looking ---- */
+
+/* All of these run on the thread that has sched's lock, while nothing runs. */
+static bool is_durable(const bl__bubble *b, const bl__g *g)
+{
+    uint32_t of = b->id;
+    if (load_relaxed(&g->task.status) != BL__G_PARKED || load_relaxed(&g->wait) < BL__W_SOLE)
+        return false;
+    switch ((bl__reason)g->reason) {
+    case BL__WAIT_IO:
+    case BL__WAIT_BLOCKING: return false;
+    case BL__WAIT_CHAN_RECV:
+    case BL__WAIT_CHAN_SEND: of = bl__chan_bubble(g->wait_obj); break;
+    case BL__WAIT_SELECT: of = bl__select_bubble(g->wait_obj); break;
+    default: break;
+    }
+    return of == b->id || of == BL__BUBBLE_ANY;
+}
+
+static void member_count(const bl__g *g, void *arg)
+{
+    bl__bubble *b = of_scope(g->scope);
+    (void)arg;
+    if (b == NULL)
+        return;
+    b->members++;
+    b->busy += !is_durable(b, g);
+    if (g->reason != BL__WAIT_MUTEX)
+        return;
+    const bl__g *holder = bl__mutex_holder(g->wait_obj);
+    b->held += holder != NULL && of_scope(holder->scope) != b;
+}
+
+static bool can_move(const bl__bubble *b)
+{
+    if (b->dead || b->members == 0 || b->busy != 0)
+        return false;
+    return load_relaxed(&b->timers.first) != BL_NEVER || b->waiter != NULL || b->held == 0;
+}
+
+bl__bubble *bl__bubbles_find(void)
+{
+    if (bl__rt.idle_all != bl__rt.ps_made || bl__rt.away != 0 || bl__rt.queued != 0 ||
+        load_relaxed(&bl__rt.stopping))
+        return NULL;
+    for (bl__bubble *b = bl__rt.bubbles; b != NULL; b = b->next)
+        b->members = b->busy = b->held = 0;
+    bl__each_goroutine(member_count, NULL);
+    bl__bubble **at = &bl__rt.bubbles;
+    while (*at != NULL && !can_move(*at))
+        at = &(*at)->next;
+    bl__bubble *b = *at;
+    if (b == NULL || b->next == NULL)
+        return b;
+    store_relaxed(at, b->next); /* to the end, so that each has its turn */
+    while (*at != NULL)
+        at = &(*at)->next;
+    b->next = NULL;
+    store_relaxed(at, b);
+    return b;
+}
+
+/* ---- Moving ---- */
+
+enum { SAME_MOST = 4096 };
+
+/* The timers that are due at the first instant are at the top of the heap, all below each other: any order among
+ * them is as good a heap. So their places are drawn anew. Of more than SAME_MOST, the first so many. */
+static void shuffle(bl__bubble *b)
+{
+    bl__timers *ts = &b->timers;
+    uint32_t places[SAME_MOST];
+    places[0] = 0;
+    bl__lock(&ts->lock, BL__RANK_HEAP);
+    bl_time first = ts->count > 0 ? ts->entries[0].when : BL_NEVER;
+    uint32_t n = ts->count > 0; /* places[0] is the top */
+    for (uint32_t i = 0; i < n; i++)
+        for (size_t c = 4 * (size_t)places[i] + 1; c <= 4 * (size_t)places[i] + 4; c++)
+            if (c < ts->count && ts->entries[c].when == first && n < SAME_MOST)
+                places[n++] = (uint32_t)c;
+    b->drawn |= n > 1;
+    for (uint32_t i = n; i > 1; i--) {
+        uint32_t a = places[i - 1], c = places[draw(&b->rng) % i];
+        bl__timer_entry was = ts->entries[a];
+        ts->entries[a] = ts->entries[c];
+        ts->entries[c] = was;
+        ts->entries[a].timer->bl__index = a;
+        ts->entries[c].timer->bl__index = c;
+    }
+    bl__unlock(&ts->lock);
+}
+
+static bool waiter_wake(bl__bubble *b)
+{
+    bl__lock(&b->lock, BL__RANK_WAITERS);
+    bl__g *g = b->waiter;
+    b->waiter = NULL;
+    bool there = g != NULL && bl__claim(g);
+    bl__unlock(&b->lock);
+    if (there)
+        bl__ready(g, 0);
+    return there;
+}
+
+void bl__bubble_move(bl__m *m, bl__bubble *b)
+{
+    bl_time now = load_relaxed(&b->now), first = load_relaxed(&b->timers.first);
+    if (first > now && waiter_wake(b))
+        return;
+    if (first == BL_NEVER) {
+        bl__bubble_tell(b, BL__BUBBLE_DEADLOCK);
+        return;
+    }
+    if (first > now)
+        store_relaxed(&b->now, first);
+    shuffle(b);
+    m->bubble = b;
+    bl__timers_run(&b->timers, load_relaxed(&b->now));
+    m->bubble = NULL;
+}

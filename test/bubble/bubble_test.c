@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: MIT */
+/* bubble_test.c: virtual time; test/runner_test.sh says what has to come of each. */
+#include <belay/test.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define BEGIN (946684800 * BL_SEC)
+
+static int naps(void *arg)
+{
+    bl_time *woke = arg;
+    int r = bl_sleep(90 * BL_MIN);
+    *woke = bl_now();
+    return r;
+}
+
+static void clock_fn(bl_test *t, void *arg)
+{
+    bl_time a = 0, b = 0;
+    (void)arg;
+    BL_CHECK_EQ(t, bl_now(), BEGIN);
+    {
+        BL_SCOPE(s);
+        bl_go(s, naps, &a);
+        bl_go(bl_test_scope(t), naps, &b);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_bubble_wait(), 0);
+    }
+    BL_CHECK_EQ(t, a, BEGIN + 90 * BL_MIN);
+    BL_CHECK_EQ(t, b, BEGIN + 90 * BL_MIN);
+    BL_CHECK_EQ(t, bl_sleep(BL_SEC), 0);
+    BL_CHECK_EQ(t, bl_now(), BEGIN + 90 * BL_MIN + BL_SEC);
+}
+
+BL_TEST(clock)
+{
+    bl_time before = bl_now();
+    bl_bubble(t, clock_fn, NULL);
+    BL_CHECK(t, bl_now() - before < 20 * BL_SEC);
+    BL_CHECK(t, bl_now() < BEGIN);
+}
+
+/* ---- Every kind of time ---- */
+
+static int later(void *arg)
+{
+    atomic_fetch_add((_Atomic int *)arg, 1);
+    return 0;
+}
+
+static void kinds_fn(bl_test *t, void *arg)
+{
+    bl_time at = bl_now(), v;
+    (void)arg;
+    bl_timer timer = {0};
+    BL_CHECK_EQ(t, bl_timer_start(&timer, BL_MIN), 0);
+    BL_CHECK_ERR(t, bl_chan_recv(bl_timer_chan(&timer), &v), 0);
+    BL_CHECK_EQ(t, v, at + BL_MIN);
+
+    bl_ticker *ticker = bl_ticker_new(bl_test_scope(t), BL_MIN);
+    for (int i = 2; i <= 4; i++) {
+        BL_CHECK_ERR(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
+        BL_CHECK_EQ(t, v, at + i * BL_MIN);
+        BL_CHECK_EQ(t, bl_now(), v);
+    }
+    bl_ticker_stop(ticker);
+
+    bl_chan *c = bl_scope_chan(bl_test_scope(t), sizeof(int), 0);
+    int i;
+    BL_CHECK_ERR(t, bl_chan_recv_until(c, &i, bl_in(BL_HOUR)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_now(), at + 4 * BL_MIN + BL_HOUR);
+    bl_mutex m = {0};
+    bl_cond cond = {0};
+    bl_sem sem;
+    bl_sem_init(&sem, 0);
+    BL_CHECK_ERR(t, bl_sem_acquire_until(&sem, 1, bl_in(BL_HOUR)), BL_ETIMEDOUT);
+    bl_mutex_lock(&m);
+    BL_CHECK_ERR(t, bl_cond_wait_until(&cond, &m, bl_in(BL_HOUR)), BL_ETIMEDOUT);
+    bl_mutex_unlock(&m);
+
+    at = bl_now();
+    {
+        BL_SCOPE(s, .timeout = 5 * BL_SEC);
+        bl_ctx *in = bl_ctx_with_timeout(bl_ctx_current(), 3 * BL_SEC);
+        BL_CHECK_ERR(t, bl_chan_recv(bl_ctx_done(in), NULL), BL_ECLOSED);
+        BL_CHECK_EQ(t, bl_now() - at, 3 * BL_SEC);
+        bl_ctx_release(in);
+        BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ETIMEDOUT);
+        BL_CHECK_EQ(t, bl_now() - at, 5 * BL_SEC);
+    }
+    _Atomic int ran = 0;
+    bl_timer after = {0};
+    BL_CHECK_EQ(t, bl_after_func(&after, bl_test_scope(t), BL_HOUR, later, &ran), 0);
+    BL_CHECK_EQ(t, bl_sleep(BL_HOUR - 1), 0);
+    BL_CHECK_EQ(t, bl_bubble_wait(), 0);
+    BL_CHECK_EQ(t, atomic_load(&ran), 0);
+    BL_CHECK_EQ(t, bl_sleep(1), 0);
+    BL_CHECK_EQ(t, bl_bubble_wait(), 0);
+    BL_CHECK_EQ(t, atomic_load(&ran), 1);
+}
+BL_TEST(kinds) { bl_bubble(t, kinds_fn, NULL); }
+
+/* ---- A mutex counts, real waiting does not ---- */
+
+static bl_mutex shared;
+static int holds_long(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&shared);
+    int r = bl_sleep(BL_HOUR);
+    bl_mutex_unlock(&shared);
+    return r;
+}
+
+static int locks(void *arg)
+{
+    bl_mutex_lock(&shared);
+    *(bl_time *)arg = bl_now();
+    bl_mutex_unlock(&shared);
+    return 0;
+}
+
+static int mutex_fn(void *arg)
+{
+    bl_time at = 0;
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, holds_long, NULL);
+    if (bl_bubble_wait() != 0)
+        return BL_EINVAL;
+    bl_go(s, locks, &at);
+    int r = bl_scope_wait(s);
+    return r != 0 ? r : at == BEGIN + BL_HOUR ? 0 : BL_EINVAL;
+}
+BL_TEST(mutex) { bl_bubble(t, mutex_fn, NULL); }
+
+static int writes_late(void *arg)
+{
+    const int *fd = arg;
+    if (bl_sleep(30 * BL_MS) != 0)
+        return 0;
+    return write(fd[1], "x", 1) == 1 ? 0 : BL_EIO;
+}
+
+static void real_fn(bl_test *t, void *arg)
+{
+    const int *fd = arg;
+    char x = 0;
+    bl_time at = bl_now();
+    BL_CHECK_EQ(t, bl_read_until(fd[0], &x, 1, bl_in(BL_HOUR)), 1);
+    BL_CHECK_EQ(t, x, 'x');
+    BL_CHECK_EQ(t, bl_now(), at);
+}
+
+static int slow(void *arg)
+{
+    usleep(20000);
+    return *(int *)arg;
+}
+
+static void blocking_fn(bl_test *t, void *arg)
+{
+    int seven = 7;
+    bl_time at = bl_now();
+    (void)arg;
+    BL_SCOPE(s, .timeout = BL_SEC);
+    BL_CHECK_EQ(t, bl_blocking(slow, &seven), 7);
+    usleep(20000);
+    BL_CHECK_EQ(t, bl_now(), at);
+}
+
+static int sends_late(void *arg)
+{
+    int seven = 7;
+    return bl_sleep(20 * BL_MS) != 0 ? 0 : bl_chan_send((bl_chan *)arg, &seven);
+}
+
+static void outside_fn(bl_test *t, void *arg)
+{
+    int got = 0;
+    bl_time at = bl_now();
+    BL_CHECK_ERR(t, bl_chan_recv_until((bl_chan *)arg, &got, bl_in(BL_HOUR)), 0);
+    BL_CHECK_EQ(t, got, 7);
+    BL_CHECK_EQ(t, bl_now(), at);
+}
+
+BL_TEST(real)
+{
+    int fd[2];
+    BL_REQUIRE(t, pipe(fd) == 0);
+    bl_go(bl_test_scope(t), writes_late, fd);
+    bl_bubble(t, real_fn, fd);
+    bl_close(fd[0]);
+    bl_close(fd[1]);
+    bl_bubble(t, blocking_fn, NULL);
+    bl_chan *c = bl_scope_chan(bl_test_scope(t), sizeof(int), 0);
+    bl_go(bl_test_scope(t), sends_late, c);
+    bl_bubble(t, outside_fn, c);
+}
+
+/* ---- Many ---- */
+
+typedef struct hour {
+    bl_scope *scope;
+    uint64_t ticks;
+} hour;
+
+static int ticks(void *arg)
+{
+    hour *h = arg;
+    bl_ticker *ticker = bl_ticker_new(h->scope, BL_SEC);
+    bl_time end = BEGIN + BL_HOUR, v = 0;
+    while (v < end && bl_chan_recv(bl_ticker_chan(ticker), &v) == 0)
+        __atomic_fetch_add(&h->ticks, 1, __ATOMIC_RELAXED);
+    bl_ticker_stop(ticker);
+    return 0;
+}
+
+static void many_fn(bl_test *t, void *arg)
+{
+    BL_SCOPE(s);
+    hour h = {s, 0};
+    int n = *(int *)arg;
+    for (int i = 0; i < n; i++)
+        bl_go(s, ticks, &h);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, h.ticks, 3600u * (unsigned)n);
+    BL_CHECK_EQ(t, bl_now(), BEGIN + BL_HOUR);
+}
+
+BL_TEST(hour)
+{
+    const char *asked = getenv("BUBBLE_TICKERS");
+    int n = asked != NULL ? atoi(asked) : 20;
+    bl_bubble(t, many_fn, &n);
+}
+
+static void beside(bl_test *t, void *arg)
+{
+    bl_parallel(t);
+    int n = 3;
+    (void)arg;
+    bl_bubble(t, many_fn, &n);
+}
+BL_TEST(parallel)
+{
+    for (int i = 0; i < 4; i++)
+        bl_subtest(t, "one", beside, NULL);
+}
+
+/* ---- The order of one instant ---- */
+
+typedef struct order {
+    char text[32];
+    _Atomic int len;
+} order;
+typedef struct entry {
+    order *in;
+    int name;
+} entry;
+
+static int enters(void *arg)
+{
+    entry *e = arg;
+    int r = bl_sleep(BL_SEC);
+    e->in->text[atomic_fetch_add(&e->in->len, 1)] = (char)('a' + e->name);
+    return r;
+}
+
+static void order_fn(bl_test *t, void *arg)
+{
+    (void)t;
+    BL_SCOPE(s);
+    for (int i = 0; i < 6; i++)
+        bl_go_copy(s, enters, (&(entry){arg, i}), sizeof(entry));
+    (void)bl_scope_wait(s);
+}
+
+BL_TEST(order)
+{
+    order a = {0}, b = {0};
+    bl_bubble(t, order_fn, &a);
+    bl_bubble(t, order_fn, &b);
+    BL_CHECK_EQ(t, strlen(a.text), 6u);
+    if (bl_procs() == 1)
+        BL_CHECK_STR(t, a.text, b.text);
+    bl_log(t, "order %s", a.text);
+}
+
+/* ---- At its end ---- */
+
+static void cleaned(void *arg) { *(bl_time *)arg = bl_now(); }
+
+static void cleanup_fn(bl_test *t, void *arg)
+{
+    bl_cleanup(t, cleaned, arg);
+    BL_CHECK_EQ(t, bl_sleep(BL_SEC), 0);
+}
+
+BL_TEST(cleanup)
+{
+    bl_time at = 0;
+    bl_bubble(t, cleanup_fn, &at);
+    BL_CHECK_EQ(t, at, BEGIN + BL_SEC);
+}
+
+/* ---- These have to fail ---- */
+
+static int receives(void *arg)
+{
+    int v;
+    return bl_chan_recv((bl_chan *)arg, &v);
+}
+
+static void stuck_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_chan *c = bl_scope_chan(bl_test_scope(t), sizeof(int), 0);
+    BL_SCOPE(s);
+    bl_go(s, receives, c);
+    (void)bl_scope_wait(s);
+}
+BL_TEST(stuck) { bl_bubble(t, stuck_fn, NULL); }
+
+static void nested_fn(bl_test *t, void *arg) { bl_bubble(t, cleanup_fn, arg); }
+BL_TEST(nested)
+{
+    bl_time at = 0;
+    bl_bubble(t, nested_fn, &at);
+}
+
+static void require_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    BL_REQUIRE(t, bl_sleep(BL_HOUR) != 0);
+    bl_log(t, "not reached");
+}
+BL_TEST(require) { bl_bubble(t, require_fn, NULL); }
+
+static int fails(void *arg)
+{
+    (void)arg;
+    return BL_EINVAL;
+}
+BL_TEST(result) { bl_bubble(t, fails, NULL); }
+
+static int deaf(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .shield = true);
+    int r = bl_sleep(24 * BL_HOUR);
+    return r;
+}
+static void deaf_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_go(bl_test_scope(t), deaf, NULL);
+}
+BL_TEST(deaf) { bl_bubble(t, deaf_fn, NULL); }
+
+static int self(void *arg)
+{
+    bl_mutex *m = arg;
+    bl_mutex_lock(m);
+    return 0;
+}
+static void locked_fn(bl_test *t, void *arg)
+{
+    bl_mutex_lock((bl_mutex *)arg);
+    BL_SCOPE(s);
+    bl_go(s, self, arg);
+    BL_CHECK_ERR(t, bl_scope_wait(s), 0);
+}
+BL_TEST(locked)
+{
+    static bl_mutex m;
+    bl_bubble(t, locked_fn, &m);
+}
+
+BL_TEST(wait_outside) { (void)bl_bubble_wait(); }
+
+BL_TEST(last) { bl_bubble(t, clock_fn, NULL); }
