@@ -62,6 +62,7 @@
 #include "life/scope_room.c"
 #include "life/timer.c"
 
+#include "debug/contention.c"
 #include "debug/crash.c"
 #include "debug/describe.c"
 #include "debug/fatal.c"

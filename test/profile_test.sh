@@ -32,6 +32,16 @@ if command -v dot >/dev/null; then
     run go tool pprof -svg -output "$work/svg" "$work/few"; expect 'svg' 0
     ok 'svg' grep -q receiver "$work/svg"
 fi
+ok 'waits.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/profile/waits.c" \
+    "$build/libbelay.a" -lpthread -o "$work/waits"
+run "$work/waits" "$work/block" "$work/mutex"; expect 'waits' 0
+run go tool pprof -top -cum -sample_index=contentions "$work/block"; expect 'block' 0
+expect_out 'who receives' ' [34] +[0-9.]+%  receiver$'
+expect_out 'who waits for the mutex' ' 2 +[0-9.]+%  holder$'
+run go tool pprof -top -cum -sample_index=delay "$work/mutex"; expect 'mutex' 0
+expect_out 'who held the mutex: 20 ms for two, then for one' ' 6[0-9](.[0-9]+)?ms +[0-9.]+%  holder$'
+expect_out 'who held the write lock' ' 3[0-9](.[0-9]+)?ms +[0-9.]+%  writer$'
+ok 'none who only receives' bash -c "! grep -q receiver '$work/out'"
 if [ -z "$sanitize" ]; then
     run "$work/crowd" 100000 "$work/many"; expect '100,000' 0
     ok "a second: $(cat "$work/out")" awk '{ exit $1 >= 1000 }' "$work/out"

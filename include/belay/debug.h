@@ -54,6 +54,9 @@ int bl_leaks(bl_leak *out, size_t max);
  *   "goroutine"      all goroutines. One that runs on another thread, or has not run yet, has its function alone
  *   "goroutineleak"  those that are stuck (bl_leaks)
  *   "threadcreate"   the runtime's threads, by what they are for
+ *   "block"          where goroutines have waited, how often and for how long (bl_profile_block): on channels, locks
+ *                    and all else but sleeps, descriptors and bl_blocking
+ *   "mutex"          where mutexes and write locks were unlocked that others waited for, and for how long (bl_profile_mutex)
  *
  * debug 0 is for `go tool pprof`: profile.proto, in gzip's framing, with labels, functions, files and lines in it,
  * so that pprof needs no program. 1 is text: counts, addresses and names, the most frequent first. 2 (goroutine and
@@ -62,6 +65,14 @@ int bl_leaks(bl_leak *out, size_t max);
  * it works: some microseconds for each different stack, and one for each goroutine. (Go: pprof.Lookup(name).WriteTo.)
  */
 int bl_profile(int fd, const char *name, int debug);
+
+/* Records waits for the "block" profile: all of rate ns or more, and of shorter ones a sample that stands for as much time; 1: all;
+ * 0, as it is at first: none. BELAY_DEBUG=blockprofile=RATE does it from the beginning. Each that is recorded takes some
+ * microseconds of who has waited. Any thread. (Go: runtime.SetBlockProfileRate.) */
+void bl_profile_block(bl_dur rate);
+/* Records one of every fraction of the unlocks that somebody waited for, for the "mutex" profile; 1: all; 0: none.
+ * BELAY_DEBUG=mutexprofile=FRACTION does it from the beginning. (Go: runtime.SetMutexProfileFraction.) */
+void bl_profile_mutex(int fraction);
 
 /* The numbers of bl_stats as OpenMetrics text, for Prometheus and its kin. 0, or why fd could not be written to. */
 int bl_metrics(int fd);

@@ -44,10 +44,22 @@ static struct {
 
 uint32_t bl__asked;
 
+int64_t bl__debug_setting(const char *name)
+{
+    const char *at = getenv("BELAY_DEBUG");
+    size_t n = strlen(name);
+    while (at != NULL && *at != '\0') {
+        if (strncmp(at, name, n) == 0 && at[n] == '=')
+            return strtoll(at + n + 1, NULL, 10);
+        at += strcspn(at, ", ");
+        at += strspn(at, ", ");
+    }
+    return 0;
+}
+
 void bl__handoff_begin(void)
 {
-    const char *debug = getenv("BELAY_DEBUG");
-    handoff.debug = debug != NULL && strstr(debug, "handoff=1") != NULL;
+    handoff.debug = bl__debug_setting("handoff") == 1;
     handoff.said_most = false;
     handoff.asked = NULL;
     store_relaxed(&bl__asked, 0u);

@@ -219,7 +219,7 @@ static inline __attribute__((always_inline)) bl__task *pick(bl__p *p)
 bl__task *bl__pick(bl__p *p) { return pick(p); }
 
 /* Leaves g, which parks, for the next goroutine, or for the scheduler's loop when there is none. */
-static __attribute__((noinline)) void park_switch(bl__g *g)
+static inline __attribute__((always_inline)) void park_switch_now(bl__g *g)
 {
     bl__m *m = bl__this_m();
     bl__g *to = NULL;
@@ -242,6 +242,31 @@ static __attribute__((noinline)) void park_switch(bl__g *g)
         }
     }
     bl__leave(switch_to(m, g, action, to != NULL ? to : &m->g0));
+}
+
+/* The same while waits are recorded (debug/contention.c). */
+static __attribute__((noinline)) void park_recorded(bl__g *g)
+{
+    bl__reason reason = (bl__reason)g->reason;
+    bl_time began = bl__clock();
+    store_relaxed(&g->blocked_at, began);
+    park_switch_now(g);
+    store_relaxed(&g->blocked_at, 0);
+    bl__contended_block(reason, bl__clock() - began);
+}
+
+static __attribute__((noinline)) void park_switch(bl__g *g)
+{
+    if (__builtin_expect(load_relaxed(&bl__contended_on) != 0, 0))
+        park_recorded(g);
+    else
+        park_switch_now(g);
+}
+
+bl_dur bl__contended_since(const bl__g *g)
+{
+    bl_time began = load_relaxed(&g->blocked_at);
+    return began != 0 ? bl__clock() - began : 0;
 }
 
 void bl__schedule(void)

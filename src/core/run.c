@@ -344,6 +344,7 @@ static void rt_reset(void)
     store_relaxed(&bl__rt.coarse, bl__clock());
     store_relaxed(&bl__rt.asymmetric, (uint32_t)bl__barrier_init());
     bl__handoff_begin();
+    bl__contended_begin();
 }
 
 /* sysmon and the first thread. */

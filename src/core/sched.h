@@ -130,9 +130,10 @@ struct bl__g {
 #if BL__RACE
     void *fiber_idle; /* a plain thread's: what it is while it waits, see park_thread */
 #endif
-    void *copy_heap;                               /* g: bl_go_copy's value where it is large */
-    uint32_t thread_futex;                         /* a plain thread's: 1 when woken */
-    uint32_t lock;                                 /* for waits that have no object */
+    void *copy_heap;       /* g: bl_go_copy's value where it is large */
+    bl_time blocked_at;    /* atomic: when it parked, while that is recorded */
+    uint32_t thread_futex; /* a plain thread's: 1 when woken */
+    uint32_t lock;         /* for waits that have no object */
     uint64_t copy[5] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 
@@ -204,6 +205,21 @@ static inline __attribute__((always_inline)) void bl__yield_if_asked(void)
     if (__builtin_expect(load_relaxed(&bl__asked) != 0, 0))
         bl__asked_yield();
 }
+
+/* The block and mutex profiles, debug/contention.c: one of them is on; a wait is over; the caller has unlocked what somebody
+ * has waited for so long. */
+extern uint32_t bl__contended_on;
+void bl__contended_block(bl__reason reason, bl_dur waited);
+void bl__contended_unlock(bl_dur waited);
+void bl__contended_begin(void);
+bl_dur bl__contended_since(const bl__g *g);
+/* How long g, which is claimed, has waited; 0 while nothing is recorded. */
+static inline bl_dur bl__contended_waited(const bl__g *g)
+{
+    return __builtin_expect(load_relaxed(&bl__contended_on) != 0, 0) ? bl__contended_since(g) : 0;
+}
+/* N of "name=N" in BELAY_DEBUG, a list with commas; 0: it is not there. core/handoff.c */
+int64_t bl__debug_setting(const char *name);
 
 /* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
  * (who has counted it; the end of the goroutine calls bl__scope_ended). 0 or BL_ENOMEM. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/proc.h"
+#include "debug/contention.h"
 #include "debug/pprof.h"
 #include "debug/report.h"
 #include "debug/symbol.h"
@@ -26,8 +27,10 @@ static const bl__profile_kind kinds[] = {
     {"goroutine", {"goroutine", NULL}, {"count", NULL}},
     {"goroutineleak", {"goroutineleak", NULL}, {"count", NULL}},
     {"threadcreate", {"threadcreate", NULL}, {"count", NULL}},
+    {"block", {"contentions", "delay"}, {"count", "nanoseconds"}},
+    {"mutex", {"contentions", "delay"}, {"count", "nanoseconds"}},
 };
-enum { KIND_GOROUTINE, KIND_LEAK, KIND_THREADS };
+enum { KIND_GOROUTINE, KIND_LEAK, KIND_THREADS, KIND_BLOCK, KIND_MUTEX };
 
 typedef struct profiling {
     int fd;
@@ -95,6 +98,12 @@ static void threads_add(profiling *p)
     thread_add(p, (uintptr_t)&bl__sysmon_start, 1);
 }
 
+/* What was recorded, and is there after the run as well. */
+static bool is_contention(const bl__profile_kind *kind)
+{
+    return kind == &kinds[KIND_BLOCK] || kind == &kinds[KIND_MUTEX];
+}
+
 /* ---- As text ---- */
 
 static bool text_symbol(const bl__symbol *s, void *arg)
@@ -130,16 +139,32 @@ static int most_first(const void *a, const void *b)
     return x->first < y->first ? -1 : x->first > y->first;
 }
 
+static int longest_first(const void *a, const void *b)
+{
+    const bl__stack_entry *x = a, *y = b;
+    if (x->values[1] != y->values[1])
+        return x->values[1] > y->values[1] ? -1 : 1;
+    return most_first(a, b);
+}
+
 static int text_write(const profiling *p)
 {
     bl__out o;
     const bl__stacks *s = &p->stacks;
     if (s->count > 0)
-        qsort(s->entries, s->count, sizeof *s->entries, most_first);
+        qsort(s->entries, s->count, sizeof *s->entries,
+              is_contention(p->kind) ? longest_first : most_first);
     bl__out_init(&o, p->fd);
-    bl__out_printf(&o, "%s profile: total %lld\n", p->kind->name, (long long)s->totals[0]);
+    bool timed = is_contention(p->kind);
+    if (timed) /* as in Go; a cycle is a nanosecond */
+        bl__out_printf(&o, "--- %s:\ncycles/second=1000000000\n",
+                       p->kind == &kinds[KIND_MUTEX] ? "mutex" : "contention");
+    else
+        bl__out_printf(&o, "%s profile: total %lld\n", p->kind->name, (long long)s->totals[0]);
     for (size_t i = 0; i < s->count; i++) {
         const bl__stack_entry *e = &s->entries[i];
+        if (timed)
+            bl__out_printf(&o, "%lld ", (long long)e->values[1]);
         bl__out_printf(&o, "%lld @", (long long)e->values[0]);
         for (uint32_t f = 0; f < e->depth; f++)
             bl__out_printf(&o, " 0x%lx", (unsigned long)s->pcs[e->first + f]);
@@ -168,6 +193,9 @@ static void profile_make(void *arg)
     profiling *p = arg;
     if (p->kind == &kinds[KIND_THREADS])
         threads_add(p);
+    else if (is_contention(p->kind))
+        bl__contended_copy(
+            p->kind == &kinds[KIND_BLOCK] ? BL__CONTENDED_BLOCK : BL__CONTENDED_MUTEX, &p->stacks);
     else
         bl__each_goroutine(goroutine_add, p);
     if (!bl__stacks_trim(&p->stacks))
@@ -241,7 +269,7 @@ int bl_profile(int fd, const char *name, int debug)
         p->result = BL_ENOMEM;
     else if (debug >= 2 && kind == &kinds[KIND_LEAK])
         bl__report_run(fd, profile_leaks, p);
-    else if (load_relaxed(&bl__rt.running) || kind == &kinds[KIND_THREADS])
+    else if (load_relaxed(&bl__rt.running) || kind == &kinds[KIND_THREADS] || is_contention(kind))
         profile_run(p);
     int result = p->result;
     bl__trace_space_free(&p->memo.space);

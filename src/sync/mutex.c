@@ -282,7 +282,9 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
     if ((hand_over || (word & MUTEX_STARVING)) && mutex_hand_over(m, word, &heir)) {
         mutex_assert(m);
         bl__object_unlock(&m->bl__lock);
+        bl_dur waited = bl__contended_waited(heir);
         bl__ready(heir, MUTEX_HANDED);
+        bl__contended_unlock(waited);
         return true;
     }
     bl__waiter *w = bl__waitq_claim_front(mutex_queue(m));
@@ -294,7 +296,9 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
     if (!heir)
         return false;
     and_acq_rel(&m->bl__word, MUTEX_FLAGS); /* ORD(mutex) */
-    bl__ready(heir, 0);                     /* it sees to those who have queued since */
+    bl_dur waited = bl__contended_waited(heir);
+    bl__ready(heir, 0); /* it sees to those who have queued since */
+    bl__contended_unlock(waited);
     return true;
 }
 

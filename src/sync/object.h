@@ -44,13 +44,17 @@ static inline void bl__woken_add(bl__woken *list, bl__waiter *w)
     list->last = w;
 }
 
-/* Object's lock not held. Neither the object nor a waiter may be touched after this. */
-static inline void bl__woken_ready(bl__woken *list)
+/* Object's lock not held. Neither the object nor a waiter may be touched after this. How long they have waited in all, while
+ * that is recorded. */
+static inline bl_dur bl__woken_ready(bl__woken *list)
 {
+    bl_dur waited = 0;
     for (bl__waiter *w = list->first, *next; w; w = next) {
         next = w->next;
+        waited += bl__contended_waited(w->g);
         bl__ready(w->g, 0);
     }
+    return waited;
 }
 
 /* The waiter that has waited longest and whose wait the caller may end; claimed and unlinked. Those

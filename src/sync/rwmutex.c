@@ -257,7 +257,7 @@ static __attribute__((noinline)) void rwmutex_unlock_slow(bl_rwmutex *m, bl__g *
             rwmutex_grant(m, readers | word, switched ? RW_HAND_OVER : RW_BARGE, &woken);
         }
         bl__unlock(&m->bl__lock);
-        bl__woken_ready(&woken);
+        bl__contended_unlock(bl__woken_ready(&woken));
         if (word)
             return;
     }
@@ -373,7 +373,7 @@ void bl_rwmutex_runlock(bl_rwmutex *m)
         if (flagged)
             rwmutex_grant(m, word - RW_READER, RW_HAND_OVER, &woken);
         bl__unlock(&m->bl__lock);
-        bl__woken_ready(&woken);
+        bl__contended_unlock(bl__woken_ready(&woken));
         if (flagged)
             return;
     }
