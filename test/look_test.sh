@@ -41,6 +41,35 @@ if ldd "$belay" | grep -q libdw; then
         'created by main_goroutine in goroutine 1' '' >"$work/wanted"
     ok "goroutine 2's stack: $(tr '\n' ' ' <"$work/second")" cmp "$work/second" "$work/wanted"
 fi
+run "$belay" profile "$pid"
+expect 'profile' 0
+expect_out 'all' '^goroutine profile: total 9$'
+expect_out 'one' '^1 @ \[chan receive\](, up to [0-9]+s)?: goroutine 2$'
+expect_out 'started where' '^#	created by main_goroutine	.*stuck\.c:[0-9]+$'
+awk '/^[0-9]+ @/ { n += $1; if (last && $1 > last) bad = 1; last = $1 } END { exit bad || n != 9 }' "$work/out" &&
+    pass || fail 'profile' 'not nine, the most frequent first'
+ok 'alike.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/alike.c" \
+    "$build/libbelay.a" -lpthread -o "$work/alike"
+mkfifo "$work/in2"
+"$work/alike" <"$work/in2" >"$work/said2" 2>&1 &
+alike=$!
+exec 4>"$work/in2"
+for ((i = 0; i < 1000; i++)); do
+    grep -q ready "$work/said2" && break
+    sleep 0.01
+done
+run "$belay" profile "$alike"; expect 'profile of the alike' 0
+expect_out 'all of them' '^goroutine profile: total 8$'
+expect_out 'five together' '^5 @ \[chan receive\]: goroutines 2, 3, 4, 5, 6$'
+expect_out 'two together' '^2 @ \[sleep\]: goroutines 7, 8$'
+exec 4>&-
+wait "$alike"
+ok 'it ends' test $? -eq 0
+run "$belay" profile; expect 'nothing to profile' 2
+run "$belay" profile 4194303; expect 'no such process' 1
+run "$belay" profile "$work/none"; expect 'no such file' 1
+expect_err 'it says so' 'none: No such file or directory'
+run "$belay" profile -help; expect_out 'help of profile' '^Usage: belay profile PID$'
 run "$belay" top -once -sort id "$pid"
 expect 'top' 0
 expect_out 'head' "^belay top: process $pid, 2 processors, [0-9]+ threads; 9 goroutines: [0-9]+ running, [0-9]+ runnable, [0-9]+ waiting$"

@@ -14,6 +14,7 @@ static const char overview[] =
     "  run          the same, run it, and say which goroutines it left behind\n"
     "  test         build and run tests: *_test.c\n"
     "  dump         print every goroutine of a running program\n"
+    "  profile      count the goroutines of a running program by what they do\n"
     "  top          show the goroutines of a running program in a live table\n"
     "  help         explain a command ('belay help run') or the environment\n"
     "               ('belay help environment')\n"
@@ -98,6 +99,20 @@ static const char test_text[] =
     "\n"
     "Status: 0 all passed, 1 some failed or could not be built, 2 the command line was wrong.\n";
 
+static const char profile_text[] =
+    "Usage: belay profile PID\n"
+    "       belay profile [FLAGS OF PPROF] FILE\n"
+    "\n"
+    "Of a running program: its goroutines, equal stacks counted together, the most\n"
+    "frequent first. The program is only read: it is not stopped, and need not answer.\n"
+    "A goroutine that runs has no stack to show.\n"
+    "\n"
+    "Of a file that bl_profile has written: what 'go tool pprof -top' says of it, or with\n"
+    "other flags what they ask for (Debian: golang-go).\n"
+    "\n"
+    "Example: belay profile $(pgrep server)\n"
+    "         belay profile -peek receiver block.pb.gz\n";
+
 static const char dump_text[] =
     "Usage: belay dump PID\n"
     "\n"
@@ -166,16 +181,16 @@ static const char environment_text[] =
     "\n"
     "Example: BELAY_PROCS=1 belay run hello.c\n";
 
-const char *const help_names[] = {"build", "run", "test", "dump", "top", "help", "version", NULL};
+const char *const help_names[] = {"build", "run",  "test",    "dump", "profile",
+                                  "top",   "help", "version", NULL};
 
 static const struct {
     const char *name;
     const char *text;
 } pages[] = {
-    {"build", build_text},     {"run", run_text},
-    {"test", test_text},       {"dump", dump_text},
-    {"top", top_text},         {"help", help_text},
-    {"version", version_text}, {"environment", environment_text},
+    {"build", build_text}, {"run", run_text},         {"test", test_text},
+    {"dump", dump_text},   {"profile", profile_text}, {"top", top_text},
+    {"help", help_text},   {"version", version_text}, {"environment", environment_text},
 };
 
 void help_all(FILE *to) { fputs(overview, to); }

@@ -6,5 +6,6 @@
 
 int dump_main(char **argv);
 int top_main(char **argv);
+int profile_main(char **argv);
 
 #endif

@@ -45,6 +45,8 @@ static int dispatch(char **argv)
         return dump_main(argv + 2);
     if (strcmp(name, "top") == 0)
         return top_main(argv + 2);
+    if (strcmp(name, "profile") == 0)
+        return profile_main(argv + 2);
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0 ||
         strcmp(name, "-version") == 0)
         return version_main();
