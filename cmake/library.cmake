@@ -28,6 +28,11 @@ function(belay_library_common name)
         target_include_directories(${name} SYSTEM PRIVATE ${belay_backtrace_include})
         target_compile_definitions(${name} PRIVATE BL__HAVE_LIBBACKTRACE=1)
     endif()
+    if(belay_llhttp_objects)
+        target_sources(${name} PRIVATE ${belay_llhttp_objects})
+        target_include_directories(${name} SYSTEM PRIVATE ${belay_llhttp_include})
+        target_compile_definitions(${name} PRIVATE BL__HAVE_LLHTTP=1)
+    endif()
 endfunction()
 
 # Hidden: what a user links into a shared object of their own does not leak out of it. PIE whatever

@@ -69,6 +69,7 @@
 #include "debug/finder.c"
 #include "debug/layout.c"
 #include "debug/leaks.c"
+#include "debug/listen.c"
 #include "debug/maps.c"
 #include "debug/metrics.c"
 #include "debug/out.c"

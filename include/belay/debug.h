@@ -77,6 +77,23 @@ void bl_profile_mutex(int fraction);
 /* The numbers of bl_stats as OpenMetrics text, for Prometheus and its kin. 0, or why fd could not be written to. */
 int bl_metrics(int fd);
 
+/* ---- Over HTTP ------------------------------------------------------------------------------- */
+
+/*
+ * Serves all of this from goroutines in s, until s is cancelled: /debug/pprof/ with an index and the profiles as Go has them
+ * (?debug=1, 2; ?seconds=N for block and mutex), so that `go tool pprof http://ADDRESS/debug/pprof/goroutine` works; /metrics;
+ * /debug/leaks. Since s is not joined before it is cancelled, s is best bl_root() or a scope of its own.
+ *
+ * where: "unix:/path", a socket that its owner alone may use; "127.0.0.1:6060", "[::1]:6060", "localhost:0", which
+ * takes a free port. Anything but this machine's own addresses has to be asked for, as "tcp:0.0.0.0:6060": whoever reaches it sees
+ * the program's insides.
+ *
+ * The port (0 of a unix socket); BL_EINVAL: no such address; BL_EACCES: it is not this machine's own, or the
+ * kernel forbids it; BL_EADDRINUSE, …; what bl_go returns if s is cancelled; BL_ENOSYS: the library was built without
+ * llhttp (Debian: node-llhttp). (Go: import _ "net/http/pprof".)
+ */
+int bl_debug_listen(bl_scope *s, const char *where);
+
 /* ---- Statistics ------------------------------------------------------------------------------ */
 
 typedef struct bl_stat {

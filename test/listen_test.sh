@@ -1,0 +1,95 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# The debug endpoint: test/listen_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+build_settings
+flags=(-std=gnu11 -O1 -g -Wall -Wextra)
+[ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
+export ASAN_OPTIONS=detect_leaks=0 BELAY_PROCS=2 PPROF_TMPDIR=$work
+ok 'serve.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/profile/serve.c" \
+    "$build/libbelay.a" -lpthread -o "$work/serve"
+[ -x "$work/serve" ] || finish
+run "$work/serve" 127.0.0.1:http
+if grep -q BL_ENOSYS "$work/out"; then
+    echo 'listen_test: skipped: built without llhttp (node-llhttp)'
+    finish
+fi
+expect 'no port' 1; expect_out 'no port' '^BL_EINVAL$'
+for wrong in 127.0.0.1 :80 127.0.0.1:70000 example:80 unix: '[::1:80' ''; do
+    run "$work/serve" "$wrong"; expect_out "refused: $wrong" '^BL_EINVAL$'
+done
+run "$work/serve" 0.0.0.0:0; expect_out 'not to all the world' '^BL_EACCES$'
+
+begin() { # ADDRESS: sets server, said; its stdin is 4
+    mkfifo "$work/in$1"
+    rm -f "$work/said"
+    "$work/serve" "$2" <"$work/in$1" >"$work/said" 2>"$work/warned" &
+    server=$!
+    exec 4>"$work/in$1"
+    for ((i = 0; i < 1000; i++)); do
+        [ -s "$work/said" ] 2>/dev/null && break
+        sleep 0.01
+    done
+    said=$(cat "$work/said")
+}
+cat >"$work/get" <<'END'
+exec 5<>"/dev/tcp/127.0.0.1/$1"
+printf '%s %s HTTP/1.1\r\nHost: localhost\r\n\r\n' "${3:-GET}" "$2" >&5
+cat <&5
+END
+get() { run bash "$work/get" "$said" "$@"; } # PATH [METHOD]
+begin 1 127.0.0.1:0
+ok 'a port' test "$said" -gt 0
+get /metrics; expect_out 'metrics' '^HTTP/1.1 200 OK.$'
+expect_out 'their type' '^Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8.$'
+expect_out 'their end' '^# EOF$'
+get '/debug/pprof/goroutine?debug=1'; expect_out 'text' '^7 @( 0x[0-9a-f]+)+$'
+expect_out 'a function' '	receiver	'
+get '/debug/pprof/goroutine?debug=2'; expect_out 'each' '^goroutine [0-9]+ \[chan receive\]:$'
+get /debug/pprof/; expect_out 'the index' '<a href="goroutineleak.debug=1">goroutineleak</a>'
+get /debug/pprof; expect_out 'where that is' '^Location: /debug/pprof/.$'
+get /debug/leaks; expect_out 'leaks' '^[0-9]+ stuck goroutines?$'
+get /debug/pprof/cmdline; expect_out 'cmdline' serve
+get '/debug/pprof/mutex?debug=1&seconds=1'; expect_out 'the mutex over a second' '	locker	'
+get /nothing; expect_out 'not found' '^HTTP/1.1 404 Not Found.$'
+get '/debug/pprof/goroutine?debug=x'; expect_out 'no number' '^HTTP/1.1 400 Bad Request.$'
+get '/debug/pprof/goroutine?seconds=1'; expect_out 'no seconds' '^HTTP/1.1 400 Bad Request.$'
+get /metrics POST; expect_out 'not a question' '^HTTP/1.1 405 Method Not Allowed.$'
+get /metrics HEAD; ok 'no body' bash -c "! grep -q EOF '$work/out'"
+get "/$(printf '%0600d' 0)"; expect_out 'too long' '^HTTP/1.1 414 URI Too Long.$'
+run bash -c "exec 5<>/dev/tcp/127.0.0.1/$said; printf 'nonsense\r\n\r\n' >&5; cat <&5"
+expect_out 'nonsense' '^HTTP/1.1 400 Bad Request.$'
+run bash -c "exec 5<>/dev/tcp/127.0.0.1/$said; { printf 'GET / HTTP/1.1\r\n'; for i in {1..400}; do
+    printf 'X-%d: %030d\r\n' \$i 0; done; } >&5 2>&-; cat <&5"
+expect_out 'too much' '^HTTP/1.1 431 '
+slow=()
+for i in {1..8}; do # they say nothing, and hold up nobody
+    exec {one}<>"/dev/tcp/127.0.0.1/$said"
+    slow+=("$one")
+done
+get /metrics; expect_out 'beside slow ones' '^# EOF$'
+for one in "${slow[@]}"; do exec {one}>&-; done
+if command -v go >/dev/null && [ -z "$sanitize" ]; then
+    run go tool pprof -top "http://127.0.0.1:$said/debug/pprof/goroutine"
+    expect_out 'pprof' ' 7 +[0-9.]+%  receiver$'
+fi
+exec 4>&-
+wait "$server"
+ok 'it ends' test $? -eq 0
+ok 'and says nothing' test ! -s "$work/warned"
+
+begin 2 "unix:$work/socket"
+ok 'a socket' test "$said" = 0 -a -S "$work/socket"
+ok 'for its owner' test "$(stat -c %a "$work/socket")" = 600
+run "$work/serve" "unix:$work/socket"; expect_out 'in use' '^BL_EADDRINUSE$'
+kill -9 "$server"
+wait "$server" 2>/dev/null
+exec 4>&-
+begin 3 "unix:$work/socket"
+ok 'one that is dead is in nobodys way' test "$said" = 0
+exec 4>&-
+wait "$server"
+ok 'it ends as well' test $? -eq 0
+ok 'the socket is gone' test ! -e "$work/socket"
+finish
