@@ -241,6 +241,22 @@ void bl__held_at_end(bl__g *g);
 /* Called before each of these reports, if not NULL. */
 extern void (*bl__held_hook)(const bl__g *g, const char *kind);
 
+/* What a test may leave behind besides goroutines and locks: called, if not NULL, when it has been made, and when a context is
+ * cancelled or about to be freed, a ticker about to be freed. core/timer.c */
+typedef enum bl__made_kind { BL__MADE_CTX, BL__MADE_TIMER, BL__MADE_TICKER } bl__made_kind;
+extern void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
+extern void (*bl__unmade_hook)(const void *obj);
+static inline void bl__made(bl__made_kind kind, const void *obj, const bl__site *site)
+{
+    if (__builtin_expect(bl__made_hook != NULL, 0))
+        bl__made_hook(kind, obj, site);
+}
+static inline void bl__unmade(const void *obj)
+{
+    if (__builtin_expect(bl__unmade_hook != NULL, 0))
+        bl__unmade_hook(obj);
+}
+
 /* Called by core before a cancellable park when g->registered != g->ctx: puts g on the list of
  * goroutines that a cancellation of g->ctx looks at; and takes it off whatever list it is on.
  * Defined in life/ctx.c. */
@@ -273,6 +289,8 @@ typedef struct bl__timer_head {
 void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time now));
 /* Takes t out of its heap: true if it was in one; false: fired, firing, or never armed. */
 bool bl__timer_disarm(bl_timer *t);
+/* It is in some heap, whatever has become of its storage. */
+bool bl__timer_pending(const bl_timer *t);
 /* t->bl__fire has been called or is about to be, until bl__fire returns. Spins until that is over;
  * not from inside bl__fire. */
 void bl__timer_wait_fired(bl_timer *t);

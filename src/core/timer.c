@@ -23,6 +23,9 @@
 #include "arch/relax.h"
 #include "os/os.h"
 
+void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
+void (*bl__unmade_hook)(const void *obj);
+
 static void place(bl__timers *ts, size_t i, bl__timer_entry e)
 {
     ts->entries[i] = e;
@@ -240,6 +243,27 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
         bl__leave_again(m, was);
     if (earlier && !looks)
         bl__wake_one(); /* who sleeps now does not know of it */
+}
+
+static bool is_in(bl__timers *ts, const bl_timer *t)
+{
+    bool found = false;
+    bl__lock(&ts->lock, BL__RANK_HEAP);
+    for (size_t i = 0; i < ts->count && !found; i++)
+        found = ts->entries[i].timer == t;
+    for (const bl_timer *at = ts->spill; at != NULL && !found; at = at->bl__next)
+        found = at == t;
+    bl__unlock(&ts->lock);
+    return found;
+}
+
+bool bl__timer_pending(const bl_timer *t)
+{
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++)
+        if (is_in(&bl__rt.ps[i]->timers, t))
+            return true;
+    return is_in(&bl__rt.outside, t);
 }
 
 bool bl__timer_disarm(bl_timer *t)

@@ -133,6 +133,8 @@ bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void
     if (c != NULL && kind == BL__CTX_VALUE) {
         c->key = key;
         c->value = value;
+    } else if (c != NULL && kind != BL__CTX_DETACHED) {
+        bl__made(BL__MADE_CTX, c, site);
     }
     return c;
 }
@@ -164,6 +166,7 @@ void bl__ctx_unhold(bl_ctx *c)
 /* The last reference is gone, so nobody is below it and no goroutine runs in it. */
 static void ctx_destroy(bl_ctx *c)
 {
+    bl__unmade(c);
     if (c->cancellable && c->state == 0)
         (void)bl__ctx_cancel(c, BL_ECANCELED, BL_ECANCELED);
     if (c->linked) /* nobody but its destroyer takes it off the list any more */

@@ -76,6 +76,7 @@ int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site)
     bl__timer_channel(t)->made = site;
     chan_start(t, d);
     bl__unlock(&t->bl__lock);
+    bl__made(BL__MADE_TIMER, t, site);
     return 0;
 }
 
@@ -180,7 +181,11 @@ static void ticker_start(bl_timer *t, bl_dur period)
 }
 
 static void ticker_closed(bl__res *res) { bl_ticker_stop((bl_ticker *)(void *)res); }
-static void ticker_release(bl__res *res) { bl__free(res); }
+static void ticker_release(bl__res *res)
+{
+    bl__unmade(&((bl_ticker *)(void *)res)->timer);
+    bl__free(res);
+}
 
 bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site)
 {
@@ -197,6 +202,7 @@ bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site)
     ticker_start(&ticker->timer, period);
     bl__unlock(&ticker->timer.bl__lock);
     bl__scope_own(s, &ticker->res);
+    bl__made(BL__MADE_TICKER, &ticker->timer, site);
     return ticker;
 }
 

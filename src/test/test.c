@@ -238,8 +238,7 @@ static void live_remove(bl_test *t)
     bl__unlock(&live.lock);
 }
 
-/* The innermost test that g is of; it runs until g has ended. */
-static bl_test *live_of(const bl__g *g)
+bl_test *bl__test_of(const bl__g *g)
 {
     bl_test *found = NULL;
     bl__lock(&live.lock, BL__RANK_TEST);
@@ -253,7 +252,7 @@ static bl_test *live_of(const bl__g *g)
 
 void bl__test_held(const bl__g *g, const char *kind)
 {
-    bl_test *t = live_of(g);
+    bl_test *t = bl__test_of(g);
     if (t == NULL || (t->allow & BL_ALLOW_LOCKS) != 0 || bl__tests.leak == BL__LEAK_OFF)
         return;
     if (bl__tests.leak == BL__LEAK_FAIL)
@@ -276,6 +275,7 @@ static int bl__test_controller_main(void *arg)
     while (t->cleanups != NULL)
         (void)bl__test_run_aside(t, bl__test_cleanups_main, t, true);
     bool empty = bl__test_work_close(t, &t->work) && !t->left;
+    bl__test_left_report(t);
     live_remove(t);
     t->before += bl_now() - t->began;
     if (bl__race_errors() != t->races)

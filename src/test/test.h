@@ -164,6 +164,12 @@ bool bl__test_bubble_conducts(const bl__g *g);
 bl_scope *bl__test_bubble_scope(bl__test_bubble *r);
 bl__cleanup **bl__test_bubble_cleanups(bl__test_bubble *r); /* lock: the test's */
 
+/* Timers, tickers and contexts that tests leave behind: left.c. t has ended: reports its own. */
+void bl__test_left_begin(void);
+void bl__test_left_report(bl_test *t);
+/* The innermost test that g is of, or NULL; it runs until g has ended. */
+bl_test *bl__test_of(const bl__g *g);
+
 /* A benchmark as the function of a test; arg is its entry. */
 void bl__bench_run(bl_test *t, void *arg);
 

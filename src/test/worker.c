@@ -120,6 +120,7 @@ void bl__test_worker(const bl__items *items, int events)
 {
     bl__test_events = events;
     bl__held_hook = bl__test_held;
+    bl__test_left_begin();
     bl_options o = {.procs = items->len > 0 ? items->at[0].procs : 1,
                     .on_leak = BL_LEAK_IGNORE, /* the tests say it */
                     .on_deadlock = BL_DEADLOCK_EXIT,

@@ -157,6 +157,49 @@ BL_TEST(besides_crash)
     abort();
 }
 
+/* ---- What else is left behind ---- */
+
+BL_TEST(ticker_left) { (void)bl_ticker_new(bl_root(), BL_HOUR); }
+
+static bl_timer left_timer;
+BL_TEST(timer_left) { bl_timer_start(&left_timer, BL_HOUR); }
+
+BL_TEST(context_left) { (void)bl_ctx_with_cancel(bl_ctx_current()); }
+
+BL_TEST(timer_allowed)
+{
+    bl_test_allow(t, BL_ALLOW_TIMERS | BL_ALLOW_CONTEXTS);
+    bl_timer_reset(&left_timer, BL_HOUR);
+    (void)bl_ticker_new(bl_root(), BL_HOUR);
+    (void)bl_ctx_with_timeout(bl_ctx_current(), BL_HOUR);
+}
+
+static void stops_timer(void *arg) { bl_timer_stop((bl_timer *)arg); }
+
+BL_TEST(nothing_left)
+{
+    static bl_timer stopped, fired, cleaned;
+    bl_time v;
+    bl_timer_start(&stopped, BL_HOUR);
+    bl_timer_stop(&stopped);
+    bl_timer_start(&fired, BL_MS);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&fired), &v), 0);
+    bl_timer_start(&cleaned, BL_HOUR);
+    bl_cleanup(t, stops_timer, &cleaned);
+    bl_ticker_stop(bl_ticker_new(bl_root(), BL_HOUR));
+    (void)bl_ticker_new(bl_test_scope(t), BL_HOUR);
+    {
+        BL_SCOPE(s);
+        (void)bl_ticker_new(s, BL_HOUR);
+    }
+    bl_ctx *c = bl_ctx_with_cancel(bl_ctx_current());
+    bl_ctx_cancel(c, 0);
+    bl_ctx_release(c);
+    bl_ctx_release(bl_ctx_with_timeout(bl_ctx_current(), BL_HOUR));
+    bl_ctx_cancel(bl_ctx_with_cancel(bl_ctx_current()), 0);
+    (void)bl_ctx_with_timeout(bl_ctx_current(), 1);
+}
+
 BL_TEST(last) { BL_CHECK(t, bl_tempdir(t) != NULL); }
 
 BL_BENCH(add)

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * left.c: timers, tickers and contexts that a test has made and left behind.
+ *
+ * What a goroutine of a test makes is noted (bl__made_hook). When the test has ended, scopes closed and cleanups run,
+ * a timer or ticker that is still in some heap of timers was not stopped, and a context that is still noted was neither
+ * cancelled nor released: bl_ctx_cancel and its end take it off. Those that a scope of the test has ended with
+ * itself are gone by then. While benchmarks run nothing is noted.
+ */
+#include "core/lock.h"
+#include "core/proc.h"
+#include "life/ctx.h"
+#include "test/test.h"
+
+enum { BUCKETS = 1024 };
+
+typedef struct made {
+    const void *obj;
+    const bl__site *site;
+    const bl_test *t;
+    bl__made_kind kind;
+    struct made *next;
+} made;
+
+static struct {
+    uint32_t lock;
+    made *buckets[BUCKETS];
+} all_made;
+
+static made **bucket_of(const void *obj)
+{
+    uint64_t h = (uintptr_t)obj * UINT64_C(0x9e3779b97f4a7c15);
+    return &all_made.buckets[h >> 54];
+}
+
+/* Under the lock: takes the note of obj out; NULL: there is none. */
+static made *made_take(const void *obj)
+{
+    made **at = bucket_of(obj);
+    while (*at != NULL && (*at)->obj != obj)
+        at = &(*at)->next;
+    made *m = *at;
+    if (m != NULL)
+        *at = m->next;
+    return m;
+}
+
+static void made_note(bl__made_kind kind, const void *obj, const bl__site *site)
+{
+    const bl_test *t = bl__test_of(bl__self());
+    made *fresh = t != NULL && site != NULL ? bl__alloc(sizeof *fresh) : NULL;
+    bl__lock(&all_made.lock, BL__RANK_MADE);
+    made *old = made_take(obj);
+    if (fresh != NULL) {
+        made **at = bucket_of(obj);
+        *fresh = (made){.obj = obj, .site = site, .t = t, .kind = kind, .next = *at};
+        *at = fresh;
+    }
+    bl__unlock(&all_made.lock);
+    bl__free(old);
+}
+
+static void made_forget(const void *obj)
+{
+    bl__lock(&all_made.lock, BL__RANK_MADE);
+    made *m = made_take(obj);
+    bl__unlock(&all_made.lock);
+    bl__free(m);
+}
+
+void bl__test_left_begin(void)
+{
+    if (bl__tests.bench != NULL || bl__tests.leak == BL__LEAK_OFF)
+        return;
+    bl__made_hook = made_note;
+    bl__unmade_hook = made_forget;
+}
+
+/* Under the lock, which its end waits for. A deadline that has passed has ended it as well. */
+static bool context_is_over(const made *m)
+{
+    return m->kind == BL__MADE_CTX &&
+           load_relaxed(&((const bl_ctx *)m->obj)->state) == BL_ETIMEDOUT;
+}
+
+/* The notes of t, taken out. */
+static made *made_by(const bl_test *t)
+{
+    made *list = NULL;
+    bl__lock(&all_made.lock, BL__RANK_MADE);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (made **at = &all_made.buckets[i]; *at != NULL;) {
+            made *m = *at;
+            if (m->t != t) {
+                at = &m->next;
+                continue;
+            }
+            *at = m->next;
+            if (context_is_over(m))
+                m->site = NULL;
+            m->next = list;
+            list = m;
+        }
+    bl__unlock(&all_made.lock);
+    return list;
+}
+
+static void left_say(bl_test *t, const made *m)
+{
+    static const struct {
+        int allow;
+        const char *text;
+    } kinds[] = {
+        [BL__MADE_CTX] =
+            {BL_ALLOW_CONTEXTS,
+             "leak: the context that was made here was neither cancelled nor released"},
+        [BL__MADE_TIMER] =
+            {BL_ALLOW_TIMERS,
+             "leak: the timer that was started here was not stopped and has not fired"},
+        [BL__MADE_TICKER] = {BL_ALLOW_TIMERS,
+                             "leak: the ticker that was made here was not stopped"},
+    };
+    if ((t->allow & kinds[m->kind].allow) != 0)
+        return;
+    bl__test_log(t, m->site->file, m->site->line, "%s", kinds[m->kind].text);
+    if (bl__tests.leak == BL__LEAK_FAIL)
+        bl__test_fail(t);
+}
+
+void bl__test_left_report(bl_test *t)
+{
+    made *next;
+    for (made *m = made_by(t); m != NULL; m = next) {
+        next = m->next;
+        if (m->site != NULL && (m->kind == BL__MADE_CTX || bl__timer_pending(m->obj)))
+            left_say(t, m);
+        bl__free(m);
+    }
+}
