@@ -281,8 +281,7 @@ struct bl_scope {
     uint32_t bl__magic;         /* atomic: open, closed, or neither */
     uint8_t bl__keep_going;     /* immutable */
     uint8_t bl__grace_reported; /* opener */
-    uint16_t bl__reserved;
-    void *bl__bubble;           /* immutable once it has goroutines: the bubble that it is of, or NULL */
+    uint16_t bl__bubble;        /* immutable once it has goroutines: core/bubble.h; 0: none */
 };
 
 /* Opens s with o (NULL: defaults) and makes its context the opener's current one until it is closed.

@@ -6,19 +6,29 @@
 
 /* ---- Whose bubble ---- */
 
+/* All there ever were, by slot; written under sched's lock before any scope has the number. A number and not a pointer, since a scope
+ * is opened so often that its size counts. */
+static bl__bubble *slots[BL__BUBBLES_MOST + 1];
+static uint16_t slots_used;
+
+static const bl_scope *bubble_scope(const bl_scope *s)
+{
+    while (s != NULL && s->bl__bubble == 0)
+        s = s->bl__parent;
+    return s;
+}
+
 static bl__bubble *of_scope(const bl_scope *s)
 {
-    while (s != NULL && s->bl__bubble == NULL)
-        s = s->bl__parent;
-    return s != NULL ? s->bl__bubble : NULL;
+    s = bubble_scope(s);
+    return s != NULL ? slots[s->bl__bubble] : NULL;
 }
 
 bl__bubble *bl__bubble_of(const bl__g *g)
 {
-    const bl_scope *s = g->inner;
-    while (s != NULL && s->bl__bubble == NULL)
-        s = s->bl__parent;
-    return s != NULL && s->bl__opener_g != g ? s->bl__bubble : NULL; /* its keeper is outside */
+    const bl_scope *s = bubble_scope(g->inner);
+    bool inside = s != NULL && s->bl__opener_g != g; /* its keeper is outside */
+    return inside ? slots[s->bl__bubble] : NULL;
 }
 
 bl__bubble *bl__bubble_find(void)
@@ -43,18 +53,41 @@ static uint64_t draw(uint64_t *state)
     return z ^ z >> 31;
 }
 
+/* Under sched's lock: one that was used before. */
+static bl__bubble *pool_take(void)
+{
+    bl__bubble *b = bl__rt.bubble_pool;
+    if (b != NULL)
+        bl__rt.bubble_pool = b->pool_next;
+    return b;
+}
+
+/* Gives b a slot; false: there is none. */
+static bool slot_take(bl__bubble *b)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bool room = slots_used < BL__BUBBLES_MOST;
+    if (room) {
+        b->slot = ++slots_used;
+        slots[b->slot] = b;
+    }
+    bl__unlock(&bl__rt.lock);
+    return room;
+}
+
 bl__bubble *bl__bubble_new(uint64_t seed, void *owner)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     uint32_t id = ++bl__rt.bubble_ids;
-    bl__bubble *b = bl__rt.bubble_pool;
-    if (b != NULL)
-        bl__rt.bubble_pool = b->pool_next;
+    bl__bubble *b = pool_take();
     bl__unlock(&bl__rt.lock);
-    if (b == NULL)
+    if (b == NULL) {
         b = bl__zalloc(sizeof *b);
-    if (b == NULL)
-        return NULL;
+        if (b == NULL || !slot_take(b)) {
+            bl__free(b);
+            return NULL;
+        }
+    }
     b->timers.first = BL_NEVER;
     b->now = BL__BUBBLE_BEGIN;
     b->rng = seed;
@@ -68,7 +101,7 @@ bl__bubble *bl__bubble_new(uint64_t seed, void *owner)
 void bl__bubble_begin(bl__bubble *b)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    b->scope.bl__bubble = b;
+    b->scope.bl__bubble = b->slot;
     b->next = bl__rt.bubbles;
     store_relaxed(&bl__rt.bubbles, b); /* who is in it comes later, by way of a queue */
     bl__unlock(&bl__rt.lock);

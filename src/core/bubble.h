@@ -28,12 +28,15 @@
 
 #define BL__BUBBLE_BEGIN (946684800 * BL_SEC) /* 2000-01-01 00:00:00 UTC, as in Go */
 
+enum { BL__BUBBLES_MOST = 1024 }; /* at one time */
+
 enum { BL__BUBBLE_OVER = 1, BL__BUBBLE_DEADLOCK = 2 };
 
 typedef struct bl__bubble {
     bl__timers timers;
     bl_time now;                  /* atomic; written while nothing runs */
     uint64_t rng;                 /* of who fires its timers */
+    uint16_t slot;                /* immutable: its scope has it */
     uint32_t id;                  /* immutable while in use; channels made in it have it */
     uint32_t lock;                /* of waiter, keeper and news */
     bl__g *waiter;                /* in bl_bubble_wait */
@@ -60,7 +63,7 @@ bl__bubble *bl__bubble_of(const bl__g *g);
 bl_time bl__bubble_scope_now(const bl_scope *s);
 
 /* A bubble whose scope the caller, its keeper, has yet to open (b->scope) before it calls
- * bl__bubble_begin. NULL: out of memory. Records are used again and never freed: a timer may still name the heap. */
+ * bl__bubble_begin. NULL: out of memory, or too many. Records are used again and never freed: a timer may still name the heap. */
 bl__bubble *bl__bubble_new(uint64_t seed, void *owner);
 void bl__bubble_begin(bl__bubble *b);
 /* Its scope is closed. */

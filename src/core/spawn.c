@@ -258,8 +258,9 @@ static void end(bl__g *g, int result)
     bl__scope_ended(g, g->scope, result);
 }
 
-/* The last of g: goes on with to, which gives g's stack back (bl__after_switch). */
-__attribute__((noreturn)) static void leave(bl__m *m, bl__g *g, bl__g *to)
+/* The last of g: goes on with to, which gives g's stack back (bl__after_switch). Inline, since a call that never returns
+ * leaves its return address in the CPU's predictor, and all returns of to are mispredicted: 40 ns. */
+__attribute__((noreturn, always_inline)) static inline void leave(bl__m *m, bl__g *g, bl__g *to)
 {
     if (to->sp == NULL)
         bl__switch_to(m, g, BL__SWITCH_END, to);
