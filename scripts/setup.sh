@@ -13,19 +13,22 @@ set -u
 run="gcc:gcc /usr/include/stdio.h:libc6-dev make:make cmake:cmake
     /usr/include/elfutils/libdwfl.h:libdw-dev"
 test="$run g++:g++ pkg-config:pkg-config clang-14:clang-14 clang-format-14:clang-format-14
-    clang-tidy-14:clang-tidy-14 cppcheck:cppcheck gdb:gdb
-    /usr/share/llhttp/llhttp.c:node-llhttp"
+    clang-tidy-14:clang-tidy-14 cppcheck:cppcheck gdb:gdb"
 bench="$run python3:python3 go:golang-go rg:ripgrep"
 aarch64="$run aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
     /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross qemu-aarch64:qemu-user"
 libs="$run pg_config:libpq-dev /usr/lib/postgresql/15/bin/postgres:postgresql-15
     curl-config:libcurl4-openssl-dev /usr/sbin/nginx:nginx-light /usr/include/sqlite3.h:libsqlite3-dev"
 
+# Without these a part is left out of the build, and that is said.
+wishes="/usr/share/llhttp/llhttp.c:node-llhttp"
+
 needs=
+wanted=
 for group in "${@:-test}"; do
     case $group in
     run) needs="$needs $run" ;;
-    test) needs="$needs $test" ;;
+    test) needs="$needs $test" wanted=$wishes ;;
     bench) needs="$needs $bench" ;;
     aarch64) needs="$needs $aarch64" ;;
     libs) needs="$needs $libs" ;;
@@ -33,18 +36,52 @@ for group in "${@:-test}"; do
     esac
 done
 
-missing=
-for need in $needs; do
-    proof=${need%%:*}
-    case $proof in
-    /*) [ -e "$proof" ] && continue ;;
-    *) command -v "$proof" >/dev/null 2>&1 && continue ;;
-    esac
-    missing="$missing ${need#*:}"
-done
-[ -n "$missing" ] || exit 0
-missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+lacking() { # NEED…: prints the packages
+    local need proof
+    for need; do
+        proof=${need%%:*}
+        case $proof in
+        /*) [ -e "$proof" ] && continue ;;
+        *) command -v "$proof" >/dev/null 2>&1 && continue ;;
+        esac
+        echo "${need#*:}"
+    done | sort -u | tr '\n' ' '
+}
+
+may_install() { # sets as_root
+    command -v apt-get >/dev/null 2>&1 || return 1
+    as_root=
+    [ "$(id -u)" -eq 0 ] && return
+    as_root="sudo -n"
+    command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null
+}
+
+get() { # PACKAGE…: installs them; what apt-get says is in $log
+    echo "belay: installing $*" >&2
+    { $as_root apt-get update -q &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } \
+        >"$log" 2>&1
+}
+
+missing=$(lacking $needs)
 missing=${missing% }
+wanted=$(lacking $wanted)
+wanted=${wanted% }
+[ -n "$missing$wanted" ] || exit 0
+
+log=$(mktemp)
+policy=
+clean_up() {
+    rm -f "$log"
+    [ -z "$policy" ] || $as_root rm -f "$policy"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+if [ -n "$wanted" ] && ! { may_install && get $wanted; }; then
+    echo "belay: without $wanted the debug endpoint (bl_debug_listen) is left out" >&2
+fi
+[ -n "$missing" ] || exit 0
 
 install="apt-get install -y --no-install-recommends $missing"
 refuse() { # WHY
@@ -55,22 +92,8 @@ refuse() { # WHY
 }
 
 command -v apt-get >/dev/null 2>&1 || refuse "there is no apt-get here (the names are Debian's)"
-if [ "$(id -u)" -eq 0 ]; then
-    as_root=
-elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
-    as_root="sudo -n"
-else
-    refuse "installing them takes root"
-fi
+may_install || refuse "installing them takes root"
 
-log=$(mktemp)
-policy=
-clean_up() {
-    rm -f "$log"
-    [ -z "$policy" ] || $as_root rm -f "$policy"
-}
-trap clean_up EXIT
-trap 'exit 130' INT TERM
 # Debian starts the servers that it installs, if nothing says no. Those that were there go on.
 case " $missing " in
 *" postgresql-15 "* | *" nginx-light "*)
@@ -81,9 +104,7 @@ case " $missing " in
     fi
     ;;
 esac
-echo "belay: installing $missing" >&2
-if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive $install; } \
-    >"$log" 2>&1; then
+if ! get $missing; then
     tail -n 20 "$log" >&2
     refuse "apt-get failed"
 fi

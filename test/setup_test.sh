@@ -47,6 +47,19 @@ setup_run run test; expect 'root' 0
 ok 'root: updates' grep -q '^apt-get update' "$work/asked"
 ok 'root: each package once' grep -q 'recommends cmake cppcheck$' "$work/asked"
 
+fake cmake 'exit 0'
+fake cppcheck 'exit 0'
+sed "s|/usr/share/llhttp/|$work/none/|" "$setup" >"$work/wishes.sh"
+chmod +x "$work/wishes.sh"
+rm -f "$work/asked"
+run env PATH="$bin" "$work/wishes.sh" test; expect 'a wish' 0
+ok 'a wish: installs' grep -q 'recommends node-llhttp$' "$work/asked"
+fake apt-get 'exit 100'
+run env PATH="$bin" "$work/wishes.sh" test; expect 'a wish that cannot be' 0
+expect_err 'a wish that cannot be: what is left out' 'without node-llhttp the debug endpoint'
+run env PATH="$bin" "$work/wishes.sh" run; ok 'nobody wishes' test ! -s "$work/err"
+rm "$bin/cmake" "$bin/cppcheck"
+
 fake apt-get 'echo "E: no network"; exit 100'
 setup_run; expect 'apt-get fails' 1; expect_err 'apt-get fails: says why' 'E: no network'
 expect_err 'apt-get fails: the command' 'sudo apt-get install'
