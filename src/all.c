@@ -94,6 +94,7 @@
 #include "test/flags.c"
 #include "test/left.c"
 #include "test/main.c"
+#include "test/plain.c"
 #include "test/say.c"
 #include "test/supervisor.c"
 #include "test/test.c"

@@ -12,7 +12,7 @@ esac
 export BELAY_CACHE=$work/cache BELAY_GRACE=100ms BELAY_PROCS=2 ASAN_OPTIONS=detect_leaks=0 CC=$compiler
 ulimit -c 0
 mkdir "$work/all"
-cp "$root"/test/runner/* "$work/all"
+cp "$root"/test/testdata/runner/* "$work/all"
 
 # `ok` runs a command itself, and its output takes the place of what it is about; so that is kept.
 keep() { cp "$work/out" "$work/said"; cp "$work/err" "$work/warned"; }
@@ -50,7 +50,7 @@ for name in passes cleaned allowed timer_allowed nothing_left beside last; do
 done
 
 mkdir "$work/bubble"
-cp "$root/test/bubble/bubble_test.c" "$work/bubble"
+cp "$root/test/testdata/bubble/bubble_test.c" "$work/bubble"
 run "$belay" test "$work/bubble"
 expect 'bubbles' 1
 lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutines in bubble are blocked$' \
@@ -70,6 +70,19 @@ ok 'each round has an order of its own' test "$(grep -Eo 'order [a-f]+' "$work/s
 third=$(grep -Eo 'order [a-f]+' "$work/said" | tail -1)
 run "$belay" test -cpu 1 -run order -v -seed 3 "$work/bubble"
 expect_out 'and its seed gives it again' "$third\$"
+
+run "$belay" test -cpu 1,3 "$root/test/testdata/plain"
+expect 'tests outside of runs' 1
+lines 'plain tests' '^--- FAIL: goroutine_fails' 'plain_test.c:[0-9]+: failed: arg is "in a goroutine"$' '^--- FAIL: thread_fails' \
+    'failed: arg == NULL$' '^--- FAIL: checks' 'failed: arg is "in a goroutine"$' 'left:  "of a run"$' '^cleaned up$' '^--- FAIL: requires' \
+    '^--- FAIL: requires_as_main' 'failed: arg == NULL$' 'failed: "the child" is "another"$' '^--- FAIL: child' 'a process that it has forked$' '^--- FAIL: crashes' \
+    'about to$' 'killed by SIGABRT$' '^--- FAIL: late' '^--- FAIL: no_subtests' 'bl_subtest in a plain test$'
+keep
+for name in runs alone alone_too skips goroutine last; do
+    ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
+done
+ok 'each as often as asked' test "$(grep -c '^--- FAIL' "$work/said")" -eq 18
+ok 'nothing behind what ends' bash -c "! grep -q 'not to be reached' '$work/said'"
 
 run "$belay" test -v -run 'passes|subs/(a|c#)|last' -bench add -benchtime 50x "$work/all"
 expect 'the subtests that fail are left out, and the test minds it' 1

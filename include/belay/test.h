@@ -24,8 +24,13 @@
  * the others are still run.
  *
  * Everything here is for goroutines of the test t: the test's own and those it has started, at any time
- * before it has ended. What ends "the goroutine" (BL_REQUIRE, bl_fatal, bl_skip) ends the one that calls, after
- * closing the scopes it has open; it does not return.
+ * before it has ended; checks and logs also for plain threads. What ends "the goroutine" (BL_REQUIRE, bl_fatal, bl_skip)
+ * ends the one that calls, after closing the scopes it has open; it does not return.
+ *
+ * For t there may be NULL: the test that the calling goroutine is of, or on a plain thread the one that began last. So
+ * functions that are not handed their test can check, too, with one line at the top of the file:
+ *
+ *     static bl_test *const t; // the test that the caller is of
  */
 #ifndef BELAY_TEST_H
 #define BELAY_TEST_H
@@ -48,6 +53,7 @@ typedef struct bl_bench {
 typedef struct bl__test_entry {
     const char *name;
     void (*test)(bl_test *t);
+    void (*plain)(bl_test *t);
     void (*bench)(bl_bench *b, bl_test *t);
     const char *file;
     int line;
@@ -72,6 +78,16 @@ void bl__test_register(bl__test_entry *entry);
 #define BL_TEST(id)                                                                                \
     static void Test_##id(bl_test *t);                                                         \
     BL__TEST_ENTRY(test, id, test, Test_##id)                                                                 \
+    static void Test_##id(bl_test *t __attribute__((unused)))
+
+/* A test outside of any run, for what calls bl_run itself, forks or starts programs: its function is called on the
+ * main thread of a process of its own, in which BELAY_PROCS is what -cpu says. It fails if goroutines are left when it
+ * returns, or if a check fails in a process that it has forked. It has no scope (bl_test_scope gives NULL), no subtests and
+ * no bubbles. Who ends it early (BL_REQUIRE) ends the process, after the cleanups; only a goroutine that bl_go has
+ * started ends alone. */
+#define BL_TEST_PLAIN(id)                                                                          \
+    static void Test_##id(bl_test *t);                                                             \
+    BL__TEST_ENTRY(test, id, plain, Test_##id)                                                     \
     static void Test_##id(bl_test *t __attribute__((unused)))
 
 /* Defines the benchmark id, with `bl_bench *b` and `bl_test *t`. Its name is printed as Go's, with an upper-case

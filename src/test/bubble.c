@@ -122,8 +122,10 @@ static uint64_t name_hash(const char *name)
 
 void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const char *file, int line)
 {
-    if (bl__bubble_here() != NULL) {
-        bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, file, line, "bl_bubble in a bubble");
+    t = bl__test_given(t);
+    if (bl__bubble_here() != NULL || t == bl__test_plain()) {
+        bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, file, line, "bl_bubble in a %s",
+                     bl__bubble_here() != NULL ? "bubble" : "plain test");
         return;
     }
     uint64_t seed = bl__test_seed(t);

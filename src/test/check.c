@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* check.c: what tests say, and the assertions. */
 #include <math.h>
+#include <pthread.h>
 #include <stdarg.h>
 
 #include "test/test.h"
 
-/* The one that calls is over. */
+/* The one that calls is over: a goroutine, a thread, or a plain test. */
 static void end_early(void)
 {
     fflush(stdout);
+    if (bl__self()->id <= 1 && bl__test_plain() != NULL)
+        bl__test_plain_end();
+    if (bl__self()->id == 0)
+        pthread_exit(NULL);
     bl__goroutine_exit();
 }
 
@@ -30,6 +35,7 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
     va_start(args, format);
     bl__text_vprintf(&b, format, args);
     va_end(args);
+    t = bl__test_given(t);
     if ((what & BL__TEST_FAIL) != 0)
         bl__test_fail(t);
     if ((what & BL__TEST_SKIP) != 0)

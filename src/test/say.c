@@ -80,6 +80,7 @@ static const char *base_name(const char *file)
 void bl__test_log_text(bl_test *t, const char *file, int line, const char *text, size_t len)
 {
     bl__text b = {0};
+    t = bl__test_given(t);
     while (len > 0 && text[len - 1] == '\n')
         len--;
     bl__text_put(&b, "    ", 4);
@@ -92,7 +93,9 @@ void bl__test_log_text(bl_test *t, const char *file, int line, const char *text,
     }
     bl__text_put(&b, "\n", 1);
     bl__test_tell('O', t, 0, b.at, b.len);
-    if (!bl__tests.verbose) {
+    if (bl__test_plain_child()) {
+        all_write(STDERR_FILENO, b.at, b.len);
+    } else if (!bl__tests.verbose) {
         bl__lock(&t->lock, BL__RANK_TEST);
         bl__text_put(&t->out, b.at, b.len);
         bl__unlock(&t->lock);

@@ -17,6 +17,7 @@
 #include "os/os.h"
 #include "test/test.h"
 
+enum { NOTHING_LEFT = -2 };
 enum { DUMP_WAIT = 10 /* s for a dump of all goroutines, before the worker is killed */ };
 
 /* A test or subtest that has begun, until the test that it belongs to has ended. */
@@ -384,14 +385,21 @@ static bool suspects_run(void)
     return true;
 }
 
-static bool work_left(void)
+/* What the next worker is for: -1, all that share one; or an item that has one to itself, after those;
+ * NOTHING_LEFT. */
+static int next_work(void)
 {
+    int plain = NOTHING_LEFT;
     if (bl__tests.failfast && sup.failed > 0)
-        return false;
-    for (size_t i = 0; i < sup.items->len; i++)
-        if (sup.items->at[i].state == BL__ITEM_PENDING)
-            return true;
-    return false;
+        return NOTHING_LEFT;
+    for (size_t i = sup.items->len; i-- > 0;) {
+        if (sup.items->at[i].state != BL__ITEM_PENDING)
+            continue;
+        if (sup.items->at[i].entry->plain == NULL)
+            return -1;
+        plain = (int)i;
+    }
+    return plain;
 }
 
 int bl__test_supervise(bl__items *items)
@@ -402,8 +410,8 @@ int bl__test_supervise(bl__items *items)
     struct sigaction action = {.sa_handler = sup_handle};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    while (work_left() && sup_interrupted == 0 && !sup.all_late) {
-        int status = worker_fork(-1);
+    for (int next; sup_interrupted == 0 && !sup.all_late && (next = next_work()) != NOTHING_LEFT;) {
+        int status = worker_fork(next);
         if (sup_interrupted != 0)
             break;
         if (sup.complete && status == 0)

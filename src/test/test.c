@@ -250,6 +250,22 @@ bl_test *bl__test_of(const bl__g *g)
     return found;
 }
 
+bl_test *bl__test_given(bl_test *t)
+{
+    if (t == NULL)
+        t = bl__test_plain();
+    if (t == NULL)
+        t = bl__test_of(bl__self());
+    if (t != NULL)
+        return t;
+    bl__lock(&live.lock, BL__RANK_TEST);
+    t = live.first;
+    bl__unlock(&live.lock);
+    if (t == NULL)
+        bl__fatal("belay: a call of belay/test.h while no test runs");
+    return t;
+}
+
 void bl__test_held(const bl__g *g, const char *kind)
 {
     bl_test *t = bl__test_of(g);
@@ -316,33 +332,40 @@ bool bl__test_start(bl_test *t, bl_scope *s)
 
 bl_scope *bl_test_scope(bl_test *t)
 {
+    t = bl__test_given(t);
+    if (t == bl__test_plain())
+        return NULL;
     bl__test_bubble *r = bl__test_bubble_here(t);
     return r != NULL ? bl__test_bubble_scope(r) : &t->work;
 }
 
-/* What a bubble cannot have in it: a test with a life of its own. */
-static bool refused_in_bubble(bl_test *t, const char *what)
+/* What a bubble or a plain test cannot have in it: a test with a life of its own. */
+static bool refused_here(bl_test *t, const char *what)
 {
-    if (bl__test_bubble_here(t) == NULL)
+    bool plain = t == bl__test_plain();
+    if (!plain && bl__test_bubble_here(t) == NULL)
         return false;
-    bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "%s in a bubble", what);
+    bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "%s in a %s", what,
+                 plain ? "plain test" : "bubble");
     return true;
 }
 
-const char *bl_test_name(bl_test *t) { return t->name; }
-void bl_test_allow(bl_test *t, int kinds) { t->allow |= kinds; }
-bool bl_failed(bl_test *t) { return load_relaxed(&t->failed) != 0; }
+const char *bl_test_name(bl_test *t) { return bl__test_given(t)->name; }
+void bl_test_allow(bl_test *t, int kinds) { bl__test_given(t)->allow |= kinds; }
+bool bl_failed(bl_test *t) { return load_relaxed(&bl__test_given(t)->failed) != 0; }
 void bl_fail(bl_test *t) { bl__test_fail(t); }
 
 void bl__test_fail(bl_test *t)
 {
-    for (; t != NULL; t = t->parent)
+    for (t = bl__test_given(t); t != NULL; t = t->parent)
         store_relaxed(&t->failed, 1u);
+    bl__test_plain_fail();
 }
 
 bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg)
 {
-    if (refused_in_bubble(t, "bl_subtest"))
+    t = bl__test_given(t);
+    if (refused_here(t, "bl_subtest"))
         return false;
     bl_test *sub = bl__test_new(t, name, t->site);
     sub->fn = fn;
@@ -357,7 +380,8 @@ bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg),
 void bl_parallel(bl_test *t)
 {
     int ignored;
-    if (refused_in_bubble(t, "bl_parallel"))
+    t = bl__test_given(t);
+    if (refused_here(t, "bl_parallel"))
         return;
     if (t->is_parallel) {
         bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "bl_parallel was called twice");
@@ -379,6 +403,7 @@ void bl_parallel(bl_test *t)
 
 void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg)
 {
+    t = bl__test_given(t);
     bl__cleanup *c = bl__test_alloc(sizeof *c);
     *c = (bl__cleanup){.fn = fn, .arg = arg};
     bl__cleanup **list = cleanup_list(t);
@@ -388,7 +413,7 @@ void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg)
     bl__unlock(&t->lock);
 }
 
-void bl_test_timeout(bl_test *t, bl_dur d) { bl__test_tell('L', t, d, NULL, 0); }
+void bl_test_timeout(bl_test *t, bl_dur d) { bl__test_tell('L', bl__test_given(t), d, NULL, 0); }
 
 /* ---- Files ---- */
 
@@ -405,6 +430,7 @@ static void tempdir_remove(void *arg) { (void)nftw(arg, remove_entry, 16, FTW_DE
 
 const char *bl_tempdir(bl_test *t)
 {
+    t = bl__test_given(t);
     if (t->tempdir != NULL)
         return t->tempdir;
     const char *tmp = getenv("TMPDIR");

@@ -164,11 +164,26 @@ bool bl__test_bubble_conducts(const bl__g *g);
 bl_scope *bl__test_bubble_scope(bl__test_bubble *r);
 bl__cleanup **bl__test_bubble_cleanups(bl__test_bubble *r); /* lock: the test's */
 
+/* ---- Plain tests: plain.c ---- */
+
+/* The worker's process is that of a plain test: runs it and exits. */
+BL__NORETURN void bl__test_plain_run(bl_test *t, void (*fn)(bl_test *t));
+/* The plain test that this process is of, or NULL. */
+bl_test *bl__test_plain(void);
+/* This process was forked by its plain test, and has no place to keep what is logged and found. */
+bool bl__test_plain_child(void);
+/* Of bl__test_fail: the test is told, whichever process it is. */
+void bl__test_plain_fail(void);
+/* It is ended by one of its threads, or of its run's goroutines. */
+BL__NORETURN void bl__test_plain_end(void);
+
 /* Timers, tickers and contexts that tests leave behind: left.c. t has ended: reports its own. */
 void bl__test_left_begin(void);
 void bl__test_left_report(bl_test *t);
 /* The innermost test that g is of, or NULL; it runs until g has ended. */
 bl_test *bl__test_of(const bl__g *g);
+/* t; or if that is NULL the caller's own. */
+bl_test *bl__test_given(bl_test *t);
 
 /* A benchmark as the function of a test; arg is its entry. */
 void bl__bench_run(bl_test *t, void *arg);

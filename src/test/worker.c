@@ -56,12 +56,11 @@ static bool item_wanted(const bl__items *items, size_t i, bool failed)
     const bl__item *item = &items->at[i];
     if (items->only >= 0)
         return (int)i == items->only;
-    return item->state == BL__ITEM_PENDING && !load_relaxed(&bl__test_left) &&
-           !(failed && bl__tests.failfast);
+    return item->state == BL__ITEM_PENDING && item->entry->plain == NULL &&
+           !load_relaxed(&bl__test_left) && !(failed && bl__tests.failfast);
 }
 
-/* Starts the item, and waits for it unless it is a parallel one. */
-static void bl__test_item_start(const bl__items *items, size_t i, bl_test *root, bl_scope *s)
+static bl_test *item_test(const bl__items *items, size_t i, bl_test *root)
 {
     const bl__test_entry *entry = items->at[i].entry;
     bl__text name = {0};
@@ -74,8 +73,8 @@ static void bl__test_item_start(const bl__items *items, size_t i, bl_test *root,
     t->fn = entry->bench != NULL ? bl__bench_run : bl__test_entry_call;
     t->arg = (void *)(uintptr_t)entry;
     t->item = (int)i;
-    (void)bl__test_start(t, s);
     bl__text_free(&name);
+    return t;
 }
 
 /* One row: the items of one round, on as many processors as they want. */
@@ -83,7 +82,6 @@ static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *roo
 {
     static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     const bl__item *first = &items->at[from];
-    items_run = items;
     (void)bl_set_procs(first->procs);
     bl_scope s;
     (void)bl__scope_open(&s, &(bl_scope_opts){.name = "tests", .keep_going = true}, &site);
@@ -92,7 +90,7 @@ static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *roo
          i < items->len && items->at[i].procs == first->procs && items->at[i].round == first->round;
          i++)
         if (item_wanted(items, i, load_relaxed(&root->failed)))
-            bl__test_item_start(items, i, root, &s);
+            (void)bl__test_start(item_test(items, i, root), &s);
     bl__test_kids(root);
     (void)bl_scope_wait(&s);
     (void)bl_scope_close(&s);
@@ -116,9 +114,23 @@ static int bl__test_worker_main(void *arg)
     return 0;
 }
 
+BL__NORETURN static void plain_run(const bl__items *items)
+{
+    static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
+    char procs[16];
+    const bl__item *item = &items->at[items->only];
+    (void)snprintf(procs, sizeof procs, "%d", item->procs);
+    (void)setenv("BELAY_PROCS", procs, 1);
+    bl_test *root = bl__test_new(NULL, "tests", site);
+    bl__test_plain_run(item_test(items, (size_t)items->only, root), item->entry->plain);
+}
+
 void bl__test_worker(const bl__items *items, int events)
 {
     bl__test_events = events;
+    items_run = items;
+    if (items->only >= 0 && items->at[items->only].entry->plain != NULL)
+        plain_run(items);
     bl__held_hook = bl__test_held;
     bl__test_left_begin();
     bl_options o = {.procs = items->len > 0 ? items->at[0].procs : 1,
