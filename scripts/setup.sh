@@ -20,8 +20,14 @@ aarch64="$run aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
 libs="$run pg_config:libpq-dev /usr/lib/postgresql/15/bin/postgres:postgresql-15
     curl-config:libcurl4-openssl-dev /usr/sbin/nginx:nginx-light /usr/include/sqlite3.h:libsqlite3-dev"
 
-# Without these a part is left out of the build, and that is said.
-wishes="/usr/share/llhttp/llhttp.c:node-llhttp"
+# Without these something is left out, and that is said.
+wishes="/usr/share/llhttp/llhttp.c:node-llhttp gotestsum:gotestsum"
+left_out() { # PACKAGE
+    case $1 in
+    node-llhttp) echo "the debug endpoint (bl_debug_listen)" ;;
+    gotestsum) echo "a test of what it reads of 'belay test -json'" ;;
+    esac
+}
 
 needs=
 wanted=
@@ -79,7 +85,9 @@ trap clean_up EXIT
 trap 'exit 130' INT TERM
 
 if [ -n "$wanted" ] && ! { may_install && get $wanted; }; then
-    echo "belay: without $wanted the debug endpoint (bl_debug_listen) is left out" >&2
+    for package in $wanted; do
+        echo "belay: without $package $(left_out "$package") is left out" >&2
+    done
 fi
 [ -n "$missing" ] || exit 0
 

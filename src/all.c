@@ -92,6 +92,7 @@
 #include "test/bubble.c"
 #include "test/check.c"
 #include "test/flags.c"
+#include "test/junit.c"
 #include "test/left.c"
 #include "test/main.c"
 #include "test/plain.c"

@@ -29,6 +29,7 @@ enum { SAME_MS = 100 }; /* the same signal again within this time is the same re
 static volatile sig_atomic_t child_pid;
 static volatile sig_atomic_t child_wants_signals;
 static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupts;
 
 static struct sigaction before[PASSED_ON]; /* what a child is started with */
 
@@ -46,18 +47,20 @@ static void handle(int sig, siginfo_t *info, void *context)
     static struct timespec last[NSIG];
     (void)context;
     int saved = errno;
-    if (sig != SIGUSR1 && sig != SIGUSR2 && !was_ignored(sig))
-        interrupted = sig;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     long ms =
         (long)(now.tv_sec - last[sig].tv_sec) * 1000 + (now.tv_nsec - last[sig].tv_nsec) / 1000000;
     bool again = last[sig].tv_sec != 0 && ms < SAME_MS;
     bool from_terminal = info->si_code == SI_KERNEL;
-    if (child_pid > 0 && child_wants_signals && !from_terminal && !again) {
+    if (!again)
         last[sig] = now;
-        kill(child_pid, sig);
+    if (sig != SIGUSR1 && sig != SIGUSR2 && !was_ignored(sig)) {
+        interrupted = sig;
+        interrupts += !again;
     }
+    if (child_pid > 0 && child_wants_signals && !from_terminal && !again)
+        kill(child_pid, sig);
     errno = saved;
 }
 
@@ -157,6 +160,7 @@ int process_run(const words *command, process_kind kind, process_end *end)
 }
 
 int process_interrupted(void) { return interrupted; }
+int process_interrupts(void) { return interrupts; }
 
 void process_die(int sig)
 {

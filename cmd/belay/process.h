@@ -27,8 +27,9 @@ void process_init(void);
  */
 int process_run(const words *command, process_kind kind, process_end *end);
 
-/* The signal that asked belay to end since it started, or 0. */
+/* The signal that asked belay to end since it started, or 0; and how often it was asked. */
 int process_interrupted(void);
+int process_interrupts(void);
 
 /* Ends belay by this signal, without a core file of its own. */
 void process_die(int signal) __attribute__((noreturn));

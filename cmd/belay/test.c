@@ -20,8 +20,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OWN_END_MS = 500 /* a test program that ^C has reached too ends by itself */ };
-
 /* What the programs of a directory have printed, and how they ended. */
 typedef struct outcome {
     char *text;
@@ -66,7 +64,7 @@ static void lines_out(outcome *o, bool all)
     fflush(stdout);
 }
 
-static pid_t program_start(const test_file *file, const test_flags *f, int *fd)
+static pid_t program_start(const test_file *file, const test_flags *f, const char *part, int *fd)
 {
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
@@ -80,6 +78,10 @@ static pid_t program_start(const test_file *file, const test_flags *f, int *fd)
         words_add(&command, file->program);
         for (size_t i = 0; i < f->pass.len; i++)
             words_add(&command, f->pass.at[i]);
+        if (part) {
+            words_add(&command, text_format("-junit=%s", part));
+            words_add(&command, text_format("-junit-name=%s", file->path));
+        }
         dup2(fds[1], STDOUT_FILENO);
         dup2(fds[1], STDERR_FILENO);
         if (getppid() == parent && chdir(file->dir) == 0)
@@ -95,17 +97,15 @@ static pid_t program_start(const test_file *file, const test_flags *f, int *fd)
 static void program_watch(const test_flags *f, outcome *o, pid_t pid, int fd)
 {
     bool stream = f->verbose || f->bench || f->list;
-    double asked = 0;
+    bool told = false;
     while (true) {
         static char part[65536];
         struct pollfd p = {.fd = fd, .events = POLLIN};
         int r = poll(&p, 1, 100);
-        if (process_interrupted() && asked == 0)
-            asked = seconds();
-        if (asked != 0 && seconds() > asked + OWN_END_MS / 1e3) {
-            kill(pid, SIGINT);
-            asked = seconds();
-        }
+        if (process_interrupted() && !told)
+            told = sigqueue(pid, SIGINT, (union sigval){0}) == 0; /* queued: never the second one */
+        if (process_interrupts() > 1)
+            kill(pid, SIGKILL);
         if (r <= 0)
             continue;
         ssize_t n = read(fd, part, sizeof part);
@@ -127,7 +127,9 @@ static void program_watch(const test_flags *f, outcome *o, pid_t pid, int fd)
 static void program_run(const test_file *file, const test_flags *f, outcome *o)
 {
     int fd;
-    pid_t pid = program_start(file, f, &fd);
+    const char *part = f->junit ? test_junit_part() : NULL;
+    size_t from = o->len;
+    pid_t pid = program_start(file, f, part, &fd);
     if (pid < 0) {
         complain("%s cannot be run: %s", file->path, strerror(errno));
         o->failed = true;
@@ -141,6 +143,8 @@ static void program_run(const test_file *file, const test_flags *f, outcome *o)
     if (f->json && o->len > 0)
         lines_out(o, true);
     o->failed |= status != 0;
+    if (part)
+        test_junit_add(file->path, part, status != 0 && o->text ? o->text + from : "");
     if (WIFSIGNALED(status) && !process_interrupted())
         complain("%s: killed by SIG%s", file->path, sigabbrev_np(WTERMSIG(status)));
 }
@@ -172,9 +176,11 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, b
         test_json_start(dir);
     for (; at + n < files->len && strcmp(files->at[at + n].dir, dir) == 0; n++) {
         const test_file *file = &files->at[at + n];
-        if (file->path && !file->program)
-            built = false;
-        else if (file->path && !process_interrupted())
+        bool lacks = file->path && !file->program;
+        built &= !lacks;
+        if (lacks && f->junit)
+            test_junit_add(file->path, NULL, "it could not be built");
+        if (file->program && !process_interrupted())
             program_run(file, f, &o);
     }
     double took = seconds() - began;
@@ -216,12 +222,16 @@ int test_command(char **argv)
     }
     if (!err)
         err = test_files_build(&files, &f);
-    if (err)
+    if (!err && (f.compile || f.build.out))
+        err = test_files_keep(&files, &f);
+    if (err || f.compile)
         return err;
     bool failed = false;
     for (size_t i = 0; i < files.len && !process_interrupted();)
         i += dir_run(&files, i, &f, &failed);
     free(files.at);
+    if (f.junit && test_junit_end(f.junit) != 0)
+        failed = true;
     if (failed && !f.json)
         puts("FAIL");
     if (process_interrupted()) {

@@ -9,7 +9,9 @@ typedef struct test_flags {
     flags build;
     words pass; /* to the test programs */
     bool verbose, json, bench, list;
-    words places; /* DIR, DIR/..., FILE */
+    bool compile;      /* -c */
+    const char *junit; /* -junit; NULL: not given */
+    words places;      /* DIR, DIR/..., FILE */
 } test_flags;
 
 /* As flags_parse. */
@@ -32,6 +34,14 @@ int test_files_find(test_files *files, const words *places);
 
 /* Builds all, several at a time. What the compiler says is on stderr. */
 int test_files_build(test_files *files, const test_flags *f);
+
+/* Writes the programs to where -o says. */
+int test_files_keep(const test_files *files, const test_flags *f);
+
+/* -junit: a file for the results of one program, then what it has written, or that there was none; and all of it into the file. */
+const char *test_junit_part(void);
+void test_junit_add(const char *name, const char *part, const char *output);
+int test_junit_end(const char *path);
 
 /* An output line of a test program as events. NULL: the program begins, or ends with this result. */
 void test_json_start(const char *package);

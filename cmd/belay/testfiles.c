@@ -334,3 +334,56 @@ int test_files_build(test_files *files, const test_flags *f)
     free(all);
     return 0;
 }
+
+/* ---- Keeping: -o and -c ---- */
+
+static int file_copy(const char *from, const char *to)
+{
+    static char text[65536];
+    (void)unlink(to); /* one that runs cannot be written */
+    FILE *in = fopen(from, "re");
+    FILE *out = in ? fopen(to, "we") : NULL;
+    bool ok = out != NULL;
+    for (size_t n; ok && (n = fread(text, 1, sizeof text, in)) > 0;)
+        ok = fwrite(text, 1, n, out) == n;
+    if (in)
+        fclose(in);
+    if (out && fclose(out) != 0)
+        ok = false;
+    if (ok && chmod(to, 0755) == 0)
+        return 0;
+    complain("%s: %s", to, strerror(errno));
+    return EXIT_FAILED;
+}
+
+int test_files_keep(const test_files *files, const test_flags *f)
+{
+    size_t programs = 0;
+    int err = 0;
+    struct stat st;
+    const char *to = f->build.out ? f->build.out : ".";
+    bool dir = stat(to, &st) == 0 ? S_ISDIR(st.st_mode) : text_ends_with(to, "/");
+    for (size_t i = 0; i < files->len; i++)
+        programs += files->at[i].path != NULL;
+    if (programs > 1 && !dir) {
+        complain("-o %s: %zu test programs need a directory", to, programs);
+        return EXIT_USAGE;
+    }
+    if (dir && mkdir(to, 0777) != 0 && errno != EEXIST) {
+        complain("%s: %s", to, strerror(errno));
+        return EXIT_FAILED;
+    }
+    for (size_t i = 0; i < files->len; i++) {
+        const test_file *file = &files->at[i];
+        flags one = {0};
+        if (!file->program) {
+            err = file->path ? EXIT_FAILED : err;
+            continue;
+        }
+        words_add(&one.files, file->path);
+        int r =
+            file_copy(file->program, dir ? text_format("%s/%s.test", to, build_name(&one)) : to);
+        err = r ? r : err;
+    }
+    return err;
+}

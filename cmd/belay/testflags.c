@@ -8,7 +8,9 @@ static const char *const with_value[] = {"run",      "skip",         "count",   
                                          "parallel", "test-timeout", "shuffle",   "seed", "leak",
                                          "list",     "bench",        "benchtime", NULL};
 static const char *const without[] = {"v", "short", "failfast", "until-fail", "update", NULL};
-static const char *const own[] = {"race", "asan", "ubsan", "g", "x", "json", "h", "help", NULL};
+static const char *const own[] = {"race", "asan", "ubsan", "g",    "x",
+                                  "json", "c",    "h",     "help", NULL};
+static const char *const own_with_value[] = {"o", "junit", NULL};
 
 static bool among(const char *name, const char *const *list)
 {
@@ -25,6 +27,8 @@ static int unknown(const char *word, const char *name)
         nearest = text_nearest(name, without);
     if (!nearest)
         nearest = text_nearest(name, own);
+    if (!nearest)
+        nearest = text_nearest(name, own_with_value);
     if (nearest)
         complain("unknown flag %s; did you mean -%s?", word, nearest);
     else
@@ -47,6 +51,7 @@ static int own_flag(test_flags *f, const char *name)
     f->build.trace |= strcmp(name, "x") == 0;
     f->build.help |= name[0] == 'h';
     f->json |= strcmp(name, "json") == 0;
+    f->compile |= strcmp(name, "c") == 0;
     return 0;
 }
 
@@ -66,13 +71,19 @@ static int flag_take(test_flags *f, char ***argv)
         }
         return own_flag(f, name);
     }
-    bool takes = among(name, with_value);
+    bool mine = among(name, own_with_value);
+    bool takes = mine || among(name, with_value);
     if (!takes && !among(name, without))
         return unknown(word, name);
-    const char *value = equals ? equals + 1 : takes ? *++*argv : "true";
-    if (!value) {
+    const char *value = equals ? equals + 1 : takes ? (*argv)[1] : "true";
+    if (!value || (mine && !*value)) {
         complain("-%s needs a value; 'belay help test' says which", name);
         return EXIT_USAGE;
+    }
+    *argv += takes && !equals;
+    if (mine) {
+        *(strcmp(name, "o") == 0 ? &f->build.out : &f->junit) = value;
+        return 0;
     }
     f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
     f->bench |= strcmp(name, "bench") == 0;

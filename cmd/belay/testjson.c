@@ -15,11 +15,23 @@ static char *json_test;           /* that output belongs to; NULL: the package's
 static const char *report_action; /* of json_test, once what it has logged is out */
 static double report_elapsed;
 
+/* Bytes of the character at s, which has len bytes at most; 0: it is no UTF-8. */
+static size_t utf8_length(const char *s, size_t len)
+{
+    unsigned char c = (unsigned char)*s;
+    size_t n = c < 0x80 ? 1 : c >= 0xf5 ? 0 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 0;
+    for (size_t i = 1; i < n; i++)
+        if (i >= len || ((unsigned char)s[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
 static void string_put(const char *s, size_t len)
 {
     putchar('"');
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0, n; i<len; i += n> 0 ? n : 1) {
         unsigned char c = (unsigned char)s[i];
+        n = 1;
         if (c == '"' || c == '\\')
             printf("\\%c", c);
         else if (c == '\n')
@@ -28,8 +40,10 @@ static void string_put(const char *s, size_t len)
             fputs("\\t", stdout);
         else if (c < ' ' || c == 127)
             printf("\\u%04x", c);
+        else if ((n = utf8_length(s + i, len - i)) > 0)
+            fwrite(s + i, 1, n, stdout);
         else
-            putchar(c);
+            fputs("\\ufffd", stdout);
     }
     putchar('"');
 }

@@ -45,6 +45,12 @@ static bool read_pattern(const char *value, void *to)
     return true;
 }
 
+static bool read_text(const char *value, void *to)
+{
+    *(const char **)to = value;
+    return *value != '\0';
+}
+
 static bool read_count(const char *value, void *to)
 {
     char *end;
@@ -160,6 +166,8 @@ static const struct {
     {"skip", read_pattern, &bl__tests.skip, false, "a regular expression"},
     {"bench", read_pattern, &bl__tests.bench, false, "a regular expression"},
     {"list", read_pattern, &bl__tests.list, false, "a regular expression"},
+    {"junit", read_text, &bl__tests.junit, false, "the name of a file"},
+    {"junit-name", read_text, &bl__tests.junit_name, false, "a name"},
     {"count", read_count, &bl__tests.count, false, "a number"},
     {"timeout", read_dur, &bl__tests.timeout, false, "a duration like 90s"},
     {"test-timeout", read_dur, &bl__tests.limit, false, "a duration like 90s"},
@@ -207,6 +215,12 @@ static int test_flag_read(const char *program, char ***argv)
     return flag_bad(program, "unknown flag %s%s", word, "");
 }
 
+static const char *program_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
 int bl__test_flags_read(int argc, char **argv)
 {
     (void)argc;
@@ -224,6 +238,8 @@ int bl__test_flags_read(int argc, char **argv)
         bl__tests.cpus[bl__tests.ncpus++] = bl_procs();
     if (bl__tests.parallel == 0)
         bl__tests.parallel = bl_procs();
+    if (bl__tests.junit_name == NULL)
+        bl__tests.junit_name = program_name(program);
     return 0;
 }
 

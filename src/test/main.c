@@ -88,9 +88,11 @@ int bl_test_main(int argc, char **argv)
     if (bl__tests.shuffle)
         entries_shuffle(list, n);
     int failed;
+    bl__junit_begin();
     do {
         failed = rounds_run(list, n);
     } while (bl__tests.until_fail && !failed);
+    failed |= !bl__junit_end();
     free(list);
     printf("%s%s\n", bl__tests.json ? "\x16" : "", failed ? "FAIL" : "PASS");
     return failed;

@@ -18,7 +18,10 @@
 #include "test/test.h"
 
 enum { NOTHING_LEFT = -2 };
-enum { DUMP_WAIT = 10 /* s for a dump of all goroutines, before the worker is killed */ };
+enum {
+    DUMP_WAIT = 10, /* s for a dump of all goroutines, before the worker is killed */
+    STOP_WAIT = 3,  /* s for the tests to end after ^C, with their cleanups */
+};
 
 /* A test or subtest that has begun, until the test that it belongs to has ended. */
 typedef struct watched {
@@ -29,6 +32,7 @@ typedef struct watched {
     bool paused;
     bl_time began;
     bl_dur limit; /* 0: none */
+    bl_dur took;  /* when it has ended */
     bl__text log;
 } watched;
 
@@ -40,16 +44,20 @@ static struct {
     bl__text pending;
     bool complete; /* the worker has run all that it was to run */
     bool late;     /* a limit is over */
+    bool stopping; /* ^C was passed on */
     bool all_late; /* that of -timeout */
     bl_time deadline;
+    sigset_t mask; /* without SIGINT and SIGTERM blocked */
     size_t passed, failed, skipped;
 } sup;
 
 static volatile sig_atomic_t sup_interrupted;
 
-static void sup_handle(int sig)
+/* The second one kills; what `belay test` queues is the first one, that may have come from the terminal already. */
+static void sup_handle(int sig, siginfo_t *info, void *context)
 {
-    if (sup_interrupted != 0) { /* the second one */
+    (void)context;
+    if (sup_interrupted != 0 && info->si_code != SI_QUEUE) {
         signal(sig, SIG_DFL);
         raise(sig);
     }
@@ -100,10 +108,19 @@ static void watched_drop(int item)
 
 static void item_over(int item, int state)
 {
+    if (sup.stopping) /* what it came to is the interruption's */
+        return;
     sup.items->at[item].state = state;
     sup.passed += state == BL__ITEM_PASSED;
     sup.failed += state == BL__ITEM_FAILED;
     sup.skipped += state == BL__ITEM_SKIPPED;
+    for (const watched *w = sup.first; w != NULL; w = w->next)
+        if (w->item == item)
+            bl__junit_case(w->name,
+                           strchr(w->name, '/') == NULL ? state
+                           : w->ended != 0              ? w->ended
+                                                        : BL__ITEM_FAILED,
+                           w->ended != 0 ? w->took : bl_now() - w->began, &w->log);
     watched_drop(item);
 }
 
@@ -129,6 +146,7 @@ static void event_take(const bl__event *e, const char *name, const char *text)
     case 'O': bl__text_put(&w->log, text, e->text); break;
     case 'E':
         w->ended = (int)e->value;
+        w->took = bl_now() - w->began;
         if (strchr(name, '/') == NULL)
             item_over(e->item, (int)e->value);
         break;
@@ -212,11 +230,27 @@ static void limit_over(bl_time now)
     kill(sup.pid, SIGQUIT);
 }
 
+/* ^C: the worker is to end its tests; what they come to is no result any more. */
+static void stop_begin(void)
+{
+    sup.stopping = true;
+    fputs("interrupted\n", stdout);
+    if (sup.first != NULL)
+        fputs("\trunning tests:\n", stdout);
+    running_print(stdout);
+    fflush(stdout);
+    kill(sup.pid, SIGINT);
+}
+
 /* Until the worker has closed its end. */
 static void worker_watch(void)
 {
     bl_time patience = BL_NEVER;
     while (true) {
+        if (sup_interrupted != 0 && !sup.stopping) {
+            stop_begin();
+            patience = bl_now() + STOP_WAIT * BL_SEC;
+        }
         bl_time now = bl_now();
         bl_time until = patience != BL_NEVER ? patience : next_limit();
         if (now >= until && patience == BL_NEVER) {
@@ -226,11 +260,11 @@ static void worker_watch(void)
             kill(sup.pid, SIGKILL);
             until = now + BL_SEC;
         }
-        if (sup_interrupted != 0)
-            kill(sup.pid, SIGKILL);
         struct pollfd p = {.fd = sup.events, .events = POLLIN};
-        bl_dur left = (until - now) / BL_MS + 1;
-        int r = poll(&p, 1, left < 1000000 ? (int)left : 1000000);
+        bl_dur left = until - now < BL_HOUR ? until - now : BL_HOUR;
+        struct timespec ts = {left / BL_SEC, left % BL_SEC};
+        int r = ppoll(&p, 1, left > 0 ? &ts : &(struct timespec){0},
+                      &sup.mask); /* so ^C is not missed */
         if (r > 0 && !events_read())
             return;
     }
@@ -247,28 +281,36 @@ static const char *end_text(int status, char *buf, size_t size)
     return buf;
 }
 
-/* The item failed because the worker ended: prints it with its subtests and their logs. */
+/* A test or subtest that the worker's end has failed, with its log. */
+static void died_put(bl__text *b, const watched *w, const char *how)
+{
+    bool sub = strchr(w->name, '/') != NULL;
+    bl__text own = {0};
+    bl__text_printf(&own, "%s--- FAIL: %s (%.2fs)\n", bl__tests.json ? "\x16" : "", w->name,
+                    (double)(bl_now() - w->began) / (double)BL_SEC);
+    bl__text_put(&own, w->log.at, w->log.len);
+    if (!sub)
+        bl__text_printf(&own, "    the test program ended in it: %s\n", how);
+    bl__text_indent(b, own.at, own.len, sub && !bl__tests.json ? 4 : 0);
+    bl__text_free(&own);
+}
+
+/* The item failed because the worker ended: prints it with its subtests; readers of events want those to end first. */
 static void item_died(int item, const char *how)
 {
-    bl__text b = {0};
+    bl__text b = {0}, subs = {0};
     for (watched *w = sup.first; w != NULL; w = w->next) {
-        if (w->item != item)
-            continue;
         bool sub = strchr(w->name, '/') != NULL;
-        bool stopped = w->ended == 0 || w->ended == BL__ITEM_FAILED;
-        if (sub && !stopped)
+        if (w->item != item || (sub && w->ended != 0 && w->ended != BL__ITEM_FAILED))
             continue;
-        bl__text own = {0};
-        bl__text_printf(&own, "%s--- FAIL: %s (%.2fs)\n", bl__tests.json ? "\x16" : "", w->name,
-                        (double)(bl_now() - w->began) / (double)BL_SEC);
-        bl__text_put(&own, w->log.at, w->log.len);
+        died_put(sub ? &subs : &b, w, how);
         if (!sub)
-            bl__text_printf(&own, "    the test program ended in it: %s\n", how);
-        bl__text_indent(&b, own.at, own.len, sub && !bl__tests.json ? 4 : 0);
-        bl__text_free(&own);
+            bl__text_printf(&w->log, "    the test program ended in it: %s\n", how);
     }
-    bl__test_print(b.at, b.len);
+    bl__test_print(bl__tests.json ? subs.at : b.at, bl__tests.json ? subs.len : b.len);
+    bl__test_print(bl__tests.json ? b.at : subs.at, bl__tests.json ? b.len : subs.len);
     bl__text_free(&b);
+    bl__text_free(&subs);
     item_over(item, BL__ITEM_FAILED);
 }
 
@@ -334,6 +376,7 @@ static int worker_fork(int only)
         (void)setpgid(0, 0); /* ^C is for the supervisor */
         signal(SIGINT, SIG_DFL);
         signal(SIGTERM, SIG_DFL);
+        (void)sigprocmask(SIG_SETMASK, &sup.mask, NULL);
         close(fds[0]);
         bl__test_worker(sup.items, fds[1]);
     }
@@ -354,10 +397,8 @@ static void interrupted_say(void)
         rest += sup.items->at[i].state <= BL__ITEM_ALONE;
     printf("interrupted: %zu passed, %zu failed, %zu skipped, %zu not run to the end\n", sup.passed,
            sup.failed, sup.skipped, rest);
-    if (sup.first != NULL)
-        printf("\trunning tests:\n");
-    running_print(stdout);
     fflush(stdout);
+    (void)bl__junit_end();
 }
 
 /* Those that ran side by side when a worker died, each by itself. */
@@ -407,7 +448,12 @@ int bl__test_supervise(bl__items *items)
     char buf[64];
     sup.items = items;
     sup.deadline = bl__tests.timeout > 0 ? bl_now() + bl__tests.timeout : BL_NEVER;
-    struct sigaction action = {.sa_handler = sup_handle};
+    struct sigaction action = {.sa_sigaction = sup_handle, .sa_flags = SA_SIGINFO};
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    sigprocmask(SIG_BLOCK, &ours, &sup.mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     for (int next; sup_interrupted == 0 && !sup.all_late && (next = next_work()) != NOTHING_LEFT;) {
@@ -430,7 +476,9 @@ int bl__test_supervise(bl__items *items)
     if (sup_interrupted != 0) {
         interrupted_say();
         signal(sup_interrupted, SIG_DFL);
+        sigprocmask(SIG_SETMASK, &sup.mask, NULL);
         raise(sup_interrupted);
     }
+    sigprocmask(SIG_SETMASK, &sup.mask, NULL);
     return sup.failed > 0 ? 1 : 0;
 }

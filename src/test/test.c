@@ -11,6 +11,7 @@
 #include "arch/race.h"
 #include "core/lock.h"
 #include "debug/report.h"
+#include "debug/stuck.h"
 #include "life/scope.h"
 #include "test/test.h"
 
@@ -172,7 +173,10 @@ typedef struct leftovers {
 static void leftover_count(const bl__g *g, void *arg)
 {
     leftovers *l = arg;
-    l->count += left_in(g, l->in);
+    if (!left_in(g, l->in))
+        return;
+    l->count++;
+    bl__finder_said(g); /* that it is stuck is no news, and ends no worker */
 }
 
 static void left_print(bl__out *o, void *arg) { bl__report_goroutines(o, left_in, arg); }

@@ -45,6 +45,7 @@ enum { BL__TEST_CPUS = 16 };
 typedef struct bl__test_flags {
     bool verbose, json, brief, failfast, update, until_fail;
     const char *run, *skip, *bench, *list;
+    const char *junit, *junit_name; /* a file; what the suite in it is called */
     int64_t count;
     bl_dur timeout, limit, benchtime;
     int64_t bench_count; /* -benchtime 100x */
@@ -90,6 +91,11 @@ BL__NORETURN void bl__test_worker(const bl__items *items, int events);
 /* Runs the program's tests as the flags say; the exit status. */
 int bl__test_supervise(bl__items *items);
 
+/* -junit: a test has ended, as BL__ITEM_…; nothing without it. False: the file cannot be written. */
+void bl__junit_begin(void);
+void bl__junit_case(const char *name, int state, bl_dur took, const bl__text *log);
+bool bl__junit_end(void);
+
 /* ---- A test ---- */
 
 typedef struct bl__cleanup {
@@ -132,6 +138,8 @@ bl_test *bl__test_new(bl_test *parent, const char *name, bl__site site);
 void bl__test_drop(bl_test *t);
 /* Starts t's controller in s and waits until t is over or pauses; one that is over is dropped. True: it passed. */
 bool bl__test_start(bl_test *t, bl_scope *s);
+/* ^C: no test begins any more, and those that run are cancelled. */
+bool bl__test_stopped(void);
 /* Lets the parallel subtests of t go on, and waits for them. */
 void bl__test_kids(bl_test *t);
 void bl__test_fail(bl_test *t);

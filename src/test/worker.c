@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "life/notify.h"
 #include "life/scope.h"
 #include "test/test.h"
 
@@ -51,13 +52,19 @@ static void bl__test_entry_call(bl_test *t, void *arg)
     entry->test(t);
 }
 
+/* In the run of the worker, that is; a plain test may have runs and signals of its own. */
+bool bl__test_stopped(void)
+{
+    return load_relaxed(&bl__signals.stopped) != 0 && bl__test_plain() == NULL;
+}
+
 static bool item_wanted(const bl__items *items, size_t i, bool failed)
 {
     const bl__item *item = &items->at[i];
     if (items->only >= 0)
         return (int)i == items->only;
     return item->state == BL__ITEM_PENDING && item->entry->plain == NULL &&
-           !load_relaxed(&bl__test_left) && !(failed && bl__tests.failfast);
+           !load_relaxed(&bl__test_left) && !bl__test_stopped() && !(failed && bl__tests.failfast);
 }
 
 static bl_test *item_test(const bl__items *items, size_t i, bl_test *root)
@@ -101,6 +108,7 @@ static int bl__test_worker_main(void *arg)
 {
     static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     const bl__items *items = arg;
+    store_relaxed(&bl__signals.armed, 0u); /* ^C does not keep tests from being a deadlock */
     bl_sem_init(&bl__test_slots, bl__tests.parallel);
     bl_test *root = bl__test_new(NULL, "tests", site);
     for (size_t i = 0; i < items->len;) {
@@ -135,6 +143,7 @@ void bl__test_worker(const bl__items *items, int events)
     bl__test_left_begin();
     bl_options o = {.procs = items->len > 0 ? items->at[0].procs : 1,
                     .on_leak = BL_LEAK_IGNORE, /* the tests say it */
+                    .signals = 1,              /* ^C cancels what runs */
                     .on_deadlock = BL_DEADLOCK_EXIT,
                     .on_quit = BL_QUIT_EXIT};
     int r = bl_run(bl__test_worker_main, (void *)(uintptr_t)items, &o);

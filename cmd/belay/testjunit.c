@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * testjunit.c: -junit: each test program writes its <testsuite> into a file of its own; here they are put into one.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static FILE *suites; /* what there is so far */
+
+static void text_put(const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '<')
+            fputs("&lt;", suites);
+        else if (c == '&')
+            fputs("&amp;", suites);
+        else if (c == '"')
+            fputs("&quot;", suites);
+        else
+            fputc(c >= ' ' || c == '\n' || c == '\t' ? c : '?', suites);
+    }
+}
+
+const char *test_junit_part(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    char *path = text_format("%s/belay-junit-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    int fd = mkstemp(path);
+    if (fd < 0) {
+        complain("%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    close(fd);
+    return path;
+}
+
+void test_junit_add(const char *name, const char *part, const char *output)
+{
+    static char text[65536];
+    size_t had = 0;
+    if (!suites && !(suites = tmpfile()))
+        return;
+    FILE *in = part ? fopen(part, "re") : NULL;
+    for (size_t n; in && (n = fread(text, 1, sizeof text, in)) > 0; had += n)
+        fwrite(text, 1, n, suites);
+    if (in)
+        fclose(in);
+    if (part)
+        unlink(part);
+    if (had > 0)
+        return;
+    fputs("\t<testsuite name=\"", suites);
+    text_put(name);
+    fputs("\" tests=\"1\" failures=\"0\" errors=\"1\" skipped=\"0\">\n\t\t<testcase classname=\"",
+          suites);
+    text_put(name);
+    fputs("\" name=\"[the program]\"><error message=\"Failed\">", suites);
+    text_put(output);
+    fputs("</error></testcase>\n\t</testsuite>\n", suites);
+}
+
+int test_junit_end(const char *path)
+{
+    static char text[65536];
+    FILE *out = fopen(path, "we");
+    bool ok = out && fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n", out) >= 0;
+    if (suites)
+        rewind(suites);
+    for (size_t n; suites && ok && (n = fread(text, 1, sizeof text, suites)) > 0;)
+        ok = fwrite(text, 1, n, out) == n;
+    ok = ok && fputs("</testsuites>\n", out) >= 0;
+    int err = errno;
+    if (out && fclose(out) != 0) {
+        err = errno;
+        ok = false;
+    }
+    if (!ok)
+        complain("%s: %s", path, strerror(err));
+    return ok ? 0 : EXIT_FAILED;
+}

@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# What `belay test` does beside running tests: ^C, -o, the readers of its results: test/testcmd_test.sh BUILD
+source "$(dirname "$0")/shell.sh"
+build_settings
+belay=$build/belay
+[ -x "$belay" ] || finish
+case $sanitize in
+*thread*) echo 'testcmd_test: skipped: ThreadSanitizer cannot go on after a fork'; finish ;;
+esac
+export BELAY_CACHE=$work/cache BELAY_GRACE=100ms BELAY_PROCS=2 ASAN_OPTIONS=detect_leaks=0 CC=$compiler
+ulimit -c 0
+cp -r "$root"/test/testdata/testcmd/* "$work"
+cd "$work" || exit 2
+
+# ---- ^C ----
+
+await() { # REGEX: waits until stdout has a line like it
+    for ((i = 0; i < 3000; i++)); do
+        grep -qE -- "$1" "$work/out" && return 0
+        sleep 0.01
+    done
+    fail "$last_run" "it did not print $1"
+}
+
+interrupt() { # group|process REGEX N FLAGS…: ^C after that line, N times, as a terminal or as kill(1) does it
+    local to=$1 line=$2 n=$3
+    shift 3
+    last_run="belay test $* ./stop"
+    mkdir -p "$work/tmp"
+    env --default-signal=INT TMPDIR="$work/tmp" setsid "$belay" test "$@" ./stop >"$work/out" 2>"$work/err" &
+    local pid=$! at=$!
+    [ "$to" = process ] || at=-$pid
+    await "$line"
+    kill -INT -- $at
+    [ "$n" -eq 1 ] || { await '^interrupted$'; sleep 0.15; kill -INT -- $at; }
+    wait $pid
+    status=$?
+}
+
+for to in group process; do
+    interrupt $to '^slow began$' 1 -v
+    expect "^C ends it as a signal does ($to)" 130
+    expect_out 'those that ran' '^		slow \([0-9.]+s\)$'
+    expect_out 'what became of all' '^interrupted: 1 passed, 0 failed, 0 skipped, 3 not run to the end$'
+    ok 'none began after it' bash -c "! grep -qE 'deaf began|after began|--- FAIL' '$work/out'"
+    ok 'and the cleanups have run' bash -c "! ls '$work'/tmp/belay-test-* 2>/dev/null"
+done
+interrupt group '^deaf began$' 1 -v -run deaf
+expect 'one that does not listen is ended' 130
+expect_out 'and counted' '^interrupted: 0 passed, 0 failed, 0 skipped, 1 not run to the end$'
+for to in group process; do
+    interrupt $to '^deaf began$' 2 -v -run deaf
+    expect "the second ^C kills ($to)" 130
+    ok 'without a summary' bash -c "! grep -q '^interrupted:' '$work/out'"
+    for ((i = 0; i < 300; i++)); do # the kernel ends the children, in its own time
+        pgrep -f "^$work/cache/.*stop_test" >/dev/null || break
+        sleep 0.01
+    done
+    ok 'and leaves no process' bash -c "! pgrep -f '^$work/cache/.*stop_test'"
+done
+
+# ---- -c and -o ----
+
+run "$belay" test -c ./ends
+expect 'compiled only' 0
+run ./ends_test.test -test.run 'passes|skips' -test.v
+expect 'the program runs by itself' 0
+expect_out 'with flags as Go has them' '^--- SKIP: skips'
+run "$belay" test -c -o kept/ ./ends ./stop
+expect 'compiled into a directory' 0
+ok 'both are there' test -x kept/ends_test.test -a -x kept/stop_test.test
+run "$belay" test -o alone -run passes ./ends
+expect '-o runs it as well' 0
+ok 'and keeps it' test -x alone
+run "$belay" test -o alone ./ends ./stop
+expect 'two programs in one file' 2
+expect_err 'is refused' 'alone: 2 test programs need a directory$'
+run "$belay" test -junti x
+expect_err 'the nearest flag' 'did you mean -junit\?$'
+run "$belay" test -junit
+expect_err 'a flag without its value' '^belay: -junit needs a value'
+run "$belay" test -short -v -run fails ./ends
+expect_out '-short is known to the tests' 'short: yes$'
+
+# ---- Results for others ----
+
+mkdir bad none
+echo 'int x = y;' >bad/bad_test.c
+run "$belay" test -junit results.xml ./ends ./bad ./none
+expect 'with -junit' 1
+command -v python3 >/dev/null && ok 'it is XML, and has the results' python3 -c '
+import xml.dom.minidom as dom
+doc = dom.parse("results.xml")
+got = {}
+for case in doc.getElementsByTagName("testcase"):
+    kinds = [c.tagName for c in case.childNodes if c.nodeType == c.ELEMENT_NODE]
+    got[case.getAttribute("name")] = kinds[0] if kinds else "passed"
+want = {"passes": "passed", "fails": "failure", "skips": "skipped", "crashes": "failure", "crashes/well": "passed",
+        "crashes/not_well": "failure", "last": "passed", "[the program]": "error"}
+assert got == want, got
+suites = [(s.getAttribute("name"), s.getAttribute("tests"), s.getAttribute("failures"), s.getAttribute("errors"))
+          for s in doc.getElementsByTagName("testsuite")]
+assert suites == [("./ends/ends_test.c", "7", "3", "0"), ("./bad/bad_test.c", "1", "0", "1")], suites'
+run "$belay" test -junit no/where.xml -run passes ./ends
+expect 'a file that cannot be written' 1
+expect_err 'is named' 'no/where.xml: No such file'
+
+if command -v gotestsum >/dev/null; then
+    run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none
+    expect 'gotestsum' 1
+    expect_out 'a test that passed' '^PASS ./ends.passes '
+    expect_out 'one that failed' '^FAIL ./ends.fails '
+    expect_out 'one that crashed in a subtest' '^FAIL ./ends.crashes/not_well '
+    expect_out 'its parent' '^FAIL ./ends.crashes '
+    expect_out 'one that was skipped' '^=== SKIP: ./ends skips '
+    expect_out 'one that is not built' '^FAIL ./bad$'
+    expect_out 'one without tests' '^EMPTY ./none$'
+    expect_out 'and the sum' '^DONE [0-9]+ tests, 1 skipped, [0-9]+ failures'
+    run gotestsum --raw-command -- "$belay" test -json -run 'passes|skips' ./ends
+    expect 'gotestsum of what passes' 0
+    expect_out 'says so' '^DONE 2 tests, 1 skipped'
+else
+    echo 'testcmd_test: skipped: gotestsum is not there (Debian: gotestsum)'
+fi
+
+finish
