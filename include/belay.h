@@ -479,7 +479,8 @@ bool bl_mutex_try_lock(bl_mutex *m);   /* true: it is the caller's now */
 BL__NODISCARD int bl_mutex_lock_until(bl_mutex *m, bl_time deadline); /* 0, or stopped */
 void bl_mutex_unlock(bl_mutex *m);     /* fatal if not held by the caller */
 
-/* A reader/writer lock (Go: sync.RWMutex). A waiting writer holds off new readers. */
+/* A reader/writer lock (Go: sync.RWMutex). A waiting writer holds off new readers: so who has it for reading must not
+ * take it again. Another goroutine may give a read lock back; but where none has done so yet, one is taken to be its taker's. */
 typedef struct bl_rwmutex {
     uintptr_t bl__word;         /* atomic: readers, or the writer's record, and flags; 0 is free */
     struct bl_rwmutex *bl__self; /* where it was first used */
@@ -490,11 +491,12 @@ typedef struct bl_rwmutex {
     uint32_t bl__tick;          /* owner: the writer's count of switches when it took it */
 } bl_rwmutex;
 
-void bl_rwmutex_lock(bl_rwmutex *m);   /* waits, no stop path; fatal if held by the caller */
+void bl_rwmutex_lock(bl_rwmutex *m);   /* waits, no stop path; fatal if held by the caller, for reading too */
 bool bl_rwmutex_try_lock(bl_rwmutex *m);
 BL__NODISCARD int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline);
 void bl_rwmutex_unlock(bl_rwmutex *m); /* fatal if not held for writing by the caller */
-void bl_rwmutex_rlock(bl_rwmutex *m);  /* waits, no stop path */
+void bl_rwmutex_rlock(bl_rwmutex *m);  /* waits, no stop path; fatal if the caller has it for writing, or has
+                                          it for reading and a lock waits for that */
 bool bl_rwmutex_try_rlock(bl_rwmutex *m);
 BL__NODISCARD int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline);
 void bl_rwmutex_runlock(bl_rwmutex *m); /* fatal if no reader holds it */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* rwmutex_test.c: the reader/writer lock. */
 #include "calls.h"
+#include "sync/object.h"
 
 #include <pthread.h>
 
@@ -77,6 +78,114 @@ TEST(rwmutex_excludes)
     CHECK_EQ(sh.count, 3 * ROUNDS);
     CHECK_EQ(sh.reads, 6 * ROUNDS);
     CHECK_EQ(sh.m.bl__word, 0);
+}
+
+/* ---- Who holds it for reading, as far as that is known --------------------------------------- */
+
+static void read_all(bl_rwmutex *m, int n)
+{
+    for (int i = 0; i < n; i++)
+        bl_rwmutex_rlock(&m[i]);
+}
+
+TEST(rwmutex_reads_are_noted)
+{
+    bl_rwmutex m[2 * BL__READS] = {0};
+    bl__g *g = bl__self();
+    for (int n = 1; n <= 2 * BL__READS; n++) {
+        for (int first = 0; first < n; first++) { /* given back from there on, around */
+            read_all(m, n);
+            CHECK_EQ(g->reads_count, n);
+            for (int i = 0; i < n; i++) {
+                CHECK_EQ(bl__read_holds(g, &m[i]), i < BL__READS);
+            }
+            for (int i = 0; i < n; i++) {
+                bl_rwmutex *given = &m[(first + i) % n];
+                bl_rwmutex_runlock(given);
+                CHECK(!bl__read_holds(g, given));
+                CHECK_EQ(given->bl__word, 0);
+            }
+            CHECK_EQ(g->reads_count, 0);
+        }
+    }
+    CHECK_EQ(load_relaxed(&bl__reads_handed), 0);
+}
+
+TEST(rwmutex_read_again)
+{
+    bl_rwmutex m = {0};
+    bl_rwmutex_rlock(&m);
+    bl_rwmutex_rlock(&m);
+    bl_rwmutex_runlock(&m);
+    CHECK(bl__read_holds(bl__self(), &m));
+    CHECK(!bl_rwmutex_try_lock(&m));
+    CHECK_EQ(bl_rwmutex_lock_until(&m, bl_in(BL_MS)), BL_ETIMEDOUT);
+    bl_rwmutex_runlock(&m);
+    CHECK(bl_rwmutex_try_lock(&m));
+    bl_rwmutex_unlock(&m);
+}
+
+static int write_with_deadline(void *arg)
+{
+    CHECK_EQ(bl_rwmutex_lock_until(arg, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
+    return 0;
+}
+
+/* The writer gives up, and lets the reader in a second time. */
+TEST(rwmutex_read_again_behind_a_deadline)
+{
+    bl_rwmutex m = {0};
+    BL_SCOPE(s);
+    bl_rwmutex_rlock(&m);
+    CHECK_EQ(bl_go(s, write_with_deadline, &m), 0);
+    while (load_relaxed(&m.bl__word) == 8) /* until it waits */
+        bl_yield();
+    bl_rwmutex_rlock(&m);
+    bl_rwmutex_runlock(&m);
+    bl_rwmutex_runlock(&m);
+    CHECK_EQ(bl_scope_wait(s), 0);
+}
+
+static int unlock_read(void *arg)
+{
+    bl_rwmutex_runlock(arg);
+    return 0;
+}
+
+static int write_once(void *arg)
+{
+    bl_rwmutex_lock(arg);
+    bl_rwmutex_unlock(arg);
+    return 0;
+}
+
+static void *handed_reads(void *arg)
+{
+    bl_rwmutex m = {0};
+    (void)arg;
+    BL_SCOPE(s);
+    bl_rwmutex_rlock(&m);
+    CHECK_EQ(bl_go(s, unlock_read, &m), 0);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    CHECK_EQ(load_relaxed(&bl__reads_handed), 1);
+    /* What it has noted is wrong now, so nothing may be proven by it. */
+    CHECK(!bl__read_holds(bl__self(), &m));
+    bl_rwmutex_lock(&m);
+    bl_rwmutex_unlock(&m);
+    bl_rwmutex_rlock(&m);
+    CHECK_EQ(bl_go(s, write_once, &m), 0);
+    CHECK_EQ(bl_go(s, unlock_read, &m), 0);
+    bl_rwmutex_rlock(&m); /* perhaps behind the writer, who gets it from the other */
+    bl_rwmutex_runlock(&m);
+    CHECK_EQ(bl_scope_wait(s), 0);
+    store_relaxed(&bl__reads_handed, 0u);
+    return NULL;
+}
+
+TEST(rwmutex_read_lock_is_handed_on)
+{
+    (void)handed_reads(NULL);
+    bl__self()->reads_count = 0; /* what it has handed on */
 }
 
 static int call_wlock(call *c)

@@ -177,7 +177,7 @@ static void helper_clean(bl__g *self)
                   "%s:%d); close it with bl_scope_close, or declare it with BL_SCOPE",
                   self->inner->bl__made->what, self->inner->bl__made->file,
                   self->inner->bl__made->line);
-    if (self->held != NULL || self->held_rw != NULL)
+    if (bl__holds_any(self))
         bl__held_at_end(self);
     if (load_acquire(&self->registered) != NULL) /* ORD(registered) */
         bl__ctx_unregister(self);

@@ -91,6 +91,8 @@ enum { BL__G_DEAD, BL__G_RUNNABLE, BL__G_RUNNING, BL__G_PARKED }; /* task->statu
 /* Labels are immutable, shared and counted; see core/label.c. */
 typedef struct bl__labels bl__labels;
 
+enum { BL__READS = 4 }; /* read locks of a goroutine that it notes */
+
 /* The record of a goroutine, at the top of its stack; or of a plain thread that calls in. */
 struct bl__g {
     bl__task task;
@@ -110,23 +112,25 @@ struct bl__g {
     void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
     void *park_unlock_arg;                    /* g */
     bl_timer *park_timer;                     /* g: the timer that the commit arms, or NULL */
-    uint32_t park_special;  /* g: the commit has to look at park_timer and park_unlock */
-    uint32_t row;           /* g: goroutines that ended on its stack and are not counted out */
-    bl_scope *scope;        /* immutable: the scope it was started in */
-    bl_scope *inner;        /* g: the innermost scope it has open, or scope */
-    void *held;             /* g: bl_mutex it holds, linked by bl__held */
-    void *held_rw;          /* g: bl_rwmutex it holds for writing, linked by bl__held */
-    bl_fn fn;               /* immutable */
-    void *arg;              /* immutable */
-    uint64_t id;            /* immutable while it lives */
-    uint64_t parent;        /* immutable: the id of who started it */
-    const bl__site *site;   /* immutable: where it was started */
-    bl__labels *labels;     /* g */
-    struct bl__g *reg_next; /* lock: registered's */
-    struct bl__g *reg_prev; /* lock: registered's */
-    void *stack_lo;         /* immutable: lowest usable address */
-    void *stack_hi;         /* immutable */
-    void *fiber;            /* the sanitizers' */
+    uint32_t park_special; /* g: the commit has to look at park_timer and park_unlock */
+    uint32_t row;          /* g: goroutines that ended on its stack and are not counted out */
+    bl_scope *scope;       /* immutable: the scope it was started in */
+    bl_scope *inner;       /* g: the innermost scope it has open, or scope */
+    void *held;            /* g: bl_mutex it holds, linked by bl__held */
+    void *held_rw;         /* g: bl_rwmutex it holds for writing, linked by bl__held */
+    const void *reads[BL__READS]; /* g: bl_rwmutex it holds for reading, the first ones */
+    uint32_t reads_count;         /* g: how many it holds for reading (sync/object.h) */
+    bl_fn fn;                     /* immutable */
+    void *arg;                    /* immutable */
+    uint64_t id;                  /* immutable while it lives */
+    uint64_t parent;              /* immutable: the id of who started it */
+    const bl__site *site;         /* immutable: where it was started */
+    bl__labels *labels;           /* g */
+    struct bl__g *reg_next;       /* lock: registered's */
+    struct bl__g *reg_prev;       /* lock: registered's */
+    void *stack_lo;               /* immutable: lowest usable address */
+    void *stack_hi;               /* immutable */
+    void *fiber;                  /* the sanitizers' */
 #if BL__RACE
     void *fiber_idle; /* a plain thread's: what it is while it waits, see park_thread */
 #endif
@@ -238,12 +242,21 @@ void bl__scope_ended(bl__g *g, bl_scope *s, int result);
 /* Counts n that have ended out of s, which may be gone after that. scope_join.c */
 void bl__scope_count_out(bl_scope *s, int64_t n);
 void bl__held_at_end(bl__g *g);
+static inline bool bl__holds_any(const bl__g *g)
+{
+    return g->held != NULL || g->held_rw != NULL || g->reads_count != 0;
+}
 /* Called before each of these reports, if not NULL. */
 extern void (*bl__held_hook)(const bl__g *g, const char *kind);
 
 /* What a test may leave behind besides goroutines and locks: called, if not NULL, when it has been made, and when a context is
  * cancelled or about to be freed, a ticker about to be freed. core/timer.c */
-typedef enum bl__made_kind { BL__MADE_CTX, BL__MADE_TIMER, BL__MADE_TICKER } bl__made_kind;
+typedef enum bl__made_kind {
+    BL__MADE_CTX,
+    BL__MADE_TIMER,
+    BL__MADE_TICKER,
+    BL__MADE_READ /* a bl_rwmutex, whose reader has ended; the site is the reader's */
+} bl__made_kind;
 extern void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
 extern void (*bl__unmade_hook)(const void *obj);
 static inline void bl__made(bl__made_kind kind, const void *obj, const bl__site *site)

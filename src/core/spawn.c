@@ -197,6 +197,7 @@ static void begin(bl__p *p, bl__g *g, bl__spawned *s)
     g->inner = s->scope;
     g->held = NULL;
     g->held_rw = NULL;
+    g->reads_count = 0;
     g->park_timer = NULL;
     g->park_special = 0;
     g->fn = s->fn;
@@ -244,7 +245,7 @@ static void end(bl__g *g, int result)
                   "close it with bl_scope_close, or declare it with BL_SCOPE",
                   g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
     }
-    if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
+    if (__builtin_expect(bl__holds_any(g), 0))
         bl__held_at_end(g);
     if (load_acquire(&g->registered) != NULL) /* ORD(registered) */
         bl__ctx_unregister(g);

@@ -286,6 +286,11 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
         bl__out_printf(o, "holds sync.RWMutex %p\n", (const void *)rw);
         rw = rwmutex.bl__held;
     }
+    for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
+        if (g->reads[i] != NULL)
+            bl__out_printf(o, "holds sync.RWMutex %p for reading\n", g->reads[i]);
+    if (g->reads_count > BL__READS)
+        bl__out_printf(o, "...%u more for reading...\n", g->reads_count - BL__READS);
 }
 
 void bl__describe_labels(bl__out *o, const bl__g *g)

@@ -28,7 +28,7 @@ enum {
     RW_WRITE_HELD = 2,       /* as in sync/rwmutex.c */
     CONTEXTS = 8,            /* looked at on the way up from a goroutine's */
     OBJECTS = CONTEXTS + 24, /* of a goroutine; with more it counts as alive */
-    ROUNDS = 64
+    RW_NODES = 64
 };
 
 #define NOBODY UINT32_MAX
@@ -42,15 +42,18 @@ typedef struct node {
     const char *low; /* its stack in use */
     const char *high;
     uint32_t switches;
-    uint32_t scope; /* index of home in scopes */
-    uint32_t stack; /* item of its stack, while it may be stuck */
-    uint32_t first; /* of its objects */
+    uint32_t scope;              /* index of home in scopes */
+    uint32_t stack;              /* item of its stack, while it may be stuck */
+    uint32_t first;              /* of its objects */
+    const void *read[BL__READS]; /* read locks that it holds */
     uint16_t objects;
     uint16_t cancels; /* of them the last ones: with which it can be cancelled */
     uint8_t reason;
     uint8_t alive;
     uint8_t cancellable;
     uint8_t proven;
+    uint8_t reads; /* how many are in read */
+    uint8_t kept;  /* it waits for an rwmutex that somebody keeps who is stuck himself */
 } node;
 
 typedef struct home {
@@ -71,6 +74,9 @@ typedef struct notes {
     uint32_t mask;
     home *homes;
     uint32_t homes_count;
+    uint32_t
+        rw[RW_NODES]; /* who was parked with a read lock, or wants a write lock, the first ones */
+    uint32_t rw_count;
     uint32_t objects;
     bl_time before; /* parked since then, or earlier */
     bool failed;
@@ -145,6 +151,10 @@ static void note(const bl__g *g, void *arg)
         d->alive = load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
                    g->park_timer != NULL || g->since > n->before ||
                    waits_for_nobody((bl__reason)g->reason);
+        d->reads = (uint8_t)(g->reads_count < BL__READS ? g->reads_count : BL__READS);
+        memcpy(d->read, g->reads, sizeof d->read);
+        if ((d->reads > 0 || d->reason == BL__WAIT_RW_LOCK) && n->rw_count < RW_NODES)
+            n->rw[n->rw_count++] = n->count;
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
             n->unknown = true;
     }
@@ -225,6 +235,26 @@ static bool pool_alive(notes *n, const node *d)
            scope_alive(n, p.scope);
 }
 
+/* Somebody who is stuck holds the rwmutex for reading that d waits for, and nobody unlocks for others here. So no
+ * writer gets it; and a reader waits for the writers before it, of whom some may give up. */
+static bool kept_by_reader(const notes *n, const node *d)
+{
+    bool kept = false, writer = d->reason == BL__WAIT_RW_LOCK;
+    if (load_relaxed(&bl__reads_handed) || n->rw_count == RW_NODES)
+        return false;
+    for (uint32_t i = 0; i < n->rw_count; i++) {
+        const node *r = &n->nodes[n->rw[i]];
+        if (r->obj == d->obj && r->reason == BL__WAIT_RW_LOCK) {
+            if (r->alive && d->reason == BL__WAIT_RW_RLOCK)
+                return false;
+            writer = true;
+        }
+        for (uint32_t k = 0; !r->alive && k < r->reads; k++)
+            kept = kept || r->read[k] == d->obj;
+    }
+    return kept && writer;
+}
+
 /* By what the record says alone: alive, or it depends on who can get at its objects. */
 static bool waker_alive(notes *n, const node *d)
 {
@@ -235,8 +265,8 @@ static bool waker_alive(notes *n, const node *d)
     case BL__WAIT_MUTEX: return !bl__peek(&m, d->obj, sizeof m) || owner_alive(n, m.bl__word);
     case BL__WAIT_RW_LOCK:
     case BL__WAIT_RW_RLOCK:
-        if (!bl__peek(&rw, d->obj, sizeof rw))
-            return true;
+        if (d->kept || !bl__peek(&rw, d->obj, sizeof rw))
+            return !kept_by_reader(n, d);
         return (rw.bl__word & RW_WRITE_HELD) != 0 && owner_alive(n, rw.bl__word);
     case BL__WAIT_ONCE:
         return !bl__peek(&once, d->obj, sizeof once) || owner_alive(n, (uintptr_t)once.bl__runner);
@@ -307,8 +337,14 @@ static void sync_add(notes *n, node *d)
         [BL__WAIT_ONCE] = sizeof(bl_once),
     };
     bl__reach_skip(n->reach, d->obj, (const char *)d->obj + sizes[d->reason]);
-    if (d->reason != BL__WAIT_MUTEX && d->reason != BL__WAIT_ONCE)
-        object_add(n, d, d->obj); /* of these two the owner is known */
+    if (d->reason == BL__WAIT_MUTEX || d->reason == BL__WAIT_ONCE)
+        return; /* the owner is known */
+    bool rw = d->reason == BL__WAIT_RW_LOCK || d->reason == BL__WAIT_RW_RLOCK;
+    bl_rwmutex m;
+    d->kept = rw && kept_by_reader(n, d);
+    if (d->kept || (rw && bl__peek(&m, d->obj, sizeof m) && (m.bl__word & RW_WRITE_HELD) != 0))
+        return;
+    object_add(n, d, d->obj);
 }
 
 static bool select_add(notes *n, node *d)

@@ -356,7 +356,7 @@ static void job_clean(const bl_pool *p, bl__g *g)
         bl__fatal("belay: a pool's job ended with a scope left open: %s (opened at %s:%d); "
                   "close it with bl_scope_close, or declare it with BL_SCOPE",
                   g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
-    if (__builtin_expect(g->held != NULL || g->held_rw != NULL, 0))
+    if (__builtin_expect(bl__holds_any(g), 0))
         bl__held_at_end(g);
     if (__builtin_expect(g->labels != p->labels, 0)) {
         bl__labels_release(g->labels);

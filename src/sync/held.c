@@ -6,6 +6,8 @@
  * it is unlocked. Only the owner touches its lists, so they cost a few plain stores. Unlocking the
  * one taken last is what happens nearly always; another order walks the list.
  *
+ * Read locks are only noted (object.h). One that is left is no mistake yet: another goroutine may give it back.
+ *
  * The memory of a lock can be gone by the time its owner ends: it lay in the goroutine's own frames,
  * or was freed while locked. So the walk goes on only as long as what it finds is a lock that g holds.
  */
@@ -34,6 +36,35 @@ static void held_report(const bl__g *g, const char *kind, const void *lock)
                  (unsigned long long)g->parent, site->file, site->line);
 }
 
+uint32_t bl__reads_handed;
+
+static uint32_t read_find(const bl__g *g, const bl_rwmutex *m, uint32_t noted)
+{
+    uint32_t i = 0;
+    while (i < noted && g->reads[i] != m)
+        i++;
+    return i;
+}
+
+/* m is not the one taken last, or not among those that are noted, or not g's at all. */
+void bl__read_drop_slow(bl__g *g, const bl_rwmutex *m)
+{
+    uint32_t noted = g->reads_count < BL__READS ? g->reads_count : BL__READS;
+    uint32_t i = read_find(g, m, noted);
+    if (i == noted && g->reads_count <= BL__READS)
+        i = read_find(g, NULL, noted);
+    if (i == noted && g->reads_count <= BL__READS) {
+        store_relaxed(&bl__reads_handed, 1u);
+        bl__unmade(m);
+        return;
+    }
+    for (; i + 1 < noted; i++)
+        g->reads[i] = g->reads[i + 1];
+    if (i < noted && g->reads_count > BL__READS)
+        g->reads[i] = NULL; /* one that was not noted */
+    g->reads_count--;
+}
+
 void bl__held_at_end(bl__g *g)
 {
     bl_mutex *m = (bl_mutex *)g->held;
@@ -47,4 +78,8 @@ void bl__held_at_end(bl__g *g)
         held_report(g, "sync.RWMutex", rw);
         rw = rw->bl__held;
     }
+    for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
+        if (g->reads[i] != NULL && g->site != NULL)
+            bl__made(BL__MADE_READ, g->reads[i], g->site); /* somebody may still give it back */
+    g->reads_count = 0;
 }

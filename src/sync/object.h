@@ -80,4 +80,37 @@ void bl__mutex_check_owner(bl_mutex *m, bl__g *g);
 bool bl__mutex_orphan(bl_mutex *m, bl__g *g);
 bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g);
 
+/*
+ * Read locks. Several hold one, so it can be on no list of its holder's; instead a goroutine notes the first few that it
+ * has (g->reads, of g->reads_count). As in Go, one goroutine may take a read lock and another give it back;
+ * since then (bl__reads_handed) the notes of any may be wrong, and prove nothing. held.c
+ */
+extern uint32_t bl__reads_handed; /* atomic */
+void bl__read_drop_slow(bl__g *g, const bl_rwmutex *m);
+
+static inline void bl__read_note(bl__g *g, const bl_rwmutex *m)
+{
+    uint32_t n = g->reads_count++;
+    if (__builtin_expect(n < BL__READS, 1))
+        g->reads[n] = m;
+}
+
+static inline void bl__read_drop(bl__g *g, const bl_rwmutex *m)
+{
+    uint32_t last = g->reads_count - 1;
+    if (__builtin_expect(last < BL__READS && g->reads[last] == m, 1))
+        g->reads_count = last;
+    else
+        bl__read_drop_slow(g, m);
+}
+
+/* g is sure to hold m for reading: nobody else is about to give it back. */
+static inline bool bl__read_holds(const bl__g *g, const bl_rwmutex *m)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
+        found = found || g->reads[i] == m;
+    return found && load_relaxed(&bl__reads_handed) == 0;
+}
+
 #endif

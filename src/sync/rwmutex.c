@@ -160,6 +160,8 @@ static __attribute__((noinline)) int rwmutex_lock_slow(bl_rwmutex *m, bl__g *g, 
     BL__CHECK_COPY(m, "sync.RWMutex");
     if (rwmutex_is_owner(m, g))
         bl__fatal("sync: Lock of RWMutex already held by this goroutine - deadlock!");
+    if (!how->cancellable && bl__read_holds(g, m))
+        bl__fatal("sync: Lock of RWMutex already held for reading by this goroutine - deadlock!");
     bl__waiter_init(&w, g);
     w.n = 0;
     how->obj = m;
@@ -292,24 +294,53 @@ bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g)
 
 /* ---- Readers --------------------------------------------------------------------------------- */
 
-bool bl_rwmutex_try_rlock(bl_rwmutex *m)
+static inline void rwmutex_read_taken(bl_rwmutex *m, bl__g *g)
 {
-    BL__RACE_FRAME();
+    bl__race_acquire(m);
+    bl__read_note(g, m);
+}
+
+static inline __attribute__((always_inline)) bool rwmutex_try_read(bl_rwmutex *m, bl__g *g)
+{
     bl__race_use(m);
     BL__CHECK_COPY(m, "sync.RWMutex");
     uintptr_t word = 0; /* a guess: mostly right, and then there is no load to wait for */
     do {
         if (cas_acquire(&m->bl__word, &word, word + RW_READER)) { /* ORD(rwmutex) */
-            bl__race_acquire(m);
+            rwmutex_read_taken(m, g);
             return true;
         }
     } while (!(word & (RW_WRITER | RW_FLAGS)));
     return false;
 }
 
-static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__wait *how)
+bool bl_rwmutex_try_rlock(bl_rwmutex *m)
 {
-    bl__g *g = bl__self();
+    BL__RACE_FRAME();
+    return rwmutex_try_read(m, bl__self());
+}
+
+/* Under bl__lock. The caller holds m for reading and is about to wait for a writer: fatal if that one waits for the
+ * caller. One with a deadline, or that may be cancelled, will let it in when it gives up. */
+static void rwmutex_check_again(bl_rwmutex *m)
+{
+    const bl__waiter *w = rwmutex_writers(m)->head;
+    while (w != NULL && load_relaxed(&w->g->wait) != BL__W_SOLE)
+        w = w->next;
+    if (w == NULL)
+        return;
+    if (w->g->id == 0)
+        bl__fatal("sync: RLock of RWMutex already held for reading by this goroutine, behind a "
+                  "plain thread that waits to Lock it - deadlock!");
+    bl__fatal("sync: RLock of RWMutex already held for reading by this goroutine, behind goroutine "
+              "%llu, which waits to Lock it - deadlock!",
+              (unsigned long long)w->g->id);
+}
+
+/* cancellable: until stopped or the deadline; else without an end. */
+static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__g *g, bl_time deadline,
+                                                        bool cancellable)
+{
     if (rwmutex_is_owner(m, g))
         bl__fatal("sync: RLock of RWMutex already held by this goroutine - deadlock!");
     bl__lock(&m->bl__lock, BL__RANK_WAITERS);
@@ -319,36 +350,69 @@ static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__wait 
     } while (!cas_acquire(&m->bl__word, &word, next)); /* ORD(rwmutex) */
     if (!(next & RW_WAITERS)) {
         bl__unlock(&m->bl__lock);
-        bl__race_acquire(m);
+        rwmutex_read_taken(m, g);
         return 0;
     }
+    if (!cancellable && bl__read_holds(g, m))
+        rwmutex_check_again(m);
     bl__waiter w;
     bl__waiter_init(&w, g);
     bl__waitq_push_back(rwmutex_readers(m), &w);
     rwmutex_assert(m);
-    how->obj = m;
-    how->lock = &m->bl__lock;
-    int r = bl__park(g, how);
+    int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_RW_RLOCK,
+                                    .cancellable = cancellable,
+                                    .obj = m,
+                                    .lock = &m->bl__lock,
+                                    .deadline = deadline});
     if (r < 0)
         rwmutex_give_up(m, rwmutex_readers(m), &w);
     else
-        bl__race_acquire(m);
+        rwmutex_read_taken(m, g);
     return r;
 }
 
 void bl_rwmutex_rlock(bl_rwmutex *m)
 {
     BL__RACE_FRAME();
-    bl__wait how = {.reason = BL__WAIT_RW_RLOCK, .deadline = BL_NEVER};
-    if (!bl_rwmutex_try_rlock(m))
-        (void)rwmutex_rlock_slow(m, &how);
+    bl__g *g = bl__self();
+    if (!rwmutex_try_read(m, g))
+        (void)rwmutex_rlock_slow(m, g, BL_NEVER, false);
 }
 
 int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline)
 {
     BL__RACE_FRAME();
-    bl__wait how = {.reason = BL__WAIT_RW_RLOCK, .cancellable = true, .deadline = deadline};
-    return bl_rwmutex_try_rlock(m) ? 0 : rwmutex_rlock_slow(m, &how);
+    bl__g *g = bl__self();
+    return rwmutex_try_read(m, g) ? 0 : rwmutex_rlock_slow(m, g, deadline, true);
+}
+
+/* With a flag set: somebody waits, or is about to come in. False: look again. */
+static __attribute__((noinline)) bool rwmutex_runlock_waited(bl_rwmutex *m)
+{
+    bl__woken woken = {NULL, NULL};
+    bl__lock(&m->bl__lock, BL__RANK_WAITERS);
+    uintptr_t word = load_relaxed(&m->bl__word);
+    bool flagged = (word & RW_FLAGS) && !(word & RW_WRITER) && word >= RW_READER;
+    if (flagged)
+        rwmutex_grant(m, word - RW_READER, RW_HAND_OVER, &woken);
+    bl__unlock(&m->bl__lock);
+    bl__contended_unlock(bl__woken_ready(&woken));
+    return flagged;
+}
+
+static __attribute__((noinline)) void rwmutex_runlock_slow(bl_rwmutex *m)
+{
+    for (uintptr_t word = load_relaxed(&m->bl__word);;) {
+        if ((word & RW_WRITER) || word < RW_READER)
+            bl__fatal("sync: RUnlock of unlocked RWMutex");
+        if (word & RW_FLAGS) {
+            if (rwmutex_runlock_waited(m))
+                return;
+            word = load_relaxed(&m->bl__word);
+        } else if (cas_release(&m->bl__word, &word, word - RW_READER)) { /* ORD(rwmutex) */
+            return;
+        }
+    }
 }
 
 void bl_rwmutex_runlock(bl_rwmutex *m)
@@ -357,24 +421,8 @@ void bl_rwmutex_runlock(bl_rwmutex *m)
     bl__race_use(m);
     bl__race_release(&m->bl__lock);
     BL__CHECK_COPY(m, "sync.RWMutex");
-    uintptr_t word = RW_READER; /* a guess, as above */
-    for (;;) {
-        if ((word & RW_WRITER) || word < RW_READER)
-            bl__fatal("sync: RUnlock of unlocked RWMutex");
-        if (!(word & RW_FLAGS)) {
-            if (cas_release(&m->bl__word, &word, word - RW_READER)) /* ORD(rwmutex) */
-                return;
-            continue;
-        }
-        bl__woken woken = {NULL, NULL};
-        bl__lock(&m->bl__lock, BL__RANK_WAITERS);
-        word = load_relaxed(&m->bl__word);
-        bool flagged = (word & RW_FLAGS) && !(word & RW_WRITER) && word >= RW_READER;
-        if (flagged)
-            rwmutex_grant(m, word - RW_READER, RW_HAND_OVER, &woken);
-        bl__unlock(&m->bl__lock);
-        bl__contended_unlock(bl__woken_ready(&woken));
-        if (flagged)
-            return;
-    }
+    bl__read_drop(bl__self(), m);
+    uintptr_t word = RW_READER;                /* a guess, as above */
+    if (!cas_release(&m->bl__word, &word, 0u)) /* ORD(rwmutex) */
+        rwmutex_runlock_slow(m);
 }

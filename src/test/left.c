@@ -119,6 +119,8 @@ static void left_say(bl_test *t, const made *m)
              "leak: the timer that was started here was not stopped and has not fired"},
         [BL__MADE_TICKER] = {BL_ALLOW_TIMERS,
                              "leak: the ticker that was made here was not stopped"},
+        [BL__MADE_READ] = {BL_ALLOW_LOCKS, "leak: the goroutine that was started here ended "
+                                           "holding a sync.RWMutex for reading"},
     };
     if ((t->allow & kinds[m->kind].allow) != 0)
         return;
@@ -132,7 +134,8 @@ void bl__test_left_report(bl_test *t)
     made *next;
     for (made *m = made_by(t); m != NULL; m = next) {
         next = m->next;
-        if (m->site != NULL && (m->kind == BL__MADE_CTX || bl__timer_pending(m->obj)))
+        bool armed = m->kind == BL__MADE_TIMER || m->kind == BL__MADE_TICKER;
+        if (m->site != NULL && (!armed || bl__timer_pending(m->obj)))
             left_say(t, m);
         bl__free(m);
     }

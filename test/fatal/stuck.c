@@ -233,10 +233,82 @@ static int stopped(void *arg)
     return beside(stopped_part);
 }
 
+/* A reader waits for what nobody sends, and keeps out the writer, which keeps out another reader. All can get at the
+ * lock; but only who has it gives it back. */
+static bl_rwmutex table;
+
+static int stuck_reader(void *arg)
+{
+    bl_rwmutex_rlock(&table);
+    int r = KEEP(recv_all(arg));
+    bl_rwmutex_runlock(&table);
+    return r;
+}
+
+static int writer(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_lock(&table);
+    bl_rwmutex_unlock(&table);
+    return (int)bl_goroutines();
+}
+
+static int kept_reader(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&table);
+    bl_rwmutex_runlock(&table);
+    return (int)bl_goroutines();
+}
+
+static int readers_part(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    job j = {.c = bl_scope_chan(s, sizeof(int), 0)};
+    bl_go(s, stuck_reader, &j);
+    bl_go(s, writer, NULL);
+    bl_go(s, kept_reader, NULL);
+    return KEEP(bl_scope_wait(s));
+}
+
+static int readers(void *arg)
+{
+    (void)arg;
+    return beside(readers_part);
+}
+
+/* The same with a reader that goes on in the end. */
+static int slow_reader(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&table);
+    int r = KEEP(bl_sleep(LONG_ENOUGH / 2 * BL_MS));
+    bl_rwmutex_runlock(&table);
+    return r;
+}
+
+static int slow_readers_part(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, slow_reader, NULL);
+    bl_go(s, writer, NULL);
+    bl_go(s, kept_reader, NULL);
+    return KEEP(bl_scope_wait(s));
+}
+
+static int slow_readers(void *arg)
+{
+    (void)arg;
+    return beside(slow_readers_part);
+}
+
 static const fatal_case cases[] = {
-    {"senders", senders},         {"unclosed", unclosed}, {"lock_and_chan", lock_and_chan},
-    {"missed_done", missed_done}, {"late", late},         {"global_leads", global_leads},
-    {"services", services},       {"stopped", stopped},
+    {"senders", senders},           {"unclosed", unclosed}, {"lock_and_chan", lock_and_chan},
+    {"missed_done", missed_done},   {"late", late},         {"global_leads", global_leads},
+    {"services", services},         {"stopped", stopped},   {"readers", readers},
+    {"slow_readers", slow_readers},
 };
 
 CASES_MAIN(cases)

@@ -145,6 +145,35 @@ static int sem_negative(void *arg)
     return 0;
 }
 
+static int write_lock(void *arg)
+{
+    bl_rwmutex_lock(&rwmutex);
+    bl_rwmutex_unlock(&rwmutex);
+    return arg != NULL;
+}
+
+static int rwmutex_upgrade(void *arg)
+{
+    (void)arg;
+    bl_rwmutex other = {0};
+    bl_rwmutex_rlock(&other);
+    bl_rwmutex_rlock(&rwmutex);
+    bl_rwmutex_runlock(&other);
+    bl_rwmutex_lock(&rwmutex);
+    return 0;
+}
+
+static int rwmutex_rlock_twice(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_rwmutex_rlock(&rwmutex);
+    bl_go(s, write_lock, NULL);
+    bl_yield(); /* it waits */
+    bl_rwmutex_rlock(&rwmutex);
+    return 0;
+}
+
 static const fatal_case cases[] = {
     {"mutex_unlock", mutex_unlock},
     {"mutex_relock", mutex_relock},
@@ -161,6 +190,8 @@ static const fatal_case cases[] = {
     {"waitgroup_negative", waitgroup_negative},
     {"once_again", once_again},
     {"sem_negative", sem_negative},
+    {"rwmutex_upgrade", rwmutex_upgrade},
+    {"rwmutex_rlock_twice", rwmutex_rlock_twice},
 };
 
 CASES_MAIN(cases)
