@@ -88,6 +88,7 @@
 #include "io/calls.c"
 #include "io/fd.c"
 
+#include "test/allocs.c"
 #include "test/bench.c"
 #include "test/bubble.c"
 #include "test/check.c"

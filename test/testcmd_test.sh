@@ -84,6 +84,21 @@ expect_err 'a flag without its value' '^belay: -junit needs a value'
 run "$belay" test -short -v -run fails ./ends
 expect_out '-short is known to the tests' 'short: yes$'
 
+# ---- Benchmarks ----
+
+run "$belay" test -run none -bench . -benchtime 200x -benchmem ./allocs
+expect 'benchmarks' 0
+if [ -z "$sanitize" ]; then
+    expect_out 'what one allocates' '^BenchmarkOne-2	 +200	 +[0-9.]+ ns/op	 +48 B/op	 +1 allocs/op$'
+    expect_out 'and in libc' '^BenchmarkThree-2	.* ns/op	 +128 B/op	 +3 allocs/op$'
+    expect_out 'and in goroutines' '^BenchmarkGoroutines-2	.* ns/op	 +6[0-9]{3} B/op	 +1[0-9] allocs/op$'
+else
+    expect_out 'or that it is not counted' '^BenchmarkOne-2	.*not counted in this build'
+fi
+run "$belay" test -run none -bench . -benchtime 5x ./allocs
+expect_out 'one that asks itself' '^BenchmarkOne-2.*[0-9] ns/op	.*alloc'
+expect_out 'one that does not' '^BenchmarkThree-2	 +5	 +[0-9.]+ ns/op$'
+
 # ---- Results for others ----
 
 mkdir bad none

@@ -32,6 +32,9 @@ typedef struct test_files {
 /* What the places name. A directory without test files has one entry with a NULL path. */
 int test_files_find(test_files *files, const words *places);
 
+/* The main of a test program: testmain.c. */
+extern const char test_main_text[];
+
 /* Builds all, several at a time. What the compiler says is on stderr. */
 int test_files_build(test_files *files, const test_flags *f);
 

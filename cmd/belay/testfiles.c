@@ -203,14 +203,10 @@ static bool command_hash(uint64_t *h, const words *command)
 
 static const char *main_source(const char *cache)
 {
-    static const char text[] = "int bl_test_main(int argc, char **argv);\n"
-                               "__attribute__((weak)) int main(int argc, char **argv)\n"
-                               "{\n"
-                               "    return bl_test_main(argc, argv);\n"
-                               "}\n";
+    const char *text = test_main_text;
     const char *path = text_format("%s/main.c", cache);
     struct stat st;
-    if (stat(path, &st) == 0 && st.st_size == (off_t)(sizeof text - 1))
+    if (stat(path, &st) == 0 && st.st_size == (off_t)strlen(text))
         return path;
     const char *fresh = text_format("%s.%d", path, (int)getpid());
     FILE *out = fopen(fresh, "we");

@@ -7,7 +7,8 @@
 static const char *const with_value[] = {"run",      "skip",         "count",     "cpu",  "timeout",
                                          "parallel", "test-timeout", "shuffle",   "seed", "leak",
                                          "list",     "bench",        "benchtime", NULL};
-static const char *const without[] = {"v", "short", "failfast", "until-fail", "update", NULL};
+static const char *const without[] = {"v",      "short",    "failfast", "until-fail",
+                                      "update", "benchmem", NULL};
 static const char *const own[] = {"race", "asan", "ubsan", "g",    "x",
                                   "json", "c",    "h",     "help", NULL};
 static const char *const own_with_value[] = {"o", "junit", NULL};

@@ -108,6 +108,10 @@ bool bl__bench_more(bl_bench *b);
 /* Adds a figure of the benchmark's own: value, in unit, as "requests/s". (Go: b.ReportMetric.) */
 void bl_report_metric(bl_bench *b, double value, const char *unit);
 
+/* Adds to the benchmark's figures what BL_LOOP allocates by malloc and its kin, B/op and allocs/op, as -benchmem does for all.
+ * (Go: b.ReportAllocs.) */
+void bl_bench_report_allocs(bl_bench *b);
+
 /* main of a program of tests that is not built by `belay test`, which has one of its own:
  * int main(int argc, char **argv) { return bl_test_main(argc, argv); } */
 int bl_test_main(int argc, char **argv);

@@ -11,6 +11,8 @@ typedef struct bench_run {
     bl_time began;
     bl_dur took;
     bool looped;
+    bool allocs; /* are reported */
+    bl__allocs before, during;
     int metrics;
     struct {
         double value;
@@ -26,12 +28,17 @@ bool bl__bench_more(bl_bench *b)
         run->looped = true;
         b->bl__done = 1;
         b->bl__limit = bl__tests.bench_count > 0 ? (uint64_t)bl__tests.bench_count : 1;
+        bl__test_allocs_count(run->allocs);
+        run->before = bl__test_allocs();
         run->began = bl_now();
         return true;
     }
     run->took = now - run->began;
-    if (bl__tests.bench_count > 0 || run->took >= bl__tests.benchtime)
+    if (bl__tests.bench_count > 0 || run->took >= bl__tests.benchtime) {
+        run->during = bl__test_allocs();
+        bl__test_allocs_count(false);
         return false;
+    }
     double each = (double)(run->took > 0 ? run->took : 1) / (double)b->bl__done;
     double more = (double)(bl__tests.benchtime - run->took) / each * 1.2;
     double most =
@@ -41,6 +48,8 @@ bool bl__bench_more(bl_bench *b)
     b->bl__done++;
     return true;
 }
+
+void bl_bench_report_allocs(bl_bench *b) { ((bench_run *)b->bl__run)->allocs = true; }
 
 void bl_report_metric(bl_bench *b, double value, const char *unit)
 {
@@ -69,7 +78,7 @@ static void figure_print(bl__text *b, double v, const char *unit)
 void bl__bench_run(bl_test *t, void *arg)
 {
     const bl__test_entry *entry = arg;
-    bench_run run = {0};
+    bench_run run = {.allocs = bl__tests.benchmem};
     bl_bench b = {.bl__run = &run};
     entry->bench(&b, t);
     if (load_relaxed(&t->failed) || load_relaxed(&t->skipped))
@@ -87,6 +96,12 @@ void bl__bench_run(bl_test *t, void *arg)
     figure_print(&line, (double)run.took / (double)b.bl__done, "ns/op");
     for (int i = 0; i < run.metrics; i++)
         figure_print(&line, run.metric[i].value, run.metric[i].unit);
+    if (run.allocs && bl__test_allocs_known())
+        bl__text_printf(&line, "\t%8llu B/op\t%8llu allocs/op",
+                        (unsigned long long)((run.during.bytes - run.before.bytes) / b.bl__done),
+                        (unsigned long long)((run.during.count - run.before.count) / b.bl__done));
+    else if (run.allocs)
+        bl__text_printf(&line, "\t(allocations are not counted in this build)");
     bl__text_put(&line, "\n", 1);
     bl__test_print(line.at, line.len);
     bl__text_free(&line);

@@ -179,6 +179,7 @@ static const struct {
     {"short", read_bool, &bl__tests.brief, true, "true or false"},
     {"failfast", read_bool, &bl__tests.failfast, true, "true or false"},
     {"until-fail", read_bool, &bl__tests.until_fail, true, "true or false"},
+    {"benchmem", read_bool, &bl__tests.benchmem, true, "true or false"},
     {"update", read_bool, &bl__tests.update, true, "true or false"},
     {"leak", read_leak, &bl__tests.leak, false, "fail, warn or off"},
 };

@@ -43,6 +43,7 @@ enum { BL__LEAK_FAIL, BL__LEAK_WARN, BL__LEAK_OFF };
 enum { BL__TEST_CPUS = 16 };
 
 typedef struct bl__test_flags {
+    bool benchmem;
     bool verbose, json, brief, failfast, update, until_fail;
     const char *run, *skip, *bench, *list;
     const char *junit, *junit_name; /* a file; what the suite in it is called */
@@ -192,6 +193,14 @@ void bl__test_left_report(bl_test *t);
 bl_test *bl__test_of(const bl__g *g);
 /* t; or if that is NULL the caller's own. */
 bl_test *bl__test_given(bl_test *t);
+
+/* What is allocated while that is counted: allocs.c. */
+typedef struct bl__allocs {
+    uint64_t count, bytes;
+} bl__allocs;
+bool bl__test_allocs_known(void); /* it can be counted in this program */
+void bl__test_allocs_count(bool on);
+bl__allocs bl__test_allocs(void);
 
 /* A benchmark as the function of a test; arg is its entry. */
 void bl__bench_run(bl_test *t, void *arg);
