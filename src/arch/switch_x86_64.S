@@ -2,11 +2,12 @@
 /* The context switch for x86-64; see switch.h for the frame and for why which way out is which. */
 #ifdef __x86_64__
 
-#define MXCSR_CONTROL 0xffc0 /* the rest are the status flags, which no call preserves */
-#define MXCSR_INITIAL 0x1f80
+#define MXCSR_CONTROL 0x7f80 /* of it: exception masks and rounding, as <fenv.h> sets them */
+#define X87_MASKS 0x3f          /* exceptions; from bit 7 in MXCSR, in the same order */
+#define X87_ROUNDING 0xc00      /* three bits further up in MXCSR */
 #define X87_INITIAL 0x037f
 
-    .macro save                 /* to the stack, and its pointer to (rdi); eax, cx: control words */
+    .macro save                 /* to the stack, and its pointer to (rdi); cx: control word */
     pushq %rbp
     .cfi_adjust_cfa_offset 8
     .cfi_rel_offset rbp, 0
@@ -27,11 +28,26 @@
     .cfi_rel_offset r15, 0
     subq $8, %rsp
     .cfi_adjust_cfa_offset 8
-    stmxcsr (%rsp)
     fnstcw 4(%rsp)
-    movl (%rsp), %eax
     movzwl 4(%rsp), %ecx
     movq %rsp, (%rdi)
+    .endm
+
+    .macro load at              /* the x87 control word at at+4, and the same for SSE */
+    fldcw 4+\at
+    stmxcsr \at
+    movl \at, %eax
+    andl $~MXCSR_CONTROL, %eax
+    movzwl 4+\at, %ecx
+    movl %ecx, %edx
+    andl $X87_MASKS, %edx
+    shll $7, %edx
+    orl %edx, %eax
+    andl $X87_ROUNDING, %ecx
+    shll $3, %ecx
+    orl %ecx, %eax
+    movl %eax, \at
+    ldmxcsr \at
     .endm
 
     .text
@@ -44,9 +60,6 @@ bl__switch:                     /* rdi: where to save, rsi: what to load */
     save
     movq %rsi, %rsp             /* the same frame, another goroutine's: the CFI holds on */
 resume:
-    xorl (%rsp), %eax
-    testl $MXCSR_CONTROL, %eax
-    jne 1f
     cmpw 4(%rsp), %cx
     jne 1f
 2:  addq $8, %rsp
@@ -72,8 +85,7 @@ resume:
     .cfi_restore rbp
     ret
 1:  .cfi_restore_state
-    ldmxcsr (%rsp)
-    fldcw 4(%rsp)
+    load (%rsp)
     jmp 2b
     .cfi_endproc
     .size bl__switch, .-bl__switch
@@ -95,16 +107,11 @@ bl__switch_begin:               /* rdi: where to save, rsi: the top of a new sta
     xorl %r13d, %r13d
     xorl %r14d, %r14d
     xorl %r15d, %r15d
-    andl $MXCSR_CONTROL, %eax
-    cmpl $MXCSR_INITIAL, %eax
-    jne 1f
     cmpl $X87_INITIAL, %ecx
     jne 1f
 2:  jmp bl__goroutine_main
-1:  movl $MXCSR_INITIAL, -8(%rsp)
-    movl $X87_INITIAL, -4(%rsp)
-    ldmxcsr -8(%rsp)
-    fldcw -4(%rsp)
+1:  movl $X87_INITIAL, -4(%rsp)
+    load -8(%rsp)
     jmp 2b
     .cfi_endproc
     .size bl__switch_begin, .-bl__switch_begin
@@ -116,9 +123,7 @@ bl__switch_begin:               /* rdi: where to save, rsi: the top of a new sta
 bl__switch_end:                 /* rsi: what to load */
     .cfi_startproc
     .cfi_undefined rip
-    stmxcsr -8(%rsp)
     fnstcw -4(%rsp)
-    movl -8(%rsp), %eax
     movzwl -4(%rsp), %ecx
     movq %rsi, %rsp
     jmp resume
