@@ -6,6 +6,10 @@
  * full record at the stack's top; so goroutines that have not run cost no stack, and a batch of short
  * ones runs on one warm stack after the other. A goroutine that ends and finds that the next task has
  * not run yet either lends it its own stack, and there is no switch at all.
+ *
+ * Who starts a crowd is asked to yield when the ring is nearly full (CROWD). The records of those that
+ * have not run are used again then, in the cache; a million of them made first would be 128 MB that
+ * is written, read back much later, and never used again, and the ring would go over into the global queue.
  */
 #include <string.h>
 
@@ -14,7 +18,11 @@
 #include "core/label.h"
 #include "core/proc.h"
 
-enum { ID_BLOCK = 64 };
+enum {
+    ID_BLOCK = 64,
+    CROWD =
+        BL__RING - BL__RING / 4, /* who starts that many lets them run, before the ring is full */
+};
 
 _Static_assert(BL__RACE || sizeof(bl__spawned) == 128, "two cache lines");
 
@@ -168,6 +176,8 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
     } else { /* in the order in which they are started, and without a locked instruction */
         bl__runq_put(p, &s->task);
         bl__wake_maybe(p);
+        if (__builtin_expect(bl__runq_length(p) >= CROWD, 0))
+            return 1;
     }
     return 0;
 }

@@ -60,6 +60,10 @@ static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, s
     int r = bl__spawn(s, fn, arg, copy, size, site);
     if (__builtin_expect(r == 0, 1))
         return 0;
+    if (r > 0) { /* a crowd */
+        bl_yield();
+        return 0;
+    }
     if (s->bl__limit != 0)
         bl__room_leave(s);
     if (own)
@@ -94,7 +98,7 @@ int bl__scope_start_pinned(bl_scope *s, bl_fn fn, void *arg, const bl__site *sit
     int r = bl__spawn(s, fn, arg, NULL, 0, site);
     if (r < 0 && s->bl__limit != 0)
         bl__room_leave(s);
-    return r;
+    return r < 0 ? r : 0; /* whoever calls this has no time to let a crowd run */
 }
 
 /* A goroutine has returned an error: the first one is kept, and stops the others. One that says why
