@@ -17,8 +17,11 @@
  * turns evict each other's stacks (FACTS: 14 ns a switch on a few stacks, 33 over a thousand).
  *
  * Freed stacks go to the processor's cache, last in first out, since the last is warm; half of a full
- * cache goes to the common list, after the pages below the topmost ones have been given back to the
- * kernel.
+ * cache goes to the common list. The pages below the topmost ones are given back to the kernel before,
+ * but only if there are any: to look through 64 KiB for pages takes the kernel as long as all else about
+ * a goroutine's end. So a few of the stacks are looked at, and if none was deep, none is trimmed: the
+ * deep ones that slip through are few, or shallow on the average (of a fraction f of stacks that have d
+ * pages, f (1-f)^SAMPLE d at most, which is below d/12).
  *
  * A goroutine for which there is no stack waits (bl__stack_await) and tries again when one is freed,
  * and every 10 ms, when sysmon asks the kernel again and collects what idle processors keep. Only when
@@ -46,6 +49,8 @@ enum {
     BATCH = 64, /* stacks made at a time, at most; first fewer */
     BATCH_FIRST = 4,
     KEEP_PAGES = 2, /* topmost pages that a free stack keeps */
+    LOOK_PAGES = 64,
+    SAMPLE = 4, /* of how many that are to be trimmed it is looked at whether they have to be */
     RACE_LEAST = 256 << 10,
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };
@@ -267,18 +272,43 @@ bl__g *bl__stack_get(bl__p *p)
     return g;
 }
 
+/* What a free stack does not keep. */
+static struct iovec below_kept(const bl__g *g)
+{
+    char *keep = (char *)(((uintptr_t)g + sizeof *g - 1) / mem.page * mem.page);
+    keep -= (KEEP_PAGES - 1) * mem.page;
+    return (struct iovec){g->stack_lo, (size_t)(keep - (char *)g->stack_lo)};
+}
+
+/* Has it pages that it does not keep? Who went deep has left some right below the kept ones. */
+static bool is_deep(const bl__g *g)
+{
+    unsigned char there[LOOK_PAGES];
+    struct iovec part = below_kept(g);
+    size_t pages = part.iov_len / mem.page < LOOK_PAGES ? part.iov_len / mem.page : LOOK_PAGES;
+    if (mincore((char *)part.iov_base + part.iov_len - pages * mem.page, pages * mem.page, there))
+        return true;
+    for (size_t i = 0; i < pages; i++)
+        if (there[i] & 1)
+            return true;
+    return false;
+}
+
 /* Gives the pages of n free stacks below the topmost ones back to the kernel. */
-static void trim(bl__g *list)
+static void trim(bl__g *list, size_t count)
 {
     struct iovec parts[BL__STACK_CACHE];
     size_t n = 0;
+    bool deep = false;
     for (bl__g *g = list; g != NULL && n < BL__STACK_CACHE; g = (bl__g *)(void *)g->task.next) {
         if (g->canary) /* which is in the lowest page */
             continue;
-        char *keep = (char *)(((uintptr_t)g + sizeof *g - 1) / mem.page * mem.page);
-        keep -= (KEEP_PAGES - 1) * mem.page;
-        parts[n++] = (struct iovec){g->stack_lo, (size_t)(keep - (char *)g->stack_lo)};
+        if (n % (count / SAMPLE + 1) == 0)
+            deep = deep || is_deep(g);
+        parts[n++] = below_kept(g);
     }
+    if (!deep)
+        return;
     if (mem.pidfd >= 0 && n > 0 &&
         syscall(SYS_process_madvise, mem.pidfd, parts, n, MADV_DONTNEED, 0) > 0)
         return;
@@ -297,7 +327,7 @@ static __attribute__((noinline)) void spill(bl__p *p)
     last->task.next = NULL;
     uint32_t n = p->free_stacks_count - keep;
     p->free_stacks_count = keep;
-    trim(cold);
+    trim(cold, n);
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     while (cold != NULL)
         list_push(&bl__rt.free_stacks, list_pop(&cold));
