@@ -35,12 +35,11 @@ extern bl__solo_state bl__solo;
 /* Ends solo, and returns when it has ended. Not inside a section. */
 void bl__solo_end(void);
 
-/* The calling thread holds the processor. A bl__m begins with its goroutine and its processor. */
-static inline bool bl__solo_holder(void)
-{
-    void **m = bl__tls_get();
-    return m != NULL && load_relaxed(&m[1]) != NULL;
-}
+/* Thread m holds the processor. A bl__m begins with its goroutine and its processor. */
+static inline bool bl__solo_holds(void **m) { return m != NULL && load_relaxed(&m[1]) != NULL; }
+
+/* The calling thread does. */
+static inline bool bl__solo_holder(void) { return bl__solo_holds(bl__tls_get()); }
 
 /* Before something that only the holder may do while the run is solo. */
 static inline void bl__solo_leave_outsider(void)
@@ -49,23 +48,36 @@ static inline void bl__solo_leave_outsider(void)
         bl__solo_end();
 }
 
-/* True: the caller is in a section, until bl__solo_exit. False: it has to lock. */
-static inline bool bl__solo_enter(void)
+/* Before the lock of an object, by thread m. True: it is known whether the caller is in a section now, until
+ * bl__solo_exit, or has to lock. False: it is not, and bl__solo_enter it is; for fast paths, which call
+ * nobody. */
+static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool *section)
 {
     /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
      * which did not write the lock */
-    if (load_acquire(&bl__solo.on) == BL__SOLO_OFF)
+    uint32_t on = load_acquire(&bl__solo.on);
+    *section = on != BL__SOLO_OFF;
+    if (!*section)
+        return true;
+    if (__builtin_expect(!bl__solo_holds(m), 0))
         return false;
-    if (__builtin_expect(!bl__solo_holder(), 0)) {
-        bl__solo_end();
-        return false;
-    }
     uint32_t depth = load_relaxed(&bl__solo.depth);
     store_relaxed(&bl__solo.depth, depth + 1);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
     if (__builtin_expect(load_relaxed(&bl__solo.on) == BL__SOLO_ON, 1))
         return true;
     store_release(&bl__solo.depth, depth); /* ORD(solo): with the load in bl__solo_end */
+    return false;
+}
+
+/* True: the caller is in a section, until bl__solo_exit. False: it has to lock. */
+static inline bool bl__solo_enter(void)
+{
+    bool section;
+    if (__builtin_expect(bl__solo_look(bl__tls_get(), &section), 1))
+        return section;
+    if (!bl__solo_holder())
+        bl__solo_end();
     return false;
 }
 

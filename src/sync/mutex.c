@@ -61,11 +61,15 @@ static inline void mutex_taken(bl_mutex *m, bl__g *g)
     g->held = m;
 }
 
-/* The compare-and-swap of the fast paths; plain while the run is solo (core/solo.h). */
-static inline __attribute__((always_inline)) bool mutex_swap(bl_mutex *m, uintptr_t from,
-                                                             uintptr_t to)
+/* The compare-and-swap of the fast paths, by the thread of here; plain while the run is solo (core/solo.h). False also if it is
+ * not known whether it is. */
+static inline __attribute__((always_inline)) bool mutex_swap(bl__g **here, bl_mutex *m,
+                                                             uintptr_t from, uintptr_t to)
 {
-    if (!bl__solo_enter())
+    bool section;
+    if (__builtin_expect(!bl__solo_look((void *)here, &section), 0))
+        return false;
+    if (!section)
         return cas_acq_rel(&m->bl__word, &from, to); /* ORD(mutex) */
     bool ok = load_relaxed(&m->bl__word) == from;
     if (ok)
@@ -202,17 +206,24 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
     return 0;
 }
 
+static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m)
+{
+    bl__solo_leave_outsider();
+    bl__yield_if_asked();
+    (void)mutex_lock_slow(m, bl__self(), BL_NEVER, false);
+}
+
+/* All that is not the fast path is one call at its end, so it saves no registers. */
 void bl_mutex_lock(bl_mutex *m)
 {
     BL__RACE_FRAME();
     bl__race_use(m);
-    bl__g *g = bl__self();
-    bl__yield_if_asked();
-    if (__builtin_expect(!mutex_swap(m, 0, (uintptr_t)g), 0)) {
-        (void)mutex_lock_slow(m, g, BL_NEVER, false);
-        return;
-    }
-    mutex_taken(m, g);
+    bl__g **here = bl__tls_get(); /* as bl__self */
+    if (__builtin_expect(here != NULL && load_relaxed(&bl__asked) == 0, 1) &&
+        __builtin_expect(mutex_swap(here, m, 0, (uintptr_t)*here), 1))
+        mutex_taken(m, *here);
+    else
+        mutex_lock_rare(m);
 }
 
 int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
@@ -302,8 +313,10 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
     return true;
 }
 
-static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m, bl__g *g)
+static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
 {
+    bl__g *g = bl__self();
+    bl__solo_leave_outsider();
     bl__mutex_check_owner(m, g);
     if (!mutex_forget(m, g))
         bl__fatal("sync: unlock of mutex whose memory was overwritten");
@@ -326,16 +339,16 @@ void bl_mutex_unlock(bl_mutex *m)
     BL__RACE_FRAME();
     bl__race_use(m);
     bl__race_release(m);
-    bl__g *g = bl__self();
+    bl__g **here = bl__tls_get();
     bl_mutex *rest = m->bl__held;
-    uintptr_t mine = (uintptr_t)g;
+    uintptr_t mine = here != NULL ? (uintptr_t)*here : 0;
     /* The load first: a compare-and-swap that fails costs as much as one that does not. */
-    if (__builtin_expect(g->held != m || load_relaxed(&m->bl__word) != mine, 0) ||
-        __builtin_expect(!mutex_swap(m, mine, 0), 0)) {
-        mutex_unlock_slow(m, g);
-        return;
-    }
-    g->held = rest;
+    if (__builtin_expect(mine != 0 && load_relaxed(&m->bl__word) == mine, 1) &&
+        __builtin_expect((*here)->held == m, 1) &&
+        __builtin_expect(mutex_swap(here, m, mine, 0), 1))
+        (*here)->held = rest;
+    else
+        mutex_unlock_slow(m);
 }
 
 bool bl__mutex_orphan(bl_mutex *m, bl__g *g)
