@@ -26,7 +26,8 @@ target_link_libraries(belay_cmd PRIVATE belay_flags belay_cmd_flags)
 target_include_directories(belay_cmd PRIVATE ${PROJECT_SOURCE_DIR}/include)
 target_compile_definitions(belay_cmd PRIVATE
     BELAY_BIN_TO_LIB="${bin_to_lib}" BELAY_BIN_TO_INCLUDE="${bin_to_include}"
-    BELAY_TREE_MODE=${tree_mode})
+    BELAY_TREE_MODE=${tree_mode}
+    BELAY_TREE_DEFINES="$<$<CONFIG:Debug>:-DBL__DEBUG=1>$<$<BOOL:${belay_backtrace_include}>: -DBL__HAVE_LIBBACKTRACE=1>")
 # Names and lines in 'belay dump' and 'belay top'.
 find_path(belay_libdw_include elfutils/libdwfl.h)
 find_library(belay_libdw_library dw)

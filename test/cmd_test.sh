@@ -145,6 +145,10 @@ int main(void) { return printf("%.0f %zu\n", sqrt(VALUE), sizeof text) < 0; }
 END
 run "$belay" run -x asks.c; expect 'directives' 0; expect_out 'directives: cflags' '^2 '
 expect_err 'directives: libs, behind the library' 'asks\.c .*libbelay.* -lm -Wl,--as-needed'
+mkdir -p below/include
+echo 'enum { FOUND = 7 };' >below/include/found.h
+printf '//belay:cflags -Iinclude -I include -DX\n#include <found.h>\nint main(void) { return FOUND; }\n' >below/finds.c
+run "$belay" run below/finds.c; expect 'directives: -I, seen from the file' 7
 CFLAGS='-UVALUE -DVALUE=9.0' run "$belay" run asks.c; expect_out 'CFLAGS overrule directives' '^3 '
 printf '//belay:lbis m\r\nint main(void) { return 0; }\n' >asks_wrong.c
 run "$belay" build asks_wrong.c; expect 'unknown directive' 2

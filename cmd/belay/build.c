@@ -134,6 +134,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     if (f->ubsan)
         words_add_split(command, "-fsanitize=undefined");
     words_add(command, text_format("-I%s", lib->include));
+    words_add_split(command, lib->defines ? lib->defines : "");
     add_words(command, &own.cflags);
     err = add_environment(command, "CFLAGS", NULL);
     if (err)

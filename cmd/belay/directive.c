@@ -4,7 +4,8 @@
  * that it takes, with no configuration file beside the program.
  *
  * A directive begins its line, as Go's do; the words behind it are split as a shell would. Nothing
- * is preprocessed, so one inside of an #if counts all the same. The file is the user's own, and its
+ * is preprocessed, so one inside of an #if counts all the same. Sources, and the directories behind -I, are
+ * looked for from the file's own directory, wherever belay is called. The file is the user's own, and its
  * flags are no more than what the compiler could be told in CFLAGS and LDLIBS.
  */
 #include "directive.h"
@@ -17,6 +18,27 @@
 static const char prefix[] = "//belay:";
 static const char *const directive_names[] = {"cflags", "libs", "sources", NULL};
 
+/* A path that the file names, as seen from here. */
+static const char *path_from(const char *file, const char *path)
+{
+    const char *slash = strrchr(file, '/');
+    int folder = slash && path[0] != '/' ? (int)(slash - file) + 1 : 0;
+    return text_format("%.*s%s", folder, file, path);
+}
+
+static void cflags_add(words *cflags, const char *file, const words *given)
+{
+    for (size_t i = 0; i < given->len; i++) {
+        const char *word = given->at[i];
+        bool directory = strncmp(word, "-I", 2) == 0;
+        if (directory && word[2])
+            word = text_format("-I%s", path_from(file, word + 2));
+        words_add(cflags, word);
+        if (directory && !word[2] && i + 1 < given->len)
+            words_add(cflags, path_from(file, given->at[++i]));
+    }
+}
+
 static int directive_add(directives *d, const char *file, const char *name, const char *text)
 {
     words given = {0};
@@ -24,20 +46,13 @@ static int directive_add(directives *d, const char *file, const char *name, cons
         complain("a quote is not closed in %s%s", prefix, name);
         return EXIT_USAGE;
     }
+    if (strcmp(name, "cflags") == 0)
+        cflags_add(&d->cflags, file, &given);
     bool libs = strcmp(name, "libs") == 0;
-    const char *slash = strrchr(file, '/');
-    int folder = slash ? (int)(slash - file) + 1 : 0;
+    for (size_t i = 0; libs && i < given.len; i++)
+        words_add(&d->libs, given.at[i][0] == '-' ? given.at[i] : text_format("-l%s", given.at[i]));
     for (size_t i = 0; strcmp(name, "sources") == 0 && i < given.len; i++)
-        words_add(&d->sources,
-                  text_format("%.*s%s", given.at[i][0] == '/' ? 0 : folder, file, given.at[i]));
-    if (strcmp(name, "sources") == 0)
-        return 0;
-    for (size_t i = 0; i < given.len; i++) {
-        if (libs && given.at[i][0] != '-')
-            words_add(&d->libs, text_format("-l%s", given.at[i]));
-        else
-            words_add(libs ? &d->libs : &d->cflags, given.at[i]);
-    }
+        words_add(&d->sources, path_from(file, given.at[i]));
     return 0;
 }
 

@@ -43,6 +43,7 @@ static const char build_text[] =
     "    //belay:sources queue.c\n"
     "\n"
     "Libraries are named as behind -l; a word that begins with a dash is passed on as it is.\n"
+    "Sources, and directories behind -I, are those seen from the file.\n"
     "\n"
     "Example: a program of two files that uses the math library, with memory checks\n"
     "\n"

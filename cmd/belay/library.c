@@ -67,6 +67,7 @@ static int find_in_tree(library *lib, mode m, const char *tree)
 {
     lib->include = resolved(text_format("%s/include", tree));
     lib->archive = text_format("%s/libbelay.a", tree);
+    lib->defines = text_format(BELAY_TREE_DEFINES "%s", m == MODE_RACE ? " -DBL__RACE=1" : "");
     if (m == MODE_PLAIN || m == BELAY_TREE_MODE) {
         lib->mode = BELAY_TREE_MODE;
         return 0;

@@ -9,6 +9,7 @@ typedef struct library {
     mode mode;           /* how it was built; a sanitized build tree has no plain one */
     const char *include; /* the directory of belay.h */
     const char *archive; /* libbelay.a */
+    const char *defines; /* what its own headers, which belay's tests use, were compiled with */
 } library;
 
 /* Finds it, and in a build tree makes it if it is missing. 0, or, after it has complained, an exit
