@@ -1,20 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /* blocking_test.c: functions that run on helper threads. */
-#include "harness.h"
-#include "parked.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "core/proc.h"
+
+#include "fatal.h"
+#include "parked.h"
+#include "run.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { CROWD = 500, BIG_FRAME = 1 << 20 };
 
 static int add_one(void *arg)
 {
-    CHECK_EQ(bl_id(), 0);
+    BL_CHECK_EQ(t, bl_id(), 0);
     return ++*(int *)arg;
 }
 
@@ -29,7 +40,7 @@ static int wait_for_post(void *arg)
 
 static int blocking_wait_for_post(void *arg)
 {
-    CHECK_EQ(bl_blocking(wait_for_post, arg), 7);
+    BL_CHECK_EQ(t, bl_blocking(wait_for_post, arg), 7);
     return 0;
 }
 
@@ -44,24 +55,24 @@ static bool helpers_rest(uint32_t n)
 
 /* ---- Results --------------------------------------------------------------------------------- */
 
-TEST(returns_what_the_function_returns)
+BL_TEST(returns_what_the_function_returns)
 {
     int n = 0;
-    CHECK_EQ(bl_blocking(add_one, &n), 1);
-    CHECK_EQ(bl_blocking(add_one, &n), 2);
-    CHECK_EQ(n, 2);
-    CHECK_EQ(bl_blocking(give, (void *)(intptr_t)BL_EIO), BL_EIO);
-    CHECK_EQ(bl_blocking(give, (void *)(intptr_t)INT_MAX), INT_MAX);
-    CHECK_EQ(bl_blocking(NULL, NULL), BL_EINVAL);
+    BL_CHECK_EQ(t, bl_blocking(add_one, &n), 1);
+    BL_CHECK_EQ(t, bl_blocking(add_one, &n), 2);
+    BL_CHECK_EQ(t, n, 2);
+    BL_CHECK_ERR(t, bl_blocking(give, (void *)(intptr_t)BL_EIO), BL_EIO);
+    BL_CHECK_EQ(t, bl_blocking(give, (void *)(intptr_t)INT_MAX), INT_MAX);
+    BL_CHECK_ERR(t, bl_blocking(NULL, NULL), BL_EINVAL);
 }
 
 static int is_this_thread(void *arg) { return pthread_equal(pthread_self(), *(pthread_t *)arg); }
 
-TEST_PLAIN(a_plain_thread_just_calls_it)
+BL_TEST_PLAIN(a_plain_thread_just_calls_it)
 {
     pthread_t self = pthread_self();
-    CHECK_EQ(bl_blocking(is_this_thread, &self), 1);
-    CHECK_EQ(bl_blocking(NULL, NULL), BL_EINVAL);
+    BL_CHECK_EQ(t, bl_blocking(is_this_thread, &self), 1);
+    BL_CHECK_ERR(t, bl_blocking(NULL, NULL), BL_EINVAL);
 }
 
 /* In a helper another call is one from a plain thread. */
@@ -71,10 +82,10 @@ static int blocking_again(void *arg)
     return bl_blocking(is_this_thread, &self) == 1 ? bl_blocking(add_one, arg) : BL_EIO;
 }
 
-TEST(calls_within_calls)
+BL_TEST(calls_within_calls)
 {
     int n = 4;
-    CHECK_EQ(bl_blocking(blocking_again, &n), 5);
+    BL_CHECK_EQ(t, bl_blocking(blocking_again, &n), 5);
 }
 
 static int use_big_frame(void *arg)
@@ -85,10 +96,10 @@ static int use_big_frame(void *arg)
     return big[4096] + *(int *)arg;
 }
 
-TEST(the_stack_is_an_ordinary_one)
+BL_TEST(the_stack_is_an_ordinary_one)
 {
     int n = 3;
-    CHECK_EQ(bl_blocking(use_big_frame, &n), 3);
+    BL_CHECK_EQ(t, bl_blocking(use_big_frame, &n), 3);
 }
 
 /* ---- Helpers --------------------------------------------------------------------------------- */
@@ -99,18 +110,18 @@ static int thread_id(void *arg)
     return (int)syscall(SYS_gettid);
 }
 
-TEST(one_helper_is_enough_for_one_after_the_other)
+RUN_TEST(one_helper_is_enough_for_one_after_the_other)
 {
     int first = bl_blocking(thread_id, NULL);
     for (int i = 0; i < 200; i++) {
-        REQUIRE(helpers_rest(1));
-        CHECK_EQ(bl_blocking(thread_id, NULL), first);
+        BL_REQUIRE(t, helpers_rest(1));
+        BL_CHECK_EQ(t, bl_blocking(thread_id, NULL), first);
     }
-    CHECK_EQ(load_relaxed(&bl__rt.helpers.count), 1);
+    BL_CHECK_EQ(t, load_relaxed(&bl__rt.helpers.count), 1);
 }
 
 /* The one that has rested least comes first. */
-TEST(helpers_rest_last_in_first_out)
+RUN_TEST(helpers_rest_last_in_first_out)
 {
     sem_t sems[3];
     BL_SCOPE(s);
@@ -118,18 +129,18 @@ TEST(helpers_rest_last_in_first_out)
         sem_init(&sems[i], 0, 0);
         bl_go(s, blocking_wait_for_post, &sems[i]);
     }
-    REQUIRE(parked_wait(3));
+    BL_REQUIRE(t, parked_wait(3));
     while (load_relaxed(&bl__rt.helpers.count) < 3)
         bl_yield();
     for (int i = 0; i < 3; i++) {
         sem_post(&sems[i]);
-        REQUIRE(helpers_rest((uint32_t)i + 1));
+        BL_REQUIRE(t, helpers_rest((uint32_t)i + 1));
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     int id = bl_blocking(thread_id, NULL);
     for (int i = 0; i < 50; i++) {
-        REQUIRE(helpers_rest(3));
-        CHECK_EQ(bl_blocking(thread_id, NULL), id);
+        BL_REQUIRE(t, helpers_rest(3));
+        BL_CHECK_EQ(t, bl_blocking(thread_id, NULL), id);
     }
 }
 
@@ -137,7 +148,7 @@ static int many_calls(void *arg)
 {
     int n = 0;
     for (int i = 1; i <= 20; i++) {
-        CHECK_EQ(bl_blocking(add_one, &n), i);
+        BL_CHECK_EQ(t, bl_blocking(add_one, &n), i);
         if (i % 7 == 0)
             bl_yield();
     }
@@ -145,36 +156,36 @@ static int many_calls(void *arg)
     return 0;
 }
 
-TEST(five_hundred_at_once)
+BL_TEST(five_hundred_at_once)
 {
     atomic_int sum = 0;
     BL_SCOPE(s);
     for (int i = 0; i < CROWD; i++)
-        CHECK_EQ(bl_go(s, many_calls, &sum), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(sum, CROWD * 20);
+        BL_CHECK_EQ(t, bl_go(s, many_calls, &sum), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, sum, CROWD * 20);
 }
 
 static sem_t gate;
 
 /* All of them block at one time, each on a thread. */
-TEST(five_hundred_that_block)
+BL_TEST(five_hundred_that_block)
 {
     sem_init(&gate, 0, 0);
     BL_SCOPE(s);
     for (int i = 0; i < CROWD; i++)
-        CHECK_EQ(bl_go(s, blocking_wait_for_post, &gate), 0);
-    REQUIRE(parked_wait(CROWD));
-    CHECK_EQ(load_relaxed(&bl__rt.helpers.count), CROWD);
+        BL_CHECK_EQ(t, bl_go(s, blocking_wait_for_post, &gate), 0);
+    BL_REQUIRE(t, parked_wait(CROWD));
+    BL_CHECK_EQ(t, load_relaxed(&bl__rt.helpers.count), CROWD);
     for (int i = 0; i < CROWD; i++)
         sem_post(&gate);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 static int tick_then_post(void *arg)
 {
     for (int i = 0; i < 20; i++)
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     sem_post(arg);
     return 0;
 }
@@ -187,13 +198,13 @@ static int others_main(void *arg)
     sem_init(&sem, 0, 0);
     BL_SCOPE(s);
     bl_go(s, tick_then_post, &sem);
-    CHECK_EQ(bl_blocking(wait_for_post, &sem), 7);
+    BL_CHECK_EQ(t, bl_blocking(wait_for_post, &sem), 7);
     return bl_scope_wait(s);
 }
 
-TEST_PLAIN(others_go_on_meanwhile)
+BL_TEST_PLAIN(others_go_on_meanwhile)
 {
-    CHECK_EQ(bl_run(others_main, NULL, &(bl_options){.procs = 1}), 0);
+    BL_CHECK_EQ(t, bl_run(others_main, NULL, &(bl_options){.procs = 1}), 0);
 }
 
 static int few_threads_main(void *arg)
@@ -202,10 +213,10 @@ static int few_threads_main(void *arg)
     atomic_int sum = 0;
     BL_SCOPE(s);
     for (int i = 0; i < 50; i++)
-        CHECK_EQ(bl_go(s, many_calls, &sum), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(sum, 50 * 20);
-    CHECK_LE(load_relaxed(&bl__rt.helpers.count), 2);
+        BL_CHECK_EQ(t, bl_go(s, many_calls, &sum), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, sum, 50 * 20);
+    BL_CHECK_LE(t, load_relaxed(&bl__rt.helpers.count), 2);
     return 0;
 }
 
@@ -213,32 +224,32 @@ static int no_threads_main(void *arg)
 {
     int n = 0;
     (void)arg;
-    CHECK_EQ(bl_blocking(add_one, &n), BL_EAGAIN);
-    CHECK_EQ(n, 0);
+    BL_CHECK_ERR(t, bl_blocking(add_one, &n), BL_EAGAIN);
+    BL_CHECK_EQ(t, n, 0);
     return 0;
 }
 
-TEST_PLAIN(max_threads_bounds_them)
+BL_TEST_PLAIN(max_threads_bounds_them)
 {
-    CHECK_EQ(bl_run(few_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 3}), 0);
-    CHECK_EQ(bl_run(few_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 2}), 0);
-    CHECK_EQ(bl_run(no_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 1}), 0);
+    BL_CHECK_EQ(t, bl_run(few_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 3}), 0);
+    BL_CHECK_EQ(t, bl_run(few_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 2}), 0);
+    BL_CHECK_EQ(t, bl_run(no_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 1}), 0);
 }
 
 /* ---- Cancellation ---------------------------------------------------------------------------- */
 
-TEST(a_cancelled_caller_does_not_begin)
+BL_TEST(a_cancelled_caller_does_not_begin)
 {
     int n = 0;
     BL_SCOPE(s);
     bl_scope_cancel(s, BL_EPIPE);
-    CHECK_EQ(bl_blocking(add_one, &n), BL_ECANCELED);
-    CHECK_EQ(n, 0);
+    BL_CHECK_ERR(t, bl_blocking(add_one, &n), BL_ECANCELED);
+    BL_CHECK_EQ(t, n, 0);
     BL_SCOPE(late, .deadline = 1, .ctx = bl_ctx_background());
     while (bl_ctx_err(bl_ctx_current()) == 0)
         bl_yield();
-    CHECK_EQ(bl_blocking(add_one, &n), BL_ETIMEDOUT);
-    CHECK_EQ(n, 0);
+    BL_CHECK_ERR(t, bl_blocking(add_one, &n), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, n, 0);
 }
 
 static atomic_int begun;
@@ -251,15 +262,15 @@ static int begin_and_wait(void *arg)
 
 static int blocking_begin(void *arg)
 {
-    CHECK_EQ(bl_blocking(begin_and_wait, arg), 7);
+    BL_CHECK_EQ(t, bl_blocking(begin_and_wait, arg), 7);
     return 0;
 }
 
 static int blocking_cancelled(void *arg)
 {
     int n = 0;
-    CHECK_EQ(bl_blocking(add_one, &n), BL_ECANCELED);
-    CHECK_EQ(n, 0);
+    BL_CHECK_ERR(t, bl_blocking(add_one, &n), BL_ECANCELED);
+    BL_CHECK_EQ(t, n, 0);
     *(bool *)arg = true;
     return BL_ECANCELED;
 }
@@ -280,41 +291,41 @@ static int cancel_main(void *arg)
         BL_SCOPE(queued);
         for (int i = 0; i < 3; i++)
             bl_go(queued, blocking_cancelled, &told[i]);
-        CHECK(parked_wait(4));
+        BL_CHECK(t, parked_wait(4));
         bl_scope_cancel(queued, 0);
         bl_scope_cancel(s, 0);
-        CHECK_EQ(bl_scope_wait(queued), BL_ECANCELED);
-        CHECK(told[0] && told[1] && told[2]);
+        BL_CHECK_ERR(t, bl_scope_wait(queued), BL_ECANCELED);
+        BL_CHECK(t, told[0] && told[1] && told[2]);
         sem_post(&sem);
-        CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
+        BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
     }
-    CHECK_EQ(bl_blocking(give, (void *)5), 5);
+    BL_CHECK_EQ(t, bl_blocking(give, (void *)5), 5);
     return 0;
 }
 
-TEST_PLAIN(a_cancellation_reaches_who_waits_for_a_helper)
+BL_TEST_PLAIN(a_cancellation_reaches_who_waits_for_a_helper)
 {
-    CHECK_EQ(bl_run(cancel_main, NULL, &(bl_options){.procs = 1, .max_threads = 2}), 0);
+    BL_CHECK_EQ(t, bl_run(cancel_main, NULL, &(bl_options){.procs = 1, .max_threads = 2}), 0);
 }
 
 static int wait_until_stopped(void *arg)
 {
-    CHECK(bl_ctx_current() == arg);
+    BL_CHECK(t, bl_ctx_current() == arg);
     begun++;
     int r = bl_sleep(BL_MIN);
-    CHECK_EQ(bl_ctx_err(bl_ctx_current()), r);
+    BL_CHECK_EQ(t, bl_ctx_err(bl_ctx_current()), r);
     return r;
 }
 
 static int blocking_stopped(void *arg)
 {
-    CHECK_EQ(bl_blocking(wait_until_stopped, bl_ctx_current()), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_blocking(wait_until_stopped, bl_ctx_current()), BL_ECANCELED);
     *(bool *)arg = true;
     return BL_ECANCELED;
 }
 
 /* The function has its caller's context. */
-TEST(calls_in_the_function_are_stop_paths)
+BL_TEST(calls_in_the_function_are_stop_paths)
 {
     bool told = false;
     begun = 0;
@@ -324,11 +335,12 @@ TEST(calls_in_the_function_are_stop_paths)
         while (!begun)
             bl_yield();
         bl_scope_cancel(s, 0);
-        CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
+        BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
     }
-    CHECK(told);
+    BL_CHECK(t, told);
     BL_SCOPE(next);
-    CHECK_EQ(bl_blocking(give, (void *)1), 1); /* by a helper that knows nothing of it any more */
+    BL_CHECK_EQ(t, bl_blocking(give, (void *)1),
+                1); /* by a helper that knows nothing of it any more */
 }
 
 /* ---- With the others ------------------------------------------------------------------------- */
@@ -339,7 +351,7 @@ static int square_all(void *arg)
     int v, n = 0;
     while (bl_chan_recv(c[0], &v) == 0) {
         v *= v;
-        CHECK_EQ(bl_chan_send(c[1], &v), 0);
+        BL_CHECK_EQ(t, bl_chan_send(c[1], &v), 0);
         n++;
     }
     bl_chan_close(c[1]);
@@ -350,7 +362,7 @@ static int feed(void *arg)
 {
     bl_chan **c = arg;
     for (int i = 1; i <= 100; i++)
-        CHECK_EQ(bl_chan_send(c[0], &i), 0);
+        BL_CHECK_EQ(t, bl_chan_send(c[0], &i), 0);
     bl_chan_close(c[0]);
     return 0;
 }
@@ -361,18 +373,18 @@ static int sum_up(void *arg)
     int v, sum = 0;
     while (bl_chan_recv(c[1], &v) == 0)
         sum += v;
-    CHECK_EQ(sum, 338350);
+    BL_CHECK_EQ(t, sum, 338350);
     return 0;
 }
 
-TEST(the_function_talks_to_goroutines)
+BL_TEST(the_function_talks_to_goroutines)
 {
     BL_SCOPE(s);
     bl_chan *c[] = {bl_scope_chan(s, sizeof(int), 0), bl_scope_chan(s, sizeof(int), 2)};
     bl_go(s, feed, c);
     bl_go(s, sum_up, c);
-    CHECK_EQ(bl_blocking(square_all, c), 100);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_blocking(square_all, c), 100);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 static int scope_in_helper(void *arg)
@@ -380,32 +392,32 @@ static int scope_in_helper(void *arg)
     atomic_int sum = 0;
     BL_SCOPE(s);
     for (int i = 0; i < 10; i++)
-        CHECK_EQ(bl_go(s, many_calls, &sum), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_go(s, many_calls, &sum), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     *(int *)arg = sum;
     return 0;
 }
 
-TEST(the_function_opens_a_scope)
+BL_TEST(the_function_opens_a_scope)
 {
     int sum = 0;
-    CHECK_EQ(bl_blocking(scope_in_helper, &sum), 0);
-    CHECK_EQ(sum, 200);
+    BL_CHECK_EQ(t, bl_blocking(scope_in_helper, &sum), 0);
+    BL_CHECK_EQ(t, sum, 200);
 }
 
-TEST(other_numbers_of_processors)
+BL_TEST(other_numbers_of_processors)
 {
     atomic_int sum = 0;
     int before = bl_procs();
     BL_SCOPE(s);
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < 40; i++)
-            CHECK_EQ(bl_go(s, many_calls, &sum), 0);
+            BL_CHECK_EQ(t, bl_go(s, many_calls, &sum), 0);
         bl_set_procs(round % 2 ? 1 : 4);
-        CHECK_EQ(bl_blocking(give, (void *)2), 2);
+        BL_CHECK_EQ(t, bl_blocking(give, (void *)2), 2);
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(sum, 4 * 40 * 20);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, sum, 4 * 40 * 20);
     bl_set_procs(before);
 }
 
@@ -460,7 +472,7 @@ static int leave_and_run(void)
     return bl_run(later_main, &sem, NULL);
 }
 
-TEST_PLAIN(a_run_ends_without_a_function_that_does_not)
+BL_TEST_PLAIN(a_run_ends_without_a_function_that_does_not)
 {
     int status = -1;
     pid_t child = fork();
@@ -468,8 +480,8 @@ TEST_PLAIN(a_run_ends_without_a_function_that_does_not)
         alarm(30);
         _exit(leave_and_run());
     }
-    CHECK_EQ(waitpid(child, &status, 0), child);
-    CHECK_EQ(status, 0);
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, status, 0);
 }
 
 static int one_call(void *arg)
@@ -478,11 +490,11 @@ static int one_call(void *arg)
     return bl_blocking(give, (void *)3);
 }
 
-TEST_PLAIN(run_after_run)
+BL_TEST_PLAIN(run_after_run)
 {
     for (int i = 0; i < 50; i++)
-        CHECK_EQ(bl_run(one_call, NULL, &(bl_options){.procs = 1 + i % 3}), 3);
-    CHECK_EQ(load_relaxed(&bl__rt.helpers.count), 0);
+        BL_CHECK_EQ(t, bl_run(one_call, NULL, &(bl_options){.procs = 1 + i % 3}), 3);
+    BL_CHECK_EQ(t, load_relaxed(&bl__rt.helpers.count), 0);
 }
 
 /* ---- What is fatal --------------------------------------------------------------------------- */
@@ -533,12 +545,12 @@ static int blocking_in_child(void *arg)
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 100);
 }
 
-TEST_PLAIN(fatal)
+BL_TEST_PLAIN(fatal)
 {
-    CHECK_FATAL(asleep_with_idle_helpers, "all goroutines are asleep - deadlock!");
-    CHECK_FATAL(asleep_in_helper, "goroutine 1 [blocking call]");
-    CHECK_FATAL(scope_left_open, "the function of bl_blocking ended with a scope left open: ");
-    CHECK_FATAL(blocking_in_child, "the child of a fork");
+    CHECK_FATAL(t, asleep_with_idle_helpers, "all goroutines are asleep - deadlock!");
+    CHECK_FATAL(t, asleep_in_helper, "goroutine 1 [blocking call]");
+    CHECK_FATAL(t, scope_left_open, "the function of bl_blocking ended with a scope left open: ");
+    CHECK_FATAL(t, blocking_in_child, "the child of a fork");
 }
 
 static int sleep_outside(void *arg)
@@ -549,12 +561,12 @@ static int sleep_outside(void *arg)
 
 static int blocking_sender(void *arg) { return bl_blocking(sleep_outside, arg); }
 
-TEST(a_function_that_runs_can_wake_others)
+BL_TEST(a_function_that_runs_can_wake_others)
 {
     int v = 0;
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
     bl_go(s, blocking_sender, c);
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }

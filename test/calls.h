@@ -3,8 +3,9 @@
 #ifndef BL_TEST_CALLS_H
 #define BL_TEST_CALLS_H
 
+#include <belay/test.h>
+
 #include "core/sched.h"
-#include "harness.h"
 
 enum { CALL_PENDING = 12345 }; /* the result of a call that has not returned */
 
@@ -65,8 +66,8 @@ static inline void call_parks(bl_scope *s, call *c)
     c->turn = -1;
     c->result = CALL_PENDING;
     c->deadline = c->deadline ? c->deadline : BL_NEVER;
-    CHECK_EQ(bl_go(s, call_run, c), 0);
-    CHECK(call_parked(c));
+    BL_CHECK_EQ(NULL, bl_go(s, call_run, c), 0);
+    BL_CHECK(NULL, call_parked(c));
 }
 
 /* Lets the others run until c has returned; false: not within ten seconds. */

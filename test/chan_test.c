@@ -1,104 +1,111 @@
 /* SPDX-License-Identifier: MIT */
 /* chan_test.c: what a channel promises: the truth table, values, many at once. See also
  * chan_wait_test.c. */
-#include "harness.h"
-#include "parked.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fatal.h"
+#include "parked.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* ---- The truth table: nil, closed, buffered, unbuffered -------------------------------------- */
 
-TEST(nil_channel)
+BL_TEST(nil_channel)
 {
     int v = 1;
-    CHECK_EQ(bl_chan_len(NULL), 0);
-    CHECK_EQ(bl_chan_cap(NULL), 0);
-    CHECK_EQ(bl_chan_try_send(NULL, &v), BL_EAGAIN);
-    CHECK_EQ(bl_chan_try_recv(NULL, &v), BL_EAGAIN);
-    bl_time t = bl_in(5 * BL_MS);
-    CHECK_EQ(bl_chan_send_until(NULL, &v, t), BL_ETIMEDOUT);
-    CHECK_GE(bl_now(), t);
-    CHECK_EQ(bl_chan_recv_until(NULL, &v, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_chan_len(NULL), 0);
+    BL_CHECK_EQ(t, bl_chan_cap(NULL), 0);
+    BL_CHECK_ERR(t, bl_chan_try_send(NULL, &v), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_chan_try_recv(NULL, &v), BL_EAGAIN);
+    bl_time at = bl_in(5 * BL_MS);
+    BL_CHECK_ERR(t, bl_chan_send_until(NULL, &v, at), BL_ETIMEDOUT);
+    BL_CHECK_GE(t, bl_now(), at);
+    BL_CHECK_ERR(t, bl_chan_recv_until(NULL, &v, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
     BL_SCOPE(s, .timeout = 5 * BL_MS);
-    CHECK_EQ(bl_chan_send(NULL, &v), BL_ETIMEDOUT);
-    CHECK_EQ(bl_chan_recv(NULL, &v), BL_ETIMEDOUT);
-    CHECK_EQ(v, 1);
+    BL_CHECK_ERR(t, bl_chan_send(NULL, &v), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_chan_recv(NULL, &v), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, v, 1);
 }
 
-TEST(unbuffered_alone)
+BL_TEST(unbuffered_alone)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 0);
     int v = 1;
-    CHECK_EQ(bl_chan_len(c), 0);
-    CHECK_EQ(bl_chan_cap(c), 0);
-    CHECK_EQ(bl_chan_try_send(c, &v), BL_EAGAIN);
-    CHECK_EQ(bl_chan_try_recv(c, &v), BL_EAGAIN);
-    CHECK_EQ(bl_chan_send_until(c, &v, bl_in(2 * BL_MS)), BL_ETIMEDOUT);
-    CHECK_EQ(bl_chan_recv_until(c, &v, bl_in(2 * BL_MS)), BL_ETIMEDOUT);
-    CHECK_EQ(bl_chan_recv_until(c, &v, 0), BL_ETIMEDOUT); /* long past: does not wait */
-    CHECK_EQ(bl_chan_try_recv(c, &v), BL_EAGAIN);         /* the senders have left no trace */
+    BL_CHECK_EQ(t, bl_chan_len(c), 0);
+    BL_CHECK_EQ(t, bl_chan_cap(c), 0);
+    BL_CHECK_ERR(t, bl_chan_try_send(c, &v), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_chan_try_recv(c, &v), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_chan_send_until(c, &v, bl_in(2 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_chan_recv_until(c, &v, bl_in(2 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_chan_recv_until(c, &v, 0), BL_ETIMEDOUT); /* long past: does not wait */
+    BL_CHECK_ERR(t, bl_chan_try_recv(c, &v), BL_EAGAIN); /* the senders have left no trace */
     bl_chan_release(c);
 }
 
-TEST(buffered_fills_and_drains_in_order)
+BL_TEST(buffered_fills_and_drains_in_order)
 {
     for (int cap = 1; cap <= 9; cap++) {
         bl_chan *c = bl_chan_new(sizeof(int), (size_t)cap);
-        CHECK_EQ(bl_chan_cap(c), cap);
+        BL_CHECK_EQ(t, bl_chan_cap(c), cap);
         /* Twice round and a half, so that the ring wraps at every offset. */
         for (int round = 0, in = 0, out = 0; round < 5; round++) {
             for (; in - out < cap; in++)
-                CHECK_EQ(bl_chan_try_send(c, &in), 0);
-            CHECK_EQ(bl_chan_len(c), cap);
-            CHECK_EQ(bl_chan_try_send(c, &in), BL_EAGAIN);
-            CHECK_EQ(bl_chan_send_until(c, &in, bl_in(BL_US)), BL_ETIMEDOUT);
+                BL_CHECK_EQ(t, bl_chan_try_send(c, &in), 0);
+            BL_CHECK_EQ(t, bl_chan_len(c), cap);
+            BL_CHECK_ERR(t, bl_chan_try_send(c, &in), BL_EAGAIN);
+            BL_CHECK_ERR(t, bl_chan_send_until(c, &in, bl_in(BL_US)), BL_ETIMEDOUT);
             for (int n = cap / 2 + 1, v; n > 0; n--, out++) {
-                CHECK_EQ(bl_chan_recv(c, &v), 0);
-                CHECK_EQ(v, out);
+                BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+                BL_CHECK_EQ(t, v, out);
             }
-            CHECK_EQ(bl_chan_len(c), in - out);
+            BL_CHECK_EQ(t, bl_chan_len(c), in - out);
         }
         bl_chan_release(c);
     }
 }
 
-TEST(closed_channel)
+BL_TEST(closed_channel)
 {
     for (size_t cap = 0; cap <= 3; cap++) {
         bl_chan *c = bl_chan_new(sizeof(int), cap);
         for (int i = 1; i <= (int)cap; i++)
-            CHECK_EQ(bl_chan_send(c, &i), 0);
+            BL_CHECK_EQ(t, bl_chan_send(c, &i), 0);
         bl_chan_close(c);
         int v = 9;
-        CHECK_EQ(bl_chan_send(c, &v), BL_ECLOSED);
-        CHECK_EQ(bl_chan_try_send(c, &v), BL_ECLOSED);
-        CHECK_EQ(bl_chan_send_until(c, &v, BL_NEVER), BL_ECLOSED);
+        BL_CHECK_ERR(t, bl_chan_send(c, &v), BL_ECLOSED);
+        BL_CHECK_ERR(t, bl_chan_try_send(c, &v), BL_ECLOSED);
+        BL_CHECK_ERR(t, bl_chan_send_until(c, &v, BL_NEVER), BL_ECLOSED);
         for (int i = 1; i <= (int)cap; i++) { /* what was buffered survives the close */
-            CHECK_EQ(bl_chan_recv(c, &v), 0);
-            CHECK_EQ(v, i);
+            BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+            BL_CHECK_EQ(t, v, i);
         }
         v = 9;
-        CHECK_EQ(bl_chan_recv(c, &v), BL_ECLOSED);
-        CHECK_EQ(v, 0);
+        BL_CHECK_ERR(t, bl_chan_recv(c, &v), BL_ECLOSED);
+        BL_CHECK_EQ(t, v, 0);
         v = 9;
-        CHECK_EQ(bl_chan_try_recv(c, &v), BL_ECLOSED);
-        CHECK_EQ(v, 0);
+        BL_CHECK_ERR(t, bl_chan_try_recv(c, &v), BL_ECLOSED);
+        BL_CHECK_EQ(t, v, 0);
         v = 9;
-        CHECK_EQ(bl_chan_recv_until(c, &v, BL_NEVER), BL_ECLOSED);
-        CHECK_EQ(v, 0);
-        CHECK_EQ(bl_chan_recv(c, NULL), BL_ECLOSED);
+        BL_CHECK_ERR(t, bl_chan_recv_until(c, &v, BL_NEVER), BL_ECLOSED);
+        BL_CHECK_EQ(t, v, 0);
+        BL_CHECK_ERR(t, bl_chan_recv(c, NULL), BL_ECLOSED);
         bl_chan_release(c);
     }
 }
 
-TEST(size_out_of_range)
+BL_TEST(size_out_of_range)
 {
-    CHECK(bl_chan_new(65536, 0) == NULL);
-    CHECK(bl_chan_new(8, SIZE_MAX / 8) == NULL);
-    CHECK(bl_chan_new(8, SIZE_MAX) == NULL);
+    BL_CHECK(t, bl_chan_new(65536, 0) == NULL);
+    BL_CHECK(t, bl_chan_new(8, SIZE_MAX / 8) == NULL);
+    BL_CHECK(t, bl_chan_new(8, SIZE_MAX) == NULL);
     bl_chan *c = bl_chan_new(65535, 1);
-    CHECK(c != NULL);
+    BL_CHECK(t, c != NULL);
     bl_chan_release(c);
     bl_chan_release(NULL);
 }
@@ -125,11 +132,11 @@ static int send_other_size(void *arg)
     return bl_chan_try_send(bl_chan_new(8, 1), &v);
 }
 
-TEST_PLAIN(misuse_is_fatal)
+BL_TEST_PLAIN(misuse_is_fatal)
 {
-    CHECK_FATAL(close_twice, "fatal error: close of closed channel");
-    CHECK_FATAL(close_nil, "fatal error: close of nil channel");
-    CHECK_FATAL(send_other_size, "value of 4 bytes for a channel of elements of 8 bytes");
+    CHECK_FATAL(t, close_twice, "fatal error: close of closed channel");
+    CHECK_FATAL(t, close_nil, "fatal error: close of nil channel");
+    CHECK_FATAL(t, send_other_size, "value of 4 bytes for a channel of elements of 8 bytes");
 }
 
 /* ---- Values ---------------------------------------------------------------------------------- */
@@ -154,13 +161,13 @@ static int sized_send(void *arg)
     unsigned char v[MAX_SIZE];
     for (int i = 0; i < s->rounds; i++) {
         pattern_fill(v, s->size, (unsigned)i);
-        CHECK_EQ(bl_chan_send(s->c, (void *)v), 0);
+        BL_CHECK_EQ(t, bl_chan_send(s->c, (void *)v), 0);
         memset(v, 0xee, sizeof v); /* the value was copied out before send returned */
     }
     return 0;
 }
 
-TEST(every_element_size)
+BL_TEST(every_element_size)
 {
     enum { GUARD = 16 };
     for (size_t size = 0; size <= MAX_SIZE; size++) {
@@ -175,23 +182,23 @@ TEST(every_element_size)
             memset(v, 0x55, sizeof v);
             memset(want, 0x55, sizeof want);
             pattern_fill(want, size, (unsigned)i);
-            CHECK_EQ(bl_chan_recv(s.c, (void *)v), 0);
-            CHECK(memcmp(v, want, sizeof v) == 0); /* all of it, and nothing beyond */
+            BL_CHECK_EQ(t, bl_chan_recv(s.c, (void *)v), 0);
+            BL_CHECK(t, memcmp(v, want, sizeof v) == 0); /* all of it, and nothing beyond */
         }
-        CHECK_EQ(bl_scope_wait(scope), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(scope), 0);
         bl_chan_release(s.c);
     }
 }
 
-TEST(null_drops_and_sends_zeros)
+BL_TEST(null_drops_and_sends_zeros)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 2);
     int v = 7;
-    CHECK_EQ(bl_chan_send(c, &v), 0);
-    CHECK_EQ(bl_chan_send(c, NULL), 0);
-    CHECK_EQ(bl_chan_recv(c, NULL), 0);
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(v, 0);
+    BL_CHECK_EQ(t, bl_chan_send(c, &v), 0);
+    BL_CHECK_EQ(t, bl_chan_send(c, NULL), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(c, NULL), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_EQ(t, v, 0);
     bl_chan_release(c);
 }
 
@@ -205,45 +212,46 @@ static int send_null(void *arg) { return bl_chan_send(arg, NULL); }
 
 static int recv_null(void *arg) { return bl_chan_recv(arg, NULL); }
 
-TEST(null_on_an_unbuffered_channel)
+BL_TEST(null_on_an_unbuffered_channel)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 0);
     BL_SCOPE(s);
     int v = 9;
     bl_go(s, send_value, c);
-    CHECK_EQ(bl_chan_recv(c, NULL), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(c, NULL), 0);
     bl_go(s, send_null, c);
-    CHECK(parked_wait(1));
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(v, 0);
+    BL_CHECK(t, parked_wait(1));
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_EQ(t, v, 0);
     bl_go(s, recv_null, c);
-    CHECK(parked_wait(1));
-    CHECK_EQ(bl_chan_send(c, &v), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK(t, parked_wait(1));
+    BL_CHECK_EQ(t, bl_chan_send(c, &v), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     bl_chan_release(c);
 }
 
-TEST(references)
+BL_TEST(references)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 1);
-    CHECK(bl_chan_retain(c) == c);
+    BL_CHECK(t, bl_chan_retain(c) == c);
     bl_chan_release(c);
     int v = 3;
-    CHECK_EQ(bl_chan_send(c, &v), 0);
+    BL_CHECK_EQ(t, bl_chan_send(c, &v), 0);
     bl_chan_release(c); /* and frees the value with it */
-    CHECK(bl_chan_retain(NULL) == NULL);
+    BL_CHECK(t, bl_chan_retain(NULL) == NULL);
 
     bl_chan *kept;
     {
         BL_SCOPE(s);
         kept = bl_chan_retain(bl_scope_chan(s, sizeof(int), 1));
         for (int i = 0; i < 100; i++)
-            CHECK(bl_scope_chan(s, 64, 4) != NULL); /* freed with the scope; see the leak checker */
-        CHECK_EQ(bl_chan_send(kept, &v), 0);
+            BL_CHECK(t, bl_scope_chan(s, 64, 4) !=
+                            NULL); /* freed with the scope; see the leak checker */
+        BL_CHECK_EQ(t, bl_chan_send(kept, &v), 0);
     }
     v = 0;
-    CHECK_EQ(bl_chan_recv(kept, &v), 0);
-    CHECK_EQ(v, 3);
+    BL_CHECK_EQ(t, bl_chan_recv(kept, &v), 0);
+    BL_CHECK_EQ(t, v, 3);
     bl_chan_release(kept);
 }
 
@@ -263,7 +271,7 @@ static int crowd_send(void *arg)
     crowd *w = arg;
     int first = atomic_fetch_add(&w->next, EACH);
     for (int i = first; i < first + EACH; i++)
-        CHECK_EQ(bl_chan_send(w->c, &i), 0);
+        BL_CHECK_EQ(t, bl_chan_send(w->c, &i), 0);
     return 0;
 }
 
@@ -277,7 +285,7 @@ static int crowd_recv(void *arg)
             atomic_fetch_add(&w->out_of_order, 1);
         last[v / EACH] = v;
     }
-    CHECK_EQ(r, BL_ECLOSED);
+    BL_CHECK_ERR(t, r, BL_ECLOSED);
     return 0;
 }
 
@@ -286,11 +294,11 @@ static void crowd_check(const crowd *w)
     int wrong = 0;
     for (int i = 0; i < SIDES * EACH; i++)
         wrong += w->got[i] != 1;
-    CHECK_EQ(wrong, 0);
-    CHECK_EQ(w->out_of_order, 0);
+    BL_CHECK_EQ(t, wrong, 0);
+    BL_CHECK_EQ(t, w->out_of_order, 0);
 }
 
-TEST(every_value_arrives_once_and_in_its_senders_order)
+BL_TEST(every_value_arrives_once_and_in_its_senders_order)
 {
     for (size_t cap = 0; cap <= 10; cap += cap < 2 ? 1 : 4) {
         static crowd w;
@@ -303,10 +311,10 @@ TEST(every_value_arrives_once_and_in_its_senders_order)
                 bl_go(recv, crowd_recv, &w);
                 bl_go(send, crowd_send, &w);
             }
-            CHECK_EQ(bl_scope_wait(send), 0);
+            BL_CHECK_EQ(t, bl_scope_wait(send), 0);
         }
         bl_chan_close(w.c);
-        CHECK_EQ(bl_scope_wait(recv), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(recv), 0);
         crowd_check(&w);
         bl_chan_release(w.c);
     }
@@ -321,37 +329,37 @@ typedef struct crowd_threads {
 
 static void *crowd_send_thread(void *arg)
 {
-    crowd_threads *t = arg;
-    crowd_send(t->w);
-    bl_waitgroup_done(&t->running);
+    crowd_threads *threads = arg;
+    crowd_send(threads->w);
+    bl_waitgroup_done(&threads->running);
     return NULL;
 }
 
 static void *crowd_recv_thread(void *arg)
 {
-    crowd_threads *t = arg;
-    crowd_recv(t->w);
-    bl_waitgroup_done(&t->running);
+    crowd_threads *threads = arg;
+    crowd_recv(threads->w);
+    bl_waitgroup_done(&threads->running);
     return NULL;
 }
 
-static void threads_start(crowd_threads *t, void *(*fn)(void *), crowd *w)
+static void threads_start(crowd_threads *threads, void *(*fn)(void *), crowd *w)
 {
-    t->w = w;
-    bl_waitgroup_add(&t->running, SIDES);
+    threads->w = w;
+    bl_waitgroup_add(&threads->running, SIDES);
     for (int i = 0; i < SIDES; i++)
-        CHECK_EQ(pthread_create(&t->thread[i], NULL, fn, t), 0);
+        BL_CHECK_EQ(t, pthread_create(&threads->thread[i], NULL, fn, threads), 0);
 }
 
-static void threads_join(crowd_threads *t)
+static void threads_join(crowd_threads *threads)
 {
-    CHECK_EQ(bl_waitgroup_wait(&t->running), 0);
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&threads->running), 0);
     for (int i = 0; i < SIDES; i++)
-        pthread_join(t->thread[i], NULL);
+        pthread_join(threads->thread[i], NULL);
 }
 
 /* Plain threads on one side or both; they block as threads do. */
-TEST(plain_threads)
+BL_TEST(plain_threads)
 {
     enum { SENDERS = 1, RECEIVERS = 2 };
     for (int plain = SENDERS; plain <= (SENDERS | RECEIVERS); plain++) {
@@ -371,28 +379,28 @@ TEST(plain_threads)
             if (!(plain & RECEIVERS))
                 bl_go(recv, crowd_recv, &w);
         }
-        CHECK_EQ(bl_scope_wait(send), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(send), 0);
         if (plain & SENDERS)
             threads_join(&send_threads);
         bl_chan_close(w.c);
         if (plain & RECEIVERS)
             threads_join(&recv_threads);
-        CHECK_EQ(bl_scope_wait(recv), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(recv), 0);
         crowd_check(&w);
         bl_chan_release(w.c);
     }
 }
 
-TEST_PLAIN(without_a_run)
+BL_TEST_PLAIN(without_a_run)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 1);
     int v = 8;
-    CHECK_EQ(bl_chan_send(c, &v), 0);
-    CHECK_EQ(bl_chan_send_until(c, &v, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(bl_chan_recv_until(c, &v, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_chan_send(c, &v), 0);
+    BL_CHECK_ERR(t, bl_chan_send_until(c, &v, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_ERR(t, bl_chan_recv_until(c, &v, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
     bl_chan_close(c);
-    CHECK_EQ(bl_chan_recv(c, &v), BL_ECLOSED);
+    BL_CHECK_ERR(t, bl_chan_recv(c, &v), BL_ECLOSED);
     bl_chan_release(c);
 }
 
@@ -403,16 +411,16 @@ static int recv_without_waiting(void *arg)
     return bl_chan_try_recv(arg, &v) == BL_EAGAIN ? BL_EIO : 0;
 }
 
-TEST(try_recv_never_misses_a_close)
+BL_TEST(try_recv_never_misses_a_close)
 {
     for (int i = 0; i < 2000; i++) {
         bl_chan *c = bl_chan_new(sizeof(int), 1);
-        CHECK_EQ(bl_chan_send(c, &i), 0);
+        BL_CHECK_EQ(t, bl_chan_send(c, &i), 0);
         BL_SCOPE(s);
         bl_go(s, recv_without_waiting, c);
         bl_chan_close(c);
-        CHECK_NE(bl_chan_try_recv(c, NULL), BL_EAGAIN);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_NE(t, bl_chan_try_recv(c, NULL), BL_EAGAIN);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         bl_chan_release(c);
     }
 }
@@ -431,7 +439,7 @@ static int stage(void *arg)
     return r == BL_ECLOSED ? 0 : r;
 }
 
-TEST(a_chain_of_stages_closes_front_to_back)
+BL_TEST(a_chain_of_stages_closes_front_to_back)
 {
     enum { STAGES = 100, VALUES = 50 };
     bl_chan *c[STAGES + 1];
@@ -446,12 +454,12 @@ TEST(a_chain_of_stages_closes_front_to_back)
             if (++sent == VALUES)
                 bl_chan_close(c[0]);
         } else if (bl_chan_try_recv(c[STAGES], &v) == 0) {
-            CHECK_EQ(v, got + STAGES);
+            BL_CHECK_EQ(t, v, got + STAGES);
             got++;
         } else {
             bl_yield();
         }
     }
-    CHECK_EQ(bl_chan_recv(c[STAGES], &v), BL_ECLOSED);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_ERR(t, bl_chan_recv(c[STAGES], &v), BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }

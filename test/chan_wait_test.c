@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* chan_wait_test.c: who waits on a channel: in which order they are woken, and how they leave. */
-#include <pthread.h>
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
-#include "harness.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "parked.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* ---- Who is woken, and in which order -------------------------------------------------------- */
 
@@ -35,33 +41,33 @@ static void waiters_start(bl_scope *s, bl_fn fn, waiter *w, int n, bl_chan *c)
 {
     for (int i = 0; i < n; i++) {
         w[i] = (waiter){.c = c, .value = 100 + i, .result = 1, .deadline = BL_NEVER};
-        CHECK_EQ(bl_go(s, fn, &w[i]), 0);
-        CHECK(parked_wait((size_t)i + 1));
+        BL_CHECK_EQ(t, bl_go(s, fn, &w[i]), 0);
+        BL_CHECK(t, parked_wait((size_t)i + 1));
     }
 }
 
-TEST(waiting_senders_are_first_in_first_out)
+BL_TEST(waiting_senders_are_first_in_first_out)
 {
     for (size_t cap = 0; cap < 3; cap++) {
         bl_chan *c = bl_chan_new(sizeof(int), cap);
         for (int i = 0; i < (int)cap; i++)
-            CHECK_EQ(bl_chan_send(c, &i), 0);
+            BL_CHECK_EQ(t, bl_chan_send(c, &i), 0);
         BL_SCOPE(s);
         waiter w[WAITERS];
         waiters_start(s, waiter_send, w, WAITERS, c);
-        CHECK_EQ(bl_chan_len(c), cap);
+        BL_CHECK_EQ(t, bl_chan_len(c), cap);
         for (int i = 0, v; i < WAITERS + (int)cap; i++) {
-            CHECK_EQ(bl_chan_recv(c, &v), 0);
-            CHECK_EQ(v, i < (int)cap ? i : 100 + i - (int)cap);
+            BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+            BL_CHECK_EQ(t, v, i < (int)cap ? i : 100 + i - (int)cap);
         }
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         for (int i = 0; i < WAITERS; i++)
-            CHECK_EQ(w[i].result, 0);
+            BL_CHECK_EQ(t, w[i].result, 0);
         bl_chan_release(c);
     }
 }
 
-TEST(waiting_receivers_are_first_in_first_out)
+BL_TEST(waiting_receivers_are_first_in_first_out)
 {
     for (size_t cap = 0; cap < 3; cap++) {
         bl_chan *c = bl_chan_new(sizeof(int), cap);
@@ -69,11 +75,11 @@ TEST(waiting_receivers_are_first_in_first_out)
         waiter w[WAITERS];
         waiters_start(s, waiter_recv, w, WAITERS, c);
         for (int i = 0; i < WAITERS; i++)
-            CHECK_EQ(bl_chan_try_send(c, &i), 0); /* each finds one waiting */
-        CHECK_EQ(bl_scope_wait(s), 0);
+            BL_CHECK_EQ(t, bl_chan_try_send(c, &i), 0); /* each finds one waiting */
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         for (int i = 0; i < WAITERS; i++) {
-            CHECK_EQ(w[i].result, 0);
-            CHECK_EQ(w[i].value, i);
+            BL_CHECK_EQ(t, w[i].result, 0);
+            BL_CHECK_EQ(t, w[i].value, i);
         }
         bl_chan_release(c);
     }
@@ -88,37 +94,37 @@ static void leave_from_the_middle(bl_fn fn, unsigned leaving)
     waiter w[WAITERS];
     for (int i = 0; i < WAITERS; i++) {
         w[i] = (waiter){.c = c, .value = 100 + i, .result = 1, .deadline = BL_NEVER};
-        CHECK_EQ(bl_go((leaving >> i) & 1 ? leave : stay, fn, &w[i]), 0);
-        CHECK(parked_wait((size_t)i + 1));
+        BL_CHECK_EQ(t, bl_go((leaving >> i) & 1 ? leave : stay, fn, &w[i]), 0);
+        BL_CHECK(t, parked_wait((size_t)i + 1));
     }
     bl_scope_cancel(leave, 0);
-    CHECK_EQ(bl_scope_wait(leave), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_scope_wait(leave), BL_ECANCELED);
     for (int i = 0; i < WAITERS; i++) {
         if ((leaving >> i) & 1) {
-            CHECK_EQ(w[i].result, BL_ECANCELED);
-            CHECK_EQ(w[i].value, 100 + i);
+            BL_CHECK_ERR(t, w[i].result, BL_ECANCELED);
+            BL_CHECK_EQ(t, w[i].value, 100 + i);
             continue;
         }
         int v = i;
         if (fn == waiter_send) {
-            CHECK_EQ(bl_chan_try_recv(c, &v), 0);
-            CHECK_EQ(v, 100 + i);
+            BL_CHECK_EQ(t, bl_chan_try_recv(c, &v), 0);
+            BL_CHECK_EQ(t, v, 100 + i);
         } else {
-            CHECK_EQ(bl_chan_try_send(c, &v), 0);
+            BL_CHECK_EQ(t, bl_chan_try_send(c, &v), 0);
         }
     }
-    CHECK_EQ(bl_scope_wait(stay), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(stay), 0);
     for (int i = 0; i < WAITERS; i++)
         if (!((leaving >> i) & 1)) {
-            CHECK_EQ(w[i].result, 0);
-            CHECK_EQ(w[i].value, fn == waiter_send ? 100 + i : i);
+            BL_CHECK_EQ(t, w[i].result, 0);
+            BL_CHECK_EQ(t, w[i].value, fn == waiter_send ? 100 + i : i);
         }
-    CHECK_EQ(bl_chan_try_send(c, &(int){0}), BL_EAGAIN);
-    CHECK_EQ(bl_chan_try_recv(c, &(int){0}), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_chan_try_send(c, &(int){0}), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_chan_try_recv(c, &(int){0}), BL_EAGAIN);
     bl_chan_release(c);
 }
 
-TEST(cancelled_waiters_leave_from_the_middle)
+BL_TEST(cancelled_waiters_leave_from_the_middle)
 {
     for (unsigned leaving = 0; leaving < 1u << WAITERS; leaving++) {
         leave_from_the_middle(waiter_send, leaving);
@@ -126,7 +132,7 @@ TEST(cancelled_waiters_leave_from_the_middle)
     }
 }
 
-TEST(timed_out_waiters_leave_from_the_middle)
+BL_TEST(timed_out_waiters_leave_from_the_middle)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 0);
     BL_SCOPE(s);
@@ -135,25 +141,25 @@ TEST(timed_out_waiters_leave_from_the_middle)
         bl_time deadline = i % 2 ? bl_in(20 * BL_MS) : BL_NEVER;
         w[i] = (waiter){.c = c, .value = -1, .result = 1, .deadline = deadline};
         bl_go(s, waiter_recv, &w[i]);
-        CHECK(parked_wait((size_t)i + 1) || i % 2);
+        BL_CHECK(t, parked_wait((size_t)i + 1) || i % 2);
     }
-    CHECK_EQ(bl_sleep(60 * BL_MS), 0);
+    BL_CHECK_EQ(t, bl_sleep(60 * BL_MS), 0);
     for (int i = 0; i < WAITERS; i += 2)
-        CHECK_EQ(bl_chan_send(c, &i), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_chan_send(c, &i), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 0; i < WAITERS; i++) {
-        CHECK_EQ(w[i].result, i % 2 ? BL_ETIMEDOUT : 0);
-        CHECK_EQ(w[i].value, i % 2 ? -1 : i);
-        CHECK(i % 2 == 0 || bl_now() >= w[i].deadline);
+        BL_CHECK_EQ(t, w[i].result, i % 2 ? BL_ETIMEDOUT : 0);
+        BL_CHECK_EQ(t, w[i].value, i % 2 ? -1 : i);
+        BL_CHECK(t, i % 2 == 0 || bl_now() >= w[i].deadline);
     }
     bl_chan_release(c);
 }
 
-TEST(close_wakes_everybody)
+BL_TEST(close_wakes_everybody)
 {
     bl_chan *in = bl_chan_new(sizeof(int), 0), *out = bl_chan_new(sizeof(int), 2);
-    CHECK_EQ(bl_chan_send(out, &(int){1}), 0);
-    CHECK_EQ(bl_chan_send(out, &(int){2}), 0);
+    BL_CHECK_EQ(t, bl_chan_send(out, &(int){1}), 0);
+    BL_CHECK_EQ(t, bl_chan_send(out, &(int){2}), 0);
     BL_SCOPE(s);
     waiter r[WAITERS], w[WAITERS];
     waiters_start(s, waiter_recv, r, WAITERS, in);
@@ -161,21 +167,21 @@ TEST(close_wakes_everybody)
         w[i] = (waiter){.c = out, .value = i, .result = 1, .deadline = BL_NEVER};
         bl_go(s, waiter_send, &w[i]);
     }
-    CHECK(parked_wait(2 * WAITERS));
+    BL_CHECK(t, parked_wait(2 * WAITERS));
     bl_chan_close(in);
     bl_chan_close(out);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 0; i < WAITERS; i++) {
-        CHECK_EQ(r[i].result, BL_ECLOSED);
-        CHECK_EQ(r[i].value, 0);
-        CHECK_EQ(w[i].result, BL_ECLOSED);
+        BL_CHECK_ERR(t, r[i].result, BL_ECLOSED);
+        BL_CHECK_EQ(t, r[i].value, 0);
+        BL_CHECK_ERR(t, w[i].result, BL_ECLOSED);
     }
     int v;
-    CHECK_EQ(bl_chan_recv(out, &v), 0); /* what was buffered is there; what waited is not */
-    CHECK_EQ(v, 1);
-    CHECK_EQ(bl_chan_recv(out, &v), 0);
-    CHECK_EQ(v, 2);
-    CHECK_EQ(bl_chan_recv(out, &v), BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_chan_recv(out, &v), 0); /* what was buffered is there; what waited is not */
+    BL_CHECK_EQ(t, v, 1);
+    BL_CHECK_EQ(t, bl_chan_recv(out, &v), 0);
+    BL_CHECK_EQ(t, v, 2);
+    BL_CHECK_ERR(t, bl_chan_recv(out, &v), BL_ECLOSED);
     bl_chan_release(in);
     bl_chan_release(out);
 }
@@ -198,72 +204,72 @@ static void *close_watch(void *arg)
     return NULL;
 }
 
-TEST(close_is_one_instant_for_a_crowd)
+BL_TEST(close_is_one_instant_for_a_crowd)
 {
     enum { CROWD = 3000, CAP = 500 };
     bl_chan *c = bl_chan_new(sizeof(int), CAP);
     for (int i = 0; i < CAP; i++)
-        CHECK_EQ(bl_chan_send(c, &i), 0);
+        BL_CHECK_EQ(t, bl_chan_send(c, &i), 0);
     waiter *w = calloc(CROWD, sizeof *w);
     closing watch = {.c = c};
     BL_SCOPE(s);
     for (int i = 0; i < CROWD; i++) {
         w[i] = (waiter){.c = c, .value = i, .result = 1, .deadline = BL_NEVER};
-        CHECK_EQ(bl_go(s, waiter_send, &w[i]), 0);
+        BL_CHECK_EQ(t, bl_go(s, waiter_send, &w[i]), 0);
     }
-    CHECK(parked_wait(CROWD));
-    CHECK_EQ(pthread_create(&watch.thread, NULL, close_watch, &watch), 0);
-    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
+    BL_CHECK(t, parked_wait(CROWD));
+    BL_CHECK_EQ(t, pthread_create(&watch.thread, NULL, close_watch, &watch), 0);
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
     bl_chan_close(c);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     pthread_join(watch.thread, NULL);
-    CHECK_EQ(watch.got, CAP);
+    BL_CHECK_EQ(t, watch.got, CAP);
     int closed = 0;
     for (int i = 0; i < CROWD; i++)
         closed += w[i].result == BL_ECLOSED;
-    CHECK_EQ(closed, CROWD);
+    BL_CHECK_EQ(t, closed, CROWD);
     free(w);
     bl_chan_release(c);
 }
 
 /* ---- Stopping -------------------------------------------------------------------------------- */
 
-TEST(cancelled_context)
+BL_TEST(cancelled_context)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 1);
     BL_SCOPE(s);
     bl_scope_cancel(s, BL_EPIPE);
     int v = 4;
-    CHECK_EQ(bl_chan_send(c, &v), 0); /* what can proceed at once proceeds */
-    CHECK_EQ(bl_chan_send(c, &v), BL_ECANCELED);
+    BL_CHECK_EQ(t, bl_chan_send(c, &v), 0); /* what can proceed at once proceeds */
+    BL_CHECK_ERR(t, bl_chan_send(c, &v), BL_ECANCELED);
     v = 0;
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(v, 4);
-    CHECK_EQ(bl_chan_recv(c, &v), BL_ECANCELED);
-    CHECK_EQ(v, 4);
-    CHECK_EQ(bl_chan_recv_until(c, &v, bl_in(BL_HOUR)), BL_ECANCELED);
-    CHECK_EQ(bl_chan_try_recv(c, &v), BL_EAGAIN);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_EQ(t, v, 4);
+    BL_CHECK_ERR(t, bl_chan_recv(c, &v), BL_ECANCELED);
+    BL_CHECK_EQ(t, v, 4);
+    BL_CHECK_ERR(t, bl_chan_recv_until(c, &v, bl_in(BL_HOUR)), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_chan_try_recv(c, &v), BL_EAGAIN);
     bl_chan_release(c);
 }
 
-TEST(deadlines_of_scope_and_call)
+BL_TEST(deadlines_of_scope_and_call)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 0);
     bl_time start = bl_now();
     int v;
     {
         BL_SCOPE(s, .timeout = 20 * BL_MS);
-        CHECK_EQ(bl_chan_recv_until(c, &v, bl_in(BL_HOUR)), BL_ETIMEDOUT);
-        CHECK_GE(bl_now() - start, 20 * BL_MS);
-        CHECK_EQ(bl_ctx_err(bl_scope_ctx(s)), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_chan_recv_until(c, &v, bl_in(BL_HOUR)), BL_ETIMEDOUT);
+        BL_CHECK_GE(t, bl_now() - start, 20 * BL_MS);
+        BL_CHECK_ERR(t, bl_ctx_err(bl_scope_ctx(s)), BL_ETIMEDOUT);
     }
     start = bl_now();
     {
         BL_SCOPE(s, .timeout = BL_HOUR);
-        CHECK_EQ(bl_chan_send_until(c, &v, bl_in(10 * BL_MS)), BL_ETIMEDOUT);
-        CHECK_GE(bl_now() - start, 10 * BL_MS);
-        CHECK_EQ(bl_ctx_err(bl_scope_ctx(s)), 0);
+        BL_CHECK_ERR(t, bl_chan_send_until(c, &v, bl_in(10 * BL_MS)), BL_ETIMEDOUT);
+        BL_CHECK_GE(t, bl_now() - start, 10 * BL_MS);
+        BL_CHECK_EQ(t, bl_ctx_err(bl_scope_ctx(s)), 0);
     }
-    CHECK_LE(bl_now() - start, 30 * BL_SEC);
+    BL_CHECK_LE(t, bl_now() - start, 30 * BL_SEC);
     bl_chan_release(c);
 }

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* cond_test.c: the condition variable. */
-#include "calls.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
+#include <signal.h>
+
+#include "calls.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { CALLS = 6 };
 
@@ -10,7 +16,7 @@ static int call_wait(call *c)
 {
     bl_mutex_lock(c->m);
     int r = bl_cond_wait_until(c->obj, c->m, c->deadline);
-    CHECK(bl__self()->held == c->m); /* locked again, whatever the result */
+    BL_CHECK(t, bl__self()->held == c->m); /* locked again, whatever the result */
     if (r == 0)
         call_turn(c);
     bl_mutex_unlock(c->m);
@@ -25,7 +31,7 @@ static void waits_start(bl_scope *s, call *calls, int n, bl_cond *c, bl_mutex *m
     }
 }
 
-TEST(cond_signal_wakes_in_order)
+BL_TEST(cond_signal_wakes_in_order)
 {
     bl_cond c = {0};
     bl_mutex m = {0};
@@ -36,13 +42,13 @@ TEST(cond_signal_wakes_in_order)
     waits_start(s, calls, CALLS, &c, &m, &turns);
     for (int i = 0; i < CALLS; i++) {
         bl_cond_signal(&c);
-        CHECK(call_returns(&calls[i]));
-        CHECK_EQ(calls[i].turn, i);
+        BL_CHECK(t, call_returns(&calls[i]));
+        BL_CHECK_EQ(t, calls[i].turn, i);
     }
-    CHECK(c.bl__mutex == NULL);
+    BL_CHECK(t, c.bl__mutex == NULL);
 }
 
-TEST(cond_broadcast_wakes_one_generation)
+BL_TEST(cond_broadcast_wakes_one_generation)
 {
     bl_cond c = {0};
     bl_mutex m = {0};
@@ -53,15 +59,15 @@ TEST(cond_broadcast_wakes_one_generation)
     bl_mutex_lock(&m);
     bl_cond_broadcast(&c);
     for (int i = 0; i < CALLS; i++)
-        CHECK_EQ(call_result(&old[i]), CALL_PENDING); /* they need m */
+        BL_CHECK_EQ(t, call_result(&old[i]), CALL_PENDING); /* they need m */
     bl_mutex_unlock(&m);
     for (int i = 0; i < CALLS; i++)
-        CHECK(call_returns(&old[i]));
+        BL_CHECK(t, call_returns(&old[i]));
     waits_start(s, new, CALLS, &c, &m, &turns);
-    CHECK_EQ(turns, CALLS);
+    BL_CHECK_EQ(t, turns, CALLS);
     bl_cond_broadcast(&c);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(turns, 2 * CALLS);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, turns, 2 * CALLS);
 }
 
 /* One waits, is signalled, and waits again at once, while another waited all the time: the second
@@ -72,7 +78,7 @@ static int call_wait_twice(call *c)
     return r < 0 ? r : call_wait(c);
 }
 
-TEST(cond_signal_is_not_stolen)
+BL_TEST(cond_signal_is_not_stolen)
 {
     for (int i = 0; i < 200; i++) {
         bl_cond c = {0};
@@ -85,17 +91,17 @@ TEST(cond_signal_is_not_stolen)
         call_parks(s, &once);
         bl_cond_signal(&c);
         bl_cond_signal(&c);
-        CHECK(call_returns(&once));
-        CHECK_EQ(call_result(&twice), CALL_PENDING);
+        BL_CHECK(t, call_returns(&once));
+        BL_CHECK_EQ(t, call_result(&twice), CALL_PENDING);
         while (!load_relaxed(&c.bl__head)) /* its second wait */
             bl_yield();
         bl_cond_signal(&c);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(turns, 3);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, turns, 3);
     }
 }
 
-TEST(cond_wait_gives_up_with_the_mutex_locked)
+BL_TEST(cond_wait_gives_up_with_the_mutex_locked)
 {
     bl_cond c = {0};
     bl_mutex m = {0};
@@ -112,21 +118,22 @@ TEST(cond_wait_gives_up_with_the_mutex_locked)
     bl_scope_cancel(cancelled, 0);
     for (bl_time end = calls[1].deadline + 5 * BL_MS; bl_now() < end;)
         bl_yield();
-    CHECK_EQ(call_result(&calls[0]), CALL_PENDING); /* it waits for m, and that is no stop path */
-    CHECK_EQ(call_result(&calls[1]), CALL_PENDING);
+    BL_CHECK_EQ(t, call_result(&calls[0]),
+                CALL_PENDING); /* it waits for m, and that is no stop path */
+    BL_CHECK_EQ(t, call_result(&calls[1]), CALL_PENDING);
     bl_mutex_unlock(&m);
-    CHECK(call_returns(&calls[0]));
-    CHECK(call_returns(&calls[1]));
-    CHECK_EQ(call_result(&calls[0]), BL_ECANCELED);
-    CHECK_EQ(call_result(&calls[1]), BL_ETIMEDOUT);
+    BL_CHECK(t, call_returns(&calls[0]));
+    BL_CHECK(t, call_returns(&calls[1]));
+    BL_CHECK_ERR(t, call_result(&calls[0]), BL_ECANCELED);
+    BL_CHECK_ERR(t, call_result(&calls[1]), BL_ETIMEDOUT);
     bl_cond_signal(&c); /* for the one that is left */
-    CHECK(call_returns(&calls[2]));
-    CHECK_EQ(call_result(&calls[2]), 0);
-    CHECK(c.bl__mutex == NULL);
+    BL_CHECK(t, call_returns(&calls[2]));
+    BL_CHECK_EQ(t, call_result(&calls[2]), 0);
+    BL_CHECK(t, c.bl__mutex == NULL);
 }
 
 /* A signal and a deadline at the same time: either the first waiter has the signal, or the second. */
-TEST(cond_signal_is_not_lost_to_a_waiter_that_gives_up)
+BL_TEST(cond_signal_is_not_lost_to_a_waiter_that_gives_up)
 {
     bl_cond c = {0};
     bl_mutex m = {0};
@@ -145,15 +152,15 @@ TEST(cond_signal_is_not_lost_to_a_waiter_that_gives_up)
         bl_mutex_lock(&m);
         bl_cond_signal(&c);
         bl_mutex_unlock(&m);
-        CHECK(call_returns(&first));
+        BL_CHECK(t, call_returns(&first));
         if (call_result(&first) == 0)
             bl_cond_signal(&c);
         else
             timed_out++;
-        CHECK(call_returns(&second));
-        CHECK_EQ(call_result(&second), 0);
+        BL_CHECK(t, call_returns(&second));
+        BL_CHECK_EQ(t, call_result(&second), 0);
     }
-    CHECK(timed_out > 0);
+    BL_CHECK(t, timed_out > 0);
 }
 
 typedef struct box {
@@ -169,7 +176,7 @@ static int box_put(void *arg)
     for (int i = 0; i < 500; i++) {
         bl_mutex_lock(&b->m);
         while (b->items == 1)
-            CHECK_EQ(bl_cond_wait(&b->empty, &b->m), 0);
+            BL_CHECK_EQ(t, bl_cond_wait(&b->empty, &b->m), 0);
         b->items = 1;
         bl_cond_signal(&b->full);
         bl_mutex_unlock(&b->m);
@@ -183,7 +190,7 @@ static void *box_get(void *arg)
     for (int i = 0; i < 500; i++) {
         bl_mutex_lock(&b->m);
         while (b->items == 0)
-            CHECK_EQ(bl_cond_wait(&b->full, &b->m), 0);
+            BL_CHECK_EQ(t, bl_cond_wait(&b->full, &b->m), 0);
         b->items = 0;
         b->sum++;
         bl_cond_signal(&b->empty);
@@ -198,17 +205,17 @@ static int box_get_goroutine(void *arg)
     return 0;
 }
 
-TEST(cond_hands_items_between_goroutines_and_threads)
+BL_TEST(cond_hands_items_between_goroutines_and_threads)
 {
     box b = {0};
-    pthread_t t;
+    pthread_t thread;
     BL_SCOPE(s);
-    CHECK_EQ(pthread_create(&t, NULL, box_get, &b), 0);
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, box_get, &b), 0);
     for (int i = 0; i < 4; i++)
         bl_go(s, box_put, &b);
     for (int i = 0; i < 3; i++)
         bl_go(s, box_get_goroutine, &b);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    pthread_join(t, NULL);
-    CHECK_EQ(b.sum, 4 * 500);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    pthread_join(thread, NULL);
+    BL_CHECK_EQ(t, b.sum, 4 * 500);
 }

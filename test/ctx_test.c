@@ -2,7 +2,12 @@
 /*
  * ctx_test.c: contexts: causes, order and propagation as in Go's context package.
  */
-#include "harness.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
+
+#include <unistd.h>
+
+static bl_test *const t; /* the test that the caller is of */
 
 static int add(int *counter, int n) { return __atomic_add_fetch(counter, n, __ATOMIC_ACQ_REL); }
 static int get(int *counter) { return __atomic_load_n(counter, __ATOMIC_ACQUIRE); }
@@ -16,104 +21,104 @@ static bool done_closed(bl_ctx *c)
 static bool state_is(bl_ctx *c, int err, int cause)
 {
     bool ok = true;
-    ok &= CHECK_EQ(bl_ctx_err(c), err);
-    ok &= CHECK_EQ(bl_ctx_cause(c), cause);
-    ok &= CHECK_EQ(bl_ctx_done(c) && done_closed(c), err != 0);
+    ok &= BL_CHECK_EQ(t, bl_ctx_err(c), err);
+    ok &= BL_CHECK_EQ(t, bl_ctx_cause(c), cause);
+    ok &= BL_CHECK_EQ(t, bl_ctx_done(c) && done_closed(c), err != 0);
     return ok;
 }
 
 /* ---- The cause table ---- */
 
-TEST(background)
+BL_TEST(background)
 {
     bl_ctx *bg = bl_ctx_background();
-    CHECK(bg == bl_ctx_background());
-    CHECK(!bl_ctx_done(bg));
-    CHECK(!bl_ctx_deadline(bg, NULL));
+    BL_CHECK(t, bg == bl_ctx_background());
+    BL_CHECK(t, !bl_ctx_done(bg));
+    BL_CHECK(t, !bl_ctx_deadline(bg, NULL));
     bl_ctx_cancel(bg, BL_EIO);
-    CHECK(state_is(bg, 0, 0));
-    CHECK(bl_ctx_value(bg, bg) == NULL);
-    CHECK(bl_ctx_retain(bg) == bg);
+    BL_CHECK(t, state_is(bg, 0, 0));
+    BL_CHECK(t, bl_ctx_value(bg, bg) == NULL);
+    BL_CHECK(t, bl_ctx_retain(bg) == bg);
     bl_ctx_release(bg);
     bl_ctx_release(bg);
 }
 
-TEST(cancel_with_causes)
+BL_TEST(cancel_with_causes)
 {
     static const int given[] = {0, BL_EIO, BL_ETIMEDOUT, -12345, 7};
     static const int kept[] = {BL_ECANCELED, BL_EIO, BL_ETIMEDOUT, -12345, BL_ECANCELED};
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
-        REQUIRE(c);
-        CHECK(state_is(c, 0, 0));
+        BL_REQUIRE(t, c);
+        BL_CHECK(t, state_is(c, 0, 0));
         bl_ctx_cancel(c, given[i]);
-        CHECK(state_is(c, BL_ECANCELED, kept[i]));
+        BL_CHECK(t, state_is(c, BL_ECANCELED, kept[i]));
         bl_ctx_cancel(c, BL_EBUSY);
-        CHECK(state_is(c, BL_ECANCELED, kept[i]));
+        BL_CHECK(t, state_is(c, BL_ECANCELED, kept[i]));
         bl_ctx_release(c);
     }
 }
 
 /* Parent and child, cancelled in this order: each keeps the first cause that reached it. */
-TEST(order_of_causes)
+BL_TEST(order_of_causes)
 {
     for (int child_first = 0; child_first < 2; child_first++) {
         bl_ctx *parent = bl_ctx_with_cancel(bl_ctx_background());
         bl_ctx *child = bl_ctx_with_cancel(parent);
-        REQUIRE(parent && child);
+        BL_REQUIRE(t, parent && child);
         bl_ctx_cancel(child_first ? child : parent, BL_EIO);
-        CHECK_EQ(bl_ctx_err(parent), child_first ? 0 : BL_ECANCELED);
+        BL_CHECK_EQ(t, bl_ctx_err(parent), child_first ? 0 : BL_ECANCELED);
         bl_ctx_cancel(child_first ? parent : child, BL_EBUSY);
-        CHECK(state_is(parent, BL_ECANCELED, child_first ? BL_EBUSY : BL_EIO));
-        CHECK(state_is(child, BL_ECANCELED, BL_EIO));
+        BL_CHECK(t, state_is(parent, BL_ECANCELED, child_first ? BL_EBUSY : BL_EIO));
+        BL_CHECK(t, state_is(child, BL_ECANCELED, BL_EIO));
         bl_ctx_release(child);
         bl_ctx_release(parent);
     }
 }
 
-TEST(born_cancelled)
+BL_TEST(born_cancelled)
 {
     bl_ctx *parent = bl_ctx_with_cancel(bl_ctx_background());
-    REQUIRE(parent);
+    BL_REQUIRE(t, parent);
     bl_ctx_cancel(parent, BL_EPIPE);
     bl_ctx *kinds[] = {bl_ctx_with_cancel(parent), bl_ctx_with_timeout(parent, BL_HOUR),
                        bl_ctx_with_timeout(parent, -BL_SEC),
                        bl_ctx_with_value(parent, &parent, NULL)};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        REQUIRE(kinds[i]);
-        CHECK(state_is(kinds[i], BL_ECANCELED, BL_EPIPE));
+        BL_REQUIRE(t, kinds[i]);
+        BL_CHECK(t, state_is(kinds[i], BL_ECANCELED, BL_EPIPE));
         bl_ctx_release(kinds[i]);
     }
     bl_ctx *past = bl_ctx_with_deadline(bl_ctx_background(), bl_now() - 1);
-    REQUIRE(past);
-    CHECK(state_is(past, BL_ETIMEDOUT, BL_ETIMEDOUT));
+    BL_REQUIRE(t, past);
+    BL_CHECK(t, state_is(past, BL_ETIMEDOUT, BL_ETIMEDOUT));
     bl_ctx_release(past);
     bl_ctx_release(parent);
 }
 
-TEST(without_cancel)
+BL_TEST(without_cancel)
 {
     int x;
     bl_ctx *parent = bl_ctx_with_timeout(bl_ctx_background(), BL_HOUR);
     bl_ctx *value = bl_ctx_with_value(parent, &x, &x);
     bl_ctx *cut = bl_ctx_without_cancel(value);
     bl_ctx *below = bl_ctx_with_cancel(cut);
-    REQUIRE(parent && value && cut && below);
-    CHECK(!bl_ctx_done(cut));
-    CHECK(!bl_ctx_deadline(cut, NULL));
-    CHECK(bl_ctx_value(cut, &x) == &x);
-    CHECK(bl_ctx_value(below, &x) == &x);
+    BL_REQUIRE(t, parent && value && cut && below);
+    BL_CHECK(t, !bl_ctx_done(cut));
+    BL_CHECK(t, !bl_ctx_deadline(cut, NULL));
+    BL_CHECK(t, bl_ctx_value(cut, &x) == &x);
+    BL_CHECK(t, bl_ctx_value(below, &x) == &x);
     bl_ctx_cancel(parent, BL_EIO);
-    CHECK(state_is(value, BL_ECANCELED, BL_EIO));
-    CHECK(state_is(cut, 0, 0));
-    CHECK(state_is(below, 0, 0));
+    BL_CHECK(t, state_is(value, BL_ECANCELED, BL_EIO));
+    BL_CHECK(t, state_is(cut, 0, 0));
+    BL_CHECK(t, state_is(below, 0, 0));
     bl_ctx_cancel(cut, 0);
-    CHECK(state_is(cut, 0, 0));
+    BL_CHECK(t, state_is(cut, 0, 0));
     bl_ctx_cancel(below, BL_EPIPE);
-    CHECK(state_is(below, BL_ECANCELED, BL_EPIPE));
+    BL_CHECK(t, state_is(below, BL_ECANCELED, BL_EPIPE));
     bl_ctx *of_cancelled = bl_ctx_without_cancel(parent);
-    REQUIRE(of_cancelled);
-    CHECK(state_is(of_cancelled, 0, 0));
+    BL_REQUIRE(t, of_cancelled);
+    BL_CHECK(t, state_is(of_cancelled, 0, 0));
     bl_ctx_release(of_cancelled);
     bl_ctx_release(below);
     bl_ctx_release(cut);
@@ -123,65 +128,65 @@ TEST(without_cancel)
 
 /* ---- Deadlines ---- */
 
-TEST(deadlines_are_inherited)
+BL_TEST(deadlines_are_inherited)
 {
-    bl_time soon = bl_in(BL_MIN), t = 0;
+    bl_time soon = bl_in(BL_MIN), at = 0;
     bl_ctx *parent = bl_ctx_with_deadline(bl_ctx_background(), soon);
     bl_ctx *later = bl_ctx_with_timeout(parent, BL_HOUR);
     bl_ctx *plain = bl_ctx_with_cancel(later);
     bl_ctx *earlier = bl_ctx_with_deadline(plain, soon - BL_SEC);
     bl_ctx *never = bl_ctx_with_deadline(bl_ctx_background(), BL_NEVER);
-    REQUIRE(parent && later && plain && earlier && never);
-    CHECK(bl_ctx_deadline(parent, &t) && t == soon);
-    CHECK(bl_ctx_deadline(later, &t) && t == soon);
-    CHECK(bl_ctx_deadline(plain, &t) && t == soon);
-    CHECK(bl_ctx_deadline(earlier, &t) && t == soon - BL_SEC);
-    CHECK(!bl_ctx_deadline(never, &t));
+    BL_REQUIRE(t, parent && later && plain && earlier && never);
+    BL_CHECK(t, bl_ctx_deadline(parent, &at) && at == soon);
+    BL_CHECK(t, bl_ctx_deadline(later, &at) && at == soon);
+    BL_CHECK(t, bl_ctx_deadline(plain, &at) && at == soon);
+    BL_CHECK(t, bl_ctx_deadline(earlier, &at) && at == soon - BL_SEC);
+    BL_CHECK(t, !bl_ctx_deadline(never, &at));
     bl_ctx *all[] = {never, earlier, plain, later, parent};
     for (size_t i = 0; i < 5; i++)
         bl_ctx_release(all[i]);
 }
 
-TEST(deadline_passes)
+BL_TEST(deadline_passes)
 {
     bl_ctx *c = bl_ctx_with_timeout(bl_ctx_background(), 10 * BL_MS);
     bl_ctx *child = bl_ctx_with_cancel(c);
     bl_ctx *value = bl_ctx_with_value(child, &c, NULL);
-    REQUIRE(c && child && value);
+    BL_REQUIRE(t, c && child && value);
     bl_time begin = bl_now();
-    CHECK_EQ(bl_chan_recv(bl_ctx_done(value), NULL), BL_ECLOSED);
-    CHECK_LE(bl_now() - begin, 5 * BL_SEC);
-    CHECK(state_is(value, BL_ETIMEDOUT, BL_ETIMEDOUT));
-    CHECK(state_is(child, BL_ETIMEDOUT, BL_ETIMEDOUT));
-    CHECK(state_is(c, BL_ETIMEDOUT, BL_ETIMEDOUT));
+    BL_CHECK_ERR(t, bl_chan_recv(bl_ctx_done(value), NULL), BL_ECLOSED);
+    BL_CHECK_LE(t, bl_now() - begin, 5 * BL_SEC);
+    BL_CHECK(t, state_is(value, BL_ETIMEDOUT, BL_ETIMEDOUT));
+    BL_CHECK(t, state_is(child, BL_ETIMEDOUT, BL_ETIMEDOUT));
+    BL_CHECK(t, state_is(c, BL_ETIMEDOUT, BL_ETIMEDOUT));
     bl_ctx_cancel(c, BL_EIO);
-    CHECK(state_is(c, BL_ETIMEDOUT, BL_ETIMEDOUT));
+    BL_CHECK(t, state_is(c, BL_ETIMEDOUT, BL_ETIMEDOUT));
     bl_ctx_release(value);
     bl_ctx_release(child);
     bl_ctx_release(c);
 }
 
-TEST(cancelled_before_the_deadline)
+BL_TEST(cancelled_before_the_deadline)
 {
     bl_ctx *c = bl_ctx_with_timeout(bl_ctx_background(), 5 * BL_MS);
-    REQUIRE(c);
+    BL_REQUIRE(t, c);
     bl_ctx_cancel(c, BL_EIO);
-    CHECK_EQ(bl_sleep(10 * BL_MS), 0);
-    CHECK(state_is(c, BL_ECANCELED, BL_EIO));
+    BL_CHECK_EQ(t, bl_sleep(10 * BL_MS), 0);
+    BL_CHECK(t, state_is(c, BL_ECANCELED, BL_EIO));
     bl_ctx_release(c);
 }
 
 /* References are dropped while deadlines fire, in every order. */
-TEST(release_races_with_the_deadline)
+BL_TEST(release_races_with_the_deadline)
 {
     for (int i = 0; i < 2000; i++) {
         bl_ctx *c = bl_ctx_with_timeout(bl_ctx_background(), (i % 50) * BL_US);
-        REQUIRE(c);
+        BL_REQUIRE(t, c);
         bl_ctx *child = bl_ctx_with_timeout(c, (i % 30) * BL_US);
-        REQUIRE(child);
+        BL_REQUIRE(t, child);
         bl_ctx_release(c);
         if (i % 3 == 0)
-            CHECK_EQ(bl_chan_recv(bl_ctx_done(child), NULL), BL_ECLOSED);
+            BL_CHECK_ERR(t, bl_chan_recv(bl_ctx_done(child), NULL), BL_ECLOSED);
         for (int spin = 0; spin < i % 7; spin++)
             bl_yield();
         bl_ctx_release(child);
@@ -190,54 +195,54 @@ TEST(release_races_with_the_deadline)
 
 /* ---- The tree ---- */
 
-TEST(long_chain_and_wide_tree)
+BL_TEST(long_chain_and_wide_tree)
 {
     enum { N = 20000 };
     bl_ctx *root = bl_ctx_with_cancel(bl_ctx_background());
-    REQUIRE(root);
+    BL_REQUIRE(t, root);
     bl_ctx *at = bl_ctx_retain(root);
     for (int i = 0; i < N; i++) {
         bl_ctx *next = bl_ctx_with_cancel(at);
-        REQUIRE(next);
+        BL_REQUIRE(t, next);
         bl_ctx_release(at);
         at = next;
     }
     static bl_ctx *wide[N];
     for (int i = 0; i < N; i++)
-        REQUIRE((wide[i] = bl_ctx_with_cancel(root)) != NULL);
+        BL_REQUIRE(t, (wide[i] = bl_ctx_with_cancel(root)) != NULL);
     for (int i = 0; i < N; i += 3) {
         bl_ctx_release(wide[i]);
         wide[i] = NULL;
     }
     bl_ctx_cancel(root, BL_EIO);
-    CHECK(state_is(at, BL_ECANCELED, BL_EIO));
+    BL_CHECK(t, state_is(at, BL_ECANCELED, BL_EIO));
     for (int i = 0; i < N; i++) {
         if (wide[i])
-            CHECK_EQ(bl_ctx_cause(wide[i]), BL_EIO);
+            BL_CHECK_ERR(t, bl_ctx_cause(wide[i]), BL_EIO);
         bl_ctx_release(wide[i]);
     }
     bl_ctx_release(root);
     bl_ctx_release(at);
 }
 
-TEST(values)
+BL_TEST(values)
 {
     static const char k1, k2, k3;
     int a, b, c;
     bl_ctx *one = bl_ctx_with_value(bl_ctx_background(), &k1, &a);
     bl_ctx *two = bl_ctx_with_value(one, &k2, &b);
     bl_ctx *shadow = bl_ctx_with_value(two, &k1, &c);
-    REQUIRE(one && two && shadow);
-    CHECK(!bl_ctx_done(shadow)); /* nothing above it can be cancelled */
-    CHECK(bl_ctx_value(one, &k1) == &a && !bl_ctx_value(one, &k2));
-    CHECK(bl_ctx_value(two, &k1) == &a && bl_ctx_value(two, &k2) == &b);
-    CHECK(bl_ctx_value(shadow, &k1) == &c && bl_ctx_value(shadow, &k2) == &b);
-    CHECK(!bl_ctx_value(shadow, &k3) && !bl_ctx_value(shadow, NULL));
+    BL_REQUIRE(t, one && two && shadow);
+    BL_CHECK(t, !bl_ctx_done(shadow)); /* nothing above it can be cancelled */
+    BL_CHECK(t, bl_ctx_value(one, &k1) == &a && !bl_ctx_value(one, &k2));
+    BL_CHECK(t, bl_ctx_value(two, &k1) == &a && bl_ctx_value(two, &k2) == &b);
+    BL_CHECK(t, bl_ctx_value(shadow, &k1) == &c && bl_ctx_value(shadow, &k2) == &b);
+    BL_CHECK(t, !bl_ctx_value(shadow, &k3) && !bl_ctx_value(shadow, NULL));
     bl_ctx_release(one);
     bl_ctx_release(two);
-    CHECK(bl_ctx_value(shadow, &k2) == &b);
+    BL_CHECK(t, bl_ctx_value(shadow, &k2) == &b);
     BL_SCOPE(s, .ctx = shadow);
-    CHECK(bl_ctx_value(bl_ctx_current(), &k1) == &c);
+    BL_CHECK(t, bl_ctx_value(bl_ctx_current(), &k1) == &c);
     bl_ctx_release(shadow);
 }
 
@@ -247,17 +252,17 @@ static int wait_done(void *arg)
     return r == BL_ECLOSED ? 0 : r;
 }
 
-TEST(done_wakes_everybody)
+BL_TEST(done_wakes_everybody)
 {
     bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
-    REQUIRE(c);
-    CHECK(bl_ctx_done(c) == bl_ctx_done(c));
+    BL_REQUIRE(t, c);
+    BL_CHECK(t, bl_ctx_done(c) == bl_ctx_done(c));
     BL_SCOPE(s);
     for (int i = 0; i < 100; i++)
         bl_go(s, wait_done, c);
-    CHECK_EQ(bl_sleep(BL_MS), 0);
+    BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     bl_ctx_cancel(c, 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     bl_ctx_release(c);
 }
 
@@ -270,16 +275,16 @@ static int cancel_it(void *arg)
 static int ask_done(void *arg)
 {
     int r = bl_chan_recv(bl_ctx_done(arg), NULL);
-    CHECK(bl_ctx_err(arg) == BL_ECANCELED);
+    BL_CHECK(t, bl_ctx_err(arg) == BL_ECANCELED);
     return r == BL_ECLOSED ? 0 : r;
 }
 
 /* The channel is made, the context cancelled and a child added at the same time. */
-TEST(done_races_with_cancel)
+BL_TEST(done_races_with_cancel)
 {
     for (int i = 0; i < 500; i++) {
         bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
-        REQUIRE(c);
+        BL_REQUIRE(t, c);
         BL_SCOPE(s);
         for (int k = 0; k < 4; k++) {
             bl_go(s, ask_done, c);
@@ -287,8 +292,8 @@ TEST(done_races_with_cancel)
                 bl_go(s, cancel_it, c);
         }
         bl_ctx *child = bl_ctx_with_cancel(c);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK(child && state_is(child, BL_ECANCELED, BL_EBUSY));
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK(t, child && state_is(child, BL_ECANCELED, BL_EBUSY));
         bl_ctx_release(child);
         bl_ctx_release(c);
     }
@@ -302,74 +307,74 @@ static int count_up(void *arg)
     return 0;
 }
 
-TEST(after)
+BL_TEST(after)
 {
     int ran = 0;
     bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
-    REQUIRE(c);
+    BL_REQUIRE(t, c);
     BL_SCOPE(s);
     bl_stop *one = bl_ctx_after(c, s, count_up, &ran);
     bl_stop *two = bl_ctx_after(c, s, count_up, &ran);
     bl_stop *three = bl_ctx_after(c, s, count_up, &ran);
-    REQUIRE(one && two && three);
-    CHECK_EQ(bl_scope_wait(s), 0); /* a join does not wait for them */
-    CHECK_EQ(get(&ran), 0);
-    CHECK(bl_ctx_after_stop(two));
-    CHECK(!bl_ctx_after_stop(two));
+    BL_REQUIRE(t, one && two && three);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0); /* a join does not wait for them */
+    BL_CHECK_EQ(t, get(&ran), 0);
+    BL_CHECK(t, bl_ctx_after_stop(two));
+    BL_CHECK(t, !bl_ctx_after_stop(two));
     bl_ctx_cancel(c, 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(get(&ran), 2);
-    CHECK(!bl_ctx_after_stop(one));
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, get(&ran), 2);
+    BL_CHECK(t, !bl_ctx_after_stop(one));
     bl_stop *late = bl_ctx_after(c, s, count_up, &ran); /* cancelled already: at once */
-    REQUIRE(late);
-    CHECK(!bl_ctx_after_stop(late));
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(get(&ran), 3);
+    BL_REQUIRE(t, late);
+    BL_CHECK(t, !bl_ctx_after_stop(late));
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, get(&ran), 3);
     bl_ctx_release(c);
 }
 
 /* The scope of the function is the cancelled one, and the function runs all the same. */
-TEST(after_in_the_cancelled_scope)
+BL_TEST(after_in_the_cancelled_scope)
 {
     int ran = 0;
     {
         BL_SCOPE(s);
-        REQUIRE(bl_ctx_after(bl_scope_ctx(s), s, count_up, &ran));
+        BL_REQUIRE(t, bl_ctx_after(bl_scope_ctx(s), s, count_up, &ran));
         bl_scope_cancel(s, BL_EIO);
-        CHECK_EQ(bl_scope_wait(s), BL_EIO);
-        CHECK_EQ(get(&ran), 1);
+        BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
+        BL_CHECK_EQ(t, get(&ran), 1);
     }
     {
         BL_SCOPE(s);
-        REQUIRE(bl_ctx_after(bl_scope_ctx(s), s, count_up, &ran));
+        BL_REQUIRE(t, bl_ctx_after(bl_scope_ctx(s), s, count_up, &ran));
     } /* its close cancels it */
-    CHECK_EQ(get(&ran), 2);
+    BL_CHECK_EQ(t, get(&ran), 2);
 }
 
-TEST(after_and_lifetimes)
+BL_TEST(after_and_lifetimes)
 {
     int ran = 0;
     bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
-    REQUIRE(c);
+    BL_REQUIRE(t, c);
     {
         BL_SCOPE(s);
-        REQUIRE(bl_ctx_after(c, s, count_up, &ran));
+        BL_REQUIRE(t, bl_ctx_after(c, s, count_up, &ran));
     } /* the scope closed first: it does not run */
     bl_ctx_cancel(c, 0);
     bl_ctx_release(c);
-    CHECK_EQ(get(&ran), 0);
+    BL_CHECK_EQ(t, get(&ran), 0);
 
     BL_SCOPE(s);
     c = bl_ctx_with_cancel(bl_ctx_background());
     bl_stop *stop = bl_ctx_after(c, s, count_up, &ran);
-    REQUIRE(c && stop);
+    BL_REQUIRE(t, c && stop);
     bl_ctx_release(c); /* the last reference cancels */
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(get(&ran), 1);
-    CHECK(!bl_ctx_after_stop(stop));
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, get(&ran), 1);
+    BL_CHECK(t, !bl_ctx_after_stop(stop));
     stop = bl_ctx_after(bl_ctx_background(), s, count_up, &ran);
-    REQUIRE(stop);
-    CHECK(bl_ctx_after_stop(stop));
+    BL_REQUIRE(t, stop);
+    BL_CHECK(t, bl_ctx_after_stop(stop));
 }
 
 static int fail(void *arg)
@@ -378,14 +383,14 @@ static int fail(void *arg)
     return BL_EPIPE;
 }
 
-TEST(after_is_a_goroutine_of_its_scope)
+BL_TEST(after_is_a_goroutine_of_its_scope)
 {
     bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
-    REQUIRE(c);
+    BL_REQUIRE(t, c);
     BL_SCOPE(s, .limit = 1);
-    REQUIRE(bl_ctx_after(c, s, fail, NULL));
+    BL_REQUIRE(t, bl_ctx_after(c, s, fail, NULL));
     bl_ctx_cancel(c, 0);
-    CHECK_EQ(bl_scope_wait(s), BL_EPIPE);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EPIPE);
     bl_ctx_release(c);
 }
 
@@ -407,46 +412,46 @@ static int after_in_own_scope(void *arg)
 }
 
 /* Each function runs or is stopped, never both, and never after its scope has closed. */
-TEST(after_races)
+BL_TEST(after_races)
 {
     int ran = 0, stopped = 0;
     for (int i = 0; i < 300; i++) {
         after_race r = {bl_ctx_with_cancel(bl_ctx_background()), &ran, &stopped};
-        REQUIRE(r.ctx);
+        BL_REQUIRE(t, r.ctx);
         BL_SCOPE(s);
         for (int k = 0; k < 6; k++) {
             bl_go(s, after_in_own_scope, &r);
             if (k == i % 6)
                 bl_go(s, cancel_it, r.ctx);
         }
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         bl_ctx_release(r.ctx);
     }
-    CHECK_EQ(get(&ran) + get(&stopped), 300 * 6);
+    BL_CHECK_EQ(t, get(&ran) + get(&stopped), 300 * 6);
 }
 
 /* ---- Current ---- */
 
 static int check_current(void *arg)
 {
-    CHECK(bl_ctx_current() == arg);
+    BL_CHECK(t, bl_ctx_current() == arg);
     return 0;
 }
 
-TEST(current)
+BL_TEST(current)
 {
     BL_SCOPE(s);
     bl_go(s, check_current, bl_scope_ctx(s));
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK(bl_ctx_current() == bl_scope_ctx(s));
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK(t, bl_ctx_current() == bl_scope_ctx(s));
 }
 
-TEST_PLAIN(plain_thread_has_the_background)
+BL_TEST_PLAIN(plain_thread_has_the_background)
 {
-    CHECK(bl_ctx_current() == bl_ctx_background());
+    BL_CHECK(t, bl_ctx_current() == bl_ctx_background());
     bl_ctx *c = bl_ctx_with_cancel(bl_ctx_current());
-    REQUIRE(c);
+    BL_REQUIRE(t, c);
     bl_ctx_cancel(c, BL_EIO);
-    CHECK(state_is(c, BL_ECANCELED, BL_EIO));
+    BL_CHECK(t, state_is(c, BL_ECANCELED, BL_EIO));
     bl_ctx_release(c);
 }

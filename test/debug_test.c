@@ -1,40 +1,50 @@
 /* SPDX-License-Identifier: MIT */
 /* debug_test.c: names of errors, the reports' formatter, peeking, symbols, and stacks of others. */
-#include "harness.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
+#include <errno.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/sched.h"
 #include "debug/out.h"
 #include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/symbol.h"
+#include "life/scope.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* ---- Errors ---- */
 
-TEST_PLAIN(error_names)
+BL_TEST_PLAIN(error_names)
 {
-    CHECK_STR(bl_err_name(0), "BL_OK");
-    CHECK_STR(bl_strerror(7), "success");
-    CHECK_STR(bl_err_name(BL_ECANCELED), "BL_ECANCELED");
-    CHECK_STR(bl_strerror(BL_ECANCELED), "context canceled");
-    CHECK_STR(bl_strerror(BL_ETIMEDOUT), "deadline exceeded");
-    CHECK_STR(bl_err_name(BL_ECLOSED), "BL_ECLOSED");
-    CHECK_EQ(BL_EAGAIN, -EAGAIN);
-    CHECK(BL_ECLOSED < -4096);
-    CHECK_STR(bl_err_name(-12345), "BL_E?");
-    CHECK_STR(bl_strerror(INT_MIN), "unknown error");
-    CHECK_STR(bl_version(), BELAY_VERSION);
+    BL_CHECK_STR(t, bl_err_name(0), "BL_OK");
+    BL_CHECK_STR(t, bl_strerror(7), "success");
+    BL_CHECK_STR(t, bl_err_name(BL_ECANCELED), "BL_ECANCELED");
+    BL_CHECK_STR(t, bl_strerror(BL_ECANCELED), "context canceled");
+    BL_CHECK_STR(t, bl_strerror(BL_ETIMEDOUT), "deadline exceeded");
+    BL_CHECK_STR(t, bl_err_name(BL_ECLOSED), "BL_ECLOSED");
+    BL_CHECK_EQ(t, BL_EAGAIN, -EAGAIN);
+    BL_CHECK(t, BL_ECLOSED < -4096);
+    BL_CHECK_STR(t, bl_err_name(-12345), "BL_E?");
+    BL_CHECK_STR(t, bl_strerror(INT_MIN), "unknown error");
+    BL_CHECK_STR(t, bl_version(), BELAY_VERSION);
 }
 
-TEST_PLAIN(wait_reasons)
+BL_TEST_PLAIN(wait_reasons)
 {
-    CHECK_STR(bl__reason_text(BL__WAIT_CHAN_RECV), "chan receive");
-    CHECK_STR(bl__reason_text(BL__WAIT_WAITGROUP), "sync.WaitGroup.Wait");
+    BL_CHECK_STR(t, bl__reason_text(BL__WAIT_CHAN_RECV), "chan receive");
+    BL_CHECK_STR(t, bl__reason_text(BL__WAIT_WAITGROUP), "sync.WaitGroup.Wait");
     for (int r = BL__WAIT_NONE + 1; r < BL__WAIT_REASONS; r++)
-        CHECK(strcmp(bl__reason_text((bl__reason)r), "waiting") != 0);
-    CHECK_STR(bl__reason_text((bl__reason)BL__WAIT_REASONS), "waiting");
+        BL_CHECK(t, strcmp(bl__reason_text((bl__reason)r), "waiting") != 0);
+    BL_CHECK_STR(t, bl__reason_text((bl__reason)BL__WAIT_REASONS), "waiting");
 }
 
 /* ---- The formatter ---- */
@@ -59,11 +69,11 @@ static char *text_of(int fd)
         bl__out_printf(&o, __VA_ARGS__);                                                           \
         bl__out_flush(&o);                                                                         \
         char *got = text_of(o.fd);                                                                 \
-        CHECK_STR(got, expected);                                                                  \
+        BL_CHECK_STR(t, got, expected);                                                            \
         free(got);                                                                                 \
     } while (0)
 
-TEST_PLAIN(formats)
+BL_TEST_PLAIN(formats)
 {
     int x = 0;
     char large[3000];
@@ -78,7 +88,7 @@ TEST_PLAIN(formats)
     CHECK_FORMAT("%s%s", large, ":end"); /* more than the buffer */
 }
 
-TEST_PLAIN(sizes)
+BL_TEST_PLAIN(sizes)
 {
     bl__out o;
     bl__out_init(&o, memfd_create("out", 0));
@@ -89,28 +99,28 @@ TEST_PLAIN(sizes)
     bl__out_size(&o, 1000);
     bl__out_flush(&o);
     char *got = text_of(o.fd);
-    CHECK_STR(got, "64 KiB, 8 MiB, 1000 bytes");
+    BL_CHECK_STR(t, got, "64 KiB, 8 MiB, 1000 bytes");
     free(got);
 }
 
 /* ---- Memory that may not be there ---- */
 
-TEST_PLAIN(peeks)
+BL_TEST_PLAIN(peeks)
 {
     long page = sysconf(_SC_PAGESIZE);
     char *two =
         mmap(NULL, (size_t)page * 2, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(two != MAP_FAILED);
+    BL_REQUIRE(t, two != MAP_FAILED);
     munmap(two + page, (size_t)page);
     strcpy(two + page - 5, "tail"); /* with its 0, the last bytes there are */
     char copy[8] = "........";
     errno = 77;
-    CHECK(bl__peek(copy, two + page - 5, 5));
-    CHECK(memcmp(copy, "tail\0...", 8) == 0);
-    CHECK(!bl__peek(copy, two + page - 5, 8));
-    CHECK(!bl__peek(copy, NULL, 1));
-    CHECK(!bl__peek(copy, (void *)0x1000, 1));
-    CHECK_EQ(errno, 77);
+    BL_CHECK(t, bl__peek(copy, two + page - 5, 5));
+    BL_CHECK(t, memcmp(copy, "tail\0...", 8) == 0);
+    BL_CHECK(t, !bl__peek(copy, two + page - 5, 8));
+    BL_CHECK(t, !bl__peek(copy, NULL, 1));
+    BL_CHECK(t, !bl__peek(copy, (void *)0x1000, 1));
+    BL_CHECK_EQ(t, errno, 77);
     munmap(two, (size_t)page);
 }
 
@@ -122,21 +132,21 @@ static bool copy_symbol(const bl__symbol *s, void *arg)
     return true;
 }
 
-TEST_PLAIN(symbols)
+BL_TEST_PLAIN(symbols)
 {
     bl__symbol s = {0};
 #ifdef BL__HAVE_LIBBACKTRACE
     bl__symbol_each((uintptr_t)&bl_run, copy_symbol, &s);
-    CHECK_STR(s.func, "bl_run");
-    CHECK(bl__symbol_is_runtime(&s));
+    BL_CHECK_STR(t, s.func, "bl_run");
+    BL_CHECK(t, bl__symbol_is_runtime(&s));
     bl__symbol_each((uintptr_t)&copy_symbol, copy_symbol, &s);
-    CHECK_STR(s.func, "copy_symbol");
-    CHECK(s.file != NULL && strstr(s.file, "debug_test.c") != NULL);
-    CHECK(s.line > 0 && s.line < 1000);
-    CHECK(!bl__symbol_is_runtime(&s));
+    BL_CHECK_STR(t, s.func, "copy_symbol");
+    BL_CHECK(t, s.file != NULL && strstr(s.file, "debug_test.c") != NULL);
+    BL_CHECK(t, s.line > 0 && s.line < 1000);
+    BL_CHECK(t, !bl__symbol_is_runtime(&s));
 #endif
     bl__symbol_each(16, copy_symbol, &s); /* nothing there */
-    CHECK(s.func == NULL && s.file == NULL);
+    BL_CHECK(t, s.func == NULL && s.file == NULL);
 }
 
 /* ---- Reports while everything runs ---- */
@@ -148,11 +158,8 @@ TEST_PLAIN(symbols)
         kept;                                                                                      \
     }))
 
-static bool want_all(const bl__g *g, void *arg)
-{
-    (void)arg;
-    return g->id != 0;
-}
+/* Those of this test. */
+static bool want_own(const bl__g *g, void *arg) { return g->id != 0 && bl__scope_within(g, arg); }
 
 static bl_mutex busy_mutex;
 static uint32_t busy_stop;
@@ -226,7 +233,7 @@ static int busy_spawner(void *arg)
 static bool is_own_frame(const char *line)
 {
 #ifdef BL__HAVE_LIBBACKTRACE
-    static const char *const own[] = {"busy_", "test_", "harness_"};
+    static const char *const own[] = {"busy_", "Test_"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strncmp(line, own[i], strlen(own[i])) == 0)
             return true;
@@ -254,43 +261,40 @@ static void check_report(const char *text, size_t *goroutines, size_t *frames)
                    strncmp(line, "holds ", 6) != 0) {
             ++*frames;
             if (!is_own_frame(line))
-                harness_fail(__FILE__, __LINE__, "a strange frame: %.*s, of: %.*s", (int)n, line,
-                             (int)strcspn(head, "\n"), head);
+                bl_error(t, "a strange frame: %.*s, of: %.*s", (int)n, line,
+                         (int)strcspn(head, "\n"), head);
         }
         line += n + (line[n] == '\n');
     }
 }
 
-static void all_print(bl__out *o, void *arg)
-{
-    (void)arg;
-    bl__report_goroutines(o, want_all, NULL);
-}
+static void own_print(bl__out *o, void *arg) { bl__report_goroutines(o, want_own, arg); }
 
 static void *reporter_main(void *arg)
 {
     size_t goroutines = 0, frames = 0, *reports = arg;
-    bl_time end = bl_now() + 700 * BL_MS;
-    while (bl_now() < end) {
+    bl_time end = bl_in(700 * BL_MS), late = bl_in(20 * BL_SEC);
+    while (bl_now() < end ||
+           (frames == 0 && bl_now() < late)) { /* one alone may find all running */
         int fd = memfd_create("report", 0);
-        bl__report_run(fd, all_print, NULL);
+        bl__report_run(fd, own_print, bl_test_scope(t));
         char *text = text_of(fd);
         check_report(text, &goroutines, &frames);
         free(text);
         ++*reports;
     }
-    CHECK(goroutines > 0);
-    CHECK(frames > 0);
+    BL_CHECK(t, goroutines > 0);
+    BL_CHECK(t, frames > 0);
     __atomic_store_n(&busy_stop, 1u, __ATOMIC_RELAXED);
     return NULL;
 }
 
-TEST(reports_while_running)
+BL_TEST(reports_while_running)
 {
     size_t reports = 0;
     pthread_t thread;
     __atomic_store_n(&busy_stop, 0u, __ATOMIC_RELAXED);
-    REQUIRE(pthread_create(&thread, NULL, reporter_main, &reports) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, reporter_main, &reports) == 0);
     {
         BL_SCOPE(s, .name = "busy");
         bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
@@ -302,8 +306,8 @@ TEST(reports_while_running)
         }
         bl_go(s, busy_spawner, NULL);
         while (go_on())
-            CHECK_EQ(bl_sleep(5 * BL_MS), 0);
+            BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
     }
     pthread_join(thread, NULL);
-    CHECK(reports > 0);
+    BL_CHECK(t, reports > 0);
 }

@@ -2,24 +2,31 @@
 /*
  * fault.h: refuses the library memory, mappings and threads, one request after the other.
  *
- * The test's linker options (cmake/tests.cmake) lead the library's calls of malloc, mmap and so on
+ * The test's linker options (//belay:libs) lead the library's calls of malloc, mmap and so on
  * here. A scenario is run again and again in child processes; in the k-th the k-th request of some
  * kind is refused, alone or with all that follow, until a scenario ends before it gets there.
  */
 #ifndef BL_TEST_FAULT_H
 #define BL_TEST_FAULT_H
 
+#include <belay/test.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "arch/sanitize.h"
-#include "harness.h"
 
-#if defined(HARNESS_EMULATOR) || BL__TSAN
+#if defined(BL__EMULATED) || BL__TSAN
 enum { FAULT_STEP = 3 };
 #else
 enum { FAULT_STEP = 1 };
@@ -32,7 +39,8 @@ enum {
     FAULT_THREAD = 8,
     FAULT_ALL = 15,
     FAULT_PATIENCE = 30, /* seconds for a child */
-    FAULT_WRONG = 9      /* a child's exit status: it saw a wrong result */
+    FAULT_WRONG = 9,     /* a child's exit status: it saw a wrong result */
+    FAULT_MOST = 5       /* failures that are worth showing */
 };
 
 /* What is refused, in memory that parent and child share. */
@@ -46,6 +54,7 @@ typedef struct fault_plan {
 } fault_plan;
 
 static fault_plan *fault;
+static int fault_failures;
 
 /* True: this request is to be refused. */
 static bool fault_now(int kind)
@@ -194,9 +203,10 @@ static bool fault_once(bl_fn scenario, const char *name, const bl_options *opts)
     said[n > 0 ? n : 0] = '\0';
     close(err);
     if (!fault_ended_well(status, said)) {
-        harness_fail(__FILE__, __LINE__, "%s, kinds %d, request %d refused%s: %s 0x%x, stderr:\n%s",
-                     name, fault->kinds, fault->at, fault->onwards ? " and all after it" : "",
-                     status == -1 ? "hung," : "status", (unsigned)status, said);
+        fault_failures++;
+        bl_error(NULL, "%s, kinds %d, request %d refused%s: %s 0x%x, stderr:\n%s", name,
+                 fault->kinds, fault->at, fault->onwards ? " and all after it" : "",
+                 status == -1 ? "hung," : "status", (unsigned)status, said);
     }
     return fault->refused > 0;
 }
@@ -207,7 +217,7 @@ static void fault_each(bl_fn scenario, const char *name, const bl_options *opts,
 {
     fault->kinds = kinds;
     fault->onwards = onwards;
-    for (fault->at = 1; fault_once(scenario, name, opts) && harness_failures < 5;)
+    for (fault->at = 1; fault_once(scenario, name, opts) && fault_failures < FAULT_MOST;)
         fault->at += FAULT_STEP;
 }
 
@@ -215,14 +225,15 @@ static void *fault_thread(void *arg) { return arg; }
 
 static void fault_every_way(bl_fn scenario, const char *name, const bl_options *opts)
 {
+    bl_test_timeout(NULL, 0); /* each child has a limit of its own */
     static const int shortages[] = {FAULT_HEAP, FAULT_MAP, FAULT_PAGE, FAULT_THREAD, FAULT_ALL};
     if (!fault)
         fault =
             mmap(NULL, sizeof *fault, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(fault != MAP_FAILED);
+    BL_REQUIRE(NULL, fault != MAP_FAILED);
     pthread_t
         thread; /* ThreadSanitizer starts one of its own with the first, and another after fork */
-    REQUIRE(__real_pthread_create(&thread, NULL, fault_thread, NULL) == 0);
+    BL_REQUIRE(NULL, __real_pthread_create(&thread, NULL, fault_thread, NULL) == 0);
     pthread_join(thread, NULL);
     fault_each(scenario, name, opts, FAULT_ALL, false);
     for (size_t i = 0; i < sizeof shortages / sizeof *shortages; i++)

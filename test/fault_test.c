@@ -5,15 +5,26 @@
  * missing where none can, or does without; with what was begun finished or undone. Nothing is lost,
  * nothing hangs, and the next run finds nothing of it.
  */
-#include "fault.h"
-
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+//belay:libs -Wl,--wrap=malloc,--wrap=calloc,--wrap=posix_memalign,--wrap=mmap,--wrap=madvise
+//belay:libs -Wl,--wrap=mprotect,--wrap=pthread_create,--wrap=syscall
 #include <belay/map.h>
+#include <belay/test.h>
 
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fault.h"
 
 #define SCENARIO(name, ...)                                                                        \
     static int name(void *arg);                                                                    \
-    TEST_PLAIN(refusals_in_##name) { fault_every_way(name, #name, &(bl_options){__VA_ARGS__}); }   \
+    BL_TEST_PLAIN(refusals_in_##name)                                                              \
+    {                                                                                              \
+        fault_every_way(name, #name, &(bl_options){__VA_ARGS__});                                  \
+    }                                                                                              \
     static int name(void *arg)
 
 /* ---- Goroutines ------------------------------------------------------------------------------ */

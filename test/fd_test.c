@@ -1,17 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /* fd_test.c: waiting for descriptors. */
-#include "calls.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "arch/sanitize.h"
+
+#include "calls.h"
+#include "fatal.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { CALLS = 5 };
 
@@ -26,14 +39,14 @@ typedef struct pair {
 static pair pipe_pair(void)
 {
     int fd[2] = {-1, -1};
-    CHECK_EQ(pipe2(fd, O_CLOEXEC), 0);
+    BL_CHECK_EQ(t, pipe2(fd, O_CLOEXEC), 0);
     return (pair){fd[1], fd[0]};
 }
 
 static pair unix_pair(void)
 {
     int fd[2] = {-1, -1};
-    CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    BL_CHECK_EQ(t, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
     return (pair){fd[0], fd[1]};
 }
 
@@ -41,8 +54,8 @@ static pair pty_pair(void)
 {
     int a = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
     char name[64] = "";
-    CHECK(a >= 0 && grantpt(a) == 0 && unlockpt(a) == 0);
-    CHECK_EQ(ptsname_r(a, name, sizeof name), 0);
+    BL_CHECK(t, a >= 0 && grantpt(a) == 0 && unlockpt(a) == 0);
+    BL_CHECK_EQ(t, ptsname_r(a, name, sizeof name), 0);
     return (pair){a, open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)};
 }
 
@@ -56,9 +69,9 @@ static int tcp_listen(struct sockaddr_in *at)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     socklen_t len = sizeof *at;
     *at = loopback();
-    CHECK_EQ(bind(fd, (struct sockaddr *)at, len), 0);
-    CHECK_EQ(listen(fd, 1024), 0);
-    CHECK_EQ(getsockname(fd, (struct sockaddr *)at, &len), 0);
+    BL_CHECK_EQ(t, bind(fd, (struct sockaddr *)at, len), 0);
+    BL_CHECK_EQ(t, listen(fd, 1024), 0);
+    BL_CHECK_EQ(t, getsockname(fd, (struct sockaddr *)at, &len), 0);
     return fd;
 }
 
@@ -67,10 +80,10 @@ static pair tcp_pair(void)
     struct sockaddr_in at;
     int listener = tcp_listen(&at);
     int a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(bl_connect(a, (struct sockaddr *)&at, sizeof at), 0);
+    BL_CHECK_EQ(t, bl_connect(a, (struct sockaddr *)&at, sizeof at), 0);
     int b = bl_accept(listener, NULL, NULL);
-    CHECK_GE(b, 0);
-    CHECK_EQ(bl_close(listener), 0);
+    BL_CHECK_GE(t, b, 0);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
     return (pair){a, b};
 }
 
@@ -80,10 +93,10 @@ static pair udp_pair(void)
     struct sockaddr_in at = loopback();
     socklen_t len = sizeof at;
     p.b = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(bind(p.b, (struct sockaddr *)&at, len), 0);
-    CHECK_EQ(getsockname(p.b, (struct sockaddr *)&at, &len), 0);
+    BL_CHECK_EQ(t, bind(p.b, (struct sockaddr *)&at, len), 0);
+    BL_CHECK_EQ(t, getsockname(p.b, (struct sockaddr *)&at, &len), 0);
     p.a = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(bl_connect(p.a, (struct sockaddr *)&at, len), 0);
+    BL_CHECK_EQ(t, bl_connect(p.a, (struct sockaddr *)&at, len), 0);
     return p;
 }
 
@@ -100,8 +113,8 @@ static const pair_fn streams[] = {pipe_pair, unix_pair, tcp_pair};
 
 static void pair_close(pair *p)
 {
-    CHECK_EQ(bl_close(p->a), 0);
-    CHECK_EQ(bl_close(p->b), 0);
+    BL_CHECK_EQ(t, bl_close(p->a), 0);
+    BL_CHECK_EQ(t, bl_close(p->b), 0);
     p->a = -1;
 }
 
@@ -132,18 +145,18 @@ static int call_accept(call *c) { return bl_accept_until(*(int *)c->obj, NULL, N
 
 /* ---- Reading and writing --------------------------------------------------------------------- */
 
-TEST(reads_what_comes)
+BL_TEST(reads_what_comes)
 {
     EACH(all_kinds, p)
     {
         char byte = 0;
-        CHECK_EQ(bl_write(p.a, "x\n", 2), 2);
-        CHECK_GE(bl_read(p.b, &byte, 1), 1);
-        CHECK_EQ(byte, 'x');
+        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+        BL_CHECK_GE(t, bl_read(p.b, &byte, 1), 1);
+        BL_CHECK_EQ(t, byte, 'x');
     }
 }
 
-TEST(waits_until_it_comes)
+BL_TEST(waits_until_it_comes)
 {
     EACH(all_kinds, p)
     {
@@ -152,30 +165,31 @@ TEST(waits_until_it_comes)
             char more[16];
             call c = {.fn = call_read, .obj = &p.b};
             call_parks(s, &c);
-            CHECK_EQ(call_result(&c), CALL_PENDING);
-            CHECK_EQ(bl_write(p.a, "x\n", 2), 2);
-            CHECK(call_returns(&c));
-            CHECK_EQ(call_result(&c), 1);
+            BL_CHECK_EQ(t, call_result(&c), CALL_PENDING);
+            BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+            BL_CHECK(t, call_returns(&c));
+            BL_CHECK_EQ(t, call_result(&c), 1);
             if (all_kinds[kind_] != udp_pair)
-                CHECK_EQ(bl_read(p.b, more, sizeof more), 1);
+                BL_CHECK_EQ(t, bl_read(p.b, more, sizeof more), 1);
         }
     }
 }
 
-TEST(drained_connection_gets_all_that_follows)
+BL_TEST(drained_connection_gets_all_that_follows)
 {
     EACH(streams, p)
     {
         char buf[64];
         for (int i = 0; i < 500; i++) {
-            CHECK_EQ(bl_write(p.a, "hello", 5), 5);
-            CHECK_EQ(bl_read(p.b, buf, sizeof buf), 5);
+            BL_CHECK_EQ(t, bl_write(p.a, "hello", 5), 5);
+            BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 5);
             if (i % 7 == 0)
                 bl_yield();
         }
-        CHECK_EQ(bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
-        CHECK_EQ(bl_write(p.a, "hello", 5), 5);
-        CHECK_EQ(bl_read_until(p.b, buf, sizeof buf, 1), 5); /* what is there comes, late or not */
+        BL_CHECK_ERR(t, bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
+        BL_CHECK_EQ(t, bl_write(p.a, "hello", 5), 5);
+        BL_CHECK_EQ(t, bl_read_until(p.b, buf, sizeof buf, 1),
+                    5); /* what is there comes, late or not */
     }
 }
 
@@ -187,21 +201,21 @@ typedef struct transfer {
 
 static int transfer_read(void *arg)
 {
-    transfer *t = arg;
+    transfer *job = arg;
     unsigned char buf[5000];
     ssize_t r;
-    while ((r = bl_read(t->fd, buf, sizeof buf)) > 0)
+    while ((r = bl_read(job->fd, buf, sizeof buf)) > 0)
         for (ssize_t i = 0; i < r; i++)
-            t->sum += (uint64_t)buf[i] * (t->size++ % 251 + 1);
+            job->sum += (uint64_t)buf[i] * (job->size++ % 251 + 1);
     return (int)r;
 }
 
-TEST(writes_all)
+BL_TEST(writes_all)
 {
     enum { SIZE = 3000000 };
     unsigned char *data = malloc(SIZE);
     uint64_t sum = 0;
-    REQUIRE(data != NULL);
+    BL_REQUIRE(t, data != NULL);
     for (size_t i = 0; i < SIZE; i++) {
         data[i] = (unsigned char)(i * 31 >> 3);
         sum += (uint64_t)data[i] * (i % 251 + 1);
@@ -209,26 +223,26 @@ TEST(writes_all)
     EACH(streams, p)
     {
         BL_SCOPE(s);
-        transfer t = {.fd = p.b};
+        transfer job = {.fd = p.b};
         struct iovec iov[40];
         size_t done = 1000000;
         for (int i = 0; i < 40; i++) {
             iov[i] = (struct iovec){data + done, i == 39 ? SIZE - done : (size_t)i * 200};
             done += iov[i].iov_len;
         }
-        bl_go(s, transfer_read, &t);
-        CHECK_EQ(bl_write(p.a, data, 1000000), 1000000);
-        CHECK_EQ(bl_writev(p.a, iov, 40), SIZE - 1000000);
-        CHECK_EQ(bl_close(p.a), 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(t.size, SIZE);
-        CHECK_EQ(t.sum, sum);
+        bl_go(s, transfer_read, &job);
+        BL_CHECK_EQ(t, bl_write(p.a, data, 1000000), 1000000);
+        BL_CHECK_EQ(t, bl_writev(p.a, iov, 40), SIZE - 1000000);
+        BL_CHECK_EQ(t, bl_close(p.a), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, job.size, SIZE);
+        BL_CHECK_EQ(t, job.sum, sum);
         p.a = dup(p.b);
     }
     free(data);
 }
 
-TEST(write_gives_up_with_what_it_wrote)
+BL_TEST(write_gives_up_with_what_it_wrote)
 {
     EACH(streams, p)
     {
@@ -236,82 +250,82 @@ TEST(write_gives_up_with_what_it_wrote)
         call c = {.fn = call_write, .obj = &p.a};
         call_parks(s, &c);
         bl_scope_cancel(s, 0);
-        CHECK(call_returns(&c));
-        CHECK_EQ(call_result(&c), BL_ECANCELED);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_ERR(t, call_result(&c), BL_ECANCELED);
     }
 }
 
-TEST(eventfd_counts)
+BL_TEST(eventfd_counts)
 {
     int fd = eventfd(0, EFD_CLOEXEC);
     uint64_t n = 3;
     BL_SCOPE(s);
-    CHECK_EQ(bl_write(fd, &n, sizeof n), 8);
-    CHECK_EQ(bl_read(fd, &n, sizeof n), 8);
-    CHECK_EQ(n, 3);
-    CHECK_EQ(bl_read_until(fd, &n, sizeof n, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_write(fd, &n, sizeof n), 8);
+    BL_CHECK_EQ(t, bl_read(fd, &n, sizeof n), 8);
+    BL_CHECK_EQ(t, n, 3);
+    BL_CHECK_ERR(t, bl_read_until(fd, &n, sizeof n, bl_in(BL_MS)), BL_ETIMEDOUT);
     n = UINT64_MAX - 1;
-    CHECK_EQ(bl_write(fd, &n, sizeof n), 8);
-    CHECK_EQ(bl_write_until(fd, &n, sizeof n, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_write(fd, &n, sizeof n), 8);
+    BL_CHECK_ERR(t, bl_write_until(fd, &n, sizeof n, bl_in(BL_MS)), BL_ETIMEDOUT);
     call c = {.fn = call_wait_both, .obj = &fd, .k = BL_WRITABLE};
     call_parks(s, &c);
-    CHECK_EQ(bl_read(fd, &n, sizeof n), 8);
-    CHECK(call_returns(&c));
-    CHECK_EQ(call_result(&c), BL_WRITABLE);
-    CHECK_EQ(bl_close(fd), 0);
+    BL_CHECK_EQ(t, bl_read(fd, &n, sizeof n), 8);
+    BL_CHECK(t, call_returns(&c));
+    BL_CHECK_EQ(t, call_result(&c), BL_WRITABLE);
+    BL_CHECK_EQ(t, bl_close(fd), 0);
 }
 
-TEST(datagrams_keep_their_bounds)
+BL_TEST(datagrams_keep_their_bounds)
 {
     pair p = udp_pair();
     char buf[64];
     struct sockaddr_in from;
     socklen_t len = sizeof from;
-    CHECK_EQ(bl_sendto(p.a, "one", 3, 0, NULL, 0), 3);
-    CHECK_EQ(bl_write(p.a, "three", 5), 5);
-    CHECK_EQ(bl_recvfrom(p.b, buf, sizeof buf, 0, (struct sockaddr *)&from, &len), 3);
-    CHECK_EQ(len, sizeof from);
-    CHECK_EQ(bl_recvfrom(p.b, buf, sizeof buf, MSG_PEEK, NULL, NULL), 5);
-    CHECK_EQ(bl_read(p.b, buf, sizeof buf), 5);
-    CHECK_EQ(bl_recvfrom(p.b, buf, sizeof buf, MSG_DONTWAIT, NULL, NULL), BL_EAGAIN);
-    CHECK_EQ(bl_recvfrom(p.b, buf, sizeof buf, MSG_WAITALL, NULL, NULL), BL_EINVAL);
-    CHECK_EQ(bl_sendto(p.b, "back", 4, 0, (struct sockaddr *)&from, len), 4);
-    CHECK_EQ(bl_recvfrom(p.a, buf, sizeof buf, 0, NULL, NULL), 4);
+    BL_CHECK_EQ(t, bl_sendto(p.a, "one", 3, 0, NULL, 0), 3);
+    BL_CHECK_EQ(t, bl_write(p.a, "three", 5), 5);
+    BL_CHECK_EQ(t, bl_recvfrom(p.b, buf, sizeof buf, 0, (struct sockaddr *)&from, &len), 3);
+    BL_CHECK_EQ(t, len, sizeof from);
+    BL_CHECK_EQ(t, bl_recvfrom(p.b, buf, sizeof buf, MSG_PEEK, NULL, NULL), 5);
+    BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 5);
+    BL_CHECK_ERR(t, bl_recvfrom(p.b, buf, sizeof buf, MSG_DONTWAIT, NULL, NULL), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_recvfrom(p.b, buf, sizeof buf, MSG_WAITALL, NULL, NULL), BL_EINVAL);
+    BL_CHECK_EQ(t, bl_sendto(p.b, "back", 4, 0, (struct sockaddr *)&from, len), 4);
+    BL_CHECK_EQ(t, bl_recvfrom(p.a, buf, sizeof buf, 0, NULL, NULL), 4);
     pair_close(&p);
 }
 
-TEST(regular_files_are_ready)
+BL_TEST(regular_files_are_ready)
 {
     FILE *f = tmpfile();
     char buf[8] = "";
-    REQUIRE(f != NULL);
+    BL_REQUIRE(t, f != NULL);
     int fd = fileno(f);
-    CHECK_EQ(bl_write(fd, "hello", 5), 5);
-    CHECK_EQ(lseek(fd, 0, SEEK_SET), 0);
-    CHECK_EQ(bl_fd_wait(fd, BL_READABLE | BL_WRITABLE, 1), BL_READABLE | BL_WRITABLE);
-    CHECK_EQ(bl_read_until(fd, buf, sizeof buf, 1), 5);
-    CHECK_STR(buf, "hello");
-    CHECK_EQ(bl_read(fd, buf, sizeof buf), 0);
+    BL_CHECK_EQ(t, bl_write(fd, "hello", 5), 5);
+    BL_CHECK_EQ(t, lseek(fd, 0, SEEK_SET), 0);
+    BL_CHECK_EQ(t, bl_fd_wait(fd, BL_READABLE | BL_WRITABLE, 1), BL_READABLE | BL_WRITABLE);
+    BL_CHECK_EQ(t, bl_read_until(fd, buf, sizeof buf, 1), 5);
+    BL_CHECK_STR(t, buf, "hello");
+    BL_CHECK_EQ(t, bl_read(fd, buf, sizeof buf), 0);
     fclose(f);
 }
 
-TEST(flags_are_left_alone)
+BL_TEST(flags_are_left_alone)
 {
     pair (*const kinds[])(void) = {pipe_pair, unix_pair, tcp_pair, pty_pair};
     EACH(kinds, p)
     {
         char byte;
         int before = fcntl(p.b, F_GETFL);
-        CHECK_EQ(bl_read_until(p.b, &byte, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
-        CHECK_EQ(bl_write(p.a, "x\n", 2), 2);
-        CHECK_EQ(fcntl(p.b, F_GETFL), before);
-        CHECK_EQ(fcntl(p.a, F_GETFL) & O_NONBLOCK, 0);
+        BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
+        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+        BL_CHECK_EQ(t, fcntl(p.b, F_GETFL), before);
+        BL_CHECK_EQ(t, fcntl(p.a, F_GETFL) & O_NONBLOCK, 0);
     }
 }
 
 /* ---- Ends and errors ------------------------------------------------------------------------- */
 
-TEST(end_of_file)
+BL_TEST(end_of_file)
 {
     EACH(streams, p)
     {
@@ -319,122 +333,123 @@ TEST(end_of_file)
         char buf[16];
         call c = {.fn = call_read, .obj = &p.b};
         call_parks(s, &c);
-        CHECK_EQ(bl_close(p.a), 0);
-        CHECK(call_returns(&c));
-        CHECK_EQ(call_result(&c), 0);
-        CHECK_EQ(bl_read(p.b, buf, sizeof buf), 0);
-        CHECK_EQ(bl_read(p.b, buf, sizeof buf), 0);
+        BL_CHECK_EQ(t, bl_close(p.a), 0);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, call_result(&c), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 0);
         p.a = dup(p.b);
     }
 }
 
-TEST(last_bytes_and_the_end_together)
+BL_TEST(last_bytes_and_the_end_together)
 {
     EACH(streams, p)
     {
         char buf[16];
-        CHECK_EQ(bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT); /* registered */
-        CHECK_EQ(bl_write(p.a, "bye", 3), 3);
-        CHECK_EQ(bl_close(p.a), 0);
-        CHECK_EQ(bl_read(p.b, buf, sizeof buf), 3);
-        CHECK_EQ(bl_read_until(p.b, buf, sizeof buf, bl_in(LATE)), 0);
+        BL_CHECK_ERR(t, bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)),
+                     BL_ETIMEDOUT); /* registered */
+        BL_CHECK_EQ(t, bl_write(p.a, "bye", 3), 3);
+        BL_CHECK_EQ(t, bl_close(p.a), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 3);
+        BL_CHECK_EQ(t, bl_read_until(p.b, buf, sizeof buf, bl_in(LATE)), 0);
         p.a = dup(p.b);
     }
 }
 
-TEST(half_close)
+BL_TEST(half_close)
 {
     pair (*const kinds[])(void) = {unix_pair, tcp_pair};
     EACH(kinds, p)
     {
         char buf[16];
-        CHECK_EQ(shutdown(p.a, SHUT_WR), 0);
-        CHECK_EQ(bl_read(p.b, buf, sizeof buf), 0);
+        BL_CHECK_EQ(t, shutdown(p.a, SHUT_WR), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 0);
         for (int i = 0; i < 3; i++) {
             BL_SCOPE(s);
             call c = {.fn = call_read, .obj = &p.a};
             call_parks(s, &c);
-            CHECK_EQ(bl_write(p.b, "y", 1), 1); /* the other half still works */
-            CHECK(call_returns(&c));
-            CHECK_EQ(call_result(&c), 1);
+            BL_CHECK_EQ(t, bl_write(p.b, "y", 1), 1); /* the other half still works */
+            BL_CHECK(t, call_returns(&c));
+            BL_CHECK_EQ(t, call_result(&c), 1);
         }
     }
 }
 
-TEST(peers_that_vanish)
+BL_TEST(peers_that_vanish)
 {
     pair p = tcp_pair();
     struct linger now = {1, 0};
     BL_SCOPE(s);
     call c = {.fn = call_read, .obj = &p.b};
     call_parks(s, &c);
-    CHECK_EQ(setsockopt(p.a, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
-    CHECK_EQ(bl_close(p.a), 0); /* a reset */
-    CHECK(call_returns(&c));
-    CHECK_EQ(call_result(&c), BL_ECONNRESET);
-    CHECK_EQ(bl_write(p.b, "x", 1), BL_EPIPE);
-    CHECK_EQ(bl_close(p.b), 0);
+    BL_CHECK_EQ(t, setsockopt(p.a, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    BL_CHECK_EQ(t, bl_close(p.a), 0); /* a reset */
+    BL_CHECK(t, call_returns(&c));
+    BL_CHECK_ERR(t, call_result(&c), BL_ECONNRESET);
+    BL_CHECK_ERR(t, bl_write(p.b, "x", 1), BL_EPIPE);
+    BL_CHECK_EQ(t, bl_close(p.b), 0);
 }
 
-TEST(sigpipe_never_kills)
+BL_TEST(sigpipe_never_kills)
 {
     struct sigaction before;
     sigset_t pending;
-    CHECK_EQ(sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, &before), 0);
+    BL_CHECK_EQ(t, sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, &before), 0);
     EACH(streams, p)
     {
         char data[200];
-        CHECK_EQ(bl_close(p.b), 0);
+        BL_CHECK_EQ(t, bl_close(p.b), 0);
         ssize_t r = bl_write(p.a, "x", 1);
         while (r >= 0) { /* TCP learns of it with the answer to the first */
             bl_yield();
             r = bl_write(p.a, data, sizeof data);
         }
-        CHECK(r == BL_EPIPE || r == BL_ECONNRESET);
-        CHECK_EQ(bl_write(p.a, "x", 1), BL_EPIPE);
-        CHECK_EQ(bl_writev(p.a, &(struct iovec){data, sizeof data}, 1), BL_EPIPE);
+        BL_CHECK(t, r == BL_EPIPE || r == BL_ECONNRESET);
+        BL_CHECK_ERR(t, bl_write(p.a, "x", 1), BL_EPIPE);
+        BL_CHECK_ERR(t, bl_writev(p.a, &(struct iovec){data, sizeof data}, 1), BL_EPIPE);
         sigemptyset(&pending);
-        CHECK_EQ(sigpending(&pending), 0);
-        CHECK_EQ(sigismember(&pending, SIGPIPE), 0);
+        BL_CHECK_EQ(t, sigpending(&pending), 0);
+        BL_CHECK_EQ(t, sigismember(&pending, SIGPIPE), 0);
         p.b = dup(p.a);
     }
-    CHECK_EQ(sigaction(SIGPIPE, &before, NULL), 0);
+    BL_CHECK_EQ(t, sigaction(SIGPIPE, &before, NULL), 0);
 }
 
-TEST(bad_descriptors)
+BL_TEST(bad_descriptors)
 {
     char byte = 0;
     int open_one = eventfd(0, EFD_CLOEXEC);
     int bad[] = {-1, INT_MAX, open_one + 500, open_one};
-    CHECK_EQ(close(open_one), 0);
+    BL_CHECK_EQ(t, close(open_one), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        CHECK_EQ(bl_read(bad[i], &byte, 1), BL_EBADF);
-        CHECK_EQ(bl_write(bad[i], &byte, 1), BL_EBADF);
-        CHECK_EQ(bl_recvfrom(bad[i], &byte, 1, 0, NULL, NULL), BL_EBADF);
-        CHECK_EQ(bl_sendto(bad[i], &byte, 1, 0, NULL, 0), BL_EBADF);
-        CHECK_EQ(bl_accept(bad[i], NULL, NULL), BL_EBADF);
-        CHECK_EQ(bl_fd_wait(bad[i], BL_READABLE, BL_NEVER), BL_EBADF);
-        CHECK_EQ(bl_close(bad[i]), BL_EBADF);
+        BL_CHECK_ERR(t, bl_read(bad[i], &byte, 1), BL_EBADF);
+        BL_CHECK_ERR(t, bl_write(bad[i], &byte, 1), BL_EBADF);
+        BL_CHECK_ERR(t, bl_recvfrom(bad[i], &byte, 1, 0, NULL, NULL), BL_EBADF);
+        BL_CHECK_ERR(t, bl_sendto(bad[i], &byte, 1, 0, NULL, 0), BL_EBADF);
+        BL_CHECK_ERR(t, bl_accept(bad[i], NULL, NULL), BL_EBADF);
+        BL_CHECK_ERR(t, bl_fd_wait(bad[i], BL_READABLE, BL_NEVER), BL_EBADF);
+        BL_CHECK_ERR(t, bl_close(bad[i]), BL_EBADF);
     }
-    CHECK_EQ(bl_fd_wait(0, 0, BL_NEVER), BL_EINVAL);
-    CHECK_EQ(bl_fd_wait(0, 8, BL_NEVER), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_fd_wait(0, 0, BL_NEVER), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_fd_wait(0, 8, BL_NEVER), BL_EINVAL);
     pair p = pipe_pair();
-    CHECK_EQ(bl_recvfrom(p.b, &byte, 1, 0, NULL, NULL), BL_ENOTSOCK);
-    CHECK_EQ(bl_read(p.a, &byte, 1), BL_EBADF);
+    BL_CHECK_ERR(t, bl_recvfrom(p.b, &byte, 1, 0, NULL, NULL), BL_ENOTSOCK);
+    BL_CHECK_ERR(t, bl_read(p.a, &byte, 1), BL_EBADF);
     pair_close(&p);
 }
 
-TEST(connect_refused)
+BL_TEST(connect_refused)
 {
     struct sockaddr_in at;
     int listener = tcp_listen(&at);
-    CHECK_EQ(bl_close(listener), 0);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK_EQ(bl_connect(fd, (struct sockaddr *)&at, sizeof at), BL_ECONNREFUSED);
-    CHECK_EQ(bl_close(fd), 0);
+    BL_CHECK_ERR(t, bl_connect(fd, (struct sockaddr *)&at, sizeof at), BL_ECONNREFUSED);
+    BL_CHECK_EQ(t, bl_close(fd), 0);
 }
 
-TEST(unix_connect_waits_for_room)
+BL_TEST(unix_connect_waits_for_room)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     int n = snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "belay-fd-test-%d", (int)getpid());
@@ -442,55 +457,55 @@ TEST(unix_connect_waits_for_room)
     int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int fd[8];
     size_t made = 0;
-    CHECK_EQ(bind(listener, (struct sockaddr *)&at, len), 0);
-    CHECK_EQ(listen(listener, 1), 0);
+    BL_CHECK_EQ(t, bind(listener, (struct sockaddr *)&at, len), 0);
+    BL_CHECK_EQ(t, listen(listener, 1), 0);
     for (int r = 0; r == 0 && made < 8;) {
         fd[made] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         r = bl_connect_until(fd[made++], (struct sockaddr *)&at, len, bl_in(2 * BL_MS));
-        CHECK(r == 0 || r == BL_ETIMEDOUT);
+        BL_CHECK(t, r == 0 || r == BL_ETIMEDOUT);
     }
-    CHECK(made < 8);
+    BL_CHECK(t, made < 8);
     int got = bl_accept(listener, NULL, NULL);
-    CHECK_EQ(bl_connect(fd[made - 1], (struct sockaddr *)&at, len), 0);
-    CHECK_EQ(bl_close(got), 0);
+    BL_CHECK_EQ(t, bl_connect(fd[made - 1], (struct sockaddr *)&at, len), 0);
+    BL_CHECK_EQ(t, bl_close(got), 0);
     for (size_t i = 0; i < made; i++)
-        CHECK_EQ(bl_close(fd[i]), 0);
-    CHECK_EQ(bl_close(listener), 0);
+        BL_CHECK_EQ(t, bl_close(fd[i]), 0);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
 }
 
 /* ---- Stops ----------------------------------------------------------------------------------- */
 
-TEST(deadlines)
+BL_TEST(deadlines)
 {
     EACH(all_kinds, p)
     {
         char byte;
         bl_time begin = bl_now();
-        CHECK_EQ(bl_read_until(p.b, &byte, 1, begin), BL_ETIMEDOUT);
-        CHECK_EQ(bl_read_until(p.b, &byte, 1, 0), BL_ETIMEDOUT);
-        CHECK_EQ(bl_read_until(p.b, &byte, 1, -1), BL_ETIMEDOUT);
-        CHECK_EQ(bl_read_until(p.b, &byte, 1, begin + 2 * BL_MS), BL_ETIMEDOUT);
-        CHECK_GE(bl_now(), begin + 2 * BL_MS);
-        CHECK_EQ(bl_fd_wait(p.b, BL_READABLE, bl_in(BL_MS)), BL_ETIMEDOUT);
-        CHECK_EQ(bl_fd_wait(p.a, BL_WRITABLE, 1), BL_WRITABLE);
-        CHECK_EQ(bl_write(p.a, "x\n", 2), 2);
-        CHECK_EQ(bl_read_until(p.b, &byte, 1, bl_in(LATE)), 1);
+        BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, begin), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, 0), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, -1), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, begin + 2 * BL_MS), BL_ETIMEDOUT);
+        BL_CHECK_GE(t, bl_now(), begin + 2 * BL_MS);
+        BL_CHECK_ERR(t, bl_fd_wait(p.b, BL_READABLE, bl_in(BL_MS)), BL_ETIMEDOUT);
+        BL_CHECK_EQ(t, bl_fd_wait(p.a, BL_WRITABLE, 1), BL_WRITABLE);
+        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+        BL_CHECK_EQ(t, bl_read_until(p.b, &byte, 1, bl_in(LATE)), 1);
     }
 }
 
-TEST(scope_deadline)
+BL_TEST(scope_deadline)
 {
     pair p = pipe_pair();
     char byte;
     BL_SCOPE(s, .timeout = 2 * BL_MS);
-    CHECK_EQ(bl_read(p.b, &byte, 1), BL_ETIMEDOUT);
-    CHECK_EQ(bl_fd_wait(p.b, BL_READABLE, BL_NEVER), BL_ETIMEDOUT);
-    CHECK_EQ(bl_write(p.a, "x", 1), 1); /* what can proceed proceeds */
-    CHECK_EQ(bl_read(p.b, &byte, 1), 1);
+    BL_CHECK_ERR(t, bl_read(p.b, &byte, 1), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_fd_wait(p.b, BL_READABLE, BL_NEVER), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_write(p.a, "x", 1), 1); /* what can proceed proceeds */
+    BL_CHECK_EQ(t, bl_read(p.b, &byte, 1), 1);
     pair_close(&p);
 }
 
-TEST(cancel_during_wait)
+BL_TEST(cancel_during_wait)
 {
     EACH(all_kinds, p)
     {
@@ -504,16 +519,16 @@ TEST(cancel_during_wait)
         }
         bl_scope_cancel(s, 0);
         for (int i = 0; i < CALLS; i++) {
-            CHECK(call_returns(&calls[i]));
-            CHECK_EQ(call_result(&calls[i]), BL_ECANCELED);
+            BL_CHECK(t, call_returns(&calls[i]));
+            BL_CHECK_ERR(t, call_result(&calls[i]), BL_ECANCELED);
         }
-        CHECK_EQ(bl_read(p.b, &byte, 1), BL_ECANCELED);
-        CHECK_EQ(bl_write(p.a, "x\n", 2), 2);
-        CHECK_EQ(bl_read(p.b, &byte, 1), 1);
+        BL_CHECK_ERR(t, bl_read(p.b, &byte, 1), BL_ECANCELED);
+        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+        BL_CHECK_EQ(t, bl_read(p.b, &byte, 1), 1);
     }
 }
 
-TEST(close_during_wait)
+BL_TEST(close_during_wait)
 {
     EACH(all_kinds, p)
     {
@@ -524,17 +539,17 @@ TEST(close_during_wait)
             calls[i].k = BL_READABLE;
             call_parks(s, &calls[i]);
         }
-        CHECK_EQ(bl_close(p.b), 0);
+        BL_CHECK_EQ(t, bl_close(p.b), 0);
         int again = dup3(p.a, p.b, O_CLOEXEC); /* gets the number; nobody may touch it */
         for (int i = 0; i < CALLS; i++) {
-            CHECK(call_returns(&calls[i]));
-            CHECK_EQ(call_result(&calls[i]), BL_ECLOSED);
+            BL_CHECK(t, call_returns(&calls[i]));
+            BL_CHECK_ERR(t, call_result(&calls[i]), BL_ECLOSED);
         }
-        CHECK_EQ(again, p.b);
+        BL_CHECK_EQ(t, again, p.b);
     }
 }
 
-TEST(close_during_write_and_accept)
+BL_TEST(close_during_write_and_accept)
 {
     struct sockaddr_in at;
     EACH(streams, p)
@@ -542,22 +557,22 @@ TEST(close_during_write_and_accept)
         BL_SCOPE(s);
         call c = {.fn = call_write, .obj = &p.a};
         call_parks(s, &c);
-        CHECK_EQ(bl_close(p.a), 0);
-        CHECK(call_returns(&c));
+        BL_CHECK_EQ(t, bl_close(p.a), 0);
+        BL_CHECK(t, call_returns(&c));
         /* What had written a part said so, and was told the reason when it went on. */
-        CHECK(call_result(&c) == BL_ECLOSED || call_result(&c) == BL_EBADF);
+        BL_CHECK(t, call_result(&c) == BL_ECLOSED || call_result(&c) == BL_EBADF);
         p.a = dup(p.b);
     }
     int listener = tcp_listen(&at);
     BL_SCOPE(s);
     call c = {.fn = call_accept, .obj = &listener};
     call_parks(s, &c);
-    CHECK_EQ(bl_close(listener), 0);
-    CHECK(call_returns(&c));
-    CHECK_EQ(call_result(&c), BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
+    BL_CHECK(t, call_returns(&c));
+    BL_CHECK_ERR(t, call_result(&c), BL_ECLOSED);
 }
 
-TEST(several_accept)
+BL_TEST(several_accept)
 {
     struct sockaddr_in at;
     int listener = tcp_listen(&at);
@@ -570,19 +585,19 @@ TEST(several_accept)
     }
     for (int i = 0; i < CALLS; i++) {
         fd[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        CHECK_EQ(bl_connect(fd[i], (struct sockaddr *)&at, sizeof at), 0);
+        BL_CHECK_EQ(t, bl_connect(fd[i], (struct sockaddr *)&at, sizeof at), 0);
     }
     for (int i = 0; i < CALLS; i++) {
-        CHECK(call_returns(&calls[i]));
-        CHECK_GE(call_result(&calls[i]), 0);
-        CHECK_EQ(bl_close(call_result(&calls[i])), 0);
-        CHECK_EQ(bl_close(fd[i]), 0);
+        BL_CHECK(t, call_returns(&calls[i]));
+        BL_CHECK_GE(t, call_result(&calls[i]), 0);
+        BL_CHECK_EQ(t, bl_close(call_result(&calls[i])), 0);
+        BL_CHECK_EQ(t, bl_close(fd[i]), 0);
     }
-    CHECK_EQ(bl_close(listener), 0);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
 }
 
 /* A wait on both sides, ended by either, is out of both queues. */
-TEST(wait_for_both)
+BL_TEST(wait_for_both)
 {
     pair p = unix_pair();
     call full = {.fn = call_write, .obj = &p.b};
@@ -590,17 +605,17 @@ TEST(wait_for_both)
         BL_SCOPE(s);
         call_parks(s, &full);
         bl_scope_cancel(s, 0);
-        CHECK(call_returns(&full));
+        BL_CHECK(t, call_returns(&full));
     }
     for (int i = 0; i < 20; i++) {
         BL_SCOPE(s);
         char byte;
         call c = {.fn = call_wait_both, .obj = &p.b};
         call_parks(s, &c);
-        CHECK_EQ(bl_write(p.a, "x", 1), 1);
-        CHECK(call_returns(&c));
-        CHECK_EQ(call_result(&c), BL_READABLE);
-        CHECK_EQ(bl_read(p.b, &byte, 1), 1);
+        BL_CHECK_EQ(t, bl_write(p.a, "x", 1), 1);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, call_result(&c), BL_READABLE);
+        BL_CHECK_EQ(t, bl_read(p.b, &byte, 1), 1);
     }
     pair_close(&p);
 }
@@ -623,7 +638,7 @@ static int crowd_one(void *arg)
     return 0;
 }
 
-TEST(ten_thousand_deadlines)
+BL_TEST(ten_thousand_deadlines)
 {
     static crowd c;
     int n = BL__TSAN ? CROWD / 20 : CROWD; /* whose fibers are large */
@@ -632,52 +647,52 @@ TEST(ten_thousand_deadlines)
         c.fd[i] = eventfd(0, EFD_CLOEXEC);
     BL_SCOPE(s);
     for (int i = 0; i < n; i++)
-        CHECK_EQ(bl_go(s, crowd_one, &c), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(c.timed_out, n);
+        BL_CHECK_EQ(t, bl_go(s, crowd_one, &c), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, c.timed_out, n);
     for (int i = 0; i < CROWD_FDS; i++)
-        CHECK_EQ(bl_close(c.fd[i]), 0);
+        BL_CHECK_EQ(t, bl_close(c.fd[i]), 0);
 }
 
 /* ---- Numbers that are used again ------------------------------------------------------------- */
 
 /* Closed behind the library's back, with what is known of it out of date in every way. */
-TEST(reuse_after_plain_close)
+BL_TEST(reuse_after_plain_close)
 {
     for (int i = 0; i < 8; i++) {
         char buf[64];
         pair old = i & 1 ? pipe_pair() : tcp_pair();
         BL_SCOPE(s);
-        CHECK_EQ(bl_read_until(old.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
-        CHECK_EQ(bl_write(old.a, "x", 1), 1);
-        CHECK_EQ(bl_read(old.b, buf, sizeof buf), 1); /* drained, now */
+        BL_CHECK_ERR(t, bl_read_until(old.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
+        BL_CHECK_EQ(t, bl_write(old.a, "x", 1), 1);
+        BL_CHECK_EQ(t, bl_read(old.b, buf, sizeof buf), 1); /* drained, now */
         int number = old.b;
         pair p = i & 2 ? pipe_pair() : unix_pair();
         close(old.a);
-        CHECK_EQ(dup2(p.b, number), number);
+        BL_CHECK_EQ(t, dup2(p.b, number), number);
         close(p.b);
         p.b = number;
-        CHECK_EQ(bl_write(p.a, "y", 1), 1);
-        CHECK_EQ(bl_read_until(p.b, buf, sizeof buf, bl_in(LATE)), 1);
+        BL_CHECK_EQ(t, bl_write(p.a, "y", 1), 1);
+        BL_CHECK_EQ(t, bl_read_until(p.b, buf, sizeof buf, bl_in(LATE)), 1);
         call c = {.fn = call_read, .obj = &p.b, .deadline = bl_in(LATE)};
         call_parks(s, &c);
-        CHECK_EQ(bl_write(p.a, "y", 1), 1);
-        CHECK(call_returns(&c));
-        CHECK_EQ(call_result(&c), 1);
+        BL_CHECK_EQ(t, bl_write(p.a, "y", 1), 1);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, call_result(&c), 1);
         pair_close(&p);
     }
 }
 
-TEST(reuse_after_close)
+BL_TEST(reuse_after_close)
 {
     for (int i = 0; i < 200; i++) {
         pair p = (i & 1 ? tcp_pair : unix_pair)();
         BL_SCOPE(s);
         call c = {.fn = call_read, .obj = &p.b};
         call_parks(s, &c);
-        CHECK_EQ(bl_write(p.a, "y", 1), 1);
-        CHECK(call_returns(&c));
-        CHECK_EQ(call_result(&c), 1);
+        BL_CHECK_EQ(t, bl_write(p.a, "y", 1), 1);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, call_result(&c), 1);
         pair_close(&p);
     }
 }
@@ -713,14 +728,14 @@ static int exhausted(void *arg)
     return bl_accept(listener, NULL, NULL) == BL_EMFILE ? 0 : -4;
 }
 
-TEST_PLAIN(out_of_descriptors)
+BL_TEST_PLAIN(out_of_descriptors)
 {
     int status = -1;
     pid_t child = fork();
     if (child == 0)
         _exit(-bl_run(exhausted, NULL, NULL));
-    CHECK_EQ(waitpid(child, &status, 0), child);
-    CHECK_EQ(status, 0);
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, status, 0);
 }
 
 /* ---- Plain threads --------------------------------------------------------------------------- */
@@ -732,43 +747,44 @@ static void *thread_read(void *arg)
     return NULL;
 }
 
-TEST_PLAIN(plain_threads_wait_without_a_run)
+BL_TEST_PLAIN(plain_threads_wait_without_a_run)
 {
     EACH(all_kinds, p)
     {
         pthread_t thread;
         char buf[8];
         call c = {.fn = call_read, .obj = &p.b, .deadline = BL_NEVER, .result = CALL_PENDING};
-        CHECK_EQ(bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
-        CHECK_EQ(pthread_create(&thread, NULL, thread_read, &c), 0);
+        BL_CHECK_ERR(t, bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
+        BL_CHECK_EQ(t, pthread_create(&thread, NULL, thread_read, &c), 0);
         usleep(2000);
-        CHECK_EQ(bl_write(p.a, "x\n", 2), 2);
-        CHECK_EQ(pthread_join(thread, NULL), 0);
-        CHECK_EQ(c.result, 1);
+        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+        BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
+        BL_CHECK_EQ(t, c.result, 1);
         c.result = CALL_PENDING;
         int r = all_kinds[kind_] == udp_pair ? 0 : (int)bl_read(p.b, buf, sizeof buf);
-        CHECK_GE(r, 0);
-        CHECK_EQ(pthread_create(&thread, NULL, thread_read, &c), 0);
+        BL_CHECK_GE(t, r, 0);
+        BL_CHECK_EQ(t, pthread_create(&thread, NULL, thread_read, &c), 0);
         usleep(2000);
-        CHECK_EQ(bl_close(p.b), 0);
-        CHECK_EQ(pthread_join(thread, NULL), 0);
-        CHECK(c.result == BL_ECLOSED || c.result == BL_EBADF); /* EBADF: it began after the close */
+        BL_CHECK_EQ(t, bl_close(p.b), 0);
+        BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
+        BL_CHECK(t, c.result == BL_ECLOSED ||
+                        c.result == BL_EBADF); /* EBADF: it began after the close */
         p.b = dup(p.a);
     }
 }
 
-TEST(plain_threads_wait_in_a_run)
+BL_TEST(plain_threads_wait_in_a_run)
 {
     EACH(all_kinds, p)
     {
         pthread_t thread;
         call c = {.fn = call_read, .obj = &p.b, .deadline = BL_NEVER, .result = CALL_PENDING};
-        CHECK_EQ(pthread_create(&thread, NULL, thread_read, &c), 0);
-        CHECK_EQ(bl_sleep(BL_MS), 0);
-        CHECK_EQ(bl_write(p.a, "x\n", 2), 2);
-        CHECK(call_returns(&c));
-        CHECK_EQ(c.result, 1);
-        CHECK_EQ(pthread_join(thread, NULL), 0);
+        BL_CHECK_EQ(t, pthread_create(&thread, NULL, thread_read, &c), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, c.result, 1);
+        BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
     }
 }
 
@@ -782,7 +798,7 @@ static void *write_later(void *arg)
 }
 
 /* Nothing else runs: the world wakes who waits, and that is no deadlock. */
-TEST(waiting_for_the_world_is_no_deadlock)
+BL_TEST(waiting_for_the_world_is_no_deadlock)
 {
     pair p = pipe_pair();
     char byte;
@@ -791,12 +807,12 @@ TEST(waiting_for_the_world_is_no_deadlock)
         usleep(50000);
         _exit(write(p.a, "x", 1) == 1 ? 0 : 1);
     }
-    CHECK_EQ(bl_read(p.b, &byte, 1), 1);
-    CHECK_EQ(waitpid(child, NULL, 0), child);
+    BL_CHECK_EQ(t, bl_read(p.b, &byte, 1), 1);
+    BL_CHECK_EQ(t, waitpid(child, NULL, 0), child);
     pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, write_later, &p.a), 0);
-    CHECK_EQ(bl_read(p.b, &byte, 1), 1);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, write_later, &p.a), 0);
+    BL_CHECK_EQ(t, bl_read(p.b, &byte, 1), 1);
+    BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
     pair_close(&p);
 }
 
@@ -811,9 +827,9 @@ static int deadlock_after_io(void *arg)
     return bl_chan_recv(c, NULL);
 }
 
-TEST_PLAIN(deadlock_is_seen_as_before)
+BL_TEST_PLAIN(deadlock_is_seen_as_before)
 {
-    CHECK_FATAL(deadlock_after_io, "all goroutines are asleep - deadlock!");
+    CHECK_FATAL(t, deadlock_after_io, "all goroutines are asleep - deadlock!");
 }
 
 static int busy(void *arg)
@@ -823,7 +839,7 @@ static int busy(void *arg)
     return 0;
 }
 
-TEST(served_under_load)
+BL_TEST(served_under_load)
 {
     pair p = tcp_pair();
     int stop = 0;
@@ -834,13 +850,13 @@ TEST(served_under_load)
     for (int i = 0; i < 20; i++) {
         call c = {.fn = call_read, .obj = &p.b};
         call_parks(s, &c);
-        CHECK_EQ(bl_write(p.a, "x", 1), 1);
-        CHECK(call_returns(&c));
+        BL_CHECK_EQ(t, bl_write(p.a, "x", 1), 1);
+        BL_CHECK(t, call_returns(&c));
     }
-    CHECK_EQ(bl_fd_wait(p.b, BL_READABLE, 1), BL_ETIMEDOUT);
-    CHECK_EQ(bl_read_until(p.b, &byte, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_fd_wait(p.b, BL_READABLE, 1), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
     store_relaxed(&stop, 1);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     pair_close(&p);
 }
 
@@ -867,7 +883,7 @@ static int echo_client(void *arg)
     return 0;
 }
 
-TEST(echo_over_many_connections)
+BL_TEST(echo_over_many_connections)
 {
     enum { CONNECTIONS = 100 };
     pair p[CONNECTIONS];
@@ -877,7 +893,7 @@ TEST(echo_over_many_connections)
         bl_go(s, echo, &p[i].b);
         bl_go(s, echo_client, &p[i].a);
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 /* ---- Runs after one another ------------------------------------------------------------------ */
@@ -888,15 +904,15 @@ static int leave_one(void *arg)
 {
     char byte;
     (void)arg;
-    CHECK_EQ(bl_write(kept.a, "x", 1), 1);
-    CHECK_EQ(bl_read(kept.b, &byte, 1), 1);
+    BL_CHECK_EQ(t, bl_write(kept.a, "x", 1), 1);
+    BL_CHECK_EQ(t, bl_read(kept.b, &byte, 1), 1);
     return bl_read_until(kept.b, &byte, 1, bl_in(BL_MS)) == BL_ETIMEDOUT ? 0 : -1;
 }
 
-TEST_PLAIN(a_descriptor_outlives_its_run)
+BL_TEST_PLAIN(a_descriptor_outlives_its_run)
 {
     kept = tcp_pair();
     for (int i = 0; i < 3; i++)
-        CHECK_EQ(bl_run(leave_one, NULL, NULL), 0);
+        BL_CHECK_EQ(t, bl_run(leave_one, NULL, NULL), 0);
     pair_close(&kept);
 }

@@ -4,23 +4,33 @@
  * test has one processor, or fewer than there are goroutines that sit on one, and can end only if the
  * others go on meanwhile; how soon they do is the benchmarks' business.
  */
-#include "harness.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fatal.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { MANY = 1000, TICKS = 5 };
 
 /* A run with these options whose main goroutine is fn. */
-static void run_with(bl_fn fn, bl_options opts) { CHECK_EQ(bl_run(fn, NULL, &opts), 0); }
+static void run_with(bl_fn fn, bl_options opts) { BL_CHECK_EQ(t, bl_run(fn, NULL, &opts), 0); }
 
 #define ONE_PROC(name)                                                                             \
     static int name##_main(void *arg);                                                             \
-    TEST_PLAIN(name) { run_with(name##_main, (bl_options){.procs = 1}); }                          \
+    BL_TEST_PLAIN(name) { run_with(name##_main, (bl_options){.procs = 1}); }                       \
     static int name##_main(void *arg)
 
 /* What a goroutine can do after it has come back: uses all that belongs to a processor. */
@@ -34,12 +44,12 @@ static void be_home(void)
     bl_mutex_unlock(&m);
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
-    CHECK_EQ(bl_go(s, twice, c), 0);
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(v, 2);
-    CHECK_EQ(bl_sleep(BL_US), 0);
+    BL_CHECK_EQ(t, bl_go(s, twice, c), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_EQ(t, v, 2);
+    BL_CHECK_EQ(t, bl_sleep(BL_US), 0);
     bl_yield();
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 /* ---- One that blocks, and the one that ends that ---------------------------------------------- */
@@ -47,8 +57,8 @@ static void be_home(void)
 static int tick_then_write(void *arg)
 {
     for (int i = 0; i < TICKS; i++)
-        CHECK_EQ(bl_sleep(BL_MS), 0);
-    CHECK_EQ(write(*(int *)arg, "x", 1), 1);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    BL_CHECK_EQ(t, write(*(int *)arg, "x", 1), 1);
     return 0;
 }
 
@@ -57,13 +67,13 @@ ONE_PROC(read_of_an_empty_pipe)
     int fds[2];
     char c = 0;
     (void)arg;
-    if (!CHECK(pipe(fds) == 0))
+    if (!BL_CHECK(t, pipe(fds) == 0))
         return BL_EMFILE;
     BL_SCOPE(s);
     bl_go(s, tick_then_write, &fds[1]);
-    CHECK_EQ(read(fds[0], &c, 1), 1);
+    BL_CHECK_EQ(t, read(fds[0], &c, 1), 1);
     be_home();
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     close(fds[0]);
     close(fds[1]);
     return 0;
@@ -85,7 +95,7 @@ static void *hold_until_flag(void *arg)
 static int tick_then_flag(void *arg)
 {
     for (int i = 0; i < TICKS; i++)
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     (void)arg;
     flag = 1;
     return 0;
@@ -99,7 +109,7 @@ ONE_PROC(pthread_mutex_of_a_plain_thread)
     flag = 0;
     sem_init(&held, 0, 0);
     BL_SCOPE(s);
-    if (!CHECK(pthread_create(&thread, NULL, hold_until_flag, &held) == 0))
+    if (!BL_CHECK(t, pthread_create(&thread, NULL, hold_until_flag, &held) == 0))
         return BL_EAGAIN;
     while (sem_wait(&held) != 0) {
     }
@@ -114,7 +124,7 @@ ONE_PROC(pthread_mutex_of_a_plain_thread)
 static int tick_then_post(void *arg)
 {
     for (int i = 0; i < TICKS; i++)
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     sem_post(arg);
     return 0;
 }
@@ -175,7 +185,7 @@ ONE_PROC(several_loops)
     for (int i = 0; i < 3; i++)
         bl_go(s, spin_on_flag, &go_on);
     for (int i = 0; i < TICKS; i++)
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     go_on = 1;
     return bl_scope_wait(s);
 }
@@ -191,8 +201,8 @@ static int read_number(void *arg)
 {
     reader *r = arg;
     int v = -1;
-    CHECK_EQ(read(r->fds[0], &v, sizeof v), sizeof v);
-    CHECK_EQ(v, r->number);
+    BL_CHECK_EQ(t, read(r->fds[0], &v, sizeof v), sizeof v);
+    BL_CHECK_EQ(t, v, r->number);
     came_back++;
     bl_yield();
     return bl_sleep(BL_US);
@@ -208,18 +218,18 @@ static int many_readers_main(void *arg)
     BL_SCOPE(s);
     for (; n < count; n++) {
         readers[n].number = n;
-        if (!CHECK(pipe(readers[n].fds) == 0))
+        if (!BL_CHECK(t, pipe(readers[n].fds) == 0))
             break;
-        CHECK_EQ(bl_go(s, read_number, &readers[n]), 0);
+        BL_CHECK_EQ(t, bl_go(s, read_number, &readers[n]), 0);
     }
     for (int i = 0; i < TICKS; i++)
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     be_home();
-    CHECK_EQ(came_back, 0);
+    BL_CHECK_EQ(t, came_back, 0);
     for (int i = 0; i < n; i++)
-        CHECK_EQ(write(readers[i].fds[1], &i, sizeof i), sizeof i);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(came_back, n);
+        BL_CHECK_EQ(t, write(readers[i].fds[1], &i, sizeof i), sizeof i);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, came_back, n);
     for (int i = 0; i < n; i++) {
         close(readers[i].fds[0]);
         close(readers[i].fds[1]);
@@ -227,17 +237,17 @@ static int many_readers_main(void *arg)
     return 0;
 }
 
-TEST_PLAIN(a_thousand_readers)
+BL_TEST_PLAIN(a_thousand_readers)
 {
     struct rlimit files;
     int count = MANY;
-    REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
+    BL_REQUIRE(t, getrlimit(RLIMIT_NOFILE, &files) == 0);
     files.rlim_cur = files.rlim_max < 4 * MANY ? files.rlim_max : 4 * MANY;
     (void)setrlimit(RLIMIT_NOFILE, &files);
     if (files.rlim_cur < 2 * MANY + 100)
         count = ((int)files.rlim_cur - 100) / 2;
-    CHECK_EQ(bl_run(many_readers_main, &count, &(bl_options){.procs = 1}), 0);
-    CHECK_EQ(bl_run(many_readers_main, &count, &(bl_options){.procs = 2}), 0);
+    BL_CHECK_EQ(t, bl_run(many_readers_main, &count, &(bl_options){.procs = 1}), 0);
+    BL_CHECK_EQ(t, bl_run(many_readers_main, &count, &(bl_options){.procs = 2}), 0);
 }
 
 /* ---- No false deadlock ------------------------------------------------------------------------ */
@@ -245,7 +255,7 @@ TEST_PLAIN(a_thousand_readers)
 static void *write_late(void *arg)
 {
     usleep(300000); /* longer than sysmon takes to look for a deadlock */
-    CHECK_EQ(write(*(int *)arg, "x", 1), 1);
+    BL_CHECK_EQ(t, write(*(int *)arg, "x", 1), 1);
     return NULL;
 }
 
@@ -253,7 +263,7 @@ static int read_then_send(void *arg)
 {
     bl_chan **c = arg;
     char got = 0;
-    CHECK_EQ(read((int)(intptr_t)c[1], &got, 1), 1);
+    BL_CHECK_EQ(t, read((int)(intptr_t)c[1], &got, 1), 1);
     return bl_chan_send(c[0], &(int){3});
 }
 
@@ -263,15 +273,15 @@ ONE_PROC(one_in_read_is_no_deadlock)
     int fds[2], v = 0;
     pthread_t thread;
     (void)arg;
-    if (!CHECK(pipe(fds) == 0))
+    if (!BL_CHECK(t, pipe(fds) == 0))
         return BL_EMFILE;
     BL_SCOPE(s);
     bl_chan *c[] = {bl_scope_chan(s, sizeof(int), 0), (bl_chan *)(intptr_t)fds[0]};
-    if (!CHECK(pthread_create(&thread, NULL, write_late, &fds[1]) == 0))
+    if (!BL_CHECK(t, pthread_create(&thread, NULL, write_late, &fds[1]) == 0))
         return BL_EAGAIN;
     bl_go(s, read_then_send, c);
-    CHECK_EQ(bl_chan_recv(c[0], &v), 0);
-    CHECK_EQ(v, 3);
+    BL_CHECK_EQ(t, bl_chan_recv(c[0], &v), 0);
+    BL_CHECK_EQ(t, v, 3);
     pthread_join(thread, NULL);
     close(fds[0]);
     close(fds[1]);
@@ -291,8 +301,8 @@ ONE_PROC(one_in_usleep_is_no_deadlock)
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
     bl_go(s, nap_then_send, c);
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(v, 4);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_EQ(t, v, 4);
     return bl_scope_wait(s);
 }
 
@@ -316,9 +326,9 @@ static int asleep_after_coming_back(void *arg)
     return bl_chan_recv(bl_scope_chan(s, sizeof(int), 0), &v);
 }
 
-TEST_PLAIN(a_deadlock_is_still_found)
+BL_TEST_PLAIN(a_deadlock_is_still_found)
 {
-    CHECK_FATAL(asleep_after_coming_back, "all goroutines are asleep - deadlock!");
+    CHECK_FATAL(t, asleep_after_coming_back, "all goroutines are asleep - deadlock!");
 }
 
 /* ---- Together with the rest -------------------------------------------------------------------- */
@@ -326,7 +336,7 @@ TEST_PLAIN(a_deadlock_is_still_found)
 static int read_one(void *arg)
 {
     char c;
-    CHECK_EQ(read(*(int *)arg, &c, 1), 1);
+    BL_CHECK_EQ(t, read(*(int *)arg, &c, 1), 1);
     be_home();
     return 0;
 }
@@ -335,25 +345,25 @@ static int procs_change_main(void *arg)
 {
     int fds[2];
     (void)arg;
-    if (!CHECK(pipe(fds) == 0))
+    if (!BL_CHECK(t, pipe(fds) == 0))
         return BL_EMFILE;
     for (int round = 0; round < 8; round++) {
         BL_SCOPE(s);
         for (int i = 0; i < 6; i++)
             bl_go(s, read_one, &fds[0]);
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
         bl_set_procs(1 + round % 4);
-        CHECK_EQ(bl_sleep(BL_MS), 0);
-        CHECK_EQ(write(fds[1], "xxxxxx", 6), 6);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, write(fds[1], "xxxxxx", 6), 6);
         bl_set_procs(4 - round % 4);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
     close(fds[0]);
     close(fds[1]);
     return 0;
 }
 
-TEST_PLAIN(processors_come_and_go_meanwhile)
+BL_TEST_PLAIN(processors_come_and_go_meanwhile)
 {
     int before = bl_procs();
     run_with(procs_change_main, (bl_options){.procs = 2});
@@ -364,13 +374,13 @@ ONE_PROC(fork_and_exec_meanwhile)
 {
     int fds[2];
     (void)arg;
-    if (!CHECK(pipe2(fds, O_CLOEXEC) == 0))
+    if (!BL_CHECK(t, pipe2(fds, O_CLOEXEC) == 0))
         return BL_EMFILE;
     BL_SCOPE(s);
     for (int i = 0; i < 4; i++)
         bl_go(s, read_one, &fds[0]);
     for (int i = 0; i < 4; i++) {
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
         int status = -1;
         pid_t child = fork();
         if (child == 0) {
@@ -379,10 +389,10 @@ ONE_PROC(fork_and_exec_meanwhile)
         }
         while (waitpid(child, &status, 0) < 0) { /* in which this goroutine is away as well */
         }
-        CHECK_EQ(status, 0);
+        BL_CHECK_EQ(t, status, 0);
     }
-    CHECK_EQ(write(fds[1], "xxxx", 4), 4);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, write(fds[1], "xxxx", 4), 4);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     close(fds[0]);
     close(fds[1]);
     return 0;
@@ -393,9 +403,9 @@ static int away_when_cancelled(void *arg)
 {
     char c;
     int r;
-    CHECK_EQ(read(*(int *)arg, &c, 1), 1);
+    BL_CHECK_EQ(t, read(*(int *)arg, &c, 1), 1);
     r = bl_sleep(BL_MIN);
-    CHECK_EQ(r, BL_ECANCELED);
+    BL_CHECK_ERR(t, r, BL_ECANCELED);
     return r;
 }
 
@@ -403,15 +413,15 @@ ONE_PROC(cancelled_while_away)
 {
     int fds[2];
     (void)arg;
-    if (!CHECK(pipe(fds) == 0))
+    if (!BL_CHECK(t, pipe(fds) == 0))
         return BL_EMFILE;
     BL_SCOPE(s);
     for (int i = 0; i < 4; i++)
         bl_go(s, away_when_cancelled, &fds[0]);
-    CHECK_EQ(bl_sleep(2 * BL_MS), 0);
+    BL_CHECK_EQ(t, bl_sleep(2 * BL_MS), 0);
     bl_scope_cancel(s, 0);
-    CHECK_EQ(write(fds[1], "xxxx", 4), 4);
-    CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
+    BL_CHECK_EQ(t, write(fds[1], "xxxx", 4), 4);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
     close(fds[0]);
     close(fds[1]);
     return 0;
@@ -468,7 +478,7 @@ static int max_threads_child(void)
     return r != 0 ? r : bl_run(all_threads_away_main, NULL, &opts);
 }
 
-TEST_PLAIN(max_threads_is_said_and_survived)
+BL_TEST_PLAIN(max_threads_is_said_and_survived)
 {
     char said[4096];
     int status = -1, err = memfd_create("stderr", MFD_CLOEXEC);
@@ -478,10 +488,11 @@ TEST_PLAIN(max_threads_is_said_and_survived)
         alarm(30);
         _exit(max_threads_child());
     }
-    CHECK_EQ(waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
     ssize_t n = pread(err, said, sizeof said - 1, 0);
     said[n > 0 ? n : 0] = '\0';
     close(err);
-    if (!CHECK_EQ(status, 0) || !CHECK(strstr(said, "no thread is left to go on with") != NULL))
+    if (!BL_CHECK_EQ(t, status, 0) ||
+        !BL_CHECK(t, strstr(said, "no thread is left to go on with") != NULL))
         fprintf(stderr, "%s\n", said);
 }

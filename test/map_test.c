@@ -2,17 +2,24 @@
 /* map_test.c: bl_map against a model, ranges over what changes, misuse; bl_syncmap alone. Many at
  * once on a bl_syncmap are in stress/map_stress.c, and what no memory does to both in fault_test.c.
  * */
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/map.h>
-
-#include "harness.h"
-#include "stress/random.h"
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "arch/sanitize.h"
 #include "os/os.h"
 #include "sync/map.h"
+
+#include "fatal.h"
+#include "stress/stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* ---- Against a model ------------------------------------------------------------------------- */
 
@@ -65,11 +72,11 @@ static bool model_visit(const void *key, void *value, void *arg)
     model *m = arg;
     unsigned char expected[MAX_VALUE];
     uint32_t id = model_id(m, key);
-    if (!CHECK(id < IDS && m->there[id]))
+    if (!BL_CHECK(t, id < IDS && m->there[id]))
         return false;
     model_value(m, m->value[id], expected);
-    CHECK(memcmp(value, expected, m->value_size) == 0);
-    CHECK(m->since[id] > m->last); /* in the order of addition */
+    BL_CHECK(t, memcmp(value, expected, m->value_size) == 0);
+    BL_CHECK(t, m->since[id] > m->last); /* in the order of addition */
     m->last = m->since[id];
     m->visits++;
     return true;
@@ -80,9 +87,9 @@ static void model_compare(model *m)
     m->last = 0;
     m->visits = 0;
     bl_map_range(m->map, model_visit, m);
-    CHECK_EQ(m->visits, m->len);
-    CHECK_EQ(bl_map_len(m->map), m->len);
-    CHECK_LE(m->map->table.live, m->map->table.used);
+    BL_CHECK_EQ(t, m->visits, m->len);
+    BL_CHECK_EQ(t, bl_map_len(m->map), m->len);
+    BL_CHECK_LE(t, m->map->table.live, m->map->table.used);
 }
 
 static void model_set(model *m, uint32_t id, uint32_t number)
@@ -90,7 +97,7 @@ static void model_set(model *m, uint32_t id, uint32_t number)
     unsigned char key[MAX_KEY], value[MAX_VALUE];
     const void *k = model_key(m, id, key), *v = value;
     model_value(m, number, value);
-    CHECK_EQ(bl_map_set(m->map, k, v), 0);
+    BL_CHECK_EQ(t, bl_map_set(m->map, k, v), 0);
     memset(key, 0, sizeof key); /* the map has its own copy */
     if (!m->there[id]) {
         m->there[id] = true;
@@ -108,17 +115,17 @@ static void model_get(const model *m, uint32_t id)
     memset(value, 0xee, sizeof value);
     if (m->there[id])
         model_value(m, m->value[id], expected);
-    CHECK_EQ(bl_map_get(m->map, k, v), m->there[id]);
-    CHECK(memcmp(value, expected, m->value_size) == 0);
-    CHECK(value[m->value_size] == 0xee);
-    CHECK_EQ(bl_map_get(m->map, k, NULL), m->there[id]);
+    BL_CHECK_EQ(t, bl_map_get(m->map, k, v), m->there[id]);
+    BL_CHECK(t, memcmp(value, expected, m->value_size) == 0);
+    BL_CHECK(t, value[m->value_size] == 0xee);
+    BL_CHECK_EQ(t, bl_map_get(m->map, k, NULL), m->there[id]);
 }
 
 static void model_delete(model *m, uint32_t id)
 {
     unsigned char key[MAX_KEY];
     const void *k = model_key(m, id, key);
-    CHECK_EQ(bl_map_delete(m->map, k), m->there[id]);
+    BL_CHECK_EQ(t, bl_map_delete(m->map, k), m->there[id]);
     m->len -= m->there[id];
     m->there[id] = false;
 }
@@ -127,10 +134,10 @@ static void model_run(size_t key_size, size_t value_size)
 {
     model m = {.key_size = key_size, .value_size = value_size};
     m.map = bl_map_new(key_size, value_size);
-    REQUIRE(m.map);
+    BL_REQUIRE(t, m.map);
     uint64_t state = random_seed(key_size * 1000 + value_size);
     uint32_t ids = key_size == 1 ? 200 : IDS;
-    for (int step = 0; step < MODEL_STEPS && !harness_failures; step++) {
+    for (int step = 0; step < MODEL_STEPS && !bl_failed(t); step++) {
         /* Now more is added, now more deleted, so that it grows and shrinks. */
         uint32_t id = random_below(&state, ids), what = random_below(&state, 100);
         uint32_t adds = step / 1000 % 2 == 0 ? 50 : 20;
@@ -154,7 +161,7 @@ static void model_run(size_t key_size, size_t value_size)
     bl_map_free(m.map);
 }
 
-TEST_PLAIN(model)
+BL_TEST_PLAIN(model)
 {
     static const size_t keys[] = {0, 1, 2, 3, 4, 7, 8, 12, 16, 17, 24, 100};
     static const size_t values[] = {0, 1, 3, 4, 8, 24, 300};
@@ -164,41 +171,41 @@ TEST_PLAIN(model)
 }
 
 /* Tables of keys that all but collide: the hash is made up. */
-TEST_PLAIN(collisions)
+BL_TEST_PLAIN(collisions)
 {
     bl__shape shape;
-    bl__table t;
+    bl__table table;
     uint64_t state = 5;
     bool there[64] = {false};
-    REQUIRE(bl__shape_init(&shape, sizeof(uint32_t), sizeof(uint32_t), SIZE_MAX));
-    bl__table_init(&t);
+    BL_REQUIRE(t, bl__shape_init(&shape, sizeof(uint32_t), sizeof(uint32_t), SIZE_MAX));
+    bl__table_init(&table);
     for (int step = 0; step < 20000; step++) {
         uint32_t id = random_below(&state, 64);
         bl__key key = {&id, sizeof id, (id % 3 ? UINT32_MAX - id % 2 : 5) + 0ull};
-        uint32_t slot = bl__table_slot(&t, &shape, &key);
-        CHECK_EQ(t.slots[slot].hash != 0, there[id]);
+        uint32_t slot = bl__table_slot(&table, &shape, &key);
+        BL_CHECK_EQ(t, table.slots[slot].hash != 0, there[id]);
         if (there[id]) {
-            (void)bl__table_remove(&t, &shape, slot);
+            (void)bl__table_remove(&table, &shape, slot);
         } else {
-            uint32_t slots = bl__table_wants(&t);
+            uint32_t slots = bl__table_wants(&table);
             if (slots)
-                bl__free(bl__table_rebuild(&t, &shape, bl__table_memory(&shape, slots), slots));
-            memcpy(bl__table_add(&t, &shape, &key, NULL) + shape.value_at, &id, sizeof id);
+                bl__free(bl__table_rebuild(&table, &shape, bl__table_memory(&shape, slots), slots));
+            memcpy(bl__table_add(&table, &shape, &key, NULL) + shape.value_at, &id, sizeof id);
         }
         there[id] = !there[id];
         for (uint32_t i = 0; step % 100 == 0 && i < 64; i++) {
             bl__key k = {&i, sizeof i, (i % 3 ? UINT32_MAX - i % 2 : 5) + 0ull};
-            const char *entry = bl__table_find(&t, &shape, &k);
-            CHECK_EQ(entry != NULL, there[i]);
+            const char *entry = bl__table_find(&table, &shape, &k);
+            BL_CHECK_EQ(t, entry != NULL, there[i]);
             if (entry)
-                CHECK(memcmp(entry + shape.value_at, &i, sizeof i) == 0);
+                BL_CHECK(t, memcmp(entry + shape.value_at, &i, sizeof i) == 0);
         }
     }
-    bl__table_fini(&t, &shape);
+    bl__table_fini(&table, &shape);
 }
 
 /* What programs use as keys spreads: numbers in a row, multiples, pointers, strings. */
-TEST_PLAIN(hash_spreads)
+BL_TEST_PLAIN(hash_spreads)
 {
     enum { BUCKETS = 256, EACH = 64 };
     static const uint64_t steps[] = {1, 8, 4096, 1ull << 32, 0x100000001ull, 1ull << 50};
@@ -212,41 +219,41 @@ TEST_PLAIN(hash_spreads)
             high[hash >> 56]++;
         }
         for (int i = 0; i < BUCKETS; i++) /* 8 standard deviations */
-            CHECK(low[i] < EACH * 2 && high[i] < EACH * 2 && low[i] > 0 && high[i] > 0);
+            BL_CHECK(t, low[i] < EACH * 2 && high[i] < EACH * 2 && low[i] > 0 && high[i] > 0);
     }
     char text[40] = "";
     uint64_t before = bl__hash(seed, text, 0);
     for (size_t n = 1; n < sizeof text; n++) { /* zeros, and more of them */
-        CHECK_NE(bl__hash(seed, text, n), before);
+        BL_CHECK_NE(t, bl__hash(seed, text, n), before);
         before = bl__hash(seed, text, n);
     }
 }
 
 /* ---- Small things ---------------------------------------------------------------------------- */
 
-TEST(nil)
+BL_TEST(nil)
 {
     int key = 1, value = 5;
-    CHECK(!bl_map_get(NULL, &key, &value));
-    CHECK_EQ(value, 0);
-    CHECK(!bl_map_delete(NULL, &key));
-    CHECK_EQ(bl_map_len(NULL), 0);
+    BL_CHECK(t, !bl_map_get(NULL, &key, &value));
+    BL_CHECK_EQ(t, value, 0);
+    BL_CHECK(t, !bl_map_delete(NULL, &key));
+    BL_CHECK_EQ(t, bl_map_len(NULL), 0);
     bl_map_clear(NULL);
     bl_map_range(NULL, NULL, NULL);
     bl_map_free(NULL);
     bl_syncmap_free(NULL);
 }
 
-TEST(sizes_out_of_range)
+BL_TEST(sizes_out_of_range)
 {
-    CHECK(!bl_map_new(SIZE_MAX, 8));
-    CHECK(!bl_map_new(8, SIZE_MAX));
-    CHECK(!bl_syncmap_new(SIZE_MAX));
+    BL_CHECK(t, !bl_map_new(SIZE_MAX, 8));
+    BL_CHECK(t, !bl_map_new(8, SIZE_MAX));
+    BL_CHECK(t, !bl_syncmap_new(SIZE_MAX));
     bl_map *m = bl_map_new(8, SIZE_MAX / 8); /* in range; one entry of it is not to be had */
-    REQUIRE(m);
+    BL_REQUIRE(t, m);
     uint64_t key = 1;
-    CHECK_EQ(bl_map_set(m, &key, NULL), BL_ENOMEM);
-    CHECK_EQ(bl_map_len(m), 0);
+    BL_CHECK_ERR(t, bl_map_set(m, &key, NULL), BL_ENOMEM);
+    BL_CHECK_EQ(t, bl_map_len(m), 0);
     bl_map_free(m);
 }
 
@@ -254,28 +261,28 @@ typedef struct point {
     int32_t x, y;
 } point;
 
-TEST(kinds)
+BL_TEST(kinds)
 {
     bl_map *m = bl_map_new(sizeof(point), sizeof(double));
     double d = 2.5;
     point p = {1, 2};
-    CHECK_EQ(bl_map_set(m, &p, &d), 0);
+    BL_CHECK_EQ(t, bl_map_set(m, &p, &d), 0);
     d = 0;
-    CHECK(bl_map_get(m, &((point){1, 2}), &d) && d == 2.5);
-    CHECK_EQ(bl_map_set(m, &p, NULL), 0); /* zeros */
-    CHECK(bl_map_get(m, &p, &d) && d == 0);
+    BL_CHECK(t, bl_map_get(m, &((point){1, 2}), &d) && d == 2.5);
+    BL_CHECK_EQ(t, bl_map_set(m, &p, NULL), 0); /* zeros */
+    BL_CHECK(t, bl_map_get(m, &p, &d) && d == 0);
     bl_map_free(m);
 
     bl_map *set = bl_map_new(0, 0);
     const char *word = "word";
     char array[] = "array";
-    CHECK_EQ(bl_map_set(set, word, NULL), 0);
-    CHECK_EQ(bl_map_set(set, array, NULL), 0);
-    CHECK_EQ(bl_map_set(set, "", NULL), 0);
+    BL_CHECK_EQ(t, bl_map_set(set, word, NULL), 0);
+    BL_CHECK_EQ(t, bl_map_set(set, array, NULL), 0);
+    BL_CHECK_EQ(t, bl_map_set(set, "", NULL), 0);
     array[0] = 'A';
-    CHECK(bl_map_get(set, "word", NULL) && bl_map_get(set, "array", NULL));
-    CHECK(bl_map_get(set, "", NULL) && !bl_map_get(set, array, NULL));
-    CHECK_EQ(bl_map_len(set), 3);
+    BL_CHECK(t, bl_map_get(set, "word", NULL) && bl_map_get(set, "array", NULL));
+    BL_CHECK(t, bl_map_get(set, "", NULL) && !bl_map_get(set, array, NULL));
+    BL_CHECK_EQ(t, bl_map_len(set), 3);
     bl_map_free(set);
 }
 
@@ -290,7 +297,7 @@ static bool set_with_own(const void *key, void *value, void *arg)
     aliases *a = arg;
     a->calls++;
     uint64_t grown = *(const uint64_t *)value + 1000;
-    CHECK_EQ(bl_map_set(a->map, &grown, (const uint64_t *)value), 0);
+    BL_CHECK_EQ(t, bl_map_set(a->map, &grown, (const uint64_t *)value), 0);
     (void)key;
     return true;
 }
@@ -300,33 +307,33 @@ static bool copy_value(const void *key, void *value, void *arg)
     bl_map *m = arg;
     char other[16];
     (void)snprintf(other, sizeof other, "+%.8s", (const char *)key);
-    CHECK_EQ(bl_map_set(m, other, (const int *)value), 0);
+    BL_CHECK_EQ(t, bl_map_set(m, other, (const int *)value), 0);
     return true;
 }
 
-TEST(aliases)
+BL_TEST(aliases)
 {
     bl_map *m = bl_map_new(8, 8);
     for (uint64_t i = 0; i < 300; i++)
-        CHECK_EQ(bl_map_set(m, &i, &i), 0);
+        BL_CHECK_EQ(t, bl_map_set(m, &i, &i), 0);
     aliases a = {m, 0};
     bl_map_range(m, set_with_own, &a);
-    CHECK_EQ(a.calls, 300);
+    BL_CHECK_EQ(t, a.calls, 300);
     for (uint64_t i = 0, v; i < 300; i++) {
         uint64_t far = i + 1000;
-        CHECK(bl_map_get(m, &far, &v) && v == i);
+        BL_CHECK(t, bl_map_get(m, &far, &v) && v == i);
     }
     bl_map_free(m);
     bl_map *texts = bl_map_new(0, sizeof(int));
     for (int i = 0; i < 50; i++) {
         char text[16];
         (void)snprintf(text, sizeof text, "%d", i);
-        CHECK_EQ(bl_map_set(texts, text, &i), 0);
+        BL_CHECK_EQ(t, bl_map_set(texts, text, &i), 0);
     }
     bl_map_range(texts, copy_value, texts);
     int v;
-    CHECK_EQ(bl_map_len(texts), 100);
-    CHECK(bl_map_get(texts, "+49", &v) && v == 49);
+    BL_CHECK_EQ(t, bl_map_len(texts), 100);
+    BL_CHECK(t, bl_map_get(texts, "+49", &v) && v == 49);
     bl_map_free(texts);
 }
 
@@ -348,27 +355,27 @@ enum { DELETE_SELF, DELETE_OTHERS, ADD, REPLACE, CLEAR, STOP, ANYTHING, RANGE_MO
 static void fill(bl_map *m, int from, int to)
 {
     for (int i = from; i < to; i++)
-        CHECK_EQ(bl_map_set(m, &i, &i), 0);
+        BL_CHECK_EQ(t, bl_map_set(m, &i, &i), 0);
 }
 
 static bool range_visit(const void *key, void *value, void *arg)
 {
     ranging *r = arg;
     int k = *(const int *)key, other;
-    CHECK_EQ(k, *(int *)value);
+    BL_CHECK_EQ(t, k, *(int *)value);
     r->visits++;
-    if (CHECK(k < RANGED)) /* nothing that was added */
+    if (BL_CHECK(t, k < RANGED)) /* nothing that was added */
         r->seen[k]++;
     switch (r->mode) {
-    case DELETE_SELF: CHECK(bl_map_delete(r->map, (const int *)key)); break;
+    case DELETE_SELF: BL_CHECK(t, bl_map_delete(r->map, (const int *)key)); break;
     case DELETE_OTHERS:
         for (other = k + 1; other < k + 10; other++)
             (void)bl_map_delete(r->map, &other);
         break;
     case ADD: fill(r->map, 1000 + k * 50, 1000 + k * 50 + 50); break;
     case REPLACE: /* gone, and back at the end */
-        CHECK(bl_map_delete(r->map, &k));
-        CHECK_EQ(bl_map_set(r->map, &k, &k), 0);
+        BL_CHECK(t, bl_map_delete(r->map, &k));
+        BL_CHECK_EQ(t, bl_map_set(r->map, &k, &k), 0);
         break;
     case CLEAR:
         if (k == 30)
@@ -379,13 +386,13 @@ static bool range_visit(const void *key, void *value, void *arg)
         other = 2000 + (int)random_below(&r->state, 500);
         (void)bl_map_delete(r->map, &other);
         other = 2000 + (int)random_below(&r->state, 500);
-        CHECK_EQ(bl_map_set(r->map, &other, &other), 0);
+        BL_CHECK_EQ(t, bl_map_set(r->map, &other, &other), 0);
         break;
     }
     return true;
 }
 
-TEST(range_and_change)
+BL_TEST(range_and_change)
 {
     static const int visits[] = {RANGED, RANGED / 10, RANGED, RANGED, 31, 31, RANGED};
     static const int left[] = {0, RANGED / 10, RANGED * 51, RANGED, 0, RANGED, -1};
@@ -393,14 +400,14 @@ TEST(range_and_change)
         ranging r = {.map = bl_map_new(sizeof(int), sizeof(int)), .mode = mode, .state = 9};
         fill(r.map, -40, RANGED);
         for (int i = -40; i < 0; i++) /* with gaps in front */
-            CHECK(bl_map_delete(r.map, &i));
+            BL_CHECK(t, bl_map_delete(r.map, &i));
         bl_map_range(r.map, range_visit, &r);
-        CHECK_EQ(r.visits, visits[mode]);
+        BL_CHECK_EQ(t, r.visits, visits[mode]);
         if (left[mode] >= 0)
-            CHECK_EQ(bl_map_len(r.map), left[mode]);
+            BL_CHECK_EQ(t, bl_map_len(r.map), left[mode]);
         for (int i = 0; i < RANGED; i++)
-            CHECK_LE(r.seen[i], 1);
-        CHECK(r.map->table.cursors == NULL);
+            BL_CHECK_LE(t, r.seen[i], 1);
+        BL_CHECK(t, r.map->table.cursors == NULL);
         bl_map_free(r.map);
     }
 }
@@ -416,7 +423,7 @@ static bool range_deeper(const void *key, void *value, void *arg)
         for (int i = 0; i < 4; i++) {
             int more = 5000 + (int)random_below(&r->state, 3000);
             if (!bl_map_delete(r->map, &more))
-                CHECK_EQ(bl_map_set(r->map, &more, &more), 0);
+                BL_CHECK_EQ(t, bl_map_set(r->map, &more, &more), 0);
         }
         return k != 7;
     }
@@ -426,13 +433,13 @@ static bool range_deeper(const void *key, void *value, void *arg)
     return k < 9;
 }
 
-TEST(range_in_range)
+BL_TEST(range_in_range)
 {
     ranging r = {.map = bl_map_new(sizeof(int), sizeof(int)), .state = 3};
     fill(r.map, 0, 20);
     bl_map_range(r.map, range_deeper, &r);
-    CHECK_EQ(r.visits, 10 + 10 * 10 + 10 * 10 * 8);
-    CHECK(r.map->table.cursors == NULL);
+    BL_CHECK_EQ(t, r.visits, 10 + 10 * 10 + 10 * 10 * 8);
+    BL_CHECK(t, r.map->table.cursors == NULL);
     bl_map_free(r.map);
 }
 
@@ -445,7 +452,7 @@ static bool fold(const void *key, void *value, void *arg)
     return true;
 }
 
-TEST(order_is_repeatable)
+BL_TEST(order_is_repeatable)
 {
     uint64_t sums[4] = {0};
     for (int n = 0; n < 4; n++) {
@@ -457,25 +464,25 @@ TEST(order_is_repeatable)
                 fill(m, k, k + 1);
         }
         bl_map_range(m, fold, &sums[n]);
-        CHECK_EQ(sums[n], sums[0]);
+        BL_CHECK_EQ(t, sums[n], sums[0]);
         bl_map_free(m);
     }
 }
 
 /* Memory follows what is there, up and down; a queue of keys stays as small as it is. */
-TEST(table_follows)
+BL_TEST(table_follows)
 {
     bl_map *m = bl_map_new(sizeof(int), sizeof(int));
     fill(m, 0, 100000);
     for (int i = 0; i < 99990; i++)
-        CHECK(bl_map_delete(m, &i));
+        BL_CHECK(t, bl_map_delete(m, &i));
     for (int i = 0; i < 200000; i++) {
         int old = 99990 + i, next = 100000 + i;
         fill(m, next, next + 1);
-        CHECK(bl_map_delete(m, &old));
+        BL_CHECK(t, bl_map_delete(m, &old));
     }
-    CHECK_EQ(bl_map_len(m), 10);
-    CHECK_LE(m->table.cap, 64);
+    BL_CHECK_EQ(t, bl_map_len(m), 10);
+    BL_CHECK_LE(t, m->table.cap, 64);
     bl_map_free(m);
 }
 
@@ -565,16 +572,16 @@ static int free_in_range(void *arg)
     return 0;
 }
 
-TEST_PLAIN(misuse)
+BL_TEST_PLAIN(misuse)
 {
-    CHECK_FATAL(write_write, "fatal error: concurrent map writes\n");
-    CHECK_FATAL(write_delete, "fatal error: concurrent map writes\n");
-    CHECK_FATAL(write_clear, "fatal error: concurrent map writes\n");
-    CHECK_FATAL(write_get, "fatal error: concurrent map read and map write\n");
-    CHECK_FATAL(write_len, "fatal error: concurrent map read and map write\n");
-    CHECK_FATAL(write_range, "fatal error: concurrent map iteration and map write\n");
-    CHECK_FATAL(range_write, "fatal error: concurrent map iteration and map write\n");
-    CHECK_FATAL(free_in_range, "fatal error: belay: bl_map_free of a map in a range over it\n");
+    CHECK_FATAL(t, write_write, "fatal error: concurrent map writes\n");
+    CHECK_FATAL(t, write_delete, "fatal error: concurrent map writes\n");
+    CHECK_FATAL(t, write_clear, "fatal error: concurrent map writes\n");
+    CHECK_FATAL(t, write_get, "fatal error: concurrent map read and map write\n");
+    CHECK_FATAL(t, write_len, "fatal error: concurrent map read and map write\n");
+    CHECK_FATAL(t, write_range, "fatal error: concurrent map iteration and map write\n");
+    CHECK_FATAL(t, range_write, "fatal error: concurrent map iteration and map write\n");
+    CHECK_FATAL(t, free_in_range, "fatal error: belay: bl_map_free of a map in a range over it\n");
 }
 
 static int write_for_ever(void *arg)
@@ -596,7 +603,10 @@ static int two_writers(void *arg)
     return bl_scope_wait(s);
 }
 
-TEST_PLAIN(two_writers_meet) { CHECK_FATAL(two_writers, "fatal error: concurrent map writes\n"); }
+BL_TEST_PLAIN(two_writers_meet)
+{
+    CHECK_FATAL(t, two_writers, "fatal error: concurrent map writes\n");
+}
 
 /* Reading together is fine, ranging too. */
 static atomic_int reading;
@@ -607,7 +617,7 @@ static bool yield_at(const void *key, void *value, void *arg)
     (void)value;
     if (k % 16 == 0)
         bl_yield();
-    CHECK(bl_map_get((bl_map *)arg, &k, &v) && v == k);
+    BL_CHECK(t, bl_map_get((bl_map *)arg, &k, &v) && v == k);
     atomic_fetch_add(&reading, 1);
     return true;
 }
@@ -625,7 +635,7 @@ static void *read_all_thread(void *arg)
     return NULL;
 }
 
-TEST(readers_together)
+BL_TEST(readers_together)
 {
     bl_map *m = bl_map_new(sizeof(int), sizeof(int));
     fill(m, 0, 100);
@@ -635,12 +645,12 @@ TEST(readers_together)
         BL_SCOPE(s);
         for (int i = 0; i < 8; i++)
             bl_go(s, read_all, m);
-        REQUIRE(pthread_create(&thread, NULL, read_all_thread, m) == 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_REQUIRE(t, pthread_create(&thread, NULL, read_all_thread, m) == 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         pthread_join(thread, NULL);
     }
-    CHECK_EQ(atomic_load(&reading), 9 * 20 * 100);
-    CHECK(m->table.cursors == NULL);
+    BL_CHECK_EQ(t, atomic_load(&reading), 9 * 20 * 100);
+    BL_CHECK(t, m->table.cursors == NULL);
     fill(m, 0, 200); /* and now it may be changed again */
     bl_map_free(m);
 }
@@ -649,28 +659,28 @@ TEST(readers_together)
 
 static int cells[4096];
 
-TEST(syncmap_calls)
+BL_TEST(syncmap_calls)
 {
     bl_syncmap *m = bl_syncmap_new(sizeof(int));
     void *v = &cells[9];
     int k = 5;
-    CHECK(!bl_syncmap_load(m, &k, &v) && v == NULL);
-    CHECK(!bl_syncmap_compare_and_swap(m, &k, NULL, &cells[1])); /* nothing is not NULL */
-    CHECK_EQ(bl_syncmap_store(m, &k, NULL), 0);
+    BL_CHECK(t, !bl_syncmap_load(m, &k, &v) && v == NULL);
+    BL_CHECK(t, !bl_syncmap_compare_and_swap(m, &k, NULL, &cells[1])); /* nothing is not NULL */
+    BL_CHECK_EQ(t, bl_syncmap_store(m, &k, NULL), 0);
     v = &cells[9];
-    CHECK(bl_syncmap_load(m, &k, &v) && v == NULL);
-    CHECK(bl_syncmap_compare_and_swap(m, &k, NULL, &cells[1]));
-    CHECK(!bl_syncmap_compare_and_swap(m, &k, NULL, &cells[2]));
-    CHECK(bl_syncmap_load(m, &k, &v) && v == &cells[1]);
-    CHECK_EQ(bl_syncmap_load_or_store(m, &k, &cells[3], &v), 1);
-    CHECK(v == &cells[1]);
-    CHECK(bl_syncmap_load_and_delete(m, &k, &v) && v == &cells[1]);
-    CHECK(!bl_syncmap_load_and_delete(m, &k, &v) && v == NULL);
-    CHECK_EQ(bl_syncmap_load_or_store(m, &k, &cells[3], &v), 0);
-    CHECK(v == &cells[3]);
-    CHECK_EQ(bl_syncmap_store(m, &k, &cells[4]), 0);
-    CHECK(bl_syncmap_load(m, &k, NULL));
-    CHECK(bl_syncmap_delete(m, &k) && !bl_syncmap_delete(m, &k));
+    BL_CHECK(t, bl_syncmap_load(m, &k, &v) && v == NULL);
+    BL_CHECK(t, bl_syncmap_compare_and_swap(m, &k, NULL, &cells[1]));
+    BL_CHECK(t, !bl_syncmap_compare_and_swap(m, &k, NULL, &cells[2]));
+    BL_CHECK(t, bl_syncmap_load(m, &k, &v) && v == &cells[1]);
+    BL_CHECK_EQ(t, bl_syncmap_load_or_store(m, &k, &cells[3], &v), 1);
+    BL_CHECK(t, v == &cells[1]);
+    BL_CHECK(t, bl_syncmap_load_and_delete(m, &k, &v) && v == &cells[1]);
+    BL_CHECK(t, !bl_syncmap_load_and_delete(m, &k, &v) && v == NULL);
+    BL_CHECK_EQ(t, bl_syncmap_load_or_store(m, &k, &cells[3], &v), 0);
+    BL_CHECK(t, v == &cells[3]);
+    BL_CHECK_EQ(t, bl_syncmap_store(m, &k, &cells[4]), 0);
+    BL_CHECK(t, bl_syncmap_load(m, &k, NULL));
+    BL_CHECK(t, bl_syncmap_delete(m, &k) && !bl_syncmap_delete(m, &k));
     bl_syncmap_free(m);
 }
 
@@ -685,21 +695,21 @@ static const void *sync_key(size_t n, int id, char key[200])
     return key;
 }
 
-TEST(syncmap_kinds)
+BL_TEST(syncmap_kinds)
 {
     static const size_t sizes[] = {0, 2, 4, 8, 24, 64, 65, 200};
     char key[200];
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         bl_syncmap *m = bl_syncmap_new(sizes[s]);
-        REQUIRE(m);
+        BL_REQUIRE(t, m);
         for (int i = 0; i < 4096; i++)
-            CHECK_EQ(bl_syncmap_store(m, sync_key(sizes[s], i, key), &cells[i]), 0);
+            BL_CHECK_EQ(t, bl_syncmap_store(m, sync_key(sizes[s], i, key), &cells[i]), 0);
         for (int i = 0; i < 4096; i += 2)
-            CHECK(bl_syncmap_delete(m, sync_key(sizes[s], i, key)));
+            BL_CHECK(t, bl_syncmap_delete(m, sync_key(sizes[s], i, key)));
         for (int i = 0; i < 4096; i++) {
             void *v;
-            CHECK_EQ(bl_syncmap_load(m, sync_key(sizes[s], i, key), &v), i % 2);
-            CHECK(v == (i % 2 ? &cells[i] : NULL));
+            BL_CHECK_EQ(t, bl_syncmap_load(m, sync_key(sizes[s], i, key), &v), i % 2);
+            BL_CHECK(t, v == (i % 2 ? &cells[i] : NULL));
         }
         bl_syncmap_free(m);
     }
@@ -723,35 +733,36 @@ static bool sync_visit(const void *key, void *value, void *arg)
     if (r->stop)
         return false;
     const void *k = copy;
-    CHECK(bl_syncmap_delete(r->map, k));
-    CHECK(memcmp(copy, key, n) == 0); /* ours until we return */
+    BL_CHECK(t, bl_syncmap_delete(r->map, k));
+    BL_CHECK(t, memcmp(copy, key, n) == 0); /* ours until we return */
     int id = (int)((int *)value - cells);
     if (id < 2000)
-        CHECK_EQ(
-            bl_syncmap_store(r->map, sync_key(r->key_size, id + 2000, copy), &cells[id + 2000]), 0);
+        BL_CHECK_EQ(
+            t, bl_syncmap_store(r->map, sync_key(r->key_size, id + 2000, copy), &cells[id + 2000]),
+            0);
     if (id % 100 == 0) {
         sync_ranging inner = {r->map, r->key_size, 0, true};
         bl_syncmap_range(r->map, sync_visit, &inner);
-        CHECK_LE(inner.visits, 1);
+        BL_CHECK_LE(t, inner.visits, 1);
     }
     bl_yield();
     return true;
 }
 
-TEST(syncmap_range)
+BL_TEST(syncmap_range)
 {
     static const size_t sizes[] = {0, 4, 64, 65};
     char key[200];
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         sync_ranging r = {bl_syncmap_new(sizes[s]), sizes[s], 0, false};
-        REQUIRE(r.map);
+        BL_REQUIRE(t, r.map);
         for (int i = 0; i < 1000; i++)
-            CHECK_EQ(bl_syncmap_store(r.map, sync_key(sizes[s], i, key), &cells[i]), 0);
+            BL_CHECK_EQ(t, bl_syncmap_store(r.map, sync_key(sizes[s], i, key), &cells[i]), 0);
         bl_syncmap_range(r.map, sync_visit, &r); /* each of the old, and some of the new */
-        CHECK(r.visits >= 1000 && r.visits <= 2000);
+        BL_CHECK(t, r.visits >= 1000 && r.visits <= 2000);
         int first = r.visits;
         bl_syncmap_range(r.map, sync_visit, &r);
-        CHECK(r.visits >= 2000 && r.visits >= first);
+        BL_CHECK(t, r.visits >= 2000 && r.visits >= first);
         bl_syncmap_free(r.map);
     }
 }
@@ -781,15 +792,16 @@ static int sync_free_in_range(void *arg)
 {
     bl_syncmap *m = bl_syncmap_new(0);
     (void)arg;
-    CHECK_EQ(bl_syncmap_store(m, "key", NULL), 0);
+    BL_CHECK_EQ(t, bl_syncmap_store(m, "key", NULL), 0);
     bl_syncmap_range(m, sync_free_it, m);
     return 0;
 }
 
-TEST_PLAIN(syncmap_misuse)
+BL_TEST_PLAIN(syncmap_misuse)
 {
-    CHECK_FATAL(sync_wrong_key, "belay: a key of 2 bytes for a map of keys of 4 bytes, made by "
-                                "sync_wrong_key at ");
-    CHECK_FATAL(sync_nil, "fatal error: use of a nil syncmap\n");
-    CHECK_FATAL(sync_free_in_range, "belay: bl_syncmap_free of a map in a range over it\n");
+    CHECK_FATAL(t, sync_wrong_key,
+                "belay: a key of 2 bytes for a map of keys of 4 bytes, made by "
+                "sync_wrong_key at ");
+    CHECK_FATAL(t, sync_nil, "fatal error: use of a nil syncmap\n");
+    CHECK_FATAL(t, sync_free_in_range, "belay: bl_syncmap_free of a map in a range over it\n");
 }

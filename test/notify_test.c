@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* notify_test.c: signals sent to channels, and those that end a run. */
-#include "calls.h"
-#include "parked.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "calls.h"
+#include "fatal.h"
+#include "parked.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* What was sent to the process may reach some thread of it only after the test has ended, when the
  * signal does again what it did before. */
@@ -21,93 +30,94 @@ static void catch_it(int sig) { caught = sig; }
 static void raise_and_receive(bl_chan *c, int sig)
 {
     int got = 0;
-    CHECK_EQ(kill(getpid(), sig), 0);
-    CHECK_EQ(bl_chan_recv_until(c, &got, bl_in(10 * BL_SEC)), 0);
-    CHECK_EQ(got, sig);
+    BL_CHECK_EQ(t, kill(getpid(), sig), 0);
+    BL_CHECK_EQ(t, bl_chan_recv_until(c, &got, bl_in(10 * BL_SEC)), 0);
+    BL_CHECK_EQ(t, got, sig);
 }
 
-TEST(a_channel_gets_its_signals)
+BL_TEST(a_channel_gets_its_signals)
 {
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 4);
-    CHECK_EQ(bl_notify(s, c, SIGUSR1, SIGUSR2, SIGRTMIN), 0);
+    BL_CHECK_EQ(t, bl_notify(s, c, SIGUSR1, SIGUSR2, SIGRTMIN), 0);
     raise_and_receive(c, SIGUSR1);
     raise_and_receive(c, SIGUSR2);
     raise_and_receive(c, SIGRTMIN);
-    CHECK_EQ(bl_notify(s, c, SIGHUP, SIGUSR1), 0); /* adds; once is enough */
+    BL_CHECK_EQ(t, bl_notify(s, c, SIGHUP, SIGUSR1), 0); /* adds; once is enough */
     raise_and_receive(c, SIGHUP);
     raise_and_receive(c, SIGUSR1);
-    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
-    CHECK_EQ(bl_chan_len(c), 0);
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    BL_CHECK_EQ(t, bl_chan_len(c), 0);
 }
 
-TEST(several_channels)
+BL_TEST(several_channels)
 {
     BL_SCOPE(s);
     bl_chan *a = bl_scope_chan(s, sizeof(int), 1), *b = bl_scope_chan(s, sizeof(int), 1);
-    CHECK_EQ(bl_notify(s, a, SIGUSR1), 0);
-    CHECK_EQ(bl_notify(s, b, SIGUSR1, SIGUSR2), 0);
+    BL_CHECK_EQ(t, bl_notify(s, a, SIGUSR1), 0);
+    BL_CHECK_EQ(t, bl_notify(s, b, SIGUSR1, SIGUSR2), 0);
     raise_and_receive(a, SIGUSR1);
     int got = 0;
-    CHECK_EQ(bl_chan_recv_until(b, &got, bl_in(10 * BL_SEC)), 0);
-    CHECK_EQ(got, SIGUSR1);
+    BL_CHECK_EQ(t, bl_chan_recv_until(b, &got, bl_in(10 * BL_SEC)), 0);
+    BL_CHECK_EQ(t, got, SIGUSR1);
     raise_and_receive(b, SIGUSR2);
-    CHECK_EQ(bl_chan_len(a), 0);
+    BL_CHECK_EQ(t, bl_chan_len(a), 0);
     bl_notify_stop(b);
     raise_and_receive(a, SIGUSR1);
-    CHECK_EQ(bl_chan_len(b), 0);
+    BL_CHECK_EQ(t, bl_chan_len(b), 0);
     bl_notify_stop(b); /* nothing to stop is no mistake */
 }
 
-TEST(before_is_restored)
+BL_TEST(before_is_restored)
 {
     signal(SIGUSR1, catch_it);
     {
         BL_SCOPE(s);
         bl_chan *a = bl_scope_chan(s, sizeof(int), 1), *b = bl_chan_new(sizeof(int), 1);
-        CHECK_EQ(bl_notify(s, a, SIGUSR1), 0);
+        BL_CHECK_EQ(t, bl_notify(s, a, SIGUSR1), 0);
         {
             BL_SCOPE(inner);
-            CHECK_EQ(bl_notify(inner, b, SIGUSR1), 0);
+            BL_CHECK_EQ(t, bl_notify(inner, b, SIGUSR1), 0);
             raise_and_receive(b, SIGUSR1);
-            CHECK_EQ(bl_chan_recv(a, NULL), 0);
+            BL_CHECK_EQ(t, bl_chan_recv(a, NULL), 0);
         }
         raise_and_receive(a, SIGUSR1);
-        CHECK_EQ(bl_chan_len(b), 0);
+        BL_CHECK_EQ(t, bl_chan_len(b), 0);
         bl_chan_release(b);
-        CHECK_EQ(caught, 0);
+        BL_CHECK_EQ(t, caught, 0);
         bl_notify_stop(a);
-        CHECK(signal(SIGUSR1, catch_it) == catch_it);
+        BL_CHECK(t, signal(SIGUSR1, catch_it) == catch_it);
     }
-    CHECK(signal(SIGUSR1, SIG_IGN) == catch_it);
+    BL_CHECK(t, signal(SIGUSR1, SIG_IGN) == catch_it);
 }
 
-TEST(the_channel_is_kept)
+BL_TEST(the_channel_is_kept)
 {
     BL_SCOPE(s);
     bl_chan *c = bl_chan_new(sizeof(int), 1);
-    CHECK_EQ(bl_notify(s, c, SIGUSR1), 0);
+    BL_CHECK_EQ(t, bl_notify(s, c, SIGUSR1), 0);
     bl_chan *kept = c;
     bl_chan_release(c); /* the registration has a reference of its own */
     raise_and_receive(kept, SIGUSR1);
     bl_chan_close(kept); /* what comes then is dropped */
-    CHECK_EQ(kill(getpid(), SIGUSR1), 0);
-    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
-    CHECK_EQ(bl_chan_recv(kept, NULL), BL_ECLOSED);
+    BL_CHECK_EQ(t, kill(getpid(), SIGUSR1), 0);
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    BL_CHECK_ERR(t, bl_chan_recv(kept, NULL), BL_ECLOSED);
 }
 
-TEST(mistakes)
+BL_TEST(mistakes)
 {
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
-    CHECK_EQ(bl_notify(s, c, SIGKILL), BL_EINVAL);
-    CHECK_EQ(bl_notify(s, c, SIGUSR1, SIGSTOP), BL_EINVAL);
-    CHECK_EQ(bl_notify(s, c, SIGSEGV), BL_EINVAL);
-    CHECK_EQ(bl_notify(s, c, 65), BL_EINVAL);
-    CHECK_EQ(bl_notify(s, c, -1), BL_EINVAL);
-    CHECK_EQ(bl__notify(s, c, 0), BL_EINVAL);
-    CHECK_EQ(bl_notify(s, c, SIGUSR1, 32), BL_EINVAL); /* one that the C library keeps to itself */
-    CHECK(signal(SIGUSR1, SIG_IGN) == SIG_IGN);        /* the valid one of two is not kept either */
+    BL_CHECK_ERR(t, bl_notify(s, c, SIGKILL), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_notify(s, c, SIGUSR1, SIGSTOP), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_notify(s, c, SIGSEGV), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_notify(s, c, 65), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_notify(s, c, -1), BL_EINVAL);
+    BL_CHECK_ERR(t, bl__notify(s, c, 0), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_notify(s, c, SIGUSR1, 32),
+                 BL_EINVAL);                          /* one that the C library keeps to itself */
+    BL_CHECK(t, signal(SIGUSR1, SIG_IGN) == SIG_IGN); /* the valid one of two is not kept either */
 }
 
 /* One that waits for a signal alone, with nobody else to wake it, is no deadlock. */
@@ -119,7 +129,7 @@ static void *signal_later(void *arg)
     return NULL;
 }
 
-TEST(waiting_for_a_signal_is_no_deadlock)
+BL_TEST(waiting_for_a_signal_is_no_deadlock)
 {
     pid_t pid = fork(); /* a thread could wake somebody, and would be counted */
     if (pid == 0) {
@@ -131,15 +141,15 @@ TEST(waiting_for_a_signal_is_no_deadlock)
     }
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 2);
-    CHECK_EQ(bl_notify(s, c, SIGUSR1), 0);
+    BL_CHECK_EQ(t, bl_notify(s, c, SIGUSR1), 0);
     int got = 0;
-    CHECK_EQ(bl_chan_recv(c, &got), 0);
-    CHECK_EQ(got, SIGUSR1);
-    CHECK_EQ(bl_chan_recv(c, &got), 0);
-    CHECK_EQ(waitpid(pid, NULL, 0), pid);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &got), 0);
+    BL_CHECK_EQ(t, got, SIGUSR1);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &got), 0);
+    BL_CHECK_EQ(t, waitpid(pid, NULL, 0), pid);
     pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, signal_later, NULL) == 0);
-    CHECK_EQ(bl_chan_recv(c, &got), 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, signal_later, NULL) == 0);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &got), 0);
     pthread_join(thread, NULL);
 }
 
@@ -148,14 +158,14 @@ static int forget_and_wait(void *arg)
     (void)arg;
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
-    CHECK_EQ(bl_notify(s, c, SIGUSR1), 0);
+    BL_CHECK_EQ(t, bl_notify(s, c, SIGUSR1), 0);
     bl_notify_stop(c);
     return bl_chan_recv(c, NULL);
 }
 
-TEST_PLAIN(after_stop_it_is_one)
+BL_TEST_PLAIN(after_stop_it_is_one)
 {
-    CHECK_FATAL(forget_and_wait, "all goroutines are asleep - deadlock!");
+    CHECK_FATAL(t, forget_and_wait, "all goroutines are asleep - deadlock!");
 }
 
 /* ---- Many ---- */
@@ -171,46 +181,46 @@ static int storm_receive(void *arg)
     storm *st = arg;
     int sig;
     while (bl_chan_recv(st->c, &sig) == 0 && sig != SIGUSR2) {
-        CHECK_EQ(sig, SIGUSR1);
+        BL_CHECK_EQ(t, sig, SIGUSR1);
         __atomic_fetch_add(&st->got, 1, __ATOMIC_RELAXED);
     }
     return 0;
 }
 
-TEST(a_storm_of_signals)
+BL_TEST(a_storm_of_signals)
 {
     BL_SCOPE(s);
     storm st = {.c = bl_scope_chan(s, sizeof(int), 16)};
-    CHECK_EQ(bl_notify(s, st.c, SIGUSR1, SIGUSR2), 0);
+    BL_CHECK_EQ(t, bl_notify(s, st.c, SIGUSR1, SIGUSR2), 0);
     bl_go(s, storm_receive, &st);
     for (int i = 0; i < 1000; i++) {
-        CHECK_EQ(kill(getpid(), SIGUSR1), 0);
+        BL_CHECK_EQ(t, kill(getpid(), SIGUSR1), 0);
         if (i % 16 == 0)
             bl_yield();
     }
-    CHECK_EQ(bl_sleep(20 * BL_MS), 0); /* so that there is room for the last */
-    CHECK_EQ(kill(getpid(), SIGUSR2), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_GE(st.got, 1);
-    CHECK_LE(st.got, 1000);
+    BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0); /* so that there is room for the last */
+    BL_CHECK_EQ(t, kill(getpid(), SIGUSR2), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_GE(t, st.got, 1);
+    BL_CHECK_LE(t, st.got, 1000);
 }
 
-TEST(children_that_end)
+BL_TEST(children_that_end)
 {
     enum { CHILDREN = 20 };
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
-    CHECK_EQ(bl_notify(s, c, SIGCHLD), 0);
+    BL_CHECK_EQ(t, bl_notify(s, c, SIGCHLD), 0);
     for (int i = 0; i < CHILDREN; i++) {
         pid_t pid = fork();
         if (pid == 0)
             _exit(i);
-        CHECK(pid > 0);
+        BL_CHECK(t, pid > 0);
     }
     for (int left = CHILDREN; left > 0;) {
         int got = 0;
-        CHECK_EQ(bl_chan_recv_until(c, &got, bl_in(10 * BL_SEC)), 0);
-        REQUIRE(got == SIGCHLD);
+        BL_CHECK_EQ(t, bl_chan_recv_until(c, &got, bl_in(10 * BL_SEC)), 0);
+        BL_REQUIRE(t, got == SIGCHLD);
         while (waitpid(-1, NULL, WNOHANG) > 0)
             left--;
     }
@@ -223,7 +233,7 @@ static int come_and_go(void *arg)
     while (!__atomic_load_n(&st->last, __ATOMIC_ACQUIRE)) {
         BL_SCOPE(s);
         bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
-        CHECK_EQ(bl_notify(s, c, SIGUSR1), 0);
+        BL_CHECK_EQ(t, bl_notify(s, c, SIGUSR1), 0);
         int got;
         (void)!bl_chan_recv_until(c, &got, bl_in(50 * BL_US));
         if (bl_id() % 2)
@@ -233,19 +243,19 @@ static int come_and_go(void *arg)
     return 0;
 }
 
-TEST(registrations_come_and_go)
+BL_TEST(registrations_come_and_go)
 {
     BL_SCOPE(s);
     storm st = {.c = bl_scope_chan(s, sizeof(int), 1)};
-    CHECK_EQ(bl_notify(s, st.c, SIGUSR1), 0);
+    BL_CHECK_EQ(t, bl_notify(s, st.c, SIGUSR1), 0);
     for (int i = 0; i < 4; i++)
         bl_go(s, come_and_go, &st);
     for (int i = 0; i < 1000; i++) {
-        CHECK_EQ(kill(getpid(), SIGUSR1), 0);
+        BL_CHECK_EQ(t, kill(getpid(), SIGUSR1), 0);
         bl_yield();
     }
     __atomic_store_n(&st.last, 1, __ATOMIC_RELEASE);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 /* ---- The end of a run ---- */
@@ -255,24 +265,25 @@ static int until_stopped(void *arg)
     int *result = arg;
     bl_chan *c = bl_scope_chan(bl_root(), sizeof(int), 2);
     int got = 0;
-    CHECK_EQ(bl_notify(bl_root(), c, SIGTERM), 0); /* both: the channel has it, and the run ends */
-    CHECK_EQ(kill(getpid(), SIGTERM), 0);
+    BL_CHECK_EQ(t, bl_notify(bl_root(), c, SIGTERM),
+                0); /* both: the channel has it, and the run ends */
+    BL_CHECK_EQ(t, kill(getpid(), SIGTERM), 0);
     *result = bl_chan_recv(NULL, NULL);
-    CHECK_EQ(bl_chan_try_recv(c, &got), 0);
-    CHECK_EQ(got, SIGTERM);
+    BL_CHECK_EQ(t, bl_chan_try_recv(c, &got), 0);
+    BL_CHECK_EQ(t, got, SIGTERM);
     return 0;
 }
 
-TEST_PLAIN(sigterm_cancels_the_root_scope)
+BL_TEST_PLAIN(sigterm_cancels_the_root_scope)
 {
     signal(SIGTERM, catch_it);
     for (int i = 0; i < 3; i++) {
         int result = 0;
-        CHECK_EQ(bl_run(until_stopped, &result, &(bl_options){.signals = 1}), 0);
-        CHECK_EQ(result, BL_ECANCELED);
+        BL_CHECK_EQ(t, bl_run(until_stopped, &result, &(bl_options){.signals = 1}), 0);
+        BL_CHECK_ERR(t, result, BL_ECANCELED);
     }
-    CHECK(signal(SIGTERM, SIG_DFL) == catch_it);
-    CHECK_EQ(caught, 0);
+    BL_CHECK(t, signal(SIGTERM, SIG_DFL) == catch_it);
+    BL_CHECK_EQ(t, caught, 0);
 }
 
 static int ignore_the_first(void *arg)
@@ -286,7 +297,7 @@ static int ignore_the_first(void *arg)
         pause();
 }
 
-TEST_PLAIN(the_second_kills)
+BL_TEST_PLAIN(the_second_kills)
 {
     pid_t pid = fork();
     if (pid == 0) {
@@ -294,8 +305,8 @@ TEST_PLAIN(the_second_kills)
         _exit(bl_run(ignore_the_first, NULL, &(bl_options){.signals = 1}));
     }
     int status = 0;
-    CHECK_EQ(waitpid(pid, &status, 0), pid);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
+    BL_CHECK(t, WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 
 #ifndef __SANITIZE_THREAD__ /* which keeps signals back in such a child, for calls that it ignores */
@@ -311,10 +322,10 @@ static int fork_and_kill(void *arg)
     return waitpid(pid, status, 0) == pid ? 0 : BL_EIO;
 }
 
-TEST_PLAIN(the_child_of_a_fork_dies_of_it)
+BL_TEST_PLAIN(the_child_of_a_fork_dies_of_it)
 {
     int status = 0;
-    CHECK_EQ(bl_run(fork_and_kill, &status, &(bl_options){.signals = 1}), 0);
-    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    BL_CHECK_EQ(t, bl_run(fork_and_kill, &status, &(bl_options){.signals = 1}), 0);
+    BL_CHECK(t, WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 #endif

@@ -3,21 +3,30 @@
 #ifndef BL_TEST_PARKED_H
 #define BL_TEST_PARKED_H
 
-#include "core/sched.h"
+#include <belay/test.h>
 
-static inline void parked_count(const bl__g *g, void *arg)
+#include "core/sched.h"
+#include "life/scope.h"
+
+typedef struct parked_search {
+    const bl_scope *in; /* NULL: anywhere */
+    size_t count;
+} parked_search;
+
+static inline void parked_look(const bl__g *g, void *arg)
 {
-    size_t *n = arg;
-    *n += load_acquire(&g->task.status) == BL__G_PARKED;
+    parked_search *p = arg;
+    if (!p->in || bl__scope_within(g, p->in))
+        p->count += load_acquire(&g->task.status) == BL__G_PARKED;
 }
 
-/* How many goroutines are parked. One that is seen parked has given back the lock of what it waits
+/* How many goroutines of the test are parked. One that is seen parked has given back the lock of what it waits
  * on, or will have when that lock can be taken. */
 static inline size_t parked(void)
 {
-    size_t n = 0;
-    bl__each_goroutine(parked_count, &n);
-    return n;
+    parked_search p = {bl_test_scope(NULL), 0};
+    bl__each_goroutine(parked_look, &p);
+    return p.count;
 }
 
 /* Lets the others run until n of them are parked; false: after ten seconds they are not. */

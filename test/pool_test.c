@@ -4,10 +4,16 @@
  * what a scope's cancellation and close do. Every job is accounted for: submitted = done +
  * discarded, attempts = submitted + refused.
  */
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
+
+#include <pthread.h>
+#include <unistd.h>
+
 #include "calls.h"
 #include "parked.h"
 
-#include <pthread.h>
+static bl_test *const t; /* the test that the caller is of */
 
 static int add(int *counter, int n) { return __atomic_add_fetch(counter, n, __ATOMIC_ACQ_REL); }
 static int get(int *counter) { return __atomic_load_n(counter, __ATOMIC_ACQUIRE); }
@@ -23,7 +29,7 @@ static int discards;
 
 static void count_discard(bl_fn fn, void *arg)
 {
-    CHECK(fn != NULL && arg != NULL);
+    BL_CHECK(t, fn != NULL && arg != NULL);
     add(&discards, 1);
 }
 
@@ -57,43 +63,48 @@ static bl_pool_stat stats(bl_pool *p)
 {
     bl_pool_stat st;
     bl_pool_stats(p, &st);
-    CHECK_EQ(st.submitted, st.done + st.discarded + st.queued + st.running);
+    BL_CHECK_EQ(t, st.submitted, st.done + st.discarded + st.queued + st.running);
     return st;
 }
 
 /* ---- Running ---- */
 
-TEST(runs_every_job)
+BL_TEST(runs_every_job)
 {
     enum { JOBS = 10000 };
     int ran = 0;
     BL_SCOPE(s);
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 4, .queue = 16, .name = "jobs"});
-    REQUIRE(p != NULL);
+    BL_REQUIRE(t, p != NULL);
     for (int i = 0; i < JOBS; i++)
-        CHECK_EQ(bl_pool_submit(p, count_up, &ran), 0);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(ran, JOBS);
+        BL_CHECK_EQ(t, bl_pool_submit(p, count_up, &ran), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, ran, JOBS);
     bl_pool_stat st = stats(p);
-    CHECK_EQ(st.submitted, JOBS);
-    CHECK_EQ(st.done, JOBS);
-    CHECK_EQ(st.failed + st.discarded + st.refused + st.queued + st.running, 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, st.submitted, JOBS);
+    BL_CHECK_EQ(t, st.done, JOBS);
+    BL_CHECK_EQ(t, st.failed + st.discarded + st.refused + st.queued + st.running, 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
-TEST(defaults)
+static int defaults_main(void *arg)
 {
+    (void)arg;
     int ran = 0;
     BL_SCOPE(s);
     bl_pool *p = bl_pool_new(s, NULL);
-    REQUIRE(p != NULL);
+    if (!p)
+        return BL_ENOMEM;
     for (int i = 0; i < 1000; i++)
-        CHECK_EQ(bl_pool_submit(p, count_up, &ran), 0);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(ran, 1000);
-    CHECK(bl_pool_new(s, &(bl_pool_opts){.workers = -1}) == NULL);
-    CHECK(bl_pool_new(s, &(bl_pool_opts){.queue = SIZE_MAX}) == NULL);
+        BL_CHECK_EQ(t, bl_pool_submit(p, count_up, &ran), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, ran, 1000);
+    BL_CHECK(t, bl_pool_new(s, &(bl_pool_opts){.workers = -1}) == NULL);
+    BL_CHECK(t, bl_pool_new(s, &(bl_pool_opts){.queue = SIZE_MAX}) == NULL);
+    return 0;
 }
+
+BL_TEST(defaults) { BL_CHECK_EQ(t, defaults_main(NULL), 0); }
 
 typedef struct order {
     int at;
@@ -108,41 +119,41 @@ static int note_number(void *arg)
     return 0;
 }
 
-TEST(one_worker_keeps_the_order)
+BL_TEST(one_worker_keeps_the_order)
 {
     sequence.at = 0;
     BL_SCOPE(s);
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 3});
     for (intptr_t i = 0; i < 100; i++)
-        CHECK_EQ(bl_pool_submit(p, note_number, (void *)i), 0);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    REQUIRE(sequence.at == 100);
+        BL_CHECK_EQ(t, bl_pool_submit(p, note_number, (void *)i), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_REQUIRE(t, sequence.at == 100);
     for (int i = 0; i < 100; i++)
-        CHECK_EQ(sequence.numbers[i], i);
+        BL_CHECK_EQ(t, sequence.numbers[i], i);
 }
 
-TEST(as_many_at_once_as_workers)
+BL_TEST(as_many_at_once_as_workers)
 {
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 3, .queue = 5});
     for (int i = 0; i < 8; i++) {
-        CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-        CHECK(gate_await(&g, i < 3 ? i + 1 : 3));
+        BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+        BL_CHECK(t, gate_await(&g, i < 3 ? i + 1 : 3));
     }
     bl_pool_stat st = stats(p);
-    CHECK_EQ(st.running, 3);
-    CHECK_EQ(st.queued, 5);
-    CHECK_EQ(bl_pool_try_submit(p, gate_job, &g), BL_EAGAIN);
-    CHECK_EQ(bl_pool_submit_until(p, gate_job, &g, bl_in(BL_MS)), BL_ETIMEDOUT);
-    CHECK_EQ(bl_pool_submit_until(p, gate_job, &g, 0), BL_ETIMEDOUT);
-    CHECK_EQ(get(&g.entered), 3);
+    BL_CHECK_EQ(t, st.running, 3);
+    BL_CHECK_EQ(t, st.queued, 5);
+    BL_CHECK_ERR(t, bl_pool_try_submit(p, gate_job, &g), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_pool_submit_until(p, gate_job, &g, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_pool_submit_until(p, gate_job, &g, 0), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, get(&g.entered), 3);
     bl_chan_close(g.open);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(g.left, 8);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, g.left, 8);
     st = stats(p);
-    CHECK_EQ(st.done, 8);
-    CHECK_EQ(st.refused, 3);
+    BL_CHECK_EQ(t, st.done, 8);
+    BL_CHECK_EQ(t, st.refused, 3);
 }
 
 /* ---- Back-pressure ---- */
@@ -160,78 +171,78 @@ static call submit_call(bl_pool *p, gate *g)
     return (call){.fn = submit_gate, .obj = p, .m = (bl_mutex *)(void *)g, .result = CALL_PENDING};
 }
 
-TEST(submit_waits_for_room)
+BL_TEST(submit_waits_for_room)
 {
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-    CHECK(gate_await(&g, 1));
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK(t, gate_await(&g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     call c = submit_call(p, &g);
     bl_go(s, call_run, &c);
-    CHECK(call_parked(&c));
-    CHECK_EQ(call_result(&c), CALL_PENDING);
-    CHECK_EQ(stats(p).submitted, 2);
+    BL_CHECK(t, call_parked(&c));
+    BL_CHECK_EQ(t, call_result(&c), CALL_PENDING);
+    BL_CHECK_EQ(t, stats(p).submitted, 2);
     bl_chan_close(g.open);
-    CHECK_EQ(bl_scope_wait(s), 0); /* waits for the jobs, not for the pool */
-    CHECK_EQ(call_result(&c), 0);
-    CHECK_EQ(g.left, 3);
-    CHECK_EQ(bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0); /* waits for the jobs, not for the pool */
+    BL_CHECK_EQ(t, call_result(&c), 0);
+    BL_CHECK_EQ(t, g.left, 3);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
 }
 
-TEST(a_waiting_submit_is_a_stop_path)
+BL_TEST(a_waiting_submit_is_a_stop_path)
 {
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-    CHECK(gate_await(&g, 1));
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK(t, gate_await(&g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     {
         BL_SCOPE(inner);
         call c = submit_call(p, &g);
         bl_go(inner, call_run, &c);
-        CHECK(call_parked(&c));
+        BL_CHECK(t, call_parked(&c));
         bl_scope_cancel(inner, 0);
         (void)bl_scope_wait(inner);
-        CHECK_EQ(call_result(&c), BL_ECANCELED);
+        BL_CHECK_ERR(t, call_result(&c), BL_ECANCELED);
     }
     {
         BL_SCOPE(inner, .timeout = BL_MS);
-        CHECK_EQ(bl_pool_submit(p, gate_job, &g), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_pool_submit(p, gate_job, &g), BL_ETIMEDOUT);
     }
     bl_chan_close(g.open);
-    CHECK_EQ(bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
     bl_pool_stat st = stats(p);
-    CHECK_EQ(st.done, 2);
-    CHECK_EQ(st.refused, 2);
+    BL_CHECK_EQ(t, st.done, 2);
+    BL_CHECK_EQ(t, st.refused, 2);
 }
 
-TEST(close_refuses_who_waits)
+BL_TEST(close_refuses_who_waits)
 {
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-    CHECK(gate_await(&g, 1));
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK(t, gate_await(&g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     call c = submit_call(p, &g);
     bl_go(s, call_run, &c);
-    CHECK(call_parked(&c));
-    CHECK_EQ(bl_pool_stop(p, 0), 1); /* cancels the one that runs */
-    CHECK_EQ(g.result, BL_ECANCELED);
-    CHECK_EQ(bl_scope_wait(s), 0); /* and not the scope */
-    CHECK_EQ(call_result(&c), BL_ECLOSED);
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), BL_ECLOSED);
-    CHECK_EQ(bl_pool_try_submit(p, gate_job, &g), BL_ECLOSED);
-    CHECK_EQ(bl_pool_submit_until(p, gate_job, &g, BL_NEVER), BL_ECLOSED);
+    BL_CHECK(t, call_parked(&c));
+    BL_CHECK_EQ(t, bl_pool_stop(p, 0), 1); /* cancels the one that runs */
+    BL_CHECK_ERR(t, g.result, BL_ECANCELED);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0); /* and not the scope */
+    BL_CHECK_ERR(t, call_result(&c), BL_ECLOSED);
+    BL_CHECK_ERR(t, bl_pool_submit(p, gate_job, &g), BL_ECLOSED);
+    BL_CHECK_ERR(t, bl_pool_try_submit(p, gate_job, &g), BL_ECLOSED);
+    BL_CHECK_ERR(t, bl_pool_submit_until(p, gate_job, &g, BL_NEVER), BL_ECLOSED);
     bl_pool_stat st = stats(p);
-    CHECK_EQ(st.submitted, 2);
-    CHECK_EQ(st.done, 1);
-    CHECK_EQ(st.failed, 0);
-    CHECK_EQ(st.discarded, 1);
-    CHECK_EQ(st.refused, 4);
+    BL_CHECK_EQ(t, st.submitted, 2);
+    BL_CHECK_EQ(t, st.done, 1);
+    BL_CHECK_EQ(t, st.failed, 0);
+    BL_CHECK_EQ(t, st.discarded, 1);
+    BL_CHECK_EQ(t, st.refused, 4);
 }
 
 /* ---- Jobs that fail, hang, leave things behind ---- */
@@ -242,34 +253,34 @@ static int fail(void *arg)
     return BL_EIO;
 }
 
-TEST(a_failing_job_stops_nothing)
+BL_TEST(a_failing_job_stops_nothing)
 {
     int ran = 0;
     BL_SCOPE(s);
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 2, .queue = 4});
     for (int i = 0; i < 50; i++)
-        CHECK_EQ(bl_pool_submit(p, i % 2 ? fail : count_up, &ran), 0);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(ran, 50);
-    CHECK_EQ(stats(p).failed, 25);
-    CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_pool_submit(p, i % 2 ? fail : count_up, &ran), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, ran, 50);
+    BL_CHECK_EQ(t, stats(p).failed, 25);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
-TEST(a_hanging_job_keeps_one_worker)
+BL_TEST(a_hanging_job_keeps_one_worker)
 {
     int ran = 0;
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 2, .queue = 4});
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     for (int i = 0; i < 100; i++)
-        CHECK_EQ(bl_pool_submit(p, count_up, &ran), 0);
+        BL_CHECK_EQ(t, bl_pool_submit(p, count_up, &ran), 0);
     for (bl_time end = bl_in(10 * BL_SEC); bl_now() < end && get(&ran) < 100;)
         bl_yield();
-    CHECK_EQ(get(&ran), 100);
-    CHECK_EQ(get(&g.left), 0);
-    CHECK_EQ(bl_pool_stop(p, 10 * BL_MS), 0);
-    CHECK_EQ(g.result, BL_ECANCELED);
+    BL_CHECK_EQ(t, get(&ran), 100);
+    BL_CHECK_EQ(t, get(&g.left), 0);
+    BL_CHECK_EQ(t, bl_pool_stop(p, 10 * BL_MS), 0);
+    BL_CHECK_ERR(t, g.result, BL_ECANCELED);
 }
 
 static int labelled(void *arg)
@@ -284,24 +295,24 @@ static int open_and_close(void *arg)
     {
         BL_SCOPE(s);
         bl_go(s, count_up, arg);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
-    CHECK(bl_ctx_current() == before);
+    BL_CHECK(t, bl_ctx_current() == before);
     return bl_sleep(BL_US);
 }
 
-TEST(jobs_use_scopes_labels_and_submit)
+BL_TEST(jobs_use_scopes_labels_and_submit)
 {
     int ran = 0;
     BL_SCOPE(s, .limit = 1);
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 3, .queue = 2});
     for (int i = 0; i < 30; i++) {
-        CHECK_EQ(bl_pool_submit(p, labelled, &ran), 0);
-        CHECK_EQ(bl_pool_submit(p, open_and_close, &ran), 0);
+        BL_CHECK_EQ(t, bl_pool_submit(p, labelled, &ran), 0);
+        BL_CHECK_EQ(t, bl_pool_submit(p, open_and_close, &ran), 0);
     }
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(ran, 60);
-    CHECK_EQ(stats(p).failed, 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, ran, 60);
+    BL_CHECK_EQ(t, stats(p).failed, 0);
 }
 
 typedef struct tree {
@@ -311,19 +322,19 @@ typedef struct tree {
 
 static int grow(void *arg)
 {
-    tree *t = arg;
-    if (add(&t->ran, 1) < 20)
-        CHECK_EQ(bl_pool_submit(t->p, grow, t), 0);
+    tree *node = arg;
+    if (add(&node->ran, 1) < 20)
+        BL_CHECK_EQ(t, bl_pool_submit(node->p, grow, node), 0);
     return 0;
 }
 
-TEST(a_job_submits_the_next)
+BL_TEST(a_job_submits_the_next)
 {
     BL_SCOPE(s);
-    tree t = {.p = bl_pool_new(s, &(bl_pool_opts){.workers = 2, .queue = 4})};
-    CHECK_EQ(bl_pool_submit(t.p, grow, &t), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(t.ran, 20);
+    tree node = {.p = bl_pool_new(s, &(bl_pool_opts){.workers = 2, .queue = 4})};
+    BL_CHECK_EQ(t, bl_pool_submit(node.p, grow, &node), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, node.ran, 20);
 }
 
 /* ---- Drain and stop ---- */
@@ -331,60 +342,60 @@ TEST(a_job_submits_the_next)
 static int drain_call(call *c) { return bl_pool_drain(c->obj); }
 static int stop_call(call *c) { return bl_pool_stop(c->obj, c->deadline); }
 
-TEST(drain_twice_and_by_several)
+BL_TEST(drain_twice_and_by_several)
 {
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 4});
     for (int i = 0; i < 3; i++)
-        CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+        BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     call c[3];
     for (int i = 0; i < 3; i++) {
         c[i] = (call){.fn = drain_call, .obj = p, .result = CALL_PENDING};
         bl_go(s, call_run, &c[i]);
-        CHECK(call_parked(&c[i]));
-        CHECK_EQ(call_result(&c[i]), CALL_PENDING);
+        BL_CHECK(t, call_parked(&c[i]));
+        BL_CHECK_EQ(t, call_result(&c[i]), CALL_PENDING);
     }
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), BL_ECLOSED);
+    BL_CHECK_ERR(t, bl_pool_submit(p, gate_job, &g), BL_ECLOSED);
     bl_chan_close(g.open);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 0; i < 3; i++)
-        CHECK_EQ(call_result(&c[i]), 0);
-    CHECK_EQ(g.left, 3);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(bl_pool_stop(p, BL_SEC), 0);
+        BL_CHECK_EQ(t, call_result(&c[i]), 0);
+    BL_CHECK_EQ(t, g.left, 3);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, bl_pool_stop(p, BL_SEC), 0);
 }
 
-TEST(drain_of_an_unused_pool)
+BL_TEST(drain_of_an_unused_pool)
 {
     BL_SCOPE(s);
     bl_pool *p = bl_pool_new(s, NULL);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(bl_pool_stop(bl_pool_new(s, NULL), 0), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, bl_pool_stop(bl_pool_new(s, NULL), 0), 0);
 }
 
-TEST(stop_during_a_drain)
+BL_TEST(stop_during_a_drain)
 {
     discards = 0;
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p =
         bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 8, .on_discard = count_discard});
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-    CHECK(gate_await(&g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK(t, gate_await(&g, 1));
     for (int i = 0; i < 5; i++)
-        CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+        BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     call c = {.fn = drain_call, .obj = p, .result = CALL_PENDING};
     bl_go(s, call_run, &c);
-    CHECK(call_parked(&c));
-    CHECK_EQ(bl_pool_stop(p, 0), 5);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(call_result(&c), 0);
-    CHECK_EQ(discards, 5);
-    CHECK_EQ(g.left, 1);
+    BL_CHECK(t, call_parked(&c));
+    BL_CHECK_EQ(t, bl_pool_stop(p, 0), 5);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, call_result(&c), 0);
+    BL_CHECK_EQ(t, discards, 5);
+    BL_CHECK_EQ(t, g.left, 1);
 }
 
-TEST(stop_leaves_the_grace)
+BL_TEST(stop_leaves_the_grace)
 {
     discards = 0;
     BL_SCOPE(s);
@@ -392,39 +403,39 @@ TEST(stop_leaves_the_grace)
     bl_pool *p =
         bl_pool_new(s, &(bl_pool_opts){.workers = 2, .queue = 8, .on_discard = count_discard});
     for (int i = 0; i < 2; i++) {
-        CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-        CHECK(gate_await(&g, i + 1));
+        BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+        BL_CHECK(t, gate_await(&g, i + 1));
     }
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     call c = {.fn = stop_call, .obj = p, .deadline = BL_NEVER, .result = CALL_PENDING};
     bl_go(s, call_run, &c);
-    CHECK(call_parked(&c));
-    CHECK_EQ(get(&discards), 1); /* at once */
-    CHECK_EQ(get(&g.left), 0);
+    BL_CHECK(t, call_parked(&c));
+    BL_CHECK_EQ(t, get(&discards), 1); /* at once */
+    BL_CHECK_EQ(t, get(&g.left), 0);
     bl_chan_close(g.open);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(call_result(&c), 1);
-    CHECK_EQ(g.result, BL_ECLOSED); /* they ended by themselves */
-    CHECK_EQ(stats(p).done, 2);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, call_result(&c), 1);
+    BL_CHECK_ERR(t, g.result, BL_ECLOSED); /* they ended by themselves */
+    BL_CHECK_EQ(t, stats(p).done, 2);
 }
 
-TEST(stop_cancels_after_the_grace)
+BL_TEST(stop_cancels_after_the_grace)
 {
     BL_SCOPE(s);
     gate g = {.open = bl_scope_chan(s, 0, 0)};
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 2});
-    CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-    CHECK(gate_await(&g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK(t, gate_await(&g, 1));
     bl_time before = bl_now();
-    CHECK_EQ(bl_pool_stop(p, 20 * BL_MS), 0);
-    CHECK_GE(bl_now() - before, 20 * BL_MS);
-    CHECK_EQ(g.result, BL_ECANCELED);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_pool_stop(p, 20 * BL_MS), 0);
+    BL_CHECK_GE(t, bl_now() - before, 20 * BL_MS);
+    BL_CHECK_ERR(t, g.result, BL_ECANCELED);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 /* ---- The scope ---- */
 
-TEST(cancelling_the_scope_stops_the_pool)
+BL_TEST(cancelling_the_scope_stops_the_pool)
 {
     discards = 0;
     gate g = {.open = bl_chan_new(0, 0)};
@@ -432,22 +443,22 @@ TEST(cancelling_the_scope_stops_the_pool)
         BL_SCOPE(s);
         bl_pool *p =
             bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 8, .on_discard = count_discard});
-        CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-        CHECK(gate_await(&g, 1));
+        BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+        BL_CHECK(t, gate_await(&g, 1));
         for (int i = 0; i < 4; i++)
-            CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+            BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
         bl_scope_cancel(s, 0);
-        CHECK_EQ(bl_pool_submit(p, gate_job, &g), BL_ECANCELED); /* of the same scope */
-        CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
-        CHECK_EQ(bl_pool_drain(p), 0);
-        CHECK_EQ(stats(p).discarded, 4);
+        BL_CHECK_ERR(t, bl_pool_submit(p, gate_job, &g), BL_ECANCELED); /* of the same scope */
+        BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
+        BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+        BL_CHECK_EQ(t, stats(p).discarded, 4);
     }
-    CHECK_EQ(discards, 4);
-    CHECK_EQ(g.left, 1);
+    BL_CHECK_EQ(t, discards, 4);
+    BL_CHECK_EQ(t, g.left, 1);
     bl_chan_release(g.open);
 }
 
-TEST(closing_the_scope_joins_the_pool)
+BL_TEST(closing_the_scope_joins_the_pool)
 {
     discards = 0;
     gate g = {.open = bl_chan_new(0, 0)};
@@ -456,14 +467,14 @@ TEST(closing_the_scope_joins_the_pool)
         BL_SCOPE(s);
         p = bl_pool_new(s, &(bl_pool_opts){.workers = 2, .queue = 8, .on_discard = count_discard});
         for (int i = 0; i < 2; i++) {
-            CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
-            CHECK(gate_await(&g, i + 1));
+            BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+            BL_CHECK(t, gate_await(&g, i + 1));
         }
         for (int i = 0; i < 4; i++)
-            CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+            BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
     }
-    CHECK_EQ(discards, 4);
-    CHECK_EQ(g.left, 2);
+    BL_CHECK_EQ(t, discards, 4);
+    BL_CHECK_EQ(t, g.left, 2);
     bl_chan_release(g.open);
 }
 
@@ -475,7 +486,7 @@ static int stubborn(void *arg)
     return gate_job(g);
 }
 
-TEST(a_cancelled_queue_does_not_wait_for_the_workers)
+BL_TEST(a_cancelled_queue_does_not_wait_for_the_workers)
 {
     discards = 0;
     bl_chan *open = bl_chan_new(0, 0);
@@ -484,40 +495,40 @@ TEST(a_cancelled_queue_does_not_wait_for_the_workers)
         BL_SCOPE(s);
         bl_pool *p =
             bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 2, .on_discard = count_discard});
-        CHECK_EQ(bl_pool_submit(p, stubborn, &g), 0);
-        CHECK(gate_await(&g, 1));
+        BL_CHECK_EQ(t, bl_pool_submit(p, stubborn, &g), 0);
+        BL_CHECK(t, gate_await(&g, 1));
         for (int i = 0; i < 2; i++)
-            CHECK_EQ(bl_pool_submit(p, gate_job, &g), 0);
+            BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
         bl_scope other; /* waits for room, and its context is not cancelled */
-        CHECK_EQ(bl_scope_open(&other, &(bl_scope_opts){.ctx = bl_ctx_background()}), 0);
+        BL_CHECK_EQ(t, bl_scope_open(&other, &(bl_scope_opts){.ctx = bl_ctx_background()}), 0);
         call c = submit_call(p, &g);
         bl_go(&other, call_run, &c);
-        CHECK(call_parked(&c));
+        BL_CHECK(t, call_parked(&c));
         bl_scope_cancel(s, 0);
-        CHECK_EQ(bl_scope_wait(&other), 0);
-        CHECK_EQ(call_result(&c), BL_ECLOSED);
+        BL_CHECK_EQ(t, bl_scope_wait(&other), 0);
+        BL_CHECK_ERR(t, call_result(&c), BL_ECLOSED);
         for (bl_time end = bl_in(10 * BL_SEC); bl_now() < end && get(&discards) < 2;)
             bl_yield();
-        CHECK_EQ(get(&discards), 2);
-        CHECK_EQ(get(&g.left), 0);
-        CHECK_EQ(bl_scope_close(&other), 0);
+        BL_CHECK_EQ(t, get(&discards), 2);
+        BL_CHECK_EQ(t, get(&g.left), 0);
+        BL_CHECK_EQ(t, bl_scope_close(&other), 0);
         bl_chan_close(open);
     }
-    CHECK_EQ(g.left, 1);
+    BL_CHECK_EQ(t, g.left, 1);
     bl_chan_release(open);
 }
 
-TEST(on_a_cancelled_scope)
+BL_TEST(on_a_cancelled_scope)
 {
     int ran = 0;
     BL_SCOPE(s);
     bl_scope_cancel(s, 0);
     bl_pool *p = bl_pool_new(s, NULL);
-    REQUIRE(p != NULL);
-    CHECK_EQ(bl_pool_submit(p, count_up, &ran), BL_ECANCELED);
-    CHECK_EQ(bl_pool_drain(p), 0);
-    CHECK_EQ(stats(p).refused, 1);
-    CHECK_EQ(ran, 0);
+    BL_REQUIRE(t, p != NULL);
+    BL_CHECK_ERR(t, bl_pool_submit(p, count_up, &ran), BL_ECANCELED);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, stats(p).refused, 1);
+    BL_CHECK_EQ(t, ran, 0);
 }
 
 /* ---- Plain threads ---- */
@@ -542,33 +553,33 @@ static void *submit_and_drain_outside(void *arg)
 {
     outsider *o = arg;
     submit_outside(o);
-    CHECK_EQ(bl_pool_drain(o->p), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(o->p), 0);
     bl_pool_stat st = stats(o->p);
-    CHECK_EQ(st.running + st.queued, 0);
-    CHECK_EQ(get(&o->ran), st.submitted); /* of the other thread, too */
+    BL_CHECK_EQ(t, st.running + st.queued, 0);
+    BL_CHECK_EQ(t, get(&o->ran), st.submitted); /* of the other thread, too */
     __atomic_store_n(&o->end, 1, __ATOMIC_RELEASE);
     return NULL;
 }
 
-TEST(plain_threads_submit_and_drain)
+BL_TEST(plain_threads_submit_and_drain)
 {
     BL_SCOPE(s);
     outsider o = {.p = bl_pool_new(s, &(bl_pool_opts){.workers = 4, .queue = 8})};
     pthread_t threads[2];
-    REQUIRE(pthread_create(&threads[0], NULL, submit_outside, &o) == 0);
-    REQUIRE(pthread_create(&threads[1], NULL, submit_and_drain_outside, &o) == 0);
+    BL_REQUIRE(t, pthread_create(&threads[0], NULL, submit_outside, &o) == 0);
+    BL_REQUIRE(t, pthread_create(&threads[1], NULL, submit_and_drain_outside, &o) == 0);
     while (!__atomic_load_n(&o.end, __ATOMIC_ACQUIRE))
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     pthread_join(threads[0], NULL);
     pthread_join(threads[1], NULL);
-    CHECK_EQ(o.ran, o.accepted);
+    BL_CHECK_EQ(t, o.ran, o.accepted);
     bl_pool_stat st = stats(o.p);
-    CHECK_EQ(st.submitted, o.accepted);
-    CHECK_EQ(st.submitted + st.refused, 4000);
+    BL_CHECK_EQ(t, st.submitted, o.accepted);
+    BL_CHECK_EQ(t, st.submitted + st.refused, 4000);
 }
 
-TEST_PLAIN(the_root_scope_frees_what_was_not_drained)
+BL_TEST_PLAIN(the_root_scope_frees_what_was_not_drained)
 {
     for (int i = 0; i < 20; i++)
-        CHECK_EQ(bl_run(harness_main_goroutine, &(harness_test){.fn = test_defaults}, NULL), 0);
+        BL_CHECK_EQ(t, bl_run(defaults_main, NULL, NULL), 0);
 }

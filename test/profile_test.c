@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* profile_test.c: bl_profile and bl_metrics: what they count, and that a crowd is quick. */
+//belay:cflags -D_GNU_SOURCE
 #include <belay/debug.h>
+#include <belay/test.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "harness.h"
+static bl_test *const t; /* the test that the caller is of */
 
 static bl_chan *quiet;
 
@@ -25,7 +27,7 @@ __attribute__((noinline)) static int profile_receiver(void *arg)
 static int profile_labelled(void *arg)
 {
     (void)arg;
-    CHECK(bl_label("job", "sum") == 0);
+    BL_CHECK(t, bl_label("job", "sum") == 0);
     int r = profile_receiver(NULL);
     return r < 0 ? r : 0; /* not its last call, so it has a frame */
 }
@@ -34,12 +36,12 @@ static int profile_labelled(void *arg)
 static char *written(const char *name, int debug, size_t *bytes)
 {
     int fd = memfd_create("profile", MFD_CLOEXEC);
-    CHECK(fd >= 0);
+    BL_CHECK(t, fd >= 0);
     int r = name != NULL ? bl_profile(fd, name, debug) : bl_metrics(fd);
-    CHECK_EQ(r, 0);
+    BL_CHECK_EQ(t, r, 0);
     off_t n = lseek(fd, 0, SEEK_END);
     char *text = calloc(1, (size_t)n + 1);
-    CHECK(text != NULL && pread(fd, text, (size_t)n, 0) == n);
+    BL_CHECK(t, text != NULL && pread(fd, text, (size_t)n, 0) == n);
     close(fd);
     *bytes = (size_t)n;
     return text;
@@ -49,7 +51,7 @@ static void until_waiting(uint64_t n)
 {
     bl_stat s;
     do {
-        CHECK(bl_sleep(BL_MS) == 0);
+        BL_CHECK(t, bl_sleep(BL_MS) == 0);
         bl_stats(&s);
     } while (s.waiting < n);
 }
@@ -79,35 +81,35 @@ static int counts_root(void *arg)
     until_waiting(RECEIVERS + 1);
 
     char *text = written("goroutine", 1, &bytes);
-    CHECK(has_line(text, "goroutine profile: total ", "42"));
+    BL_CHECK(t, has_line(text, "goroutine profile: total ", "42"));
 #ifdef BL__HAVE_LIBBACKTRACE /* else the library's own functions are not known */
-    CHECK(has_line(text, "40 @ 0x", ""));
+    BL_CHECK(t, has_line(text, "40 @ 0x", ""));
 #endif
-    CHECK(has_line(text, "# labels: ", "{\"job\":\"sum\"}"));
+    BL_CHECK(t, has_line(text, "# labels: ", "{\"job\":\"sum\"}"));
     free(text);
     text = written("goroutine", 0, &bytes);
-    CHECK(bytes > 200 && memcmp(text, "\x1f\x8b\x08", 3) == 0);
-    CHECK(memmem(text, bytes, "nanoseconds", 11) == NULL);
+    BL_CHECK(t, bytes > 200 && memcmp(text, "\x1f\x8b\x08", 3) == 0);
+    BL_CHECK(t, memmem(text, bytes, "nanoseconds", 11) == NULL);
     free(text);
     text = written("goroutine", 2, &bytes);
-    CHECK(has_line(text, "goroutine 1 ", "[running]:"));
+    BL_CHECK(t, has_line(text, "goroutine 1 ", "[running]:"));
     free(text);
     text = written("goroutineleak", 1, &bytes);
-    CHECK(has_line(text, "goroutineleak profile: total ", "0"));
+    BL_CHECK(t, has_line(text, "goroutineleak profile: total ", "0"));
     free(text);
     text = written("threadcreate", 1, &bytes);
-    CHECK(has_line(text, "threadcreate profile: total ", ""));
+    BL_CHECK(t, has_line(text, "threadcreate profile: total ", ""));
     free(text);
     text = written(NULL, 0, &bytes);
-    CHECK(has_line(text, "belay_goroutines{state=\"waiting\"} ", "41"));
-    CHECK(has_line(text, "belay_goroutines_started_total ", "42"));
-    CHECK(bytes > 6 && strcmp(text + bytes - 6, "# EOF\n") == 0);
+    BL_CHECK(t, has_line(text, "belay_goroutines{state=\"waiting\"} ", "41"));
+    BL_CHECK(t, has_line(text, "belay_goroutines_started_total ", "42"));
+    BL_CHECK(t, bytes > 6 && strcmp(text + bytes - 6, "# EOF\n") == 0);
     free(text);
     bl_chan_close(quiet);
     return bl_scope_wait(s);
 }
 
-TEST_PLAIN(counts) { CHECK_EQ(bl_run(counts_root, NULL, NULL), 0); }
+BL_TEST_PLAIN(counts) { BL_CHECK_EQ(t, bl_run(counts_root, NULL, NULL), 0); }
 
 static int crowd_root(void *arg)
 {
@@ -120,21 +122,21 @@ static int crowd_root(void *arg)
     until_waiting(CROWD);
     char *text = written("goroutine", 1, &bytes);
 #ifdef BL__HAVE_LIBBACKTRACE
-    CHECK(has_line(text, "20000 @ 0x", ""));
+    BL_CHECK(t, has_line(text, "20000 @ 0x", ""));
 #endif
-    CHECK(bytes < 20000); /* equal ones are together */
+    BL_CHECK(t, bytes < 20000); /* equal ones are together */
     free(text);
     bl_chan_close(quiet);
     return bl_scope_wait(s);
 }
 
-TEST_PLAIN(a_crowd_is_one_stack) { CHECK_EQ(bl_run(crowd_root, NULL, NULL), 0); }
+BL_TEST_PLAIN(a_crowd_is_one_stack) { BL_CHECK_EQ(t, bl_run(crowd_root, NULL, NULL), 0); }
 
-TEST_PLAIN(what_cannot_be_is_refused)
+BL_TEST_PLAIN(what_cannot_be_is_refused)
 {
-    CHECK_EQ(bl_profile(1, "heap", 0), BL_EINVAL);
-    CHECK_EQ(bl_profile(1, NULL, 0), BL_EINVAL);
-    CHECK_EQ(bl_profile(1, "goroutine", -1), BL_EINVAL);
-    CHECK_EQ(bl_profile(-1, "goroutine", 0), -EBADF);
-    CHECK_EQ(bl_metrics(-1), -EBADF);
+    BL_CHECK_ERR(t, bl_profile(1, "heap", 0), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_profile(1, NULL, 0), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_profile(1, "goroutine", -1), BL_EINVAL);
+    BL_CHECK_EQ(t, bl_profile(-1, "goroutine", 0), -EBADF);
+    BL_CHECK_EQ(t, bl_metrics(-1), -EBADF);
 }

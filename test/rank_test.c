@@ -1,11 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* rank_test.c: the order of the runtime's own locks, which debug builds check (core/rank.h). */
-#include "harness.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "core/rank.h"
 #include "core/solo.h"
+
+#include "fatal.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 static uint32_t locks[4]; /* of nobody else */
 
@@ -31,8 +37,8 @@ static int tried(void *arg)
 {
     (void)arg;
     bl__lock(&locks[0], BL__RANK_SCHED);
-    CHECK(bl__trylock(&locks[1], BL__RANK_TIMER));
-    CHECK(!bl__trylock(&locks[1], BL__RANK_TIMER));
+    BL_CHECK(t, bl__trylock(&locks[1], BL__RANK_TIMER));
+    BL_CHECK(t, !bl__trylock(&locks[1], BL__RANK_TIMER));
     bl__unlock(&locks[0]);
     bl__lock(&locks[0], BL__RANK_CHAN);
     bl__unlock(&locks[0]);
@@ -42,18 +48,18 @@ static int tried(void *arg)
 
 static void *tried_there(void *arg) { return (void *)(intptr_t)tried(arg); }
 
-TEST(in_order_by_goroutine)
+BL_TEST(in_order_by_goroutine)
 {
     in_order(NULL);
     tried(NULL);
 }
 
-TEST_PLAIN(in_order_by_thread)
+BL_TEST_PLAIN(in_order_by_thread)
 {
     in_order(NULL);
     bl__lock(&locks[3], BL__RANK_POOL); /* what one thread holds is nothing to another */
     pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, tried_there, NULL) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, tried_there, NULL) == 0);
     pthread_join(thread, NULL);
     bl__unlock(&locks[3]);
 }
@@ -109,13 +115,13 @@ static int yield_with(void *arg)
     return bl_scope_wait(s);
 }
 
-TEST_PLAIN(broken)
+BL_TEST_PLAIN(broken)
 {
-    CHECK_FATAL(take_lower, "timer heap lock taken while a scheduler lock is held");
-    CHECK_FATAL(take_same, "context lock taken while a context lock is held");
-    CHECK_FATAL(take_tried, "after lock taken while a scope lock is held");
-    CHECK_FATAL(take_channels, "channel lock taken while a channel lock is held");
-    CHECK_FATAL(give_free, "is given back and not held");
-    CHECK_FATAL(yield_with, "invariant broken: bl__rank_free()");
+    CHECK_FATAL(t, take_lower, "timer heap lock taken while a scheduler lock is held");
+    CHECK_FATAL(t, take_same, "context lock taken while a context lock is held");
+    CHECK_FATAL(t, take_tried, "after lock taken while a scope lock is held");
+    CHECK_FATAL(t, take_channels, "channel lock taken while a channel lock is held");
+    CHECK_FATAL(t, give_free, "is given back and not held");
+    CHECK_FATAL(t, yield_with, "invariant broken: bl__rank_free()");
 }
 #endif

@@ -1,24 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /* run_test.c: bl_run from outside: results, options, plain threads that call in, labels, deadlock. */
-#include "harness.h"
-
-#include "core/label.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/label.h"
+
+#include "fatal.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 static int return_it(void *arg) { return *(int *)arg; }
 
-TEST_PLAIN(the_result_of_a_run)
+BL_TEST_PLAIN(the_result_of_a_run)
 {
     int r = 0;
-    CHECK_EQ(bl_run(return_it, &r, NULL), 0);
+    BL_CHECK_EQ(t, bl_run(return_it, &r, NULL), 0);
     r = BL_EPIPE;
-    CHECK_EQ(bl_run(return_it, &r, NULL), BL_EPIPE);
+    BL_CHECK_ERR(t, bl_run(return_it, &r, NULL), BL_EPIPE);
     for (int i = 0; i < 50; i++) /* and again and again */
-        CHECK_EQ(bl_run(return_it, &r, NULL), BL_EPIPE);
-    CHECK_EQ(bl_id(), 0);
-    CHECK_EQ(bl_goroutines(), 0);
+        BL_CHECK_ERR(t, bl_run(return_it, &r, NULL), BL_EPIPE);
+    BL_CHECK_EQ(t, bl_id(), 0);
+    BL_CHECK_EQ(t, bl_goroutines(), 0);
 }
 
 static int nothing(void *arg)
@@ -27,11 +36,11 @@ static int nothing(void *arg)
     return 0;
 }
 
-TEST_PLAIN(bad_options)
+BL_TEST_PLAIN(bad_options)
 {
-    CHECK_EQ(bl_run(nothing, NULL, &(bl_options){.procs = -1}), BL_EINVAL);
-    CHECK_EQ(bl_run(nothing, NULL, &(bl_options){.max_threads = -1}), BL_EINVAL);
-    CHECK_EQ(bl_run(nothing, NULL, &(bl_options){.size = sizeof(bl_options)}), 0);
+    BL_CHECK_ERR(t, bl_run(nothing, NULL, &(bl_options){.procs = -1}), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_run(nothing, NULL, &(bl_options){.max_threads = -1}), BL_EINVAL);
+    BL_CHECK_EQ(t, bl_run(nothing, NULL, &(bl_options){.size = sizeof(bl_options)}), 0);
 }
 
 static int procs_look(void *arg)
@@ -40,14 +49,14 @@ static int procs_look(void *arg)
     return 0;
 }
 
-TEST_PLAIN(processors_by_option)
+BL_TEST_PLAIN(processors_by_option)
 {
     for (int n = 1; n <= 5; n++) {
         int seen = 0;
-        CHECK_EQ(bl_run(procs_look, &seen, &(bl_options){.procs = n}), 0);
-        CHECK_EQ(seen, n);
+        BL_CHECK_EQ(t, bl_run(procs_look, &seen, &(bl_options){.procs = n}), 0);
+        BL_CHECK_EQ(t, seen, n);
     }
-    CHECK_GE(bl_procs(), 1);
+    BL_CHECK_GE(t, bl_procs(), 1);
 }
 
 static void *run_on_thread(void *arg)
@@ -56,14 +65,14 @@ static void *run_on_thread(void *arg)
     return NULL;
 }
 
-TEST(one_run_at_a_time)
+BL_TEST(one_run_at_a_time)
 {
-    CHECK_EQ(bl_run(nothing, NULL, NULL), BL_EBUSY);
+    BL_CHECK_ERR(t, bl_run(nothing, NULL, NULL), BL_EBUSY);
     pthread_t thread;
     int r = 0;
-    REQUIRE(pthread_create(&thread, NULL, run_on_thread, &r) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, run_on_thread, &r) == 0);
     pthread_join(thread, NULL);
-    CHECK_EQ(r, BL_EBUSY);
+    BL_CHECK_ERR(t, r, BL_EBUSY);
 }
 
 static int fail_soon(void *arg)
@@ -79,17 +88,17 @@ static int sleep_long(void *arg)
     return r;
 }
 
-TEST(the_result_of_a_goroutine_cancels_its_scope)
+BL_TEST(the_result_of_a_goroutine_cancels_its_scope)
 {
     int err = BL_ENOENT, slept[5] = {0};
     BL_SCOPE(s);
     for (int i = 0; i < 5; i++)
         bl_go(s, sleep_long, &slept[i]);
     bl_go(s, fail_soon, &err);
-    CHECK_EQ(bl_scope_wait(s), BL_ENOENT);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ENOENT);
     for (int i = 0; i < 5; i++)
-        CHECK_EQ(slept[i], BL_ECANCELED);
-    CHECK_EQ(bl_go(s, nothing, NULL), BL_ECANCELED);
+        BL_CHECK_ERR(t, slept[i], BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_go(s, nothing, NULL), BL_ECANCELED);
 }
 
 static int root_result;
@@ -102,13 +111,13 @@ static int leave_one_in_root(void *arg)
     return 0;
 }
 
-TEST_PLAIN(the_root_scope_ends_with_the_main_goroutine)
+BL_TEST_PLAIN(the_root_scope_ends_with_the_main_goroutine)
 {
     root_result = 0;
     bl_time start = bl_now();
-    CHECK_EQ(bl_run(leave_one_in_root, NULL, NULL), 0);
-    CHECK_EQ(root_result, BL_ECANCELED);
-    CHECK_LE(bl_now() - start, 30 * BL_SEC);
+    BL_CHECK_EQ(t, bl_run(leave_one_in_root, NULL, NULL), 0);
+    BL_CHECK_ERR(t, root_result, BL_ECANCELED);
+    BL_CHECK_LE(t, bl_now() - start, 30 * BL_SEC);
 }
 
 static atomic_int let_go, gone;
@@ -146,7 +155,7 @@ static int run_after_a_leak(void)
     return r == 0 && gone ? 0 : 3;
 }
 
-TEST_PLAIN(a_run_after_one_that_left_a_thread)
+BL_TEST_PLAIN(a_run_after_one_that_left_a_thread)
 {
     int status = -1;
     pid_t child = fork();
@@ -154,8 +163,8 @@ TEST_PLAIN(a_run_after_one_that_left_a_thread)
         alarm(30);
         _exit(run_after_a_leak());
     }
-    REQUIRE(child > 0 && waitpid(child, &status, 0) == child);
-    CHECK_EQ(status, 0);
+    BL_REQUIRE(t, child > 0 && waitpid(child, &status, 0) == child);
+    BL_CHECK_EQ(t, status, 0);
 }
 
 /* ---- Plain threads --------------------------------------------------------------------------- */
@@ -178,57 +187,57 @@ static int ran_one(void *arg)
 static void *start_goroutines(void *arg)
 {
     caller *c = arg;
-    CHECK_EQ(bl_id(), 0);
-    CHECK_EQ(bl_label("key", "value"), BL_EINVAL);
-    CHECK_EQ(bl_ctx_err(bl_ctx_current()), 0);
+    BL_CHECK_EQ(t, bl_id(), 0);
+    BL_CHECK_ERR(t, bl_label("key", "value"), BL_EINVAL);
+    BL_CHECK_EQ(t, bl_ctx_err(bl_ctx_current()), 0);
     int n = 0;
     for (; n < EACH; n++)
         if (bl_go(c->scope, ran_one, c->ran) < 0)
             break;
     bl_time start = bl_now();
-    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
-    CHECK_GE(bl_now() - start, 5 * BL_MS);
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    BL_CHECK_GE(t, bl_now() - start, 5 * BL_MS);
     bl_yield();
-    CHECK_EQ(bl_chan_send(c->done, &n), 0);
+    BL_CHECK_EQ(t, bl_chan_send(c->done, &n), 0);
     return NULL;
 }
 
-TEST(plain_threads_start_goroutines)
+BL_TEST(plain_threads_start_goroutines)
 {
     atomic_int ran = 0;
     pthread_t threads[THREADS];
     BL_SCOPE(s);
     caller c = {s, bl_scope_chan(s, sizeof(int), 0), &ran};
     for (int i = 0; i < THREADS; i++)
-        REQUIRE(pthread_create(&threads[i], NULL, start_goroutines, &c) == 0);
+        BL_REQUIRE(t, pthread_create(&threads[i], NULL, start_goroutines, &c) == 0);
     int total = 0;
     for (int i = 0, n; i < THREADS; i++) {
-        CHECK_EQ(bl_chan_recv(c.done, &n), 0);
+        BL_CHECK_EQ(t, bl_chan_recv(c.done, &n), 0);
         total += n;
     }
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(total, THREADS * EACH);
-    CHECK_EQ(ran, total);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, total, THREADS * EACH);
+    BL_CHECK_EQ(t, ran, total);
 }
 
 /* All goroutines wait, and only a thread that has not called in yet will wake them: no deadlock. */
 static void *send_late(void *arg)
 {
     usleep(200000);
-    CHECK_EQ(bl_chan_send(arg, &(int){17}), 0);
+    BL_CHECK_EQ(t, bl_chan_send(arg, &(int){17}), 0);
     return NULL;
 }
 
-TEST(a_plain_thread_can_still_send)
+BL_TEST(a_plain_thread_can_still_send)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 0);
     pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, send_late, c) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, send_late, c) == 0);
     int v = 0;
-    CHECK_EQ(bl_chan_recv(c, &v), 0);
-    CHECK_EQ(v, 17);
+    BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    BL_CHECK_EQ(t, v, 17);
     pthread_join(thread, NULL);
     bl_chan_release(c);
 }
@@ -249,11 +258,11 @@ static int wait_for_one_another(void *arg)
     return bl_scope_wait(s);
 }
 
-TEST_PLAIN(deadlock)
+BL_TEST_PLAIN(deadlock)
 {
-    CHECK_FATAL(wait_for_ever, "fatal error: all goroutines are asleep - deadlock!");
-    CHECK_FATAL(wait_for_ever, "goroutine 1 [chan receive");
-    CHECK_FATAL(wait_for_one_another, "fatal error: all goroutines are asleep - deadlock!");
+    CHECK_FATAL(t, wait_for_ever, "fatal error: all goroutines are asleep - deadlock!");
+    CHECK_FATAL(t, wait_for_ever, "goroutine 1 [chan receive");
+    CHECK_FATAL(t, wait_for_one_another, "fatal error: all goroutines are asleep - deadlock!");
 }
 
 static int go_on_closed(void *arg)
@@ -265,10 +274,10 @@ static int go_on_closed(void *arg)
     return bl_go(&s, nothing, NULL);
 }
 
-TEST_PLAIN(starting_in_a_closed_scope_is_fatal)
+BL_TEST_PLAIN(starting_in_a_closed_scope_is_fatal)
 {
-    CHECK_FATAL(go_on_closed, "fatal error: ");
-    CHECK_FATAL(go_on_closed, "scope");
+    CHECK_FATAL(t, go_on_closed, "fatal error: ");
+    CHECK_FATAL(t, go_on_closed, "scope");
 }
 
 /* ---- Labels ---------------------------------------------------------------------------------- */
@@ -289,29 +298,29 @@ static const char *label_get(const char *key)
 static int label_child(void *arg)
 {
     (void)arg;
-    CHECK_STR(label_get("user"), "ann");
-    CHECK_STR(label_get("job"), "index");
-    CHECK_EQ(bl_label("job", "other"), 0); /* does not reach the parent or its siblings */
+    BL_CHECK_STR(t, label_get("user"), "ann");
+    BL_CHECK_STR(t, label_get("job"), "index");
+    BL_CHECK_EQ(t, bl_label("job", "other"), 0); /* does not reach the parent or its siblings */
     bl_yield();
-    CHECK_STR(label_get("job"), "other");
+    BL_CHECK_STR(t, label_get("job"), "other");
     return 0;
 }
 
-TEST(labels_are_inherited)
+BL_TEST(labels_are_inherited)
 {
-    CHECK(label_get("user") == NULL);
+    BL_CHECK(t, label_get("user") == NULL);
     char user[] = "ann";
-    CHECK_EQ(bl_label("user", user), 0);
+    BL_CHECK_EQ(t, bl_label("user", user), 0);
     user[0] = 'x'; /* it was copied */
-    CHECK_EQ(bl_label("job", "index"), 0);
+    BL_CHECK_EQ(t, bl_label("job", "index"), 0);
     BL_SCOPE(s);
     for (int i = 0; i < 10; i++)
         bl_go(s, label_child, NULL);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_STR(label_get("job"), "index");
-    CHECK_EQ(bl_label("job", NULL), 0);
-    CHECK(label_get("job") == NULL);
-    CHECK_STR(label_get("user"), "ann");
-    CHECK_EQ(bl_label("user", NULL), 0);
-    CHECK_EQ(bl_label("never", NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_STR(t, label_get("job"), "index");
+    BL_CHECK_EQ(t, bl_label("job", NULL), 0);
+    BL_CHECK(t, label_get("job") == NULL);
+    BL_CHECK_STR(t, label_get("user"), "ann");
+    BL_CHECK_EQ(t, bl_label("user", NULL), 0);
+    BL_CHECK_EQ(t, bl_label("never", NULL), 0);
 }

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* rwmutex_test.c: the reader/writer lock. */
-#include "calls.h"
-#include "sync/object.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
+
+#include "sync/object.h"
+
+#include "calls.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { ROUNDS = 3000 };
 
@@ -24,8 +30,8 @@ static int write_rw(void *arg)
                 bl_yield();
         else if (i % 7 != 0 || !bl_rwmutex_try_lock(&sh->m))
             bl_rwmutex_lock(&sh->m);
-        CHECK_EQ(add_acq_rel(&sh->writers, 1), 0);
-        CHECK_EQ(load_acquire(&sh->readers), 0);
+        BL_CHECK_EQ(t, add_acq_rel(&sh->writers, 1), 0);
+        BL_CHECK_EQ(t, load_acquire(&sh->readers), 0);
         sh->count++;
         if (i % 3 == 0)
             bl_yield();
@@ -45,11 +51,11 @@ static int read_rw(void *arg)
         else if (i % 7 != 0 || !bl_rwmutex_try_rlock(&sh->m))
             bl_rwmutex_rlock(&sh->m);
         add_acq_rel(&sh->readers, 1);
-        CHECK_EQ(load_acquire(&sh->writers), 0);
+        BL_CHECK_EQ(t, load_acquire(&sh->writers), 0);
         long seen = sh->count;
         if (i % 3 == 0)
             bl_yield();
-        CHECK_EQ(sh->count, seen);
+        BL_CHECK_EQ(t, sh->count, seen);
         add_acq_rel(&sh->readers, -1);
         bl_rwmutex_runlock(&sh->m);
     }
@@ -63,21 +69,21 @@ static void *read_in_thread(void *arg)
     return NULL;
 }
 
-TEST(rwmutex_excludes)
+BL_TEST(rwmutex_excludes)
 {
     shared_rw sh = {0};
-    pthread_t t;
+    pthread_t thread;
     BL_SCOPE(s);
     for (int i = 0; i < 3; i++)
         bl_go(s, write_rw, &sh);
     for (int i = 0; i < 5; i++)
         bl_go(s, read_rw, &sh);
-    CHECK_EQ(pthread_create(&t, NULL, read_in_thread, &sh), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    pthread_join(t, NULL);
-    CHECK_EQ(sh.count, 3 * ROUNDS);
-    CHECK_EQ(sh.reads, 6 * ROUNDS);
-    CHECK_EQ(sh.m.bl__word, 0);
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, read_in_thread, &sh), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    pthread_join(thread, NULL);
+    BL_CHECK_EQ(t, sh.count, 3 * ROUNDS);
+    BL_CHECK_EQ(t, sh.reads, 6 * ROUNDS);
+    BL_CHECK_EQ(t, sh.m.bl__word, 0);
 }
 
 /* ---- Who holds it for reading, as far as that is known --------------------------------------- */
@@ -88,62 +94,62 @@ static void read_all(bl_rwmutex *m, int n)
         bl_rwmutex_rlock(&m[i]);
 }
 
-TEST(rwmutex_reads_are_noted)
+BL_TEST(rwmutex_reads_are_noted)
 {
     bl_rwmutex m[2 * BL__READS] = {0};
     bl__g *g = bl__self();
     for (int n = 1; n <= 2 * BL__READS; n++) {
         for (int first = 0; first < n; first++) { /* given back from there on, around */
             read_all(m, n);
-            CHECK_EQ(g->reads_count, n);
+            BL_CHECK_EQ(t, g->reads_count, n);
             for (int i = 0; i < n; i++) {
-                CHECK_EQ(bl__read_holds(g, &m[i]), i < BL__READS);
+                BL_CHECK_EQ(t, bl__read_holds(g, &m[i]), i < BL__READS);
             }
             for (int i = 0; i < n; i++) {
                 bl_rwmutex *given = &m[(first + i) % n];
                 bl_rwmutex_runlock(given);
-                CHECK(!bl__read_holds(g, given));
-                CHECK_EQ(given->bl__word, 0);
+                BL_CHECK(t, !bl__read_holds(g, given));
+                BL_CHECK_EQ(t, given->bl__word, 0);
             }
-            CHECK_EQ(g->reads_count, 0);
+            BL_CHECK_EQ(t, g->reads_count, 0);
         }
     }
-    CHECK_EQ(load_relaxed(&bl__reads_handed), 0);
+    BL_CHECK_EQ(t, load_relaxed(&bl__reads_handed), 0);
 }
 
-TEST(rwmutex_read_again)
+BL_TEST(rwmutex_read_again)
 {
     bl_rwmutex m = {0};
     bl_rwmutex_rlock(&m);
     bl_rwmutex_rlock(&m);
     bl_rwmutex_runlock(&m);
-    CHECK(bl__read_holds(bl__self(), &m));
-    CHECK(!bl_rwmutex_try_lock(&m));
-    CHECK_EQ(bl_rwmutex_lock_until(&m, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK(t, bl__read_holds(bl__self(), &m));
+    BL_CHECK(t, !bl_rwmutex_try_lock(&m));
+    BL_CHECK_ERR(t, bl_rwmutex_lock_until(&m, bl_in(BL_MS)), BL_ETIMEDOUT);
     bl_rwmutex_runlock(&m);
-    CHECK(bl_rwmutex_try_lock(&m));
+    BL_CHECK(t, bl_rwmutex_try_lock(&m));
     bl_rwmutex_unlock(&m);
 }
 
 static int write_with_deadline(void *arg)
 {
-    CHECK_EQ(bl_rwmutex_lock_until(arg, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_rwmutex_lock_until(arg, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
     return 0;
 }
 
 /* The writer gives up, and lets the reader in a second time. */
-TEST(rwmutex_read_again_behind_a_deadline)
+BL_TEST(rwmutex_read_again_behind_a_deadline)
 {
     bl_rwmutex m = {0};
     BL_SCOPE(s);
     bl_rwmutex_rlock(&m);
-    CHECK_EQ(bl_go(s, write_with_deadline, &m), 0);
+    BL_CHECK_EQ(t, bl_go(s, write_with_deadline, &m), 0);
     while (load_relaxed(&m.bl__word) == 8) /* until it waits */
         bl_yield();
     bl_rwmutex_rlock(&m);
     bl_rwmutex_runlock(&m);
     bl_rwmutex_runlock(&m);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 static int unlock_read(void *arg)
@@ -165,24 +171,24 @@ static void *handed_reads(void *arg)
     (void)arg;
     BL_SCOPE(s);
     bl_rwmutex_rlock(&m);
-    CHECK_EQ(bl_go(s, unlock_read, &m), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(load_relaxed(&bl__reads_handed), 1);
+    BL_CHECK_EQ(t, bl_go(s, unlock_read, &m), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, load_relaxed(&bl__reads_handed), 1);
     /* What it has noted is wrong now, so nothing may be proven by it. */
-    CHECK(!bl__read_holds(bl__self(), &m));
+    BL_CHECK(t, !bl__read_holds(bl__self(), &m));
     bl_rwmutex_lock(&m);
     bl_rwmutex_unlock(&m);
     bl_rwmutex_rlock(&m);
-    CHECK_EQ(bl_go(s, write_once, &m), 0);
-    CHECK_EQ(bl_go(s, unlock_read, &m), 0);
+    BL_CHECK_EQ(t, bl_go(s, write_once, &m), 0);
+    BL_CHECK_EQ(t, bl_go(s, unlock_read, &m), 0);
     bl_rwmutex_rlock(&m); /* perhaps behind the writer, who gets it from the other */
     bl_rwmutex_runlock(&m);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     store_relaxed(&bl__reads_handed, 0u);
     return NULL;
 }
 
-TEST(rwmutex_read_lock_is_handed_on)
+BL_TEST(rwmutex_read_lock_is_handed_on)
 {
     (void)handed_reads(NULL);
     bl__self()->reads_count = 0; /* what it has handed on */
@@ -208,25 +214,25 @@ static int call_rlock(call *c)
     return r;
 }
 
-TEST(rwmutex_try_forms)
+BL_TEST(rwmutex_try_forms)
 {
     bl_rwmutex m = {0};
-    CHECK(bl_rwmutex_try_rlock(&m));
-    CHECK(bl_rwmutex_try_rlock(&m));
-    CHECK(!bl_rwmutex_try_lock(&m));
+    BL_CHECK(t, bl_rwmutex_try_rlock(&m));
+    BL_CHECK(t, bl_rwmutex_try_rlock(&m));
+    BL_CHECK(t, !bl_rwmutex_try_lock(&m));
     bl_rwmutex_runlock(&m);
-    CHECK(!bl_rwmutex_try_lock(&m));
+    BL_CHECK(t, !bl_rwmutex_try_lock(&m));
     bl_rwmutex_runlock(&m);
-    CHECK(bl_rwmutex_try_lock(&m));
-    CHECK(!bl_rwmutex_try_lock(&m));
-    CHECK(!bl_rwmutex_try_rlock(&m));
-    CHECK_EQ((intptr_t)bl__self()->held_rw, (intptr_t)&m);
+    BL_CHECK(t, bl_rwmutex_try_lock(&m));
+    BL_CHECK(t, !bl_rwmutex_try_lock(&m));
+    BL_CHECK(t, !bl_rwmutex_try_rlock(&m));
+    BL_CHECK_EQ(t, (intptr_t)bl__self()->held_rw, (intptr_t)&m);
     bl_rwmutex_unlock(&m);
-    CHECK(bl__self()->held_rw == NULL);
-    CHECK_EQ(m.bl__word, 0);
+    BL_CHECK(t, bl__self()->held_rw == NULL);
+    BL_CHECK_EQ(t, m.bl__word, 0);
 }
 
-TEST(rwmutex_waiting_writer_holds_off_readers)
+BL_TEST(rwmutex_waiting_writer_holds_off_readers)
 {
     bl_rwmutex m = {0};
     int turns = 0;
@@ -234,18 +240,18 @@ TEST(rwmutex_waiting_writer_holds_off_readers)
     bl_rwmutex_rlock(&m);
     call writer = {.fn = call_wlock, .obj = &m, .turns = &turns};
     call_parks(s, &writer);
-    CHECK(!bl_rwmutex_try_rlock(&m));
-    CHECK_EQ(bl_rwmutex_rlock_until(&m, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK(t, !bl_rwmutex_try_rlock(&m));
+    BL_CHECK_ERR(t, bl_rwmutex_rlock_until(&m, bl_in(BL_MS)), BL_ETIMEDOUT);
     call reader = {.fn = call_rlock, .obj = &m, .turns = &turns};
     call_parks(s, &reader);
     bl_rwmutex_runlock(&m);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(writer.turn, 0);
-    CHECK_EQ(reader.turn, 1);
-    CHECK_EQ(m.bl__word, 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, writer.turn, 0);
+    BL_CHECK_EQ(t, reader.turn, 1);
+    BL_CHECK_EQ(t, m.bl__word, 0);
 }
 
-TEST(rwmutex_writer_lets_readers_in_before_the_next_writer)
+BL_TEST(rwmutex_writer_lets_readers_in_before_the_next_writer)
 {
     bl_rwmutex m = {0};
     int turns = 0;
@@ -258,11 +264,11 @@ TEST(rwmutex_writer_lets_readers_in_before_the_next_writer)
         call_parks(s, &readers[i]);
     }
     bl_rwmutex_unlock(&m);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(writer.turn, 3);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, writer.turn, 3);
 }
 
-TEST(rwmutex_writer_that_gives_up_lets_readers_in)
+BL_TEST(rwmutex_writer_that_gives_up_lets_readers_in)
 {
     bl_rwmutex m = {0};
     BL_SCOPE(s);
@@ -275,18 +281,18 @@ TEST(rwmutex_writer_that_gives_up_lets_readers_in)
     writers[1].deadline = bl_in(20 * BL_MS);
     call_parks(s, &writers[1]);
     bl_scope_cancel(cancelled, 0);
-    CHECK(call_returns(&writers[0]));
-    CHECK_EQ(call_result(&writers[0]), BL_ECANCELED);
-    CHECK(call_returns(&reader)); /* when the second writer has given up too */
-    CHECK_EQ(call_result(&reader), 0);
-    CHECK_EQ(call_result(&writers[1]), BL_ETIMEDOUT);
+    BL_CHECK(t, call_returns(&writers[0]));
+    BL_CHECK_ERR(t, call_result(&writers[0]), BL_ECANCELED);
+    BL_CHECK(t, call_returns(&reader)); /* when the second writer has given up too */
+    BL_CHECK_EQ(t, call_result(&reader), 0);
+    BL_CHECK_ERR(t, call_result(&writers[1]), BL_ETIMEDOUT);
     bl_rwmutex_runlock(&m);
-    CHECK_EQ(m.bl__word, 0);
-    CHECK(bl_rwmutex_try_lock(&m));
+    BL_CHECK_EQ(t, m.bl__word, 0);
+    BL_CHECK(t, bl_rwmutex_try_lock(&m));
     bl_rwmutex_unlock(&m);
 }
 
-TEST(rwmutex_reader_gives_up)
+BL_TEST(rwmutex_reader_gives_up)
 {
     bl_rwmutex m = {0};
     BL_SCOPE(s);
@@ -295,12 +301,12 @@ TEST(rwmutex_reader_gives_up)
     call_parks(s, &late);
     call stays = {.fn = call_rlock, .obj = &m};
     call_parks(s, &stays);
-    CHECK(call_returns(&late));
-    CHECK_EQ(call_result(&late), BL_ETIMEDOUT);
+    BL_CHECK(t, call_returns(&late));
+    BL_CHECK_ERR(t, call_result(&late), BL_ETIMEDOUT);
     bl_rwmutex_unlock(&m);
-    CHECK(call_returns(&stays));
-    CHECK_EQ(call_result(&stays), 0);
-    CHECK_EQ(m.bl__word, 0);
+    BL_CHECK(t, call_returns(&stays));
+    BL_CHECK_EQ(t, call_result(&stays), 0);
+    BL_CHECK_EQ(t, m.bl__word, 0);
 }
 
 /* Holds m nearly all the time, without switching while it does, until everybody had a turn. */
@@ -319,7 +325,7 @@ static int hog_rw(void *arg)
     return 0;
 }
 
-TEST(rwmutex_starves_nobody)
+BL_TEST(rwmutex_starves_nobody)
 {
     bl_rwmutex m = {0};
     for (int i = 0; i < 10; i++) {
@@ -333,8 +339,8 @@ TEST(rwmutex_starves_nobody)
         bl_yield();
         bl_go(s, call_run, &calls[0]);
         bl_go(s, call_run, &calls[1]);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_LE(bl_now() - start, 2 * BL_SEC);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_LE(t, bl_now() - start, 2 * BL_SEC);
     }
-    CHECK_EQ(m.bl__word, 0);
+    BL_CHECK_EQ(t, m.bl__word, 0);
 }

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* sched_test.c: starting, ending, yielding, sleeping, and who gets to run. See also run_test.c. */
-#include "harness.h"
-#include "parked.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "parked.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* ---- Starting and ending --------------------------------------------------------------------- */
 
@@ -20,23 +27,24 @@ static int id_compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-TEST(ids_are_unique)
+BL_TEST(ids_are_unique)
 {
     enum { N = 10000 };
     uint64_t *ids = calloc(N + 1, sizeof *ids);
-    CHECK_EQ(bl_id(), 1);
-    ids[N] = bl_id();
+    uint64_t own = bl_id();
+    ids[N] = own;
     for (int round = 0; round < 2; round++) {
         BL_SCOPE(s);
         for (int i = round * N / 2; i < (round + 1) * N / 2; i++)
-            CHECK_EQ(bl_go(s, id_store, &ids[i]), 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
+            BL_CHECK_EQ(t, bl_go(s, id_store, &ids[i]), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
-    CHECK_EQ(bl_id(), 1);
+    BL_CHECK_EQ(t, bl_id(), own);
     qsort(ids, N + 1, sizeof *ids, id_compare);
-    CHECK_EQ(ids[0], 1);
+    BL_CHECK_EQ(t, ids[0], own);
+    BL_CHECK_GT(t, own, 0);
     for (int i = 1; i <= N; i++)
-        CHECK_NE(ids[i], ids[i - 1]);
+        BL_CHECK_NE(t, ids[i], ids[i - 1]);
     free(ids);
 }
 
@@ -49,16 +57,17 @@ static int count_one(void *arg)
     return 0;
 }
 
-TEST(a_hundred_thousand)
+BL_TEST(a_hundred_thousand)
 {
     enum { N = 100000 };
+    size_t before = bl_goroutines();
     counter = 0;
     BL_SCOPE(s);
     for (int i = 0; i < N; i++)
-        CHECK_EQ(bl_go(s, count_one, NULL), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(counter, N);
-    CHECK_EQ(bl_goroutines(), 1);
+        BL_CHECK_EQ(t, bl_go(s, count_one, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, counter, N);
+    BL_CHECK_EQ(t, bl_goroutines(), before);
 }
 
 /* Each node starts its children in a scope of its own, and adds up what they return in tree_sum. */
@@ -77,16 +86,16 @@ static int tree_grow(void *arg)
     BL_SCOPE(s);
     node child = {n->depth - 1, n->leaves};
     for (int i = 0; i < 8; i++)
-        CHECK_EQ(bl_go(s, tree_grow, &child), 0);
+        BL_CHECK_EQ(t, bl_go(s, tree_grow, &child), 0);
     return bl_scope_wait(s);
 }
 
-TEST(a_tree_of_scopes)
+BL_TEST(a_tree_of_scopes)
 {
     atomic_int leaves = 0;
     node root = {5, &leaves};
-    CHECK_EQ(tree_grow(&root), 0);
-    CHECK_EQ(leaves, 8 * 8 * 8 * 8 * 8);
+    BL_CHECK_EQ(t, tree_grow(&root), 0);
+    BL_CHECK_EQ(t, leaves, 8 * 8 * 8 * 8 * 8);
 }
 
 static int wait_for_close(void *arg)
@@ -95,19 +104,19 @@ static int wait_for_close(void *arg)
     return r == BL_ECLOSED ? 0 : r;
 }
 
-TEST(the_number_of_goroutines)
+BL_TEST(the_number_of_goroutines)
 {
     enum { N = 500 };
     BL_SCOPE(s);
     bl_chan *c = bl_scope_chan(s, 1, 0);
-    CHECK_EQ(bl_goroutines(), 1);
+    size_t before = bl_goroutines();
     for (int i = 0; i < N; i++) {
         bl_go(s, wait_for_close, c);
-        CHECK_EQ(bl_goroutines(), (size_t)i + 2);
+        BL_CHECK_EQ(t, bl_goroutines(), before + (size_t)i + 1);
     }
     bl_chan_close(c);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(bl_goroutines(), 1);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_goroutines(), before);
 }
 
 typedef struct blob {
@@ -119,17 +128,17 @@ static int blob_check(void *arg)
 {
     blob *b = arg;
     bl_yield();
-    CHECK_EQ((uintptr_t)b % _Alignof(max_align_t), 0);
+    BL_CHECK_EQ(t, (uintptr_t)b % _Alignof(max_align_t), 0);
     int wrong = 0;
     for (size_t i = 0; i < b->size - sizeof *b; i++)
         wrong += b->bytes[i] != (unsigned char)(b->size + i);
-    CHECK_EQ(wrong, 0);
+    BL_CHECK_EQ(t, wrong, 0);
     memset(b->bytes, 0, b->size - sizeof *b); /* its own copy: it may write to it */
     atomic_fetch_add(&counter, 1);
     return 0;
 }
 
-TEST(a_copy_for_the_goroutine)
+BL_TEST(a_copy_for_the_goroutine)
 {
     static const size_t more[] = {1000, 4096, 65536, 1000003};
     counter = 0;
@@ -140,12 +149,12 @@ TEST(a_copy_for_the_goroutine)
         b->size = i;
         for (size_t n = 0; n < i - sizeof *b; n++)
             b->bytes[n] = (unsigned char)(i + n);
-        CHECK_EQ(bl_go_copy(s, blob_check, b, i), 0);
+        BL_CHECK_EQ(t, bl_go_copy(s, blob_check, b, i), 0);
         memset(b->bytes, 0xee, i - sizeof *b);
     }
     free(b);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(counter, started);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, counter, started);
 }
 
 static int many_frames(int depth)
@@ -164,17 +173,17 @@ static int many_frames(int depth)
 static int go_deep(void *arg)
 {
     (void)arg;
-    CHECK_EQ(many_frames(60), 0); /* over half of the 64 KiB */
+    BL_CHECK_EQ(t, many_frames(60), 0); /* over half of the 64 KiB */
     return 0;
 }
 
-TEST(deep_stacks_keep_their_contents)
+BL_TEST(deep_stacks_keep_their_contents)
 {
     for (int round = 0; round < 3; round++) {
         BL_SCOPE(s);
         for (int i = 0; i < 100; i++)
             bl_go(s, go_deep, NULL);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
 }
 
@@ -190,21 +199,21 @@ static int registers_keep(void *arg)
         __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
         bl_yield();
         if (i % 16 == 0)
-            CHECK_EQ(bl_sleep(BL_US), 0);
+            BL_CHECK_EQ(t, bl_sleep(BL_US), 0);
         __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
     }
-    CHECK(a == seed && b == seed * 3 && c == seed * 5);
-    CHECK(d == seed * 7 && e == seed * 11 && f == seed * 13);
-    CHECK(y == (double)(seed >> 40) / 3 && z == x * 7);
+    BL_CHECK(t, a == seed && b == seed * 3 && c == seed * 5);
+    BL_CHECK(t, d == seed * 7 && e == seed * 11 && f == seed * 13);
+    BL_CHECK(t, y == (double)(seed >> 40) / 3 && z == x * 7);
     return 0;
 }
 
-TEST(registers_survive_switches)
+BL_TEST(registers_survive_switches)
 {
     BL_SCOPE(s);
     for (uint64_t i = 1; i <= 16; i++)
         bl_go_copy(s, registers_keep, &i, sizeof i);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 /* The floating-point unit's rounding mode, 0 (to nearest) to 3; of both units on x86-64. */
@@ -237,16 +246,16 @@ static void rounding_set(unsigned mode)
 static int rounding_keep(void *arg)
 {
     unsigned mode = *(unsigned *)arg;
-    CHECK_EQ(rounding_get(), 0); /* a new goroutine has the default, not its starter's */
+    BL_CHECK_EQ(t, rounding_get(), 0); /* a new goroutine has the default, not its starter's */
     rounding_set(mode);
     for (int i = 0; i < 100; i++) {
         bl_yield();
-        CHECK_EQ(rounding_get(), mode);
+        BL_CHECK_EQ(t, rounding_get(), mode);
     }
     return 0;
 }
 
-TEST(rounding_modes_belong_to_goroutines)
+BL_TEST(rounding_modes_belong_to_goroutines)
 {
     BL_SCOPE(s);
     rounding_set(2);
@@ -254,8 +263,8 @@ TEST(rounding_modes_belong_to_goroutines)
         unsigned mode = i % 4;
         bl_go_copy(s, rounding_keep, &mode, sizeof mode);
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(rounding_get(), 2);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, rounding_get(), 2);
     rounding_set(0);
 }
 
@@ -282,11 +291,11 @@ static int runner_yield(void *arg)
 static int one_processor(void)
 {
     int before = bl_set_procs(1);
-    CHECK_EQ(bl_sleep(2 * BL_MS), 0);
+    BL_CHECK_EQ(t, bl_sleep(2 * BL_MS), 0);
     return before;
 }
 
-TEST(yield_goes_round)
+BL_TEST(yield_goes_round)
 {
     int before = one_processor();
     atomic_bool stop = false;
@@ -299,10 +308,10 @@ TEST(yield_goes_round)
     while (atomic_load(&r[0].turns) < 2000)
         bl_yield();
     stop = true;
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 1; i < RUNNERS; i++) { /* one processor: they take turns */
-        CHECK_GE(r[i].turns, 1800);
-        CHECK_LE(r[i].turns, 2200);
+        BL_CHECK_GE(t, r[i].turns, 1800);
+        BL_CHECK_LE(t, r[i].turns, 2200);
     }
     bl_set_procs(before);
 }
@@ -343,7 +352,7 @@ static int flag_after_yields(void *arg)
 }
 
 /* Waking goes to run-next, ahead of the queue: two that wake each other must not keep it. */
-TEST(a_ping_pong_pair_starves_nobody)
+BL_TEST(a_ping_pong_pair_starves_nobody)
 {
     int before = one_processor();
     atomic_bool stop = false;
@@ -353,8 +362,8 @@ TEST(a_ping_pong_pair_starves_nobody)
     bl_go(s, ping, &p);
     bl_go(s, pong, &p);
     bl_go(s, flag_after_yields, &stop);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_LE(bl_now() - start, 10 * BL_SEC);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_LE(t, bl_now() - start, 10 * BL_SEC);
     bl_set_procs(before);
 }
 
@@ -383,7 +392,7 @@ static int hog_run(void *arg)
 
 /* One that computes, or blocks in the kernel, and never calls in, keeps one processor and no more:
  * what was queued behind it and the timers that it armed go on on the other. */
-TEST(a_hog_keeps_one_processor)
+BL_TEST(a_hog_keeps_one_processor)
 {
     int before = bl_set_procs(2);
     for (int in_kernel = 0; in_kernel < 2; in_kernel++) {
@@ -392,16 +401,16 @@ TEST(a_hog_keeps_one_processor)
         bl_go(s, hog_run, &h);
         while (!atomic_load(&h.done)) {
             atomic_fetch_add(&h.turns, 1);
-            CHECK_EQ(bl_sleep(BL_MS), 0);
+            BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
         }
-        CHECK_GE(h.turns, h.wanted);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_GE(t, h.turns, h.wanted);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
     bl_set_procs(before);
 }
 
 /* The same where it got the processor before that was one too many: no false deadlock either. */
-TEST(a_hog_on_a_processor_too_many)
+BL_TEST(a_hog_on_a_processor_too_many)
 {
     int before = bl_procs();
     for (int procs = 8; procs >= 1; procs -= 7) {
@@ -410,10 +419,10 @@ TEST(a_hog_on_a_processor_too_many)
             hog h = {.in_kernel = i % 2};
             BL_SCOPE(s);
             bl_go(s, hog_run, &h);
-            CHECK_EQ(bl_sleep(BL_MS), 0);
+            BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
             bl_set_procs(1);
-            CHECK_EQ(bl_scope_wait(s), 0);
-            CHECK(h.done);
+            BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+            BL_CHECK(t, h.done);
             bl_set_procs(procs);
         }
     }
@@ -439,7 +448,7 @@ static int yield_till_counted(void *arg)
 }
 
 /* The timers of a processor that nobody holds any more, while the rest never run out of work. */
-TEST(sleepers_of_a_processor_too_many)
+BL_TEST(sleepers_of_a_processor_too_many)
 {
     int before = bl_set_procs(4);
     atomic_int asleep = 0;
@@ -453,8 +462,8 @@ TEST(sleepers_of_a_processor_too_many)
         bl_yield();
     bl_set_procs(1);
     (void)yield_till_counted(NULL);
-    CHECK_EQ(counter, SLEEPERS);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, counter, SLEEPERS);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     bl_set_procs(before);
 }
 
@@ -470,7 +479,7 @@ static int work_and_yield(void *arg)
     return 0;
 }
 
-TEST(the_number_of_processors_changes_in_a_run)
+BL_TEST(the_number_of_processors_changes_in_a_run)
 {
     static const int procs[] = {1, 4, 2, 8, 1, 3};
     int before = bl_procs();
@@ -480,16 +489,16 @@ TEST(the_number_of_processors_changes_in_a_run)
     for (int i = 0; i < 6; i++) {
         for (int k = 0; k < 50; k++)
             bl_go(s, work_and_yield, NULL);
-        CHECK_EQ(bl_set_procs(procs[i]), was);
+        BL_CHECK_EQ(t, bl_set_procs(procs[i]), was);
         was = procs[i];
-        CHECK_EQ(bl_procs(), was);
-        CHECK_EQ(bl_set_procs(0), was); /* only asks */
+        BL_CHECK_EQ(t, bl_procs(), was);
+        BL_CHECK_EQ(t, bl_set_procs(0), was); /* only asks */
         bl_yield();
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(counter, 300);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, counter, 300);
     bl_set_procs(before);
-    CHECK_EQ(bl_procs(), before);
+    BL_CHECK_EQ(t, bl_procs(), before);
 }
 
 /* ---- Sleeping -------------------------------------------------------------------------------- */
@@ -498,12 +507,12 @@ static int sleep_for(void *arg)
 {
     bl_dur d = *(bl_dur *)arg;
     bl_time start = bl_now();
-    CHECK_EQ(bl_sleep(d), 0);
-    CHECK_GE(bl_now() - start, d);
+    BL_CHECK_EQ(t, bl_sleep(d), 0);
+    BL_CHECK_GE(t, bl_now() - start, d);
     return 0;
 }
 
-TEST(never_early)
+BL_TEST(never_early)
 {
     bl_time start = bl_now();
     BL_SCOPE(s);
@@ -512,10 +521,10 @@ TEST(never_early)
         bl_dur d = (bl_dur)(x % (uint64_t)(50 * BL_MS));
         bl_go_copy(s, sleep_for, &d, sizeof d);
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_LE(bl_now() - start, 20 * BL_SEC);
-    CHECK_EQ(bl_sleep(0), 0);
-    CHECK_EQ(bl_sleep(-BL_SEC), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_LE(t, bl_now() - start, 20 * BL_SEC);
+    BL_CHECK_EQ(t, bl_sleep(0), 0);
+    BL_CHECK_EQ(t, bl_sleep(-BL_SEC), 0);
 }
 
 enum { RISERS = 20 };
@@ -530,7 +539,8 @@ static int rise(void *arg)
 {
     riser *r = arg;
     atomic_fetch_add(r->asleep, 1);
-    CHECK_EQ(bl_chan_recv_until(NULL, NULL, r->due), BL_ETIMEDOUT); /* a sleep to a point in time */
+    BL_CHECK_ERR(t, bl_chan_recv_until(NULL, NULL, r->due),
+                 BL_ETIMEDOUT); /* a sleep to a point in time */
     r->place = atomic_fetch_add(&counter, 1);
     return 0;
 }
@@ -550,34 +560,34 @@ static bool all_rise(riser r[RISERS])
     while (atomic_load(&asleep) < RISERS)
         bl_yield();
     bool in_time = bl_now() < first; /* on one processor: who was asleep then, is parked */
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     return in_time;
 }
 
-TEST(sleepers_wake_in_order)
+BL_TEST(sleepers_wake_in_order)
 {
     int before = one_processor();
     riser r[RISERS];
     while (!all_rise(r)) {
     }
     for (int i = 0; i < RISERS; i++)
-        CHECK_EQ(r[i].place, i);
+        BL_CHECK_EQ(t, r[i].place, i);
     bl_set_procs(before);
 }
 
-TEST(a_sleep_is_cut_short)
+BL_TEST(a_sleep_is_cut_short)
 {
     bl_time start = bl_now();
     {
         BL_SCOPE(s, .timeout = 10 * BL_MS);
-        CHECK_EQ(bl_sleep(BL_HOUR), BL_ETIMEDOUT);
-        CHECK_EQ(bl_sleep(BL_HOUR), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ETIMEDOUT);
     }
     bl_dur hour = BL_HOUR;
     BL_SCOPE(s);
     bl_scope_cancel(s, 0);
-    CHECK_EQ(bl_sleep(hour), BL_ECANCELED);
-    CHECK_EQ(bl_sleep(BL_NEVER), BL_ECANCELED);
-    CHECK_GE(bl_now() - start, 10 * BL_MS);
-    CHECK_LE(bl_now() - start, 30 * BL_SEC);
+    BL_CHECK_ERR(t, bl_sleep(hour), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_sleep(BL_NEVER), BL_ECANCELED);
+    BL_CHECK_GE(t, bl_now() - start, 10 * BL_MS);
+    BL_CHECK_LE(t, bl_now() - start, 30 * BL_SEC);
 }

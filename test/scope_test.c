@@ -3,9 +3,15 @@
  * scope_test.c: who is joined, who is cancelled, and what is returned. The grace report's text is
  * tested with the fatal errors.
  */
-#include "harness.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <pthread.h>
+
+#include "fatal.h"
+#include "run.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 static int add(int *counter, int n) { return __atomic_add_fetch(counter, n, __ATOMIC_ACQ_REL); }
 static int get(int *counter) { return __atomic_load_n(counter, __ATOMIC_ACQUIRE); }
@@ -36,26 +42,26 @@ static int return_it(void *arg) { return (int)(intptr_t)arg; }
 
 /* ---- Joining ---- */
 
-TEST(wait_joins_all)
+BL_TEST(wait_joins_all)
 {
     int done = 0;
     BL_SCOPE(s);
     for (int i = 0; i < 100; i++)
-        CHECK_EQ(bl_go(s, yield_and_count, &done), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(get(&done), 100);
+        BL_CHECK_EQ(t, bl_go(s, yield_and_count, &done), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, get(&done), 100);
 }
 
-TEST(wait_again_and_go_after)
+BL_TEST(wait_again_and_go_after)
 {
     int done = 0;
     BL_SCOPE(s);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int round = 1; round <= 50; round++) {
-        CHECK_EQ(bl_go(s, round % 2 ? count_up : yield_and_count, &done), 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(get(&done), round);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_go(s, round % 2 ? count_up : yield_and_count, &done), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, get(&done), round);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
 }
 
@@ -70,11 +76,11 @@ static int early_return(int *stopped)
     return bl_scope_wait(s);
 }
 
-TEST(every_path_out_joins)
+BL_TEST(every_path_out_joins)
 {
     int stopped = 0;
-    CHECK_EQ(early_return(&stopped), 7);
-    CHECK_EQ(get(&stopped), 2);
+    BL_CHECK_EQ(t, early_return(&stopped), 7);
+    BL_CHECK_EQ(t, get(&stopped), 2);
     for (int i = 0; i < 2; i++) {
         BL_SCOPE(s);
         bl_go(s, wait_stopped, &stopped);
@@ -82,7 +88,7 @@ TEST(every_path_out_joins)
             continue;
         break;
     }
-    CHECK_EQ(get(&stopped), 4);
+    BL_CHECK_EQ(t, get(&stopped), 4);
 }
 
 /* Starts n below itself, in the scope it was given. */
@@ -94,26 +100,26 @@ typedef struct tree {
 
 static int grow(void *arg)
 {
-    tree *t = arg;
-    add(t->done, 1);
-    if (t->depth == 0)
+    tree *node = arg;
+    add(node->done, 1);
+    if (node->depth == 0)
         return 0;
-    tree child = {t->scope, t->done, t->depth - 1};
+    tree child = {node->scope, node->done, node->depth - 1};
     for (int i = 0; i < 3; i++)
-        if (bl_go_copy(t->scope, grow, &child, sizeof child) < 0)
+        if (bl_go_copy(node->scope, grow, &child, sizeof child) < 0)
             return BL_ENOMEM;
     return 0;
 }
 
-TEST(goroutines_start_others_in_their_scope)
+BL_TEST(goroutines_start_others_in_their_scope)
 {
     for (int round = 0; round < 50; round++) {
         int done = 0;
         BL_SCOPE(s);
         tree root = {s, &done, 5};
-        CHECK_EQ(bl_go_copy(s, grow, &root, sizeof root), 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(get(&done), 1 + 3 + 9 + 27 + 81 + 243);
+        BL_CHECK_EQ(t, bl_go_copy(s, grow, &root, sizeof root), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, get(&done), 1 + 3 + 9 + 27 + 81 + 243);
     }
 }
 
@@ -126,40 +132,40 @@ static int short_scope(void *arg)
     return bl_scope_wait(s);
 }
 
-TEST(frames_are_reused)
+BL_TEST(frames_are_reused)
 {
     int done = 0;
     BL_SCOPE(s);
     for (int i = 0; i < 8; i++)
         bl_go(s, short_scope, &done);
     for (int i = 0; i < 2000; i++)
-        CHECK_EQ(short_scope(&done), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(get(&done), 3 * 2008);
+        BL_CHECK_EQ(t, short_scope(&done), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, get(&done), 3 * 2008);
 }
 
-TEST(nested_scopes)
+BL_TEST(nested_scopes)
 {
     int outer = 0, inner = 0;
     BL_SCOPE(a);
     bl_ctx *of_a = bl_ctx_current();
-    CHECK(of_a == bl_scope_ctx(a));
+    BL_CHECK(t, of_a == bl_scope_ctx(a));
     bl_go(a, wait_stopped, &outer);
     {
         BL_SCOPE(b);
-        CHECK(bl_ctx_current() == bl_scope_ctx(b));
+        BL_CHECK(t, bl_ctx_current() == bl_scope_ctx(b));
         bl_go(b, wait_stopped, &inner);
         bl_yield();
         bl_scope_cancel(b, 0);
-        CHECK_EQ(bl_scope_wait(b), BL_ECANCELED);
-        CHECK_EQ(bl_ctx_err(of_a), 0);
+        BL_CHECK_ERR(t, bl_scope_wait(b), BL_ECANCELED);
+        BL_CHECK_EQ(t, bl_ctx_err(of_a), 0);
     }
-    CHECK(bl_ctx_current() == of_a);
-    CHECK_EQ(get(&inner), 1);
-    CHECK_EQ(get(&outer), 0);
+    BL_CHECK(t, bl_ctx_current() == of_a);
+    BL_CHECK_EQ(t, get(&inner), 1);
+    BL_CHECK_EQ(t, get(&outer), 0);
     bl_scope_cancel(a, 0);
-    CHECK_EQ(bl_scope_wait(a), BL_ECANCELED);
-    CHECK_EQ(get(&outer), 1);
+    BL_CHECK_ERR(t, bl_scope_wait(a), BL_ECANCELED);
+    BL_CHECK_EQ(t, get(&outer), 1);
 }
 
 static int opened;
@@ -173,7 +179,7 @@ static int opens_below(void *arg)
     return bl_scope_wait(s);
 }
 
-TEST(cancellation_goes_down)
+BL_TEST(cancellation_goes_down)
 {
     int stopped = 0;
     opened = 0;
@@ -183,13 +189,13 @@ TEST(cancellation_goes_down)
     while (get(&opened) < 10) /* in a cancelled scope none would start */
         (void)!bl_sleep(BL_MS);
     bl_scope_cancel(s, 0);
-    CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
-    CHECK_EQ(get(&stopped), 40);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
+    BL_CHECK_EQ(t, get(&stopped), 40);
 }
 
 /* ---- Results ---- */
 
-TEST(first_error_wins_and_stops_the_others)
+BL_TEST(first_error_wins_and_stops_the_others)
 {
     int stopped = 0;
     BL_SCOPE(s);
@@ -197,20 +203,20 @@ TEST(first_error_wins_and_stops_the_others)
         bl_go(s, wait_stopped, &stopped);
     (void)!bl_sleep(BL_MS);
     bl_go(s, return_it, (void *)(intptr_t)BL_EIO);
-    CHECK_EQ(bl_scope_wait(s), BL_EIO);
-    CHECK_EQ(get(&stopped), 5);
-    CHECK_EQ(bl_ctx_err(bl_scope_ctx(s)), BL_ECANCELED);
-    CHECK_EQ(bl_ctx_cause(bl_scope_ctx(s)), BL_EIO);
-    CHECK_EQ(bl_go(s, return_it, NULL), BL_ECANCELED);
-    CHECK_EQ(bl_scope_wait(s), BL_EIO);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
+    BL_CHECK_EQ(t, get(&stopped), 5);
+    BL_CHECK_ERR(t, bl_ctx_err(bl_scope_ctx(s)), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_ctx_cause(bl_scope_ctx(s)), BL_EIO);
+    BL_CHECK_ERR(t, bl_go(s, return_it, NULL), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
 }
 
-TEST(canceled_before_cancellation_is_an_error)
+BL_TEST(canceled_before_cancellation_is_an_error)
 {
     BL_SCOPE(s);
     bl_go(s, return_it, (void *)(intptr_t)BL_ECANCELED);
-    CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
-    CHECK_EQ(bl_ctx_err(bl_scope_ctx(s)), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_ctx_err(bl_scope_ctx(s)), BL_ECANCELED);
 }
 
 static int fail_when_stopped(void *arg)
@@ -219,126 +225,126 @@ static int fail_when_stopped(void *arg)
     return (int)(intptr_t)arg;
 }
 
-TEST(error_after_cancellation_counts)
+BL_TEST(error_after_cancellation_counts)
 {
     BL_SCOPE(s);
     bl_go(s, wait_stopped, NULL);
     bl_go(s, fail_when_stopped, (void *)(intptr_t)BL_EPIPE);
     (void)!bl_sleep(BL_MS);
     bl_scope_cancel(s, BL_EBUSY);
-    CHECK_EQ(bl_scope_wait(s), BL_EPIPE);
-    CHECK_EQ(bl_ctx_cause(bl_scope_ctx(s)), BL_EBUSY);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EPIPE);
+    BL_CHECK_ERR(t, bl_ctx_cause(bl_scope_ctx(s)), BL_EBUSY);
 }
 
-TEST(keep_going)
+BL_TEST(keep_going)
 {
     int done = 0;
     BL_SCOPE(s, .keep_going = true);
     bl_go(s, return_it, (void *)(intptr_t)BL_EIO);
     for (int i = 0; i < 3; i++)
         bl_go(s, yield_and_count, &done);
-    CHECK_EQ(bl_scope_wait(s), BL_EIO);
-    CHECK_EQ(get(&done), 3);
-    CHECK_EQ(bl_ctx_err(bl_scope_ctx(s)), 0);
-    CHECK_EQ(bl_go(s, count_up, &done), 0);
-    CHECK_EQ(bl_scope_wait(s), BL_EIO);
-    CHECK_EQ(get(&done), 4);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
+    BL_CHECK_EQ(t, get(&done), 3);
+    BL_CHECK_EQ(t, bl_ctx_err(bl_scope_ctx(s)), 0);
+    BL_CHECK_EQ(t, bl_go(s, count_up, &done), 0);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
+    BL_CHECK_EQ(t, get(&done), 4);
 }
 
-TEST(causes)
+BL_TEST(causes)
 {
     bl_scope s;
-    CHECK_EQ(bl_scope_open(&s, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_open(&s, NULL), 0);
     bl_scope_cancel(&s, BL_EBUSY);
     bl_scope_cancel(&s, BL_EIO);
-    CHECK_EQ(bl_scope_wait(&s), BL_EBUSY);
-    CHECK_EQ(bl_sleep(BL_HOUR), BL_ECANCELED);
-    CHECK_EQ(bl_scope_close(&s), BL_EBUSY);
+    BL_CHECK_ERR(t, bl_scope_wait(&s), BL_EBUSY);
+    BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_scope_close(&s), BL_EBUSY);
 
-    CHECK_EQ(bl_scope_open(&s, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_open(&s, NULL), 0);
     bl_go(&s, wait_stopped, NULL);
-    CHECK_EQ(bl_scope_close(&s), 0); /* its own cancellation is not counted */
+    BL_CHECK_EQ(t, bl_scope_close(&s), 0); /* its own cancellation is not counted */
 
-    CHECK_EQ(bl_scope_open(&s, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_open(&s, NULL), 0);
     bl_go(&s, return_it, (void *)(intptr_t)BL_EIO);
     (void)!bl_sleep(BL_MS);
-    CHECK_EQ(bl_scope_close(&s), BL_EIO);
+    BL_CHECK_ERR(t, bl_scope_close(&s), BL_EIO);
 }
 
-TEST(positive_results_are_success)
+BL_TEST(positive_results_are_success)
 {
     BL_SCOPE(s);
     bl_go(s, return_it, (void *)(intptr_t)42);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
 /* ---- Deadlines ---- */
 
-TEST(timeout)
+BL_TEST(timeout)
 {
     int stopped = 0;
     bl_time begin = bl_now();
     BL_SCOPE(s, .timeout = 20 * BL_MS);
-    CHECK(bl_ctx_deadline(bl_scope_ctx(s), NULL));
+    BL_CHECK(t, bl_ctx_deadline(bl_scope_ctx(s), NULL));
     for (int i = 0; i < 3; i++)
         bl_go(s, wait_stopped, &stopped);
-    CHECK_EQ(bl_scope_wait(s), BL_ETIMEDOUT);
-    CHECK_EQ(get(&stopped), 3);
-    CHECK_GE(bl_now() - begin, 20 * BL_MS);
-    CHECK_LE(bl_now() - begin, 5 * BL_SEC);
-    CHECK_EQ(bl_sleep(BL_HOUR), BL_ETIMEDOUT);
-    CHECK_EQ(bl_go(s, count_up, &stopped), BL_ETIMEDOUT);
-    CHECK_EQ(bl_ctx_cause(bl_scope_ctx(s)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, get(&stopped), 3);
+    BL_CHECK_GE(t, bl_now() - begin, 20 * BL_MS);
+    BL_CHECK_LE(t, bl_now() - begin, 5 * BL_SEC);
+    BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_go(s, count_up, &stopped), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_ctx_cause(bl_scope_ctx(s)), BL_ETIMEDOUT);
 }
 
-TEST(the_earlier_deadline_counts)
+BL_TEST(the_earlier_deadline_counts)
 {
-    bl_time t;
+    bl_time at;
     bl_time soon = bl_in(BL_MIN);
     BL_SCOPE(a, .timeout = BL_HOUR, .deadline = soon);
-    CHECK(bl_ctx_deadline(bl_scope_ctx(a), &t));
-    CHECK_EQ(t, soon);
+    BL_CHECK(t, bl_ctx_deadline(bl_scope_ctx(a), &at));
+    BL_CHECK_EQ(t, at, soon);
     BL_SCOPE(b, .timeout = 2 * BL_HOUR);
-    CHECK(bl_ctx_deadline(bl_scope_ctx(b), &t));
-    CHECK_EQ(t, soon);
+    BL_CHECK(t, bl_ctx_deadline(bl_scope_ctx(b), &at));
+    BL_CHECK_EQ(t, at, soon);
     BL_SCOPE(c, .deadline = BL_NEVER);
-    CHECK(bl_ctx_deadline(bl_scope_ctx(c), &t));
+    BL_CHECK(t, bl_ctx_deadline(bl_scope_ctx(c), &at));
     BL_SCOPE(d, .shield = true);
-    CHECK(!bl_ctx_deadline(bl_scope_ctx(d), &t));
+    BL_CHECK(t, !bl_ctx_deadline(bl_scope_ctx(d), &at));
     BL_SCOPE(e, .deadline = bl_now() - 1);
-    CHECK_EQ(bl_scope_wait(e), BL_ETIMEDOUT);
-    CHECK_EQ(bl_go(e, return_it, NULL), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_scope_wait(e), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_go(e, return_it, NULL), BL_ETIMEDOUT);
 }
 
-TEST(shield)
+BL_TEST(shield)
 {
     int stopped = 0;
     static const char key;
     bl_ctx *values = bl_ctx_with_value(bl_ctx_current(), &key, &stopped);
-    REQUIRE(values);
+    BL_REQUIRE(t, values);
     BL_SCOPE(a, .ctx = values);
     bl_ctx_release(values);
     {
         BL_SCOPE(b, .shield = true, .timeout = 30 * BL_MS);
         bl_scope_cancel(a, 0);
-        CHECK_EQ(bl_ctx_err(bl_scope_ctx(b)), 0);
-        CHECK(bl_ctx_value(bl_scope_ctx(b), &key) == &stopped);
-        CHECK_EQ(bl_sleep(BL_MS), 0);
+        BL_CHECK_EQ(t, bl_ctx_err(bl_scope_ctx(b)), 0);
+        BL_CHECK(t, bl_ctx_value(bl_scope_ctx(b), &key) == &stopped);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
         bl_go(b, wait_stopped, &stopped);
-        CHECK_EQ(bl_scope_wait(b), BL_ETIMEDOUT);
+        BL_CHECK_ERR(t, bl_scope_wait(b), BL_ETIMEDOUT);
     }
-    CHECK_EQ(get(&stopped), 1);
-    CHECK_EQ(bl_scope_wait(a), BL_ECANCELED);
+    BL_CHECK_EQ(t, get(&stopped), 1);
+    BL_CHECK_ERR(t, bl_scope_wait(a), BL_ECANCELED);
 }
 
-TEST(parent_context)
+BL_TEST(parent_context)
 {
     bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
-    REQUIRE(c);
+    BL_REQUIRE(t, c);
     BL_SCOPE(s, .ctx = c);
     bl_go(s, wait_stopped, NULL);
     bl_ctx_cancel(c, BL_EBUSY);
-    CHECK_EQ(bl_scope_wait(s), BL_EBUSY);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EBUSY);
     bl_ctx_release(c);
 }
 
@@ -367,25 +373,25 @@ static int sleep_shortly(void *arg)
     return r;
 }
 
-TEST(cancel_races_with_join)
+BL_TEST(cancel_races_with_join)
 {
     BL_SCOPE(outside);
     for (int round = 0; round < 500; round++) {
         int stopped = 0;
         bl_scope s;
-        CHECK_EQ(bl_scope_open(&s, NULL), 0);
+        BL_CHECK_EQ(t, bl_scope_open(&s, NULL), 0);
         canceller c = {&s, round % 40};
         for (int i = 0; i < round % 5; i++)
             bl_go(&s, i % 2 ? wait_stopped : sleep_shortly, &stopped);
         bl_go(&s, cancel_soon, &c);
-        CHECK_EQ(bl_scope_wait(&s), BL_EBUSY);
-        CHECK_EQ(get(&stopped), round % 5);
-        CHECK_EQ(bl_scope_close(&s), BL_EBUSY);
+        BL_CHECK_ERR(t, bl_scope_wait(&s), BL_EBUSY);
+        BL_CHECK_EQ(t, get(&stopped), round % 5);
+        BL_CHECK_ERR(t, bl_scope_close(&s), BL_EBUSY);
     }
-    CHECK_EQ(bl_scope_wait(outside), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(outside), 0);
 }
 
-TEST(many_waiters_are_woken)
+BL_TEST(many_waiters_are_woken)
 {
     int stopped = 0;
     BL_SCOPE(s);
@@ -393,8 +399,8 @@ TEST(many_waiters_are_woken)
         bl_go(s, wait_stopped, &stopped);
     (void)!bl_sleep(BL_MS);
     bl_scope_cancel(s, 0);
-    CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
-    CHECK_EQ(get(&stopped), 5000);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
+    BL_CHECK_EQ(t, get(&stopped), 5000);
 }
 
 static int cancel_it(void *arg)
@@ -403,12 +409,12 @@ static int cancel_it(void *arg)
     return 0;
 }
 
-TEST(cancelled_from_within)
+BL_TEST(cancelled_from_within)
 {
     BL_SCOPE(s);
     bl_go(s, wait_stopped, NULL);
     bl_go(s, cancel_it, s);
-    CHECK_EQ(bl_scope_wait(s), BL_EIO);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
 }
 
 /* ---- Limit ---- */
@@ -432,15 +438,15 @@ static int under_limit(void *arg)
     return 0;
 }
 
-TEST(limit_is_never_exceeded)
+BL_TEST(limit_is_never_exceeded)
 {
     gauge g = {0};
     BL_SCOPE(s, .limit = 3);
     for (int i = 0; i < 300; i++)
-        CHECK_EQ(bl_go(s, under_limit, &g), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_LE(g.most, 3);
-    CHECK_EQ(g.done, 300);
+        BL_CHECK_EQ(t, bl_go(s, under_limit, &g), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_LE(t, g.most, 3);
+    BL_CHECK_EQ(t, g.done, 300);
 }
 
 typedef struct starter {
@@ -457,7 +463,7 @@ static int start_many(void *arg)
     return 0;
 }
 
-TEST(limit_with_many_starters)
+BL_TEST(limit_with_many_starters)
 {
     gauge g = {0};
     BL_SCOPE(s, .limit = 2);
@@ -466,11 +472,11 @@ TEST(limit_with_many_starters)
         starter st = {s, &g, 0};
         for (int i = 0; i < 8; i++)
             bl_go_copy(starters, start_many, &st, sizeof st);
-        CHECK_EQ(bl_scope_wait(starters), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(starters), 0);
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_LE(g.most, 2);
-    CHECK_EQ(g.done, 800);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_LE(t, g.most, 2);
+    BL_CHECK_EQ(t, g.done, 800);
 }
 
 static int start_one(void *arg)
@@ -481,84 +487,85 @@ static int start_one(void *arg)
 }
 
 /* The one that waits for room is in another scope than the one that is cancelled. */
-TEST(waiting_for_room_ends_with_either_scope)
+BL_TEST(waiting_for_room_ends_with_either_scope)
 {
     for (int which = 0; which < 2; which++) {
         gauge g = {0};
         BL_SCOPE(s, .limit = 1);
         starter st = {s, &g, 1};
         bl_ctx *stranger = bl_ctx_with_cancel(bl_ctx_background());
-        REQUIRE(stranger);
+        BL_REQUIRE(t, stranger);
         BL_SCOPE(starters, .ctx = stranger);
         BL_SCOPE(holder, .shield = true);
         bl_go(s, wait_stopped, NULL);
         bl_go(starters, start_one, &st);
         (void)!bl_sleep(BL_MS);
-        CHECK_EQ(get(&st.result), 1);
+        BL_CHECK_EQ(t, get(&st.result), 1);
         if (which == 0)
             bl_scope_cancel(s, 0);
         else
             bl_ctx_cancel(stranger, 0);
-        CHECK_EQ(bl_scope_wait(starters), which == 0 ? 0 : BL_ECANCELED);
-        CHECK_EQ(get(&st.result), BL_ECANCELED);
-        CHECK_EQ(g.done, 0);
+        BL_CHECK_EQ(t, bl_scope_wait(starters), which == 0 ? 0 : BL_ECANCELED);
+        BL_CHECK_ERR(t, get(&st.result), BL_ECANCELED);
+        BL_CHECK_EQ(t, g.done, 0);
         bl_ctx_release(stranger);
     }
 }
 
 /* ---- Options, plain threads, misuse ---- */
 
-TEST(root)
+RUN_TEST(root)
 {
     int done = 0;
     bl_scope *root = bl_root();
-    CHECK_EQ(bl_go(root, count_up, &done), 0);
-    CHECK_EQ(bl_scope_wait(root), 0);
-    CHECK_EQ(get(&done), 1);
-    CHECK(bl_ctx_current() == bl_scope_ctx(root));
+    BL_CHECK_EQ(t, bl_id(), 1);
+    BL_CHECK_EQ(t, bl_go(root, count_up, &done), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(root), 0);
+    BL_CHECK_EQ(t, get(&done), 1);
+    BL_CHECK(t, bl_ctx_current() == bl_scope_ctx(root));
     bl_go(root, wait_stopped, NULL); /* stopped when the main goroutine returns */
 }
 
 static void *open_on_thread(void *arg)
 {
     bl_scope s;
-    CHECK(bl_ctx_current() == bl_ctx_background());
-    CHECK_EQ(bl_scope_open(&s, NULL), 0);
-    CHECK(bl_ctx_current() == bl_scope_ctx(&s));
+    BL_CHECK(t, bl_ctx_current() == bl_ctx_background());
+    BL_CHECK_EQ(t, bl_scope_open(&s, NULL), 0);
+    BL_CHECK(t, bl_ctx_current() == bl_scope_ctx(&s));
     for (int i = 0; i < 20; i++)
-        CHECK_EQ(bl_go(&s, yield_and_count, arg), 0);
-    CHECK_EQ(bl_scope_wait(&s), 0);
-    CHECK_EQ(get(arg), 20);
+        BL_CHECK_EQ(t, bl_go(&s, yield_and_count, arg), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(&s), 0);
+    BL_CHECK_EQ(t, get(arg), 20);
     bl_go(&s, wait_stopped, arg);
-    CHECK_EQ(bl_scope_close(&s), 0);
-    CHECK_EQ(get(arg), 21);
-    CHECK(bl_ctx_current() == bl_ctx_background());
+    BL_CHECK_EQ(t, bl_scope_close(&s), 0);
+    BL_CHECK_EQ(t, get(arg), 21);
+    BL_CHECK(t, bl_ctx_current() == bl_ctx_background());
     return NULL;
 }
 
-TEST(plain_threads_open_scopes)
+BL_TEST(plain_threads_open_scopes)
 {
     int done = 0;
     pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, open_on_thread, &done) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, open_on_thread, &done) == 0);
     while (get(&done) < 21)
         (void)!bl_sleep(100 * BL_US);
     pthread_join(thread, NULL);
 }
 
-TEST(resources_go_with_the_scope)
+BL_TEST(resources_go_with_the_scope)
 {
     for (int i = 0; i < 100; i++) {
         BL_SCOPE(s);
         bl_chan *c = bl_scope_chan(s, sizeof(int), 4);
-        REQUIRE(c && bl_scope_chan(s, 0, 0) && bl_ticker_new(s, BL_HOUR));
-        CHECK_EQ(bl_chan_try_send(c, &i), 0);
+        BL_REQUIRE(t, c && bl_scope_chan(s, 0, 0) && bl_ticker_new(s, BL_HOUR));
+        BL_CHECK_EQ(t, bl_chan_try_send(c, &i), 0);
         bl_chan_retain(c);
         bl_scope_cancel(s, 0);
-        CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
+        BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
         int got = -1;
-        CHECK_EQ(bl_chan_try_recv(c, &got), 0);
-        CHECK_EQ(got, i);
+        BL_CHECK_EQ(t, bl_chan_try_recv(c, &got), 0);
+        BL_CHECK_EQ(t, got, i);
         bl_chan_release(c);
     }
 }
@@ -625,13 +632,13 @@ static int child_leaves_open(void *arg)
     return bl_scope_wait(s);
 }
 
-TEST_PLAIN(misuse)
+BL_TEST_PLAIN(misuse)
 {
-    CHECK_FATAL(go_on_closed, "bl_go on a closed scope");
-    CHECK_FATAL(close_twice, "scope closed twice");
-    CHECK_FATAL(close_outer_first, "which was opened inside it");
-    CHECK_FATAL(close_by_stranger, "scope closed by a goroutine that did not open it");
-    CHECK_FATAL(wait_by_stranger, "by a goroutine that did not open it");
-    CHECK_FATAL(leave_open, "a scope left open");
-    CHECK_FATAL(child_leaves_open, "a scope left open");
+    CHECK_FATAL(t, go_on_closed, "bl_go on a closed scope");
+    CHECK_FATAL(t, close_twice, "scope closed twice");
+    CHECK_FATAL(t, close_outer_first, "which was opened inside it");
+    CHECK_FATAL(t, close_by_stranger, "scope closed by a goroutine that did not open it");
+    CHECK_FATAL(t, wait_by_stranger, "by a goroutine that did not open it");
+    CHECK_FATAL(t, leave_open, "a scope left open");
+    CHECK_FATAL(t, child_leaves_open, "a scope left open");
 }

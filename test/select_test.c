@@ -1,99 +1,105 @@
 /* SPDX-License-Identifier: MIT */
 /* select_test.c: what select promises: one case, at one instant, fairly, and no trace of the rest. */
-#include "harness.h"
-#include "parked.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parked.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* ---- The truth table ------------------------------------------------------------------------- */
 
-TEST(no_cases)
+BL_TEST(no_cases)
 {
-    CHECK_EQ(bl_try_select(NULL, 0), BL_EAGAIN);
-    bl_time t = bl_in(5 * BL_MS);
-    CHECK_EQ(bl_select_until(NULL, 0, t), BL_ETIMEDOUT);
-    CHECK_GE(bl_now(), t);
+    BL_CHECK_ERR(t, bl_try_select(NULL, 0), BL_EAGAIN);
+    bl_time at = bl_in(5 * BL_MS);
+    BL_CHECK_ERR(t, bl_select_until(NULL, 0, at), BL_ETIMEDOUT);
+    BL_CHECK_GE(t, bl_now(), at);
     BL_SCOPE(s, .timeout = 5 * BL_MS);
-    CHECK_EQ(bl_select(NULL, 0), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_select(NULL, 0), BL_ETIMEDOUT);
 }
 
-TEST(nothing_ready)
+BL_TEST(nothing_ready)
 {
     bl_chan *empty = bl_chan_new(sizeof(int), 1), *full = bl_chan_new(sizeof(int), 1);
     bl_chan *meet = bl_chan_new(sizeof(int), 0);
     int v = 6;
-    CHECK_EQ(bl_chan_send(full, &v), 0);
+    BL_CHECK_EQ(t, bl_chan_send(full, &v), 0);
     bl_case cs[] = {BL_RECV(empty, &v),
                     BL_SEND(full, &v),
                     BL_RECV(meet, &v),
                     BL_SEND(meet, &v),
                     BL_RECV((bl_chan *)NULL, &v),
                     BL_SEND((bl_chan *)NULL, &v)};
-    CHECK_EQ(bl_try_select(cs, 6), BL_EAGAIN);
-    CHECK_EQ(bl_select_until(cs, 6, 0), BL_ETIMEDOUT);
-    CHECK_EQ(bl_select_until(cs, 6, bl_in(3 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_try_select(cs, 6), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_select_until(cs, 6, 0), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_select_until(cs, 6, bl_in(3 * BL_MS)), BL_ETIMEDOUT);
     {
         BL_SCOPE(s);
         bl_scope_cancel(s, 0);
-        CHECK_EQ(bl_select(cs, 6), BL_ECANCELED);
-        CHECK_EQ(bl_select_until(cs, 6, bl_in(BL_HOUR)), BL_ECANCELED);
+        BL_CHECK_ERR(t, bl_select(cs, 6), BL_ECANCELED);
+        BL_CHECK_ERR(t, bl_select_until(cs, 6, bl_in(BL_HOUR)), BL_ECANCELED);
     }
-    CHECK_EQ(v, 6);
-    CHECK_EQ(bl_chan_len(empty), 0);
-    CHECK_EQ(bl_chan_try_send(meet, &v), BL_EAGAIN); /* no waiter was left behind */
-    CHECK_EQ(bl_chan_try_recv(meet, &v), BL_EAGAIN);
+    BL_CHECK_EQ(t, v, 6);
+    BL_CHECK_EQ(t, bl_chan_len(empty), 0);
+    BL_CHECK_ERR(t, bl_chan_try_send(meet, &v), BL_EAGAIN); /* no waiter was left behind */
+    BL_CHECK_ERR(t, bl_chan_try_recv(meet, &v), BL_EAGAIN);
     bl_chan_release(empty);
     bl_chan_release(full);
     bl_chan_release(meet);
 }
 
-TEST(one_ready)
+BL_TEST(one_ready)
 {
     bl_chan *empty = bl_chan_new(sizeof(int), 1), *full = bl_chan_new(sizeof(int), 1);
     int v = 6, got = 0;
-    CHECK_EQ(bl_chan_send(full, &v), 0);
+    BL_CHECK_EQ(t, bl_chan_send(full, &v), 0);
     bl_case recv[] = {BL_RECV(empty, &got), BL_RECV((bl_chan *)NULL, &got), BL_RECV(full, &got)};
     recv[2].err = 77;
-    CHECK_EQ(bl_select(recv, 3), 2);
-    CHECK_EQ(recv[2].err, 0);
-    CHECK_EQ(got, 6);
-    CHECK_EQ(BL_SELECT(BL_RECV(full, &got), BL_SEND(empty, &v)), 1);
-    CHECK_EQ(bl_chan_len(empty), 1);
+    BL_CHECK_EQ(t, bl_select(recv, 3), 2);
+    BL_CHECK_EQ(t, recv[2].err, 0);
+    BL_CHECK_EQ(t, got, 6);
+    BL_CHECK_EQ(t, BL_SELECT(BL_RECV(full, &got), BL_SEND(empty, &v)), 1);
+    BL_CHECK_EQ(t, bl_chan_len(empty), 1);
     {
         BL_SCOPE(s);
         bl_scope_cancel(s, 0); /* what can proceed proceeds */
-        CHECK_EQ(BL_SELECT(BL_SEND(empty, &v), BL_RECV(empty, &got)), 1);
+        BL_CHECK_EQ(t, BL_SELECT(BL_SEND(empty, &v), BL_RECV(empty, &got)), 1);
     }
     bl_chan_release(empty);
     bl_chan_release(full);
 }
 
-TEST(closed_is_ready)
+BL_TEST(closed_is_ready)
 {
     bl_chan *open = bl_chan_new(sizeof(int), 0), *closed = bl_chan_new(sizeof(int), 2);
     int v = 3;
-    CHECK_EQ(bl_chan_send(closed, &v), 0);
+    BL_CHECK_EQ(t, bl_chan_send(closed, &v), 0);
     bl_chan_close(closed);
     bl_case recv[] = {BL_RECV(open, &v), BL_RECV(closed, &v)};
-    CHECK_EQ(bl_select(recv, 2), 1);
-    CHECK_EQ(recv[1].err, 0); /* the buffered value first */
-    CHECK_EQ(v, 3);
-    CHECK_EQ(bl_select(recv, 2), 1);
-    CHECK_EQ(recv[1].err, BL_ECLOSED);
-    CHECK_EQ(v, 0);
+    BL_CHECK_EQ(t, bl_select(recv, 2), 1);
+    BL_CHECK_EQ(t, recv[1].err, 0); /* the buffered value first */
+    BL_CHECK_EQ(t, v, 3);
+    BL_CHECK_EQ(t, bl_select(recv, 2), 1);
+    BL_CHECK_ERR(t, recv[1].err, BL_ECLOSED);
+    BL_CHECK_EQ(t, v, 0);
     v = 3;
-    CHECK_EQ(bl_try_select(recv, 2), 1);
-    CHECK_EQ(recv[1].err, BL_ECLOSED);
-    CHECK_EQ(v, 0);
+    BL_CHECK_EQ(t, bl_try_select(recv, 2), 1);
+    BL_CHECK_ERR(t, recv[1].err, BL_ECLOSED);
+    BL_CHECK_EQ(t, v, 0);
     bl_case send[] = {BL_SEND(open, &v), BL_SEND(closed, &v)};
-    CHECK_EQ(bl_select(send, 2), 1);
-    CHECK_EQ(send[1].err, BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_select(send, 2), 1);
+    BL_CHECK_ERR(t, send[1].err, BL_ECLOSED);
     bl_chan_release(open);
     bl_chan_release(closed);
 }
 
-TEST(exactly_one_case_runs)
+BL_TEST(exactly_one_case_runs)
 {
     enum { N = 8 };
     bl_chan *c[N];
@@ -102,38 +108,38 @@ TEST(exactly_one_case_runs)
     for (int i = 0; i < N; i++) {
         c[i] = bl_chan_new(sizeof(int), 1);
         if (i % 2)
-            CHECK_EQ(bl_chan_send(c[i], &i), 0);
+            BL_CHECK_EQ(t, bl_chan_send(c[i], &i), 0);
         cs[i] = i % 2 ? BL_RECV(c[i], &v[i]) : BL_SEND(c[i], &v[i]);
     }
     bool done[N] = {false};
     for (int round = 1; round <= N; round++) {
         int which = bl_try_select(cs, N), changed = 0;
-        REQUIRE(which >= 0);
-        CHECK(!done[which]);
+        BL_REQUIRE(t, which >= 0);
+        BL_CHECK(t, !done[which]);
         done[which] = true;
         for (int i = 0; i < N; i++)
             changed += bl_chan_len(c[i]) != (size_t)(i % 2);
-        CHECK_EQ(changed, round);
+        BL_CHECK_EQ(t, changed, round);
     }
-    CHECK_EQ(bl_try_select(cs, N), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_try_select(cs, N), BL_EAGAIN);
     for (int i = 0; i < N; i++)
         bl_chan_release(c[i]);
 }
 
-TEST(the_same_channel_several_times)
+BL_TEST(the_same_channel_several_times)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 1);
     int a = -1, b = -1, v = 5, seen[2] = {0};
     for (int i = 0; i < 200; i++) {
-        CHECK_EQ(bl_chan_send(c, &v), 0);
+        BL_CHECK_EQ(t, bl_chan_send(c, &v), 0);
         int which = BL_SELECT(BL_RECV(c, &a), BL_RECV(c, &b), BL_SEND(c, &v));
-        REQUIRE(which == 0 || which == 1);
+        BL_REQUIRE(t, which == 0 || which == 1);
         seen[which != 0]++;
-        CHECK_EQ(which ? b : a, 5);
-        CHECK_EQ(BL_SELECT(BL_RECV(c, &a), BL_SEND(c, &v)), 1);
-        CHECK_EQ(bl_chan_recv(c, &v), 0);
+        BL_CHECK_EQ(t, which ? b : a, 5);
+        BL_CHECK_EQ(t, BL_SELECT(BL_RECV(c, &a), BL_SEND(c, &v)), 1);
+        BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
     }
-    CHECK(seen[0] > 0 && seen[1] > 0);
+    BL_CHECK(t, seen[0] > 0 && seen[1] > 0);
     bl_chan_release(c);
 }
 
@@ -143,7 +149,7 @@ static int send_to(void *arg)
     return bl_chan_send(arg, &v);
 }
 
-TEST(very_many_cases)
+BL_TEST(very_many_cases)
 {
     enum { N = 3000 };
     bl_chan **c = calloc(N, sizeof(bl_chan *));
@@ -157,14 +163,14 @@ TEST(very_many_cases)
         BL_SCOPE(s);
         v = 0;
         if (i % 2)
-            CHECK_EQ(bl_try_select(cs, N), BL_EAGAIN);
+            BL_CHECK_ERR(t, bl_try_select(cs, N), BL_EAGAIN);
         bl_go(s, send_to, c[i]);
-        CHECK_EQ(bl_select(cs, N), i);
-        CHECK_EQ(v, 42);
+        BL_CHECK_EQ(t, bl_select(cs, N), i);
+        BL_CHECK_EQ(t, v, 42);
     }
-    CHECK_EQ(bl_select_until(cs, N, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_select_until(cs, N, bl_in(BL_MS)), BL_ETIMEDOUT);
     for (int i = 0; i < N; i++) {
-        CHECK_EQ(bl_chan_try_send(c[i], &v), BL_EAGAIN);
+        BL_CHECK_ERR(t, bl_chan_try_send(c[i], &v), BL_EAGAIN);
         bl_chan_release(c[i]);
     }
     free(c);
@@ -199,53 +205,55 @@ static void sleeper_new_channels(sleeper *s)
     *s = (sleeper){.value = 7, .which = 99};
     for (int i = 0; i < CHANS; i++)
         s->c[i] = bl_chan_new(sizeof(int), i / 2 ? 1 : 0);
-    CHECK_EQ(bl_chan_send(s->c[3], &(int){30}), 0); /* buffered, and full: a send has to wait */
+    BL_CHECK_EQ(t, bl_chan_send(s->c[3], &(int){30}),
+                0); /* buffered, and full: a send has to wait */
 }
 
-TEST(a_waiting_select_is_woken_by_each_case)
+BL_TEST(a_waiting_select_is_woken_by_each_case)
 {
     for (int i = 0; i < CHANS; i++) {
         sleeper sl;
         sleeper_new_channels(&sl);
         BL_SCOPE(s);
         bl_go(s, sleeper_run, &sl);
-        CHECK(parked_wait(1));
+        BL_CHECK(t, parked_wait(1));
         int v = 11;
-        CHECK_EQ(i % 2 ? bl_chan_recv(sl.c[i], &v) : bl_chan_send(sl.c[i], &v), 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(sl.which, i);
-        CHECK_EQ(sl.err, 0);
-        CHECK_EQ(sl.value, i % 2 ? 7 : 11);
-        CHECK_EQ(v, i == 0 || i == 2 ? 11 : i == 1 ? 7 : 30);
+        BL_CHECK_EQ(t, i % 2 ? bl_chan_recv(sl.c[i], &v) : bl_chan_send(sl.c[i], &v), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, sl.which, i);
+        BL_CHECK_EQ(t, sl.err, 0);
+        BL_CHECK_EQ(t, sl.value, i % 2 ? 7 : 11);
+        BL_CHECK_EQ(t, v, i == 0 || i == 2 ? 11 : i == 1 ? 7 : 30);
         /* Its waiters are gone from the other channels. */
         for (int k = 0; k < 2; k++)
-            CHECK_EQ(k ? bl_chan_try_recv(sl.c[k], &v) : bl_chan_try_send(sl.c[k], &v), BL_EAGAIN);
-        CHECK_EQ(bl_chan_len(sl.c[2]), 0);
-        CHECK_EQ(bl_chan_len(sl.c[3]), 1);
+            BL_CHECK_ERR(t, k ? bl_chan_try_recv(sl.c[k], &v) : bl_chan_try_send(sl.c[k], &v),
+                         BL_EAGAIN);
+        BL_CHECK_EQ(t, bl_chan_len(sl.c[2]), 0);
+        BL_CHECK_EQ(t, bl_chan_len(sl.c[3]), 1);
         for (int k = 0; k < CHANS; k++)
             bl_chan_release(sl.c[k]);
     }
 }
 
-TEST(a_waiting_select_is_woken_by_close)
+BL_TEST(a_waiting_select_is_woken_by_close)
 {
     for (int i = 0; i < CHANS; i++) {
         sleeper sl;
         sleeper_new_channels(&sl);
         BL_SCOPE(s);
         bl_go(s, sleeper_run, &sl);
-        CHECK(parked_wait(1));
+        BL_CHECK(t, parked_wait(1));
         bl_chan_close(sl.c[i]);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(sl.which, i);
-        CHECK_EQ(sl.err, BL_ECLOSED);
-        CHECK_EQ(sl.value, i % 2 ? 7 : 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, sl.which, i);
+        BL_CHECK_ERR(t, sl.err, BL_ECLOSED);
+        BL_CHECK_EQ(t, sl.value, i % 2 ? 7 : 0);
         for (int k = 0; k < CHANS; k++)
             bl_chan_release(sl.c[k]);
     }
 }
 
-TEST(a_cancelled_select_leaves_every_queue)
+BL_TEST(a_cancelled_select_leaves_every_queue)
 {
     sleeper sl[3];
     sleeper_new_channels(&sl[0]);
@@ -254,30 +262,30 @@ TEST(a_cancelled_select_leaves_every_queue)
     BL_SCOPE(middle);
     for (int i = 0; i < 3; i++) {
         bl_go(i == 1 ? middle : s, sleeper_run, &sl[i]);
-        CHECK(parked_wait((size_t)i + 1));
+        BL_CHECK(t, parked_wait((size_t)i + 1));
     }
     bl_scope_cancel(middle, 0);
-    CHECK_EQ(bl_scope_wait(middle), BL_ECANCELED);
-    CHECK_EQ(sl[1].which, BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_scope_wait(middle), BL_ECANCELED);
+    BL_CHECK_ERR(t, sl[1].which, BL_ECANCELED);
     int v = 1;
-    CHECK_EQ(bl_chan_try_send(sl[0].c[0], &v), 0); /* the first one gets it, then the third */
-    CHECK_EQ(bl_chan_try_recv(sl[0].c[1], &v), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(sl[0].which, 0);
-    CHECK_EQ(sl[2].which, 1);
+    BL_CHECK_EQ(t, bl_chan_try_send(sl[0].c[0], &v), 0); /* the first one gets it, then the third */
+    BL_CHECK_EQ(t, bl_chan_try_recv(sl[0].c[1], &v), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, sl[0].which, 0);
+    BL_CHECK_EQ(t, sl[2].which, 1);
     for (int k = 0; k < CHANS; k++)
         bl_chan_release(sl[0].c[k]);
 }
 
-TEST(the_done_channel_of_a_context)
+BL_TEST(the_done_channel_of_a_context)
 {
     bl_ctx *ctx = bl_ctx_with_timeout(bl_ctx_current(), 10 * BL_MS);
     bl_chan *never = bl_chan_new(sizeof(int), 0);
     bl_case cs[] = {BL_RECV(never, NULL), BL_RECV(bl_ctx_done(ctx), NULL)};
-    CHECK_EQ(bl_select(cs, 2), 1);
-    CHECK_EQ(cs[1].err, BL_ECLOSED);
-    CHECK_EQ(bl_ctx_err(ctx), BL_ETIMEDOUT);
-    CHECK(bl_ctx_done(bl_ctx_background()) == NULL);
+    BL_CHECK_EQ(t, bl_select(cs, 2), 1);
+    BL_CHECK_ERR(t, cs[1].err, BL_ECLOSED);
+    BL_CHECK_ERR(t, bl_ctx_err(ctx), BL_ETIMEDOUT);
+    BL_CHECK(t, bl_ctx_done(bl_ctx_background()) == NULL);
     bl_ctx_release(ctx);
     bl_chan_release(never);
 }
@@ -301,7 +309,7 @@ static void instant_rounds(bool by_close, int rounds)
 {
     for (int i = 0; i < rounds; i++) {
         instant p = {bl_chan_new(sizeof(int), 1), bl_chan_new(sizeof(int), by_close ? 0 : 1)};
-        CHECK_EQ(bl_chan_send(p.one, &i), 0);
+        BL_CHECK_EQ(t, bl_chan_send(p.one, &i), 0);
         BL_SCOPE(s);
         bl_go(s, instant_look, &p);
         if (i % 2)
@@ -309,15 +317,15 @@ static void instant_rounds(bool by_close, int rounds)
         if (by_close)
             bl_chan_close(p.two);
         else
-            CHECK_EQ(bl_chan_send(p.two, &i), 0);
+            BL_CHECK_EQ(t, bl_chan_send(p.two, &i), 0);
         (void)!bl_chan_try_recv(p.one, NULL);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         bl_chan_release(p.one);
         bl_chan_release(p.two);
     }
 }
 
-TEST(decides_at_one_instant)
+BL_TEST(decides_at_one_instant)
 {
     instant_rounds(false, 5000);
     instant_rounds(true, 5000);
@@ -347,12 +355,12 @@ static int self_run(void *arg)
         if (which < 0)
             return which;
         if (which == !swap && bl_chan_cap(p->c) == 0)
-            CHECK_EQ(v, !p->me);
+            BL_CHECK_EQ(t, v, !p->me);
     }
     return 0;
 }
 
-TEST(never_meets_itself)
+BL_TEST(never_meets_itself)
 {
     for (size_t cap = 0; cap <= 10; cap += 10) {
         bl_chan *c = bl_chan_new(sizeof(int), cap);
@@ -360,14 +368,14 @@ TEST(never_meets_itself)
         BL_SCOPE(s);
         bl_go(s, self_run, &p[0]);
         bl_go(s, self_run, &p[1]);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         bl_chan_release(c);
     }
     bl_chan *c = bl_chan_new(sizeof(int), 0); /* and alone it waits */
     int v = 1;
     bl_case cs[] = {BL_SEND(c, &v), BL_RECV(c, &v)};
-    CHECK_EQ(bl_try_select(cs, 2), BL_EAGAIN);
-    CHECK_EQ(bl_select_until(cs, 2, bl_in(2 * BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_try_select(cs, 2), BL_EAGAIN);
+    BL_CHECK_ERR(t, bl_select_until(cs, 2, bl_in(2 * BL_MS)), BL_ETIMEDOUT);
     bl_chan_release(c);
 }
 
@@ -375,7 +383,7 @@ TEST(never_meets_itself)
 
 enum { TRIALS = 10000, TEN_SIGMA = 500 }; /* sigma of 10,000 fair coins: 50 */
 
-TEST(fair_when_all_are_ready)
+BL_TEST(fair_when_all_are_ready)
 {
     enum { N = 4 };
     bl_chan *c[N];
@@ -383,20 +391,20 @@ TEST(fair_when_all_are_ready)
     bl_case cs[N];
     for (int i = 0; i < N; i++) {
         c[i] = bl_chan_new(sizeof(int), 1);
-        CHECK_EQ(bl_chan_send(c[i], &v), 0);
+        BL_CHECK_EQ(t, bl_chan_send(c[i], &v), 0);
         cs[i] = BL_RECV(c[i], &v);
     }
     for (int n = 2; n <= N; n += 2) {
         memset(count, 0, sizeof count);
         for (int i = 0; i < TRIALS; i++) {
             int which = bl_select(cs, (size_t)n);
-            REQUIRE(which >= 0);
+            BL_REQUIRE(t, which >= 0);
             count[which]++;
-            CHECK_EQ(bl_chan_send(c[which], &v), 0);
+            BL_CHECK_EQ(t, bl_chan_send(c[which], &v), 0);
         }
         for (int i = 0; i < n; i++) {
-            CHECK_GE(count[i], TRIALS / n - TEN_SIGMA);
-            CHECK_LE(count[i], TRIALS / n + TEN_SIGMA);
+            BL_CHECK_GE(t, count[i], TRIALS / n - TEN_SIGMA);
+            BL_CHECK_LE(t, count[i], TRIALS / n + TEN_SIGMA);
         }
     }
     for (int i = 0; i < N; i++)
@@ -413,14 +421,14 @@ static int feed(void *arg)
 }
 
 /* Go's TestSelectFairness: senders that wait, on channels listed beside ones that are never ready. */
-TEST(fair_among_waiting_senders)
+BL_TEST(fair_among_waiting_senders)
 {
     BL_SCOPE(s);
     bl_chan *one = bl_scope_chan(s, 1, TRIALS + 1), *two = bl_scope_chan(s, 1, TRIALS + 1);
     bl_chan *never[2] = {bl_scope_chan(s, 1, 0), bl_scope_chan(s, 1, 0)};
     for (int i = 0; i <= TRIALS; i++) {
-        CHECK_EQ(bl_chan_send(one, NULL), 0);
-        CHECK_EQ(bl_chan_send(two, NULL), 0);
+        BL_CHECK_EQ(t, bl_chan_send(one, NULL), 0);
+        BL_CHECK_EQ(t, bl_chan_send(two, NULL), 0);
     }
     bl_go(s, feed, one);
     bl_go(s, feed, two);
@@ -428,14 +436,14 @@ TEST(fair_among_waiting_senders)
     for (int i = 0; i < TRIALS; i++) {
         int which = BL_SELECT(BL_RECV(never[0], NULL), BL_RECV(one, NULL), BL_RECV(two, NULL),
                               BL_RECV(never[1], NULL));
-        REQUIRE(which >= 0);
+        BL_REQUIRE(t, which >= 0);
         count[which]++;
     }
-    CHECK_EQ(count[0] + count[3], 0);
-    CHECK_GE(count[1], TRIALS / 2 - TEN_SIGMA);
-    CHECK_LE(count[1], TRIALS / 2 + TEN_SIGMA);
+    BL_CHECK_EQ(t, count[0] + count[3], 0);
+    BL_CHECK_GE(t, count[1], TRIALS / 2 - TEN_SIGMA);
+    BL_CHECK_LE(t, count[1], TRIALS / 2 + TEN_SIGMA);
     bl_scope_cancel(s, 0);
-    CHECK_EQ(bl_scope_wait(s), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
 }
 
 static int values_move(void *arg)
@@ -449,7 +457,7 @@ static int values_move(void *arg)
 }
 
 /* Go's TestPseudoRandomSend: a select that can send a zero or a one sends both. */
-TEST(sends_at_random)
+BL_TEST(sends_at_random)
 {
     enum { N = 200 };
     for (size_t cap = 0; cap <= N; cap += N) {
@@ -461,18 +469,18 @@ TEST(sends_at_random)
             bl_chan *io[2] = {c, back};
             bl_go(s, values_move, io);
             for (int i = 0; i < N; i++)
-                CHECK_GE(BL_SELECT(BL_SEND(c, &zero), BL_SEND(c, &one)), 0);
+                BL_CHECK_GE(t, BL_SELECT(BL_SEND(c, &zero), BL_SEND(c, &one)), 0);
             bl_chan_close(c);
-            CHECK_EQ(bl_scope_wait(s), 0);
+            BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         } else {
             for (int i = 0; i < N; i++)
-                CHECK_GE(BL_SELECT(BL_SEND(c, &zero), BL_SEND(c, &one)), 0);
+                BL_CHECK_GE(t, BL_SELECT(BL_SEND(c, &zero), BL_SEND(c, &one)), 0);
         }
         for (int i = 0; i < N; i++) {
-            CHECK_EQ(bl_chan_recv(cap ? c : back, &v), 0);
+            BL_CHECK_EQ(t, bl_chan_recv(cap ? c : back, &v), 0);
             ones += v;
         }
-        CHECK(ones > N / 20 && ones < N - N / 20);
+        BL_CHECK(t, ones > N / 20 && ones < N - N / 20);
     }
 }
 
@@ -521,7 +529,7 @@ static int stress_select_send(void *arg) { return stress_select(arg, BL__OP_SEND
 
 static int stress_select_recv(void *arg) { return stress_select(arg, BL__OP_RECV); }
 
-TEST(selects_among_plain_sends_and_receives)
+BL_TEST(selects_among_plain_sends_and_receives)
 {
     BL_SCOPE(s);
     bl_chan *c[CHANS];
@@ -532,29 +540,29 @@ TEST(selects_among_plain_sends_and_receives)
     }
     bl_go(s, stress_select_send, c);
     bl_go(s, stress_select_recv, c);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 0; i < CHANS; i++)
-        CHECK_EQ(bl_chan_len(c[i]), 0);
+        BL_CHECK_EQ(t, bl_chan_len(c[i]), 0);
 }
 
 /* Plain threads select as goroutines do. */
 static void *select_thread(void *arg)
 {
-    CHECK_EQ(stress_select(arg, BL__OP_RECV), 0);
+    BL_CHECK_EQ(t, stress_select(arg, BL__OP_RECV), 0);
     return NULL;
 }
 
-TEST(a_plain_thread_selects)
+BL_TEST(a_plain_thread_selects)
 {
     BL_SCOPE(s);
     bl_chan *c[CHANS];
     for (int i = 0; i < CHANS; i++)
         c[i] = bl_scope_chan(s, sizeof(int), (size_t)i);
     pthread_t thread;
-    REQUIRE(pthread_create(&thread, NULL, select_thread, c) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, select_thread, c) == 0);
     for (int i = 0; i < CHANS; i++)
         bl_go(s, stress_send, c[i]);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     pthread_join(thread, NULL);
 }
 
@@ -575,22 +583,22 @@ static int duplicate_select(void *arg)
 
 static int duplicate_recv(void *arg) { return bl_chan_recv(((duplicate *)arg)->twice, NULL); }
 
-TEST(the_same_channel_twice_in_a_waiting_select)
+BL_TEST(the_same_channel_twice_in_a_waiting_select)
 {
     for (int by_other = 0; by_other < 2; by_other++) {
         BL_SCOPE(s);
         duplicate d = {bl_scope_chan(s, 1, 0), bl_scope_chan(s, 1, 0), 0};
         bl_go(s, duplicate_recv, &d);
-        CHECK(parked_wait(1));
+        BL_CHECK(t, parked_wait(1));
         bl_go(s, duplicate_select, &d);
-        CHECK(parked_wait(2));
+        BL_CHECK(t, parked_wait(2));
         bl_go(s, duplicate_recv, &d);
-        CHECK(parked_wait(3));
+        BL_CHECK(t, parked_wait(3));
         if (by_other)
-            CHECK_EQ(bl_chan_try_send(d.other, NULL), 0);
+            BL_CHECK_EQ(t, bl_chan_try_send(d.other, NULL), 0);
         for (int i = by_other; i < 3; i++)
-            CHECK_EQ(bl_chan_try_send(d.twice, NULL), 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(bl_chan_try_send(d.twice, NULL), BL_EAGAIN);
+            BL_CHECK_EQ(t, bl_chan_try_send(d.twice, NULL), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_ERR(t, bl_chan_try_send(d.twice, NULL), BL_EAGAIN);
     }
 }

@@ -4,14 +4,22 @@
  *
  * Leaks are made by a goroutine that then ends, so that nothing of them is left on a stack that counts.
  */
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/debug.h>
+#include <belay/test.h>
+
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "arch/sanitize.h"
-#include "harness.h"
+
 #include "parked.h"
+#include "run.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 /* Memory cannot be looked at in builds with a sanitizer's malloc, nor well under an emulator, whose own
  * memory is all around: there only locks are sure to be seen. */
@@ -115,14 +123,14 @@ static int start_one(void *arg)
 static void leak_start(bl_scope *s, bl_fn fn, box **keep)
 {
     start st = {s, fn, keep};
-    bl_scope t;
-    CHECK_EQ(bl_scope_open(&t, NULL), 0);
-    CHECK_EQ(bl_go(&t, start_one, &st), 0);
-    CHECK_EQ(bl_scope_close(&t), 0);
-    CHECK(parked_wait(1));
+    bl_scope first;
+    BL_CHECK_EQ(t, bl_scope_open(&first, NULL), 0);
+    BL_CHECK_EQ(t, bl_go(&first, start_one, &st), 0);
+    BL_CHECK_EQ(t, bl_scope_close(&first), 0);
+    BL_CHECK(t, parked_wait(1));
 }
 
-TEST(left_behind_on_what_nobody_has)
+RUN_TEST(left_behind_on_what_nobody_has)
 {
     static const struct {
         bl_fn fn;
@@ -136,39 +144,39 @@ TEST(left_behind_on_what_nobody_has)
         BL_SCOPE(s);
         leak_start(s, cases[i].fn, NULL);
         int n = bl_leaks(leaks, MOST);
-        CHECK(SEES ? n == 1 : n >= 0 && n <= 1);
+        BL_CHECK(t, SEES ? n == 1 : n >= 0 && n <= 1);
         if (n != 1)
             continue;
-        CHECK_STR(leaks[0].reason, cases[i].reason);
-        CHECK(!leaks[0].proven);
-        CHECK_STR(leaks[0].function, "st->fn");
-        CHECK(strstr(leaks[0].file, "stuck_test.c") != NULL);
+        BL_CHECK_STR(t, leaks[0].reason, cases[i].reason);
+        BL_CHECK(t, !leaks[0].proven);
+        BL_CHECK_STR(t, leaks[0].function, "st->fn");
+        BL_CHECK(t, strstr(leaks[0].file, "stuck_test.c") != NULL);
         if (cases[i].fn == box_recv || cases[i].fn == box_send)
-            CHECK(strstr(leaks[0].object_file, "stuck_test.c") != NULL);
-        CHECK_EQ(bl_leaks(NULL, 0), 1);
+            BL_CHECK(t, strstr(leaks[0].object_file, "stuck_test.c") != NULL);
+        BL_CHECK_EQ(t, bl_leaks(NULL, 0), 1);
     }
 }
 
 static box *kept; /* a global, which everybody gets at */
 
-TEST(what_a_global_leads_to_is_in_reach)
+RUN_TEST(what_a_global_leads_to_is_in_reach)
 {
     BL_SCOPE(s);
     leak_start(s, box_recv, &kept);
-    CHECK_EQ(bl_leaks(NULL, 0), 0);
+    BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
     kept = NULL;
-    CHECK_LE(bl_leaks(NULL, 0), 1);
+    BL_CHECK_LE(t, bl_leaks(NULL, 0), 1);
     if (SEES)
-        CHECK_EQ(bl_leaks(NULL, 0), 1);
+        BL_CHECK_EQ(t, bl_leaks(NULL, 0), 1);
 }
 
-TEST(what_memory_leads_to_is_in_reach)
+RUN_TEST(what_memory_leads_to_is_in_reach)
 {
     BL_SCOPE(s);
     kept = calloc(1, sizeof *kept);
     kept->other = calloc(1, sizeof *kept);
     leak_start(s, box_recv, &kept->other->other);
-    CHECK_EQ(bl_leaks(NULL, 0), 0);
+    BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
     free(kept->other);
     free(kept);
     kept = NULL;
@@ -182,15 +190,15 @@ static int sleeper(void *arg)
     return r < 0 ? r : bl_chan_send(b->c, &v);
 }
 
-TEST(what_a_sleeper_has_is_in_reach)
+RUN_TEST(what_a_sleeper_has_is_in_reach)
 {
     BL_SCOPE(s);
     box b = {.c = bl_chan_new(sizeof(int), 0)};
-    CHECK_EQ(bl_go(s, sleeper, &b), 0);
+    BL_CHECK_EQ(t, bl_go(s, sleeper, &b), 0);
     int v = 0;
-    CHECK_EQ(bl_chan_recv(b.c, &v), 0);
-    CHECK_EQ(v, 1);
-    CHECK_EQ(bl_leaks(NULL, 0), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(b.c, &v), 0);
+    BL_CHECK_EQ(t, v, 1);
+    BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
     bl_chan_release(b.c);
 }
 
@@ -202,8 +210,8 @@ static int done_recv(void *arg)
 
 static int timer_recv(void *arg)
 {
-    bl_time t;
-    return bl_chan_recv(bl_timer_chan(arg), &t);
+    bl_time at;
+    return bl_chan_recv(bl_timer_chan(arg), &at);
 }
 
 static int nothing(void *arg)
@@ -212,26 +220,26 @@ static int nothing(void *arg)
     return bl_chan_recv(NULL, NULL);
 }
 
-TEST(who_waits_for_the_end_or_for_time_is_alive)
+RUN_TEST(who_waits_for_the_end_or_for_time_is_alive)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     BL_SCOPE(s, .keep_going = true);
-    bl_timer_start(&t, BL_MIN);
-    CHECK_EQ(bl_go(s, done_recv, NULL), 0);
-    CHECK_EQ(bl_go(s, timer_recv, &t), 0);
-    CHECK(parked_wait(2));
-    CHECK_EQ(bl_leaks(NULL, 0), 0);
-    CHECK(bl_timer_stop(&t));
+    bl_timer_start(&timer, BL_MIN);
+    BL_CHECK_EQ(t, bl_go(s, done_recv, NULL), 0);
+    BL_CHECK_EQ(t, bl_go(s, timer_recv, &timer), 0);
+    BL_CHECK(t, parked_wait(2));
+    BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
+    BL_CHECK(t, bl_timer_stop(&timer));
 }
 
-TEST(a_nil_channel_is_for_ever)
+RUN_TEST(a_nil_channel_is_for_ever)
 {
     bl_leak leaks[MOST];
     BL_SCOPE(s);
-    CHECK_EQ(bl_go(s, nothing, NULL), 0);
-    CHECK(parked_wait(1));
-    CHECK_EQ(bl_leaks(leaks, MOST), 1);
-    CHECK_STR(leaks[0].reason, "chan receive (nil chan)");
+    BL_CHECK_EQ(t, bl_go(s, nothing, NULL), 0);
+    BL_CHECK(t, parked_wait(1));
+    BL_CHECK_EQ(t, bl_leaks(leaks, MOST), 1);
+    BL_CHECK_STR(t, leaks[0].reason, "chan receive (nil chan)");
 }
 
 /* ---- Proven ---------------------------------------------------------------------------------- */
@@ -278,7 +286,7 @@ static int proven_main(void *arg)
 {
     bl_leak leaks[MOST];
     bl_scope s;
-    CHECK_EQ(bl_scope_open(&s, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_open(&s, NULL), 0);
     static pair p; /* the run ends without them */
     bl_waitgroup_add(&p.both, 2);
     if (arg == NULL) {
@@ -302,64 +310,64 @@ static int proven_run(const char *which)
         _exit(10 + bl_run(proven_main, (void *)(uintptr_t)which,
                           &(bl_options){.size = sizeof(bl_options), .procs = 2}));
     int status = -1;
-    CHECK_EQ(waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-TEST_PLAIN(a_circle_of_locks_is_proven) { CHECK_EQ(proven_run(NULL), 0); }
+BL_TEST_PLAIN(a_circle_of_locks_is_proven) { BL_CHECK_EQ(t, proven_run(NULL), 0); }
 
-TEST_PLAIN(a_scope_on_its_own_is_proven)
+BL_TEST_PLAIN(a_scope_on_its_own_is_proven)
 {
     if (SEES)
-        CHECK_EQ(proven_run("subtree"), 0);
+        BL_CHECK_EQ(t, proven_run("subtree"), 0);
 }
 
 /* ---- bl_dump and bl_stats -------------------------------------------------------------------- */
 
-TEST(dump_shows_all)
+BL_TEST(dump_shows_all)
 {
     char text[8192];
     int fds[2];
     BL_SCOPE(s);
-    CHECK_EQ(bl_go(s, done_recv, NULL), 0);
-    CHECK(parked_wait(1));
-    CHECK_EQ(pipe(fds), 0);
-    CHECK_EQ(bl_dump(fds[1]), 0);
+    BL_CHECK_EQ(t, bl_go(s, done_recv, NULL), 0);
+    BL_CHECK(t, parked_wait(1));
+    BL_CHECK_EQ(t, pipe(fds), 0);
+    BL_CHECK_EQ(t, bl_dump(fds[1]), 0);
     close(fds[1]);
     ssize_t n = 0, part;
     while ((part = read(fds[0], text + n, sizeof text - 1 - (size_t)n)) > 0)
         n += part;
     close(fds[0]);
     text[n] = '\0';
-    CHECK(strncmp(text, "goroutine ", 10) == 0);
-    CHECK(strstr(text, " [running]:\n") != NULL);
-    CHECK(strstr(text, " [chan receive]:\n") != NULL);
-    CHECK(strstr(text, "created by ") != NULL);
-    CHECK_EQ(bl_dump(-1), BL_EBADF);
+    BL_CHECK(t, strncmp(text, "goroutine ", 10) == 0);
+    BL_CHECK(t, strstr(text, " [running]:\n") != NULL);
+    BL_CHECK(t, strstr(text, " [chan receive]:\n") != NULL);
+    BL_CHECK(t, strstr(text, "created by ") != NULL);
+    BL_CHECK_ERR(t, bl_dump(-1), BL_EBADF);
 }
 
-TEST(stats_count)
+RUN_TEST(stats_count)
 {
     bl_stat st;
     BL_SCOPE(s);
     for (int i = 0; i < 5; i++)
-        CHECK_EQ(bl_go(s, done_recv, NULL), 0);
-    CHECK(parked_wait(5));
+        BL_CHECK_EQ(t, bl_go(s, done_recv, NULL), 0);
+    BL_CHECK(t, parked_wait(5));
     bl_stats(&st);
-    CHECK_EQ(st.goroutines, bl_goroutines());
-    CHECK_EQ(st.waiting, 5);
-    CHECK_GE(st.running, 1);
-    CHECK_EQ(st.procs, bl_procs());
-    CHECK_EQ(st.started - st.ended, st.goroutines);
-    CHECK_GE(st.threads, 1);
-    CHECK_GE(st.switches, 5);
+    BL_CHECK_EQ(t, st.goroutines, bl_goroutines());
+    BL_CHECK_EQ(t, st.waiting, 5);
+    BL_CHECK_GE(t, st.running, 1);
+    BL_CHECK_EQ(t, st.procs, bl_procs());
+    BL_CHECK_EQ(t, st.started - st.ended, st.goroutines);
+    BL_CHECK_GE(t, st.threads, 1);
+    BL_CHECK_GE(t, st.switches, 5);
 }
 
-TEST_PLAIN(without_a_run_there_is_nothing)
+BL_TEST_PLAIN(without_a_run_there_is_nothing)
 {
     bl_stat st;
     bl_leak leak;
     bl_stats(&st);
-    CHECK_EQ(st.goroutines, 0);
-    CHECK_EQ(bl_leaks(&leak, 1), 0);
+    BL_CHECK_EQ(t, st.goroutines, 0);
+    BL_CHECK_EQ(t, bl_leaks(&leak, 1), 0);
 }

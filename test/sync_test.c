@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* sync_test.c: the mutex; what becomes of locks whose owner ends, and of their storage. */
-#include "calls.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "calls.h"
+#include "run.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 static void busy(bl_dur d)
 {
@@ -49,7 +59,7 @@ static int count_and_yield(void *arg)
                 bl_yield();
         else
             bl_mutex_lock(&sh->m);
-        CHECK_EQ(sh->inside++, 0);
+        BL_CHECK_EQ(t, sh->inside++, 0);
         sh->count++;
         if (i % 3 == 0)
             bl_yield();
@@ -59,15 +69,16 @@ static int count_and_yield(void *arg)
     return 0;
 }
 
-TEST(mutex_excludes)
+BL_TEST(mutex_excludes)
 {
     shared sh = {0};
     BL_SCOPE(s);
     for (int i = 0; i < COUNTERS; i++)
         bl_go(s, i % 2 ? count_and_yield : count_plain, &sh);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(sh.count, COUNTERS * ROUNDS);
-    CHECK_EQ(sh.m.bl__word, 0); /* no flag is left behind, which would make it slow for good */
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, sh.count, COUNTERS * ROUNDS);
+    BL_CHECK_EQ(t, sh.m.bl__word,
+                0); /* no flag is left behind, which would make it slow for good */
 }
 
 static void *count_in_thread(void *arg)
@@ -76,35 +87,35 @@ static void *count_in_thread(void *arg)
     return NULL;
 }
 
-TEST(mutex_excludes_plain_threads)
+BL_TEST(mutex_excludes_plain_threads)
 {
     shared sh = {0};
-    pthread_t t[2];
+    pthread_t thread[2];
     BL_SCOPE(s);
     for (int i = 0; i < 2; i++)
-        CHECK_EQ(pthread_create(&t[i], NULL, count_in_thread, &sh), 0);
+        BL_CHECK_EQ(t, pthread_create(&thread[i], NULL, count_in_thread, &sh), 0);
     for (int i = 0; i < COUNTERS - 2; i++)
         bl_go(s, i % 2 ? count_and_yield : count_plain, &sh);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 0; i < 2; i++)
-        pthread_join(t[i], NULL);
-    CHECK_EQ(sh.count, COUNTERS * ROUNDS);
-    CHECK_EQ(sh.m.bl__word, 0);
+        pthread_join(thread[i], NULL);
+    BL_CHECK_EQ(t, sh.count, COUNTERS * ROUNDS);
+    BL_CHECK_EQ(t, sh.m.bl__word, 0);
 }
 
-TEST(mutex_try_lock)
+BL_TEST(mutex_try_lock)
 {
     bl_mutex m = {0}, other = {0};
-    CHECK(bl_mutex_try_lock(&m));
-    CHECK(!bl_mutex_try_lock(&m));
-    CHECK(bl_mutex_try_lock(&other));
+    BL_CHECK(t, bl_mutex_try_lock(&m));
+    BL_CHECK(t, !bl_mutex_try_lock(&m));
+    BL_CHECK(t, bl_mutex_try_lock(&other));
     bl_mutex_unlock(&m);
-    CHECK(bl_mutex_try_lock(&m));
+    BL_CHECK(t, bl_mutex_try_lock(&m));
     bl_mutex_unlock(&other);
     bl_mutex_unlock(&m);
 }
 
-TEST(mutexes_are_unlocked_in_any_order)
+BL_TEST(mutexes_are_unlocked_in_any_order)
 {
     bl_mutex m[4] = {0};
     static const int orders[][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 3, 0, 2}, {2, 0, 3, 1}};
@@ -113,7 +124,7 @@ TEST(mutexes_are_unlocked_in_any_order)
             bl_mutex_lock(&m[k]);
         for (int k = 0; k < 4; k++)
             bl_mutex_unlock(&m[orders[i][k]]);
-        CHECK(bl__self()->held == NULL);
+        BL_CHECK(t, bl__self()->held == NULL);
     }
 }
 
@@ -135,7 +146,7 @@ static int call_lock_until(call *c)
     return r;
 }
 
-TEST(mutex_is_handed_over_in_order_by_an_owner_that_waited)
+BL_TEST(mutex_is_handed_over_in_order_by_an_owner_that_waited)
 {
     bl_mutex m = {0};
     call calls[CALLS];
@@ -146,14 +157,14 @@ TEST(mutex_is_handed_over_in_order_by_an_owner_that_waited)
         calls[i] = (call){.fn = call_lock, .obj = &m, .turns = &turns};
         call_parks(s, &calls[i]);
     }
-    CHECK_EQ(bl_sleep(BL_MS), 0);
+    BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     bl_mutex_unlock(&m);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 0; i < CALLS; i++)
-        CHECK_EQ(calls[i].turn, i);
+        BL_CHECK_EQ(t, calls[i].turn, i);
 }
 
-TEST(mutex_lock_until_gives_up)
+BL_TEST(mutex_lock_until_gives_up)
 {
     bl_mutex m = {0};
     BL_SCOPE(s);
@@ -163,10 +174,10 @@ TEST(mutex_lock_until_gives_up)
     call_parks(s, &late);
     call stays = {.fn = call_lock_until, .obj = &m};
     call_parks(s, &stays);
-    CHECK(call_returns(&late));
-    CHECK_EQ(call_result(&late), BL_ETIMEDOUT);
-    CHECK_GE(bl_now(), deadline);
-    CHECK_EQ(call_result(&stays), CALL_PENDING);
+    BL_CHECK(t, call_returns(&late));
+    BL_CHECK_ERR(t, call_result(&late), BL_ETIMEDOUT);
+    BL_CHECK_GE(t, bl_now(), deadline);
+    BL_CHECK_EQ(t, call_result(&stays), CALL_PENDING);
 
     BL_SCOPE(cancelled);
     call told = {.fn = call_lock_until, .obj = &m};
@@ -174,16 +185,16 @@ TEST(mutex_lock_until_gives_up)
     call deaf = {.fn = call_lock, .obj = &m};
     call_parks(cancelled, &deaf);
     bl_scope_cancel(cancelled, 0);
-    CHECK(call_returns(&told));
-    CHECK_EQ(call_result(&told), BL_ECANCELED);
-    CHECK_EQ(call_result(&deaf), CALL_PENDING); /* bl_mutex_lock is no stop path */
+    BL_CHECK(t, call_returns(&told));
+    BL_CHECK_ERR(t, call_result(&told), BL_ECANCELED);
+    BL_CHECK_EQ(t, call_result(&deaf), CALL_PENDING); /* bl_mutex_lock is no stop path */
 
     bl_mutex_unlock(&m);
-    CHECK(call_returns(&stays));
-    CHECK_EQ(call_result(&stays), 0);
-    CHECK(call_returns(&deaf));
-    CHECK_EQ(m.bl__word, 0);
-    CHECK_EQ(bl_mutex_lock_until(&m, bl_now() - 1), 0); /* what can proceed proceeds */
+    BL_CHECK(t, call_returns(&stays));
+    BL_CHECK_EQ(t, call_result(&stays), 0);
+    BL_CHECK(t, call_returns(&deaf));
+    BL_CHECK_EQ(t, m.bl__word, 0);
+    BL_CHECK_EQ(t, bl_mutex_lock_until(&m, bl_now() - 1), 0); /* what can proceed proceeds */
     bl_mutex_unlock(&m);
 }
 
@@ -201,7 +212,7 @@ static int hog_mutex(void *arg)
     return 0;
 }
 
-TEST(mutex_starves_nobody)
+BL_TEST(mutex_starves_nobody)
 {
     bl_mutex m = {0};
     for (int i = 0; i < 20; i++) {
@@ -212,10 +223,10 @@ TEST(mutex_starves_nobody)
         bl_go(s, hog_mutex, &c);
         bl_yield();
         bl_go(s, call_run, &c);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_LE(bl_now() - start, 2 * BL_SEC);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_LE(t, bl_now() - start, 2 * BL_SEC);
     }
-    CHECK_EQ(m.bl__word, 0);
+    BL_CHECK_EQ(t, m.bl__word, 0);
 }
 
 /* ---- Locks that are never unlocked ----------------------------------------------------------- */
@@ -231,19 +242,20 @@ static int end_with_locks(void *arg)
     return 0;
 }
 
-TEST(locks_held_at_the_end_are_reported)
+/* In a run of its own: the runner's would fail the test, and say nothing else. */
+RUN_TEST(locks_held_at_the_end_are_reported)
 {
     static counted c; /* static: nobody can ever unlock them */
     char text[4096], expected[128];
     memset(&c, 0, sizeof c);
     FILE *out = tmpfile();
-    REQUIRE(out != NULL);
+    BL_REQUIRE(t, out != NULL);
     int before = dup(2);
     dup2(fileno(out), 2);
     {
         BL_SCOPE(s);
         bl_go(s, end_with_locks, &c);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
     dup2(before, 2);
     close(before);
@@ -253,17 +265,17 @@ TEST(locks_held_at_the_end_are_reported)
 
     snprintf(expected, sizeof expected, "(end_with_locks) ended holding a sync.Mutex at %p",
              (void *)&c.m);
-    CHECK(strstr(text, "belay: leak: goroutine ") == text);
-    CHECK(strstr(text, expected) != NULL);
+    BL_CHECK(t, strstr(text, "belay: leak: goroutine ") == text);
+    BL_CHECK(t, strstr(text, expected) != NULL);
     snprintf(expected, sizeof expected, "ended holding a sync.RWMutex at %p", (void *)&c.rw);
-    CHECK(strstr(text, expected) != NULL);
-    CHECK(strstr(text, "whoever waits for it is stuck") != NULL);
-    CHECK(strstr(text, __FILE__) != NULL); /* where it was started */
+    BL_CHECK(t, strstr(text, expected) != NULL);
+    BL_CHECK(t, strstr(text, "whoever waits for it is stuck") != NULL);
+    BL_CHECK(t, strstr(text, __FILE__) != NULL); /* where it was started */
 
-    CHECK(!bl_mutex_try_lock(&c.m));
-    CHECK(!bl_rwmutex_try_rlock(&c.rw));
-    CHECK_EQ(bl_mutex_lock_until(&c.m, bl_in(BL_MS)), BL_ETIMEDOUT);
-    CHECK_EQ(bl_rwmutex_rlock_until(&c.rw, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK(t, !bl_mutex_try_lock(&c.m));
+    BL_CHECK(t, !bl_rwmutex_try_rlock(&c.rw));
+    BL_CHECK_ERR(t, bl_mutex_lock_until(&c.m, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_rwmutex_rlock_until(&c.rw, bl_in(BL_MS)), BL_ETIMEDOUT);
 }
 
 /* ---- The storage is free when the last one has unlocked -------------------------------------- */
@@ -292,7 +304,7 @@ static int drop_rwmutex(void *arg)
     return 0;
 }
 
-TEST(locks_are_left_alone_after_the_last_unlock)
+BL_TEST(locks_are_left_alone_after_the_last_unlock)
 {
     enum { OBJECTS = 400, USERS = 4 };
     static counted objects[OBJECTS];
@@ -304,8 +316,8 @@ TEST(locks_are_left_alone_after_the_last_unlock)
             for (int k = 0; k < USERS; k++)
                 bl_go(s, kind ? drop_rwmutex : drop_mutex, &objects[i]);
         }
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         for (size_t i = 0; i < sizeof objects; i++)
-            CHECK_EQ(((unsigned char *)objects)[i], 0xa5);
+            BL_CHECK_EQ(t, ((unsigned char *)objects)[i], 0xa5);
     }
 }

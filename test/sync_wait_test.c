@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* sync_wait_test.c: the wait group, once, the semaphore. */
-#include "calls.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
+#include <string.h>
+
+#include "calls.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { CALLS = 6 };
 
@@ -16,10 +22,10 @@ static int call_waitgroup(call *c)
     return r;
 }
 
-TEST(waitgroup_wakes_all_at_zero)
+BL_TEST(waitgroup_wakes_all_at_zero)
 {
     bl_waitgroup wg = {0};
-    CHECK_EQ(bl_waitgroup_wait(&wg), 0); /* at zero */
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&wg), 0); /* at zero */
     for (int round = 0; round < 3; round++) {
         call calls[CALLS];
         BL_SCOPE(s);
@@ -32,27 +38,27 @@ TEST(waitgroup_wakes_all_at_zero)
         bl_waitgroup_add(&wg, 3);
         bl_waitgroup_add(&wg, -3);
         for (int i = 0; i < CALLS; i++)
-            CHECK_EQ(call_result(&calls[i]), CALL_PENDING);
+            BL_CHECK_EQ(t, call_result(&calls[i]), CALL_PENDING);
         bl_waitgroup_done(&wg);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         for (int i = 0; i < CALLS; i++)
-            CHECK_EQ(call_result(&calls[i]), 0);
+            BL_CHECK_EQ(t, call_result(&calls[i]), 0);
     }
 }
 
-TEST(waitgroup_wait_gives_up)
+BL_TEST(waitgroup_wait_gives_up)
 {
     bl_waitgroup wg = {0};
     bl_waitgroup_add(&wg, 1);
-    CHECK_EQ(bl_waitgroup_wait_until(&wg, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_waitgroup_wait_until(&wg, bl_in(BL_MS)), BL_ETIMEDOUT);
     BL_SCOPE(s);
     call c = {.fn = call_waitgroup, .obj = &wg};
     call_parks(s, &c);
     bl_scope_cancel(s, 0);
-    CHECK(call_returns(&c));
-    CHECK_EQ(call_result(&c), BL_ECANCELED);
+    BL_CHECK(t, call_returns(&c));
+    BL_CHECK_ERR(t, call_result(&c), BL_ECANCELED);
     bl_waitgroup_done(&wg);
-    CHECK_EQ(bl_waitgroup_wait(&wg), 0); /* proceeds in the cancelled scope */
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&wg), 0); /* proceeds in the cancelled scope */
 }
 
 static int add_one(void *arg)
@@ -68,22 +74,22 @@ static int fail(void *arg)
     return BL_EINVAL;
 }
 
-TEST(waitgroup_go)
+BL_TEST(waitgroup_go)
 {
     bl_waitgroup wg = {0};
     int sum = 0;
     BL_SCOPE(s, .keep_going = true);
     for (int i = 0; i < 50; i++)
-        CHECK_EQ(bl_waitgroup_go(&wg, s, add_one, &sum), 0);
-    CHECK_EQ(bl_waitgroup_wait(&wg), 0);
-    CHECK_EQ(sum, 50);
-    CHECK_EQ(bl_waitgroup_go(&wg, s, fail, NULL), 0);
-    CHECK_EQ(bl_waitgroup_wait(&wg), 0);
-    CHECK_EQ(bl_scope_wait(s), BL_EINVAL); /* its result is the scope's, as with bl_go */
+        BL_CHECK_EQ(t, bl_waitgroup_go(&wg, s, add_one, &sum), 0);
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&wg), 0);
+    BL_CHECK_EQ(t, sum, 50);
+    BL_CHECK_EQ(t, bl_waitgroup_go(&wg, s, fail, NULL), 0);
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&wg), 0);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EINVAL); /* its result is the scope's, as with bl_go */
     bl_scope_cancel(s, 0);
-    CHECK_EQ(bl_waitgroup_go(&wg, s, add_one, &sum), BL_ECANCELED);
-    CHECK_EQ(wg.bl__count, 0); /* nothing was started, and the count is as before */
-    CHECK_EQ(sum, 50);
+    BL_CHECK_ERR(t, bl_waitgroup_go(&wg, s, add_one, &sum), BL_ECANCELED);
+    BL_CHECK_EQ(t, wg.bl__count, 0); /* nothing was started, and the count is as before */
+    BL_CHECK_EQ(t, sum, 50);
 }
 
 static int done_soon(void *arg)
@@ -93,7 +99,7 @@ static int done_soon(void *arg)
     return 0;
 }
 
-TEST(waitgroup_is_left_alone_after_wait)
+BL_TEST(waitgroup_is_left_alone_after_wait)
 {
     enum { OBJECTS = 2000, EACH = 2 };
     static bl_waitgroup objects[OBJECTS];
@@ -103,12 +109,12 @@ TEST(waitgroup_is_left_alone_after_wait)
         bl_waitgroup_add(&objects[i], EACH);
         for (int k = 0; k < EACH; k++)
             bl_go(s, done_soon, &objects[i]);
-        CHECK_EQ(bl_waitgroup_wait(&objects[i]), 0);
+        BL_CHECK_EQ(t, bl_waitgroup_wait(&objects[i]), 0);
         memset(&objects[i], 0xa5, sizeof objects[i]);
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (size_t i = 0; i < sizeof objects; i++)
-        CHECK_EQ(((unsigned char *)objects)[i], 0xa5);
+        BL_CHECK_EQ(t, ((unsigned char *)objects)[i], 0xa5);
 }
 
 /* ---- Once ------------------------------------------------------------------------------------ */
@@ -133,20 +139,20 @@ static int once_user(void *arg)
 {
     once_case *o = arg;
     bl_once_do(&o->once, once_slowly, o);
-    CHECK_EQ(o->value, 42); /* not before it has returned */
+    BL_CHECK_EQ(t, o->value, 42); /* not before it has returned */
     return 0;
 }
 
-TEST(once_runs_once)
+BL_TEST(once_runs_once)
 {
     for (int i = 0; i < 100; i++) {
         once_case o = {0};
         BL_SCOPE(s);
         for (int k = 0; k < 8; k++)
             bl_go(s, once_user, &o);
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         bl_once_do(&o.once, fail, NULL);
-        CHECK_EQ(o.runs, 1);
+        BL_CHECK_EQ(t, o.runs, 1);
     }
 }
 
@@ -160,24 +166,24 @@ static int call_acquire(call *c)
     return r;
 }
 
-TEST(sem_counts)
+BL_TEST(sem_counts)
 {
     bl_sem sem = {0};
-    CHECK(!bl_sem_try_acquire(&sem, 1)); /* a zero one has none */
-    CHECK_EQ(bl_sem_acquire(&sem, 0), 0);
+    BL_CHECK(t, !bl_sem_try_acquire(&sem, 1)); /* a zero one has none */
+    BL_CHECK_EQ(t, bl_sem_acquire(&sem, 0), 0);
     bl_sem_init(&sem, 3);
-    CHECK(bl_sem_try_acquire(&sem, 2));
-    CHECK(!bl_sem_try_acquire(&sem, 2));
-    CHECK_EQ(bl_sem_acquire(&sem, 1), 0);
-    CHECK_EQ(bl_sem_acquire_until(&sem, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
-    CHECK_EQ(bl_sem_acquire(&sem, -1), BL_EINVAL);
-    CHECK(!bl_sem_try_acquire(&sem, -1));
+    BL_CHECK(t, bl_sem_try_acquire(&sem, 2));
+    BL_CHECK(t, !bl_sem_try_acquire(&sem, 2));
+    BL_CHECK_EQ(t, bl_sem_acquire(&sem, 1), 0);
+    BL_CHECK_ERR(t, bl_sem_acquire_until(&sem, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_sem_acquire(&sem, -1), BL_EINVAL);
+    BL_CHECK(t, !bl_sem_try_acquire(&sem, -1));
     bl_sem_release(&sem, 10); /* more than was acquired */
-    CHECK(bl_sem_try_acquire(&sem, 10));
-    CHECK(!bl_sem_try_acquire(&sem, 1));
+    BL_CHECK(t, bl_sem_try_acquire(&sem, 10));
+    BL_CHECK(t, !bl_sem_try_acquire(&sem, 1));
 }
 
-TEST(sem_serves_in_order_whatever_the_weights)
+BL_TEST(sem_serves_in_order_whatever_the_weights)
 {
     bl_sem sem;
     static const int64_t weights[CALLS] = {3, 1, 2, 1, 5, 1};
@@ -190,18 +196,18 @@ TEST(sem_serves_in_order_whatever_the_weights)
         call_parks(s, &calls[i]);
     }
     bl_sem_release(&sem, 2);
-    CHECK(!bl_sem_try_acquire(&sem, 1)); /* the three at the front come first */
-    CHECK_EQ(bl_sem_acquire(&sem, 0), 0);
-    CHECK_EQ(turns, 0);
+    BL_CHECK(t, !bl_sem_try_acquire(&sem, 1)); /* the three at the front come first */
+    BL_CHECK_EQ(t, bl_sem_acquire(&sem, 0), 0);
+    BL_CHECK_EQ(t, turns, 0);
     for (int i = 0; i < CALLS; i++) {
         bl_sem_release(&sem, i == 0 ? 1 : weights[i]);
-        CHECK(call_returns(&calls[i]));
-        CHECK_EQ(calls[i].turn, i);
+        BL_CHECK(t, call_returns(&calls[i]));
+        BL_CHECK_EQ(t, calls[i].turn, i);
     }
-    CHECK_EQ(sem.bl__count, 0);
+    BL_CHECK_EQ(t, sem.bl__count, 0);
 }
 
-TEST(sem_waiter_that_gives_up_lets_others_pass)
+BL_TEST(sem_waiter_that_gives_up_lets_others_pass)
 {
     bl_sem sem;
     bl_sem_init(&sem, 2);
@@ -214,13 +220,13 @@ TEST(sem_waiter_that_gives_up_lets_others_pass)
     call_parks(s, &small[0]);
     call_parks(s, &small[1]);
     bl_scope_cancel(cancelled, 0);
-    CHECK(call_returns(&big));
-    CHECK_EQ(call_result(&big), BL_ECANCELED);
+    BL_CHECK(t, call_returns(&big));
+    BL_CHECK_ERR(t, call_result(&big), BL_ECANCELED);
     for (int i = 0; i < 2; i++) {
-        CHECK(call_returns(&small[i]));
-        CHECK_EQ(call_result(&small[i]), 0);
+        BL_CHECK(t, call_returns(&small[i]));
+        BL_CHECK_EQ(t, call_result(&small[i]), 0);
     }
-    CHECK_EQ(sem.bl__count, 0);
+    BL_CHECK_EQ(t, sem.bl__count, 0);
 }
 
 typedef struct shared_sem {
@@ -239,7 +245,7 @@ static int use_sem(void *arg)
             add_relaxed(&sh->rejected, 1);
             continue;
         }
-        CHECK_LE(add_acq_rel(&sh->used, k) + k, 5);
+        BL_CHECK_LE(t, add_acq_rel(&sh->used, k) + k, 5);
         if (i % 2)
             bl_yield();
         add_acq_rel(&sh->used, -k);
@@ -254,17 +260,17 @@ static void *use_sem_in_thread(void *arg)
     return NULL;
 }
 
-TEST(sem_bounds)
+BL_TEST(sem_bounds)
 {
     shared_sem sh = {0};
-    pthread_t t;
+    pthread_t thread;
     bl_sem_init(&sh.sem, 5);
     BL_SCOPE(s);
-    CHECK_EQ(pthread_create(&t, NULL, use_sem_in_thread, &sh), 0);
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, use_sem_in_thread, &sh), 0);
     for (int i = 0; i < 6; i++)
         bl_go(s, use_sem, &sh);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    pthread_join(t, NULL);
-    CHECK_EQ(sh.sem.bl__count, 5);
-    CHECK(sh.sem.bl__head == NULL);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    pthread_join(thread, NULL);
+    BL_CHECK_EQ(t, sh.sem.bl__count, 5);
+    BL_CHECK(t, sh.sem.bl__head == NULL);
 }

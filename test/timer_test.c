@@ -3,7 +3,16 @@
  * timer_test.c: timers and tickers, by Go's contract since 1.23: nothing stale after stop or reset,
  * len and cap 0, and results that tell whether the timer was pending.
  */
-#include "harness.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fatal.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 static int add(int *counter, int n) { return __atomic_add_fetch(counter, n, __ATOMIC_ACQ_REL); }
 static int get(int *counter) { return __atomic_load_n(counter, __ATOMIC_ACQUIRE); }
@@ -14,87 +23,87 @@ static int count_up(void *arg)
     return 0;
 }
 
-static bool is_empty(bl_timer *t)
+static bool is_empty(bl_timer *timer)
 {
     bl_time v;
-    return bl_chan_try_recv(bl_timer_chan(t), &v) == BL_EAGAIN;
+    return bl_chan_try_recv(bl_timer_chan(timer), &v) == BL_EAGAIN;
 }
 
 /* ---- One-shot ---- */
 
-TEST(fires_with_the_time_it_was_due)
+BL_TEST(fires_with_the_time_it_was_due)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     bl_time before = bl_now(), v = 0;
-    CHECK_EQ(bl_timer_start(&t, 10 * BL_MS), 0);
+    BL_CHECK_EQ(t, bl_timer_start(&timer, 10 * BL_MS), 0);
     bl_time after = bl_now();
-    CHECK_EQ(bl_chan_recv(bl_timer_chan(&t), &v), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&timer), &v), 0);
     bl_time now = bl_now();
-    CHECK_GE(v, before + 10 * BL_MS);
-    CHECK_LE(v, after + 10 * BL_MS);
-    CHECK_GE(now, v);
-    CHECK_LE(now - v, 5 * BL_SEC);
-    CHECK(is_empty(&t));
-    CHECK(!bl_timer_stop(&t));
+    BL_CHECK_GE(t, v, before + 10 * BL_MS);
+    BL_CHECK_LE(t, v, after + 10 * BL_MS);
+    BL_CHECK_GE(t, now, v);
+    BL_CHECK_LE(t, now - v, 5 * BL_SEC);
+    BL_CHECK(t, is_empty(&timer));
+    BL_CHECK(t, !bl_timer_stop(&timer));
 
     /* A late receive carries the scheduled time too. */
     before = bl_now();
-    CHECK(!bl_timer_reset(&t, BL_MS));
-    CHECK_EQ(bl_sleep(20 * BL_MS), 0);
-    CHECK_EQ(bl_chan_recv(bl_timer_chan(&t), &v), 0);
-    CHECK_GE(v, before + BL_MS);
-    CHECK_LE(v, before + 19 * BL_MS);
+    BL_CHECK(t, !bl_timer_reset(&timer, BL_MS));
+    BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&timer), &v), 0);
+    BL_CHECK_GE(t, v, before + BL_MS);
+    BL_CHECK_LE(t, v, before + 19 * BL_MS);
 }
 
-TEST(len_and_cap_are_zero)
+BL_TEST(len_and_cap_are_zero)
 {
-    bl_timer t = {0};
-    CHECK_EQ(bl_timer_start(&t, 0), 0);
-    CHECK_EQ(bl_sleep(BL_MS), 0);
-    CHECK_EQ(bl_chan_len(bl_timer_chan(&t)), 0);
-    CHECK_EQ(bl_chan_cap(bl_timer_chan(&t)), 0);
+    bl_timer timer = {0};
+    BL_CHECK_EQ(t, bl_timer_start(&timer, 0), 0);
+    BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    BL_CHECK_EQ(t, bl_chan_len(bl_timer_chan(&timer)), 0);
+    BL_CHECK_EQ(t, bl_chan_cap(bl_timer_chan(&timer)), 0);
     bl_time v;
-    CHECK_EQ(bl_chan_try_recv(bl_timer_chan(&t), &v), 0);
+    BL_CHECK_EQ(t, bl_chan_try_recv(bl_timer_chan(&timer), &v), 0);
 }
 
-TEST(zero_is_valid)
+BL_TEST(zero_is_valid)
 {
-    bl_timer t = {0}, u = {0}, w = {0};
-    CHECK(!bl_timer_stop(&t));
-    CHECK(!bl_timer_stop_wait(&t));
-    CHECK(is_empty(&u));
+    bl_timer timer = {0}, u = {0}, w = {0};
+    BL_CHECK(t, !bl_timer_stop(&timer));
+    BL_CHECK(t, !bl_timer_stop_wait(&timer));
+    BL_CHECK(t, is_empty(&u));
     bl_time v;
-    CHECK(!bl_timer_reset(&w, 0));
-    CHECK_EQ(bl_chan_recv(bl_timer_chan(&w), &v), 0);
+    BL_CHECK(t, !bl_timer_reset(&w, 0));
+    BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&w), &v), 0);
 }
 
-TEST(stop_and_reset_results)
+BL_TEST(stop_and_reset_results)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     bl_time v;
-    bl_timer_start(&t, BL_HOUR);
-    CHECK(bl_timer_stop(&t));
-    CHECK(!bl_timer_stop(&t));
-    CHECK(!bl_timer_reset(&t, BL_HOUR));
-    CHECK(bl_timer_reset(&t, BL_HOUR));
-    CHECK(bl_timer_reset(&t, 0));
+    bl_timer_start(&timer, BL_HOUR);
+    BL_CHECK(t, bl_timer_stop(&timer));
+    BL_CHECK(t, !bl_timer_stop(&timer));
+    BL_CHECK(t, !bl_timer_reset(&timer, BL_HOUR));
+    BL_CHECK(t, bl_timer_reset(&timer, BL_HOUR));
+    BL_CHECK(t, bl_timer_reset(&timer, 0));
     /* Due, and nobody has received: still pending to stop and reset, and nothing is stale. */
-    CHECK_EQ(bl_sleep(BL_MS), 0);
-    CHECK(bl_timer_stop(&t));
-    CHECK(is_empty(&t));
-    CHECK(!bl_timer_reset(&t, BL_US));
-    CHECK_EQ(bl_sleep(2 * BL_MS), 0);
-    CHECK(bl_timer_reset(&t, BL_HOUR));
-    CHECK(is_empty(&t));
-    CHECK(bl_timer_reset(&t, BL_US));
-    CHECK_EQ(bl_chan_recv(bl_timer_chan(&t), &v), 0);
-    CHECK(!bl_timer_stop(&t));
-    CHECK_EQ(bl_timer_start(&t, BL_HOUR), 0);
-    CHECK_EQ(bl_timer_start(&t, BL_HOUR), 0); /* as reset */
-    CHECK(bl_timer_stop(&t));
+    BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    BL_CHECK(t, bl_timer_stop(&timer));
+    BL_CHECK(t, is_empty(&timer));
+    BL_CHECK(t, !bl_timer_reset(&timer, BL_US));
+    BL_CHECK_EQ(t, bl_sleep(2 * BL_MS), 0);
+    BL_CHECK(t, bl_timer_reset(&timer, BL_HOUR));
+    BL_CHECK(t, is_empty(&timer));
+    BL_CHECK(t, bl_timer_reset(&timer, BL_US));
+    BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&timer), &v), 0);
+    BL_CHECK(t, !bl_timer_stop(&timer));
+    BL_CHECK_EQ(t, bl_timer_start(&timer, BL_HOUR), 0);
+    BL_CHECK_EQ(t, bl_timer_start(&timer, BL_HOUR), 0); /* as reset */
+    BL_CHECK(t, bl_timer_stop(&timer));
 }
 
-TEST(many_in_order)
+BL_TEST(many_in_order)
 {
     enum { N = 1000 };
     static bl_timer timers[N];
@@ -102,41 +111,41 @@ TEST(many_in_order)
     for (int i = 0; i < N; i++)
         bl_timer_start(&timers[(i * 389) % N], ((i * 389) % N) * 20 * BL_US);
     for (int i = 0; i < N; i++) {
-        CHECK_EQ(bl_chan_recv(bl_timer_chan(&timers[i]), &v), 0);
-        CHECK_GE(v, base + i * 20 * BL_US);
-        CHECK_GE(bl_now(), v);
+        BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&timers[i]), &v), 0);
+        BL_CHECK_GE(t, v, base + i * 20 * BL_US);
+        BL_CHECK_GE(t, bl_now(), v);
         last = v;
     }
-    CHECK_GE(last, base);
+    BL_CHECK_GE(t, last, base);
 }
 
 /* The storage is gone as soon as stop or a receive has returned. */
 static int timer_in_frame(void *arg)
 {
     for (int i = 0; i < 300; i++) {
-        bl_timer *t = calloc(1, sizeof *t);
+        bl_timer *timer = calloc(1, sizeof *timer);
         bl_time v;
-        bl_timer_start(t, (i % 20) * BL_US);
+        bl_timer_start(timer, (i % 20) * BL_US);
         if (i % 3 == 0)
-            CHECK_EQ(bl_chan_recv(bl_timer_chan(t), &v), 0);
+            BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(timer), &v), 0);
         else if (i % 3 == 1)
             bl_yield();
         if (i % 3 != 0)
-            bl_timer_stop(t);
-        memset(t, 0xa5, sizeof *t);
-        free(t);
+            bl_timer_stop(timer);
+        memset(timer, 0xa5, sizeof *timer);
+        free(timer);
     }
     return count_up(arg);
 }
 
-TEST(storage_is_free_after_stop_or_receive)
+BL_TEST(storage_is_free_after_stop_or_receive)
 {
     int done = 0;
     BL_SCOPE(s);
     for (int i = 0; i < 8; i++)
         bl_go(s, timer_in_frame, &done);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(get(&done), 8);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, get(&done), 8);
 }
 
 /* ---- Under contention ---- */
@@ -155,25 +164,25 @@ static int stop_it(void *arg)
 }
 
 /* Of a thousand that stop it one gets it, or the receiver does. */
-TEST(one_of_a_thousand_stops_it)
+BL_TEST(one_of_a_thousand_stops_it)
 {
     for (int round = 0; round < 10; round++) {
-        bl_timer t = {0};
+        bl_timer timer = {0};
         int trues = 0, received = 0;
-        bl_timer_start(&t, round * 20 * BL_US);
+        bl_timer_start(&timer, round * 20 * BL_US);
         BL_SCOPE(s);
-        crowd c = {&t, &trues};
+        crowd c = {&timer, &trues};
         for (int i = 0; i < 1000; i++) {
             bl_go(s, stop_it, &c);
             if (i == 500)
                 bl_yield();
         }
         bl_time v;
-        if (bl_chan_try_recv(bl_timer_chan(&t), &v) == 0)
+        if (bl_chan_try_recv(bl_timer_chan(&timer), &v) == 0)
             received = 1;
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(get(&trues) + received, 1);
-        CHECK(is_empty(&t));
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, get(&trues) + received, 1);
+        BL_CHECK(t, is_empty(&timer));
     }
 }
 
@@ -203,95 +212,95 @@ static int receive_all(void *arg)
     bl_time v;
     int err;
     while ((err = bl_chan_recv(bl_timer_chan(r->timer), &v)) == 0) {
-        CHECK_GE(bl_now(), v);
+        BL_CHECK_GE(t, bl_now(), v);
         add(r->received, 1);
     }
     return err;
 }
 
 /* Each reset arms it once; each arming is received, or found pending by a later reset or stop. */
-TEST(a_thousand_reset_it)
+BL_TEST(a_thousand_reset_it)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     int trues = 0, count = 0, received = 0;
-    bl_timer_start(&t, BL_MS);
+    bl_timer_start(&timer, BL_MS);
     {
         BL_SCOPE(receivers);
-        resets r = {&t, receivers, &trues, &count, &received};
+        resets r = {&timer, receivers, &trues, &count, &received};
         bl_go(receivers, receive_all, &r);
         bl_go(receivers, receive_all, &r);
         BL_SCOPE(s);
         for (int i = 0; i < 1000; i++)
             bl_go(s, reset_it, &r);
-        CHECK_EQ(bl_scope_wait(s), 0);
-        CHECK_EQ(bl_sleep(5 * BL_MS), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
     }
-    if (bl_timer_stop(&t))
+    if (bl_timer_stop(&timer))
         trues++;
-    CHECK_EQ(get(&count), 5000);
-    CHECK_EQ(get(&trues) + get(&received), 5001);
-    CHECK(is_empty(&t));
+    BL_CHECK_EQ(t, get(&count), 5000);
+    BL_CHECK_EQ(t, get(&trues) + get(&received), 5001);
+    BL_CHECK(t, is_empty(&timer));
 }
 
-TEST(select_with_a_timer)
+BL_TEST(select_with_a_timer)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     bl_chan *c = bl_chan_new(sizeof(int), 0);
     bl_time v;
     int x;
-    REQUIRE(c);
+    BL_REQUIRE(t, c);
     for (int i = 0; i < 100; i++) {
-        bl_timer_start(&t, 50 * BL_US);
-        CHECK_EQ(BL_SELECT(BL_RECV(c, &x), BL_RECV(bl_timer_chan(&t), &v)), 1);
+        bl_timer_start(&timer, 50 * BL_US);
+        BL_CHECK_EQ(t, BL_SELECT(BL_RECV(c, &x), BL_RECV(bl_timer_chan(&timer), &v)), 1);
     }
     bl_chan_release(c);
 }
 
 /* ---- after_func ---- */
 
-TEST(after_func_runs_once)
+BL_TEST(after_func_runs_once)
 {
     int ran = 0;
-    bl_timer t = {0};
+    bl_timer timer = {0};
     BL_SCOPE(s);
-    CHECK_EQ(bl_after_func(&t, s, BL_MS, count_up, &ran), 0);
-    CHECK_EQ(bl_scope_wait(s), 0); /* a join does not wait for it */
-    CHECK_EQ(get(&ran), 0);
-    CHECK_EQ(bl_sleep(20 * BL_MS), 0);
-    CHECK_EQ(get(&ran), 1);
-    CHECK(!bl_timer_stop(&t));
-    CHECK(!bl_timer_reset(&t, BL_HOUR));
-    CHECK(bl_timer_reset(&t, 0));
-    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
-    CHECK_EQ(get(&ran), 2);
-    CHECK(!bl_timer_reset(&t, BL_HOUR));
-    CHECK(bl_timer_stop(&t));
-    CHECK(!bl_timer_stop(&t));
-    CHECK_EQ(bl_sleep(BL_MS), 0);
-    CHECK_EQ(get(&ran), 2);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, BL_MS, count_up, &ran), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0); /* a join does not wait for it */
+    BL_CHECK_EQ(t, get(&ran), 0);
+    BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
+    BL_CHECK_EQ(t, get(&ran), 1);
+    BL_CHECK(t, !bl_timer_stop(&timer));
+    BL_CHECK(t, !bl_timer_reset(&timer, BL_HOUR));
+    BL_CHECK(t, bl_timer_reset(&timer, 0));
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    BL_CHECK_EQ(t, get(&ran), 2);
+    BL_CHECK(t, !bl_timer_reset(&timer, BL_HOUR));
+    BL_CHECK(t, bl_timer_stop(&timer));
+    BL_CHECK(t, !bl_timer_stop(&timer));
+    BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    BL_CHECK_EQ(t, get(&ran), 2);
 }
 
-TEST(after_func_and_its_scope)
+BL_TEST(after_func_and_its_scope)
 {
     int ran = 0;
-    bl_timer t = {0}, u = {0};
+    bl_timer timer = {0}, u = {0};
     {
         BL_SCOPE(s);
-        CHECK_EQ(bl_after_func(&t, s, BL_MS, count_up, &ran), 0);
-        CHECK_EQ(bl_after_func(&u, s, BL_HOUR, count_up, &ran), 0);
+        BL_CHECK_EQ(t, bl_after_func(&timer, s, BL_MS, count_up, &ran), 0);
+        BL_CHECK_EQ(t, bl_after_func(&u, s, BL_HOUR, count_up, &ran), 0);
     } /* closing stops them */
-    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
-    CHECK_EQ(get(&ran), 0);
-    CHECK(!bl_timer_stop(&t));
-    CHECK(!bl_timer_stop_wait(&u));
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    BL_CHECK_EQ(t, get(&ran), 0);
+    BL_CHECK(t, !bl_timer_stop(&timer));
+    BL_CHECK(t, !bl_timer_stop_wait(&u));
     BL_SCOPE(s);
-    CHECK_EQ(bl_after_func(&t, s, BL_MS, count_up, &ran), 0);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, BL_MS, count_up, &ran), 0);
     bl_scope_cancel(s, 0);
-    CHECK_EQ(bl_after_func(&u, s, BL_MS, count_up, &ran), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_after_func(&u, s, BL_MS, count_up, &ran), BL_ECANCELED);
     BL_SCOPE(shield, .shield = true);
-    CHECK_EQ(bl_sleep(5 * BL_MS), 0);
-    CHECK_EQ(get(&ran), 0); /* due in a cancelled scope: it is not run */
-    CHECK(!bl_timer_stop(&t));
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    BL_CHECK_EQ(t, get(&ran), 0); /* due in a cancelled scope: it is not run */
+    BL_CHECK(t, !bl_timer_stop(&timer));
 }
 
 static int fail(void *arg)
@@ -300,26 +309,26 @@ static int fail(void *arg)
     return BL_EIO;
 }
 
-TEST(after_func_is_a_goroutine_of_its_scope)
+BL_TEST(after_func_is_a_goroutine_of_its_scope)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     BL_SCOPE(s);
-    CHECK_EQ(bl_after_func(&t, s, 0, fail, NULL), 0);
-    CHECK_EQ(bl_chan_recv(NULL, NULL), BL_ECANCELED);
-    CHECK_EQ(bl_scope_wait(s), BL_EIO);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, 0, fail, NULL), 0);
+    BL_CHECK_ERR(t, bl_chan_recv(NULL, NULL), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
 }
 
 /* A ticker whose first tick is due while it is still being started or reset ticks on. */
-TEST(tickers_survive_their_first_tick)
+BL_TEST(tickers_survive_their_first_tick)
 {
     BL_SCOPE(s);
-    bl_ticker *t = bl_ticker_new(s, BL_HOUR);
+    bl_ticker *old = bl_ticker_new(s, BL_HOUR);
     for (int i = 0; i < 3000; i++) {
         bl_ticker *young = bl_ticker_new(s, BL_US);
-        bl_ticker_reset(t, BL_US);
+        bl_ticker_reset(old, BL_US);
         for (int tick = 0; tick < 3; tick++) {
-            CHECK_EQ(bl_chan_recv_until(bl_ticker_chan(young), NULL, bl_in(20 * BL_SEC)), 0);
-            CHECK_EQ(bl_chan_recv_until(bl_ticker_chan(t), NULL, bl_in(20 * BL_SEC)), 0);
+            BL_CHECK_EQ(t, bl_chan_recv_until(bl_ticker_chan(young), NULL, bl_in(20 * BL_SEC)), 0);
+            BL_CHECK_EQ(t, bl_chan_recv_until(bl_ticker_chan(old), NULL, bl_in(20 * BL_SEC)), 0);
         }
         bl_ticker_stop(young);
     }
@@ -336,31 +345,31 @@ static int slow(void *arg)
 static int stop_wait_it(void *arg)
 {
     crowd *c = arg;
-    CHECK(!bl_timer_stop_wait(c->timer));
-    CHECK_EQ(get(c->trues), 2);
+    BL_CHECK(t, !bl_timer_stop_wait(c->timer));
+    BL_CHECK_EQ(t, get(c->trues), 2);
     return 0;
 }
 
-TEST(stop_wait)
+BL_TEST(stop_wait)
 {
     int phase = 0;
-    bl_timer t = {0};
+    bl_timer timer = {0};
     BL_SCOPE(s);
-    CHECK_EQ(bl_after_func(&t, s, 0, slow, &phase), 0);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, 0, slow, &phase), 0);
     while (get(&phase) == 0)
         bl_yield();
-    CHECK(!bl_timer_stop(&t));
-    CHECK_EQ(get(&phase), 1);
-    crowd c = {&t, &phase};
+    BL_CHECK(t, !bl_timer_stop(&timer));
+    BL_CHECK_EQ(t, get(&phase), 1);
+    crowd c = {&timer, &phase};
     for (int i = 0; i < 10; i++)
         bl_go(s, stop_wait_it, &c);
-    CHECK(!bl_timer_stop_wait(&t));
-    CHECK_EQ(get(&phase), 2);
-    CHECK(!bl_timer_stop_wait(&t));
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK(!bl_timer_reset(&t, BL_HOUR));
-    CHECK(bl_timer_stop_wait(&t));
-    CHECK_EQ(get(&phase), 2);
+    BL_CHECK(t, !bl_timer_stop_wait(&timer));
+    BL_CHECK_EQ(t, get(&phase), 2);
+    BL_CHECK(t, !bl_timer_stop_wait(&timer));
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK(t, !bl_timer_reset(&timer, BL_HOUR));
+    BL_CHECK(t, bl_timer_stop_wait(&timer));
+    BL_CHECK_EQ(t, get(&phase), 2);
 }
 
 /* The timers are freed while their functions run; scopes close while they are due. */
@@ -369,106 +378,106 @@ static int after_funcs_in_heap(void *arg)
     int *ran = arg;
     for (int i = 0; i < 200; i++) {
         BL_SCOPE(s);
-        bl_timer *t = calloc(1, sizeof *t);
-        bl_after_func(t, s, (i % 10) * BL_US, count_up, ran);
+        bl_timer *timer = calloc(1, sizeof *timer);
+        bl_after_func(timer, s, (i % 10) * BL_US, count_up, ran);
         for (int k = 0; k < i % 4; k++)
             bl_yield();
         if (i % 2)
-            bl_timer_stop(t);
+            bl_timer_stop(timer);
         else
             bl_scope_close(s), bl_scope_open(s, NULL);
-        memset(t, 0xa5, sizeof *t);
-        free(t);
+        memset(timer, 0xa5, sizeof *timer);
+        free(timer);
     }
     return 0;
 }
 
-TEST(after_func_races)
+BL_TEST(after_func_races)
 {
     int ran = 0;
     BL_SCOPE(s);
     for (int i = 0; i < 8; i++)
         bl_go(s, after_funcs_in_heap, &ran);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_LE(get(&ran), 8 * 200);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_LE(t, get(&ran), 8 * 200);
 }
 
 /* Of each arming: either a stop or reset was told so, or the function ran. */
-TEST(a_thousand_reset_an_after_func)
+BL_TEST(a_thousand_reset_an_after_func)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     int ran = 0, trues = 0, count = 0;
     BL_SCOPE(funcs);
-    CHECK_EQ(bl_after_func(&t, funcs, BL_US, count_up, &ran), 0);
+    BL_CHECK_EQ(t, bl_after_func(&timer, funcs, BL_US, count_up, &ran), 0);
     BL_SCOPE(s);
-    resets r = {&t, NULL, &trues, &count, NULL};
+    resets r = {&timer, NULL, &trues, &count, NULL};
     for (int i = 0; i < 1000; i++)
         bl_go(s, reset_it, &r);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    if (bl_timer_stop_wait(&t))
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    if (bl_timer_stop_wait(&timer))
         trues++;
-    CHECK_EQ(bl_scope_wait(funcs), 0);
-    CHECK_EQ(get(&ran) + get(&trues), 5001);
+    BL_CHECK_EQ(t, bl_scope_wait(funcs), 0);
+    BL_CHECK_EQ(t, get(&ran) + get(&trues), 5001);
 }
 
 /* ---- Tickers ---- */
 
-TEST(ticker_does_not_drift)
+BL_TEST(ticker_does_not_drift)
 {
     BL_SCOPE(s);
     bl_time begin = bl_now(), v = 0, last = 0;
-    bl_ticker *t = bl_ticker_new(s, 2 * BL_MS);
-    REQUIRE(t);
-    CHECK_EQ(bl_chan_cap(bl_ticker_chan(t)), 0);
+    bl_ticker *ticker = bl_ticker_new(s, 2 * BL_MS);
+    BL_REQUIRE(t, ticker);
+    BL_CHECK_EQ(t, bl_chan_cap(bl_ticker_chan(ticker)), 0);
     bl_time first = 0;
     for (int i = 1; i <= 10; i++) {
-        CHECK_EQ(bl_chan_recv(bl_ticker_chan(t), &v), 0);
+        BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
         if (i == 1)
             first = v;
-        CHECK_EQ((v - first) % (2 * BL_MS), 0);
-        CHECK(v > last);
+        BL_CHECK_EQ(t, (v - first) % (2 * BL_MS), 0);
+        BL_CHECK(t, v > last);
         last = v;
     }
-    CHECK_GE(first - begin, 2 * BL_MS);
-    CHECK_GE(bl_now() - begin, 20 * BL_MS);
+    BL_CHECK_GE(t, first - begin, 2 * BL_MS);
+    BL_CHECK_GE(t, bl_now() - begin, 20 * BL_MS);
 }
 
-TEST(ticks_are_dropped_for_slow_receivers)
+BL_TEST(ticks_are_dropped_for_slow_receivers)
 {
     BL_SCOPE(s);
-    bl_ticker *t = bl_ticker_new(s, BL_MS);
-    REQUIRE(t);
-    CHECK_EQ(bl_sleep(20 * BL_MS), 0);
+    bl_ticker *ticker = bl_ticker_new(s, BL_MS);
+    BL_REQUIRE(t, ticker);
+    BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
     bl_time v;
     int got = 0;
-    while (bl_chan_try_recv(bl_ticker_chan(t), &v) == 0)
+    while (bl_chan_try_recv(bl_ticker_chan(ticker), &v) == 0)
         got++;
-    CHECK_LE(got, 2);
-    CHECK_GE(got, 1);
+    BL_CHECK_LE(t, got, 2);
+    BL_CHECK_GE(t, got, 1);
 }
 
-TEST(ticker_stop_and_reset)
+BL_TEST(ticker_stop_and_reset)
 {
     BL_SCOPE(s);
     bl_time v, begin;
-    bl_ticker *t = bl_ticker_new(s, 500 * BL_US);
-    REQUIRE(t);
-    CHECK_EQ(bl_chan_recv(bl_ticker_chan(t), &v), 0);
-    CHECK_EQ(bl_sleep(3 * BL_MS), 0);
-    bl_ticker_stop(t);
-    CHECK_EQ(bl_chan_try_recv(bl_ticker_chan(t), &v), BL_EAGAIN);
-    CHECK_EQ(bl_sleep(3 * BL_MS), 0);
-    CHECK_EQ(bl_chan_try_recv(bl_ticker_chan(t), &v), BL_EAGAIN);
-    bl_ticker_stop(t);
+    bl_ticker *ticker = bl_ticker_new(s, 500 * BL_US);
+    BL_REQUIRE(t, ticker);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
+    BL_CHECK_EQ(t, bl_sleep(3 * BL_MS), 0);
+    bl_ticker_stop(ticker);
+    BL_CHECK_ERR(t, bl_chan_try_recv(bl_ticker_chan(ticker), &v), BL_EAGAIN);
+    BL_CHECK_EQ(t, bl_sleep(3 * BL_MS), 0);
+    BL_CHECK_ERR(t, bl_chan_try_recv(bl_ticker_chan(ticker), &v), BL_EAGAIN);
+    bl_ticker_stop(ticker);
     begin = bl_now();
-    bl_ticker_reset(t, BL_MS);
-    CHECK_EQ(bl_chan_recv(bl_ticker_chan(t), &v), 0);
-    CHECK_GE(v - begin, BL_MS);
-    bl_ticker_reset(t, BL_HOUR);
-    CHECK_EQ(bl_chan_try_recv(bl_ticker_chan(t), &v), BL_EAGAIN);
-    bl_ticker_reset(t, BL_US);
-    CHECK_EQ(bl_chan_recv(bl_ticker_chan(t), &v), 0);
-    CHECK_EQ(bl_chan_recv(bl_ticker_chan(t), &v), 0);
+    bl_ticker_reset(ticker, BL_MS);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
+    BL_CHECK_GE(t, v - begin, BL_MS);
+    bl_ticker_reset(ticker, BL_HOUR);
+    BL_CHECK_ERR(t, bl_chan_try_recv(bl_ticker_chan(ticker), &v), BL_EAGAIN);
+    bl_ticker_reset(ticker, BL_US);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
 }
 
 static int play_with_ticker(void *arg)
@@ -483,21 +492,21 @@ static int play_with_ticker(void *arg)
     return 0;
 }
 
-TEST(many_reset_a_ticker)
+BL_TEST(many_reset_a_ticker)
 {
     BL_SCOPE(tickers);
-    bl_ticker *t = bl_ticker_new(tickers, BL_US);
-    REQUIRE(t);
+    bl_ticker *ticker = bl_ticker_new(tickers, BL_US);
+    BL_REQUIRE(t, ticker);
     for (int i = 0; i < 500; i++)
-        bl_go(tickers, play_with_ticker, t);
-    CHECK_EQ(bl_scope_wait(tickers), 0);
-    bl_ticker_stop(t);
+        bl_go(tickers, play_with_ticker, ticker);
+    BL_CHECK_EQ(t, bl_scope_wait(tickers), 0);
+    bl_ticker_stop(ticker);
     bl_time v;
-    CHECK_EQ(bl_sleep(BL_MS), 0);
-    CHECK_EQ(bl_chan_try_recv(bl_ticker_chan(t), &v), BL_EAGAIN);
-    bl_ticker_reset(t, 10 * BL_US);
+    BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    BL_CHECK_ERR(t, bl_chan_try_recv(bl_ticker_chan(ticker), &v), BL_EAGAIN);
+    bl_ticker_reset(ticker, 10 * BL_US);
     for (int i = 0; i < 5; i++)
-        CHECK_EQ(bl_chan_recv(bl_ticker_chan(t), &v), 0);
+        BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
 }
 
 static int tick_until_stopped(void *arg)
@@ -509,14 +518,14 @@ static int tick_until_stopped(void *arg)
     return r;
 }
 
-TEST(scopes_close_while_they_tick)
+BL_TEST(scopes_close_while_they_tick)
 {
     for (int i = 0; i < 100; i++) {
         BL_SCOPE(s);
-        bl_ticker *t = bl_ticker_new(s, 20 * BL_US);
-        REQUIRE(t);
-        bl_go(s, tick_until_stopped, t);
-        CHECK_EQ(bl_sleep((i % 10) * 10 * BL_US), 0);
+        bl_ticker *ticker = bl_ticker_new(s, 20 * BL_US);
+        BL_REQUIRE(t, ticker);
+        bl_go(s, tick_until_stopped, ticker);
+        BL_CHECK_EQ(t, bl_sleep((i % 10) * 10 * BL_US), 0);
     }
 }
 
@@ -533,47 +542,47 @@ static int negative_reset(void *arg)
 {
     (void)arg;
     BL_SCOPE(s);
-    bl_ticker *t = bl_ticker_new(s, BL_SEC);
-    if (t)
-        bl_ticker_reset(t, -1);
+    bl_ticker *ticker = bl_ticker_new(s, BL_SEC);
+    if (ticker)
+        bl_ticker_reset(ticker, -1);
     return 0;
 }
 
 static int copied(void *arg)
 {
-    bl_timer t = {0}, u;
+    bl_timer timer = {0}, u;
     (void)arg;
-    bl_timer_start(&t, BL_HOUR);
-    memcpy(&u, &t, sizeof u);
+    bl_timer_start(&timer, BL_HOUR);
+    memcpy(&u, &timer, sizeof u);
     bl_timer_stop(&u);
     return 0;
 }
 
 static int close_its_channel(void *arg)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     (void)arg;
-    bl_chan_close(bl_timer_chan(&t));
+    bl_chan_close(bl_timer_chan(&timer));
     return 0;
 }
 
 static int wait_for_itself(void *arg) { return bl_timer_stop_wait(arg); }
 static int self_wait(void *arg)
 {
-    static bl_timer t;
+    static bl_timer timer;
     (void)arg;
     BL_SCOPE(s);
-    bl_after_func(&t, s, 0, wait_for_itself, &t);
+    bl_after_func(&timer, s, 0, wait_for_itself, &timer);
     return bl_sleep(BL_SEC);
 }
 
-TEST_PLAIN(misuse)
+BL_TEST_PLAIN(misuse)
 {
-    CHECK_FATAL(zero_period, "non-positive interval for NewTicker");
-    CHECK_FATAL(negative_reset, "non-positive interval for Ticker.Reset");
-    CHECK_FATAL(copied, "bl_timer is copied");
-    CHECK_FATAL(close_its_channel, "timer");
-    CHECK_FATAL(self_wait, "bl_timer_stop_wait by the timer's own function");
+    CHECK_FATAL(t, zero_period, "non-positive interval for NewTicker");
+    CHECK_FATAL(t, negative_reset, "non-positive interval for Ticker.Reset");
+    CHECK_FATAL(t, copied, "bl_timer is copied");
+    CHECK_FATAL(t, close_its_channel, "timer");
+    CHECK_FATAL(t, self_wait, "bl_timer_stop_wait by the timer's own function");
 }
 
 static bl_timer lasting[2];
@@ -587,11 +596,11 @@ static int use_lasting(void *arg)
     return bl_chan_recv(bl_timer_chan(&lasting[0]), &v);
 }
 
-TEST_PLAIN(timers_outlive_a_run)
+BL_TEST_PLAIN(timers_outlive_a_run)
 {
     for (int i = 0; i < 3; i++) {
-        CHECK_EQ(bl_run(use_lasting, NULL, NULL), 0);
-        CHECK(!bl_timer_stop(&lasting[0])); /* fired in the run that is over */
-        CHECK(!bl_timer_stop(&lasting[1])); /* and this one is armed no more */
+        BL_CHECK_EQ(t, bl_run(use_lasting, NULL, NULL), 0);
+        BL_CHECK(t, !bl_timer_stop(&lasting[0])); /* fired in the run that is over */
+        BL_CHECK(t, !bl_timer_stop(&lasting[1])); /* and this one is armed no more */
     }
 }

@@ -9,7 +9,8 @@
 
 const char test_main_text[] =
     "#include <errno.h>\n"
-    "#include <stddef.h>\n"
+    "#include <malloc.h>\n"
+    "#include <stdlib.h>\n"
     "int bl_test_main(int argc, char **argv);\n"
     "__attribute__((weak)) int main(int argc, char **argv) { return bl_test_main(argc, argv); }\n"
     "#ifdef __has_feature\n"

@@ -253,8 +253,18 @@ bool bl__test_error(bl_test *t, int end, int64_t got, int64_t wanted, const char
                     const char *file, int line);
 bool bl__test_failed(bl_test *t, int end, const char *text, const char *file, int line);
 
+static inline bool bl__test_that(bool holds, bl_test *t, int end, const char *text,
+                                 const char *file, int line)
+{
+    if (__builtin_expect(!holds, 0)) {
+        (void)bl__test_failed(t, end, text, file, line);
+        if (end)
+            __builtin_unreachable(); /* so compilers and analyzers know, too */
+    }
+    return holds;
+}
 #define BL__CHECK_THAT(t, end, cond, text)                                                         \
-    (__builtin_expect(!!(cond), 1) ? true : bl__test_failed((t), (end), (text), __FILE__, __LINE__))
+    bl__test_that(!!(cond), (t), (end), (text), __FILE__, __LINE__)
 #define BL__COMPARE(t, how, end, a, b, op)                                                         \
     bl__test_compare((t), (how), (end), bl__value_of(a), bl__value_of(b), #a " " op " " #b,        \
                      __FILE__, __LINE__)

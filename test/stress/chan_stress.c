@@ -9,11 +9,17 @@
  *
  *     values of successful sends = values received + values left in the buffers, each once
  */
-#include "harness.h"
-#include "stress/random.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { MAX_CHANS = 4, MAX_SIDE = 12, MAX_VALUES = 1 << 14, MAX_ELEM = 300 };
 
@@ -50,12 +56,12 @@ static void element_count(const unsigned char *e, size_t size)
 {
     uint32_t value;
     memcpy(&value, e, sizeof value);
-    if (!CHECK(value < MAX_VALUES))
+    if (!BL_CHECK(t, value < MAX_VALUES))
         return;
     atomic_fetch_add(&now.got[value], 1);
     for (size_t i = sizeof value; i < size; i++)
         if (e[i] != (unsigned char)(value * 31 + i)) {
-            CHECK_EQ(e[i], (unsigned char)(value * 31 + i));
+            BL_CHECK_EQ(t, e[i], (unsigned char)(value * 31 + i));
             return;
         }
 }
@@ -104,8 +110,8 @@ static int sender(void *arg)
             r = send_some_way(now.chan[which], e, &rnd);
         while (go_on(r));
         if (r < 0) {
-            CHECK(r == BL_ECLOSED || r == BL_ECANCELED || r == BL_ETIMEDOUT);
-            CHECK(r != BL_ECLOSED || now.end == END_BY_CLOSE);
+            BL_CHECK(t, r == BL_ECLOSED || r == BL_ECANCELED || r == BL_ETIMEDOUT);
+            BL_CHECK(t, r != BL_ECLOSED || now.end == END_BY_CLOSE);
             return 0;
         }
         atomic_fetch_add(&now.sent[value], 1);
@@ -123,7 +129,8 @@ static int receiver(void *arg)
         if (r == 0)
             element_count(e, now.elem[which]);
         else if (!go_on(r))
-            return CHECK(r == BL_ECLOSED || r == BL_ECANCELED || r == BL_ETIMEDOUT) ? 0 : BL_EIO;
+            return BL_CHECK(t, r == BL_ECLOSED || r == BL_ECANCELED || r == BL_ETIMEDOUT) ? 0
+                                                                                          : BL_EIO;
     }
 }
 
@@ -173,7 +180,7 @@ static void round_run(uint64_t *rnd)
             continue;
         }
         bl_waitgroup_add(&running, 1);
-        if (CHECK_EQ(pthread_create(&thread[started], NULL, sender_thread, &running), 0))
+        if (BL_CHECK_EQ(t, pthread_create(&thread[started], NULL, sender_thread, &running), 0))
             started++;
     }
     if (now.end == END_BY_CANCEL || now.end == END_BY_CLOSE)
@@ -185,15 +192,15 @@ static void round_run(uint64_t *rnd)
         for (uint32_t i = 0; i < now.chans; i++)
             bl_chan_close(now.chan[i]);
     int r = bl_scope_wait(send);
-    CHECK(r == 0 || now.end >= END_BY_CANCEL);
-    CHECK_EQ(bl_waitgroup_wait(&running), 0);
+    BL_CHECK(t, r == 0 || now.end >= END_BY_CANCEL);
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&running), 0);
     for (uint32_t i = 0; i < started; i++)
         pthread_join(thread[i], NULL);
     if (now.end != END_BY_CLOSE)
         for (uint32_t i = 0; i < now.chans; i++)
             bl_chan_close(now.chan[i]);
     r = bl_scope_wait(recv);
-    CHECK(r == 0 || now.end >= END_BY_CANCEL);
+    BL_CHECK(t, r == 0 || now.end >= END_BY_CANCEL);
 }
 
 static void round_check(void)
@@ -208,20 +215,20 @@ static void round_check(void)
     for (uint32_t v = values; v-- > 0;)
         if (now.sent[v] != now.got[v] || now.got[v] > 1)
             wrong++, first = v;
-    if (!CHECK_EQ(wrong, 0))
+    if (!BL_CHECK_EQ(t, wrong, 0))
         fprintf(stderr, "first wrong value %u of %u: sent %d, got %d; end %d, seed %#llx\n", first,
                 values, now.sent[first], now.got[first], now.end, (unsigned long long)now.seed);
 }
 
-TEST(every_value_once)
+BL_TEST(every_value_once)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
-    bl_time end = bl_in(harness_seconds * BL_SEC);
+    bl_time end = bl_in(stress_seconds() * BL_SEC);
     int rounds = 0;
-    for (; bl_now() < end && harness_failures == 0; rounds++) {
+    for (; bl_now() < end && !bl_failed(t); rounds++) {
         round_prepare(&rnd);
         round_run(&rnd);
         round_check();
     }
-    CHECK_GE(rounds, 1);
+    BL_CHECK_GE(t, rounds, 1);
 }

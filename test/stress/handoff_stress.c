@@ -8,12 +8,20 @@
  * started ends, and is counted; nothing hangs: a goroutine that makes no step for a while ends the
  * test with a dump of all.
  */
-#include "harness.h"
-#include "stress/random.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum {
     WORKERS = 12,
@@ -58,14 +66,14 @@ static void spin_for(bl_dur d)
 static void read_fed(void)
 {
     char c = 0;
-    CHECK_EQ(read(now.feed[0], &c, 1), 1);
-    CHECK_EQ(c, 'x');
+    BL_CHECK_EQ(t, read(now.feed[0], &c, 1), 1);
+    BL_CHECK_EQ(t, c, 'x');
 }
 
 static void poll_fed(uint64_t *rnd)
 {
     struct pollfd fd = {.fd = now.feed[0], .events = POLLIN};
-    CHECK_GE(poll(&fd, 1, (int)random_below(rnd, 4)), 0);
+    BL_CHECK_GE(t, poll(&fd, 1, (int)random_below(rnd, 4)), 0);
 }
 
 static void lock_plain(void)
@@ -73,7 +81,7 @@ static void lock_plain(void)
     pthread_mutex_lock(&now.plain);
     int64_t before = now.plain_locked++;
     now.plain_mutexed++;
-    CHECK_EQ(now.plain_locked, before + 1);
+    BL_CHECK_EQ(t, now.plain_locked, before + 1);
     pthread_mutex_unlock(&now.plain);
 }
 
@@ -102,7 +110,7 @@ static void use_channel(uint64_t *rnd)
                            BL_RECV(NULL, NULL)};
         r = bl_select_until(cases, 2, until);
     }
-    CHECK(r == 0 || r == BL_ETIMEDOUT);
+    BL_CHECK(t, r == 0 || r == BL_ETIMEDOUT);
     if (r != 0)
         return;
     now.sent += sends;
@@ -122,7 +130,7 @@ static void lock_mutex(uint64_t *rnd)
     case 2: spin_for((bl_dur)random_below(rnd, 100) * BL_US); break;
     default: break;
     }
-    CHECK_EQ(now.locked, before + 1);
+    BL_CHECK_EQ(t, now.locked, before + 1);
     bl_mutex_unlock(&now.mutex);
 }
 
@@ -150,10 +158,10 @@ static void raise_family(uint64_t *rnd)
     int n = 1 + (int)random_below(rnd, CHILDREN);
     BL_SCOPE(s);
     for (int i = 0; i < n; i++)
-        CHECK_EQ(bl_go(s, child, &f), 0);
+        BL_CHECK_EQ(t, bl_go(s, child, &f), 0);
     now.started += n;
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(f.ended, n);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, f.ended, n);
 }
 
 static int in_helper(void *arg)
@@ -169,24 +177,24 @@ static void call_blocking(uint64_t *rnd)
     uint64_t there = *rnd;
     int64_t n = now.blocking;
     int r = bl_blocking(in_helper, rnd);
-    CHECK(r >= 0 && r < 1000);
-    CHECK(*rnd != there);
-    CHECK_GE(now.blocking, n + 1);
+    BL_CHECK(t, r >= 0 && r < 1000);
+    BL_CHECK(t, *rnd != there);
+    BL_CHECK_GE(t, now.blocking, n + 1);
 }
 
 static void use_timers(uint64_t *rnd)
 {
-    bl_timer t = {0};
+    bl_timer timer = {0};
     bl_time due = 0;
     bl_dur d = (bl_dur)random_below(rnd, 2000) * BL_US;
     bl_time begin = bl_now();
     if (random_below(rnd, 2)) {
-        CHECK_EQ(bl_sleep(d), 0);
+        BL_CHECK_EQ(t, bl_sleep(d), 0);
     } else {
-        CHECK_EQ(bl_timer_start(&t, d), 0);
-        CHECK_EQ(bl_chan_recv(bl_timer_chan(&t), &due), 0);
+        BL_CHECK_EQ(t, bl_timer_start(&timer, d), 0);
+        BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&timer), &due), 0);
     }
-    CHECK_GE(bl_now() - begin, d);
+    BL_CHECK_GE(t, bl_now() - begin, d);
 }
 
 static void step(uint64_t *rnd)
@@ -218,17 +226,17 @@ static int work(void *arg)
     for (int i = 0; i < 16; i++)
         guard[i] = id + (uint64_t)i;
     for (int i = 0; i < STEPS; i++) {
-        CHECK_EQ(atomic_fetch_add(&w->running, 1), 0);
-        CHECK_EQ(w->step, i);
+        BL_CHECK_EQ(t, atomic_fetch_add(&w->running, 1), 0);
+        BL_CHECK_EQ(t, w->step, i);
         step(&w->rnd);
-        CHECK_EQ(w->step, i);
+        BL_CHECK_EQ(t, w->step, i);
         w->step++;
         now.steps++;
-        CHECK_EQ(atomic_fetch_sub(&w->running, 1), 1);
-        CHECK_EQ(bl_id(), id);
+        BL_CHECK_EQ(t, atomic_fetch_sub(&w->running, 1), 1);
+        BL_CHECK_EQ(t, bl_id(), id);
     }
     for (int i = 0; i < 16; i++)
-        CHECK_EQ(guard[i], id + (uint64_t)i);
+        BL_CHECK_EQ(t, guard[i], id + (uint64_t)i);
     now.ended++;
     return 0;
 }
@@ -242,7 +250,7 @@ static void *feeder(void *arg)
     while (!now.stop) {
         struct pollfd fd = {.fd = now.feed[1], .events = POLLOUT};
         if (poll(&fd, 1, 1) == 1)
-            CHECK_EQ(write(now.feed[1], "x", 1), 1);
+            BL_CHECK_EQ(t, write(now.feed[1], "x", 1), 1);
         usleep(random_below(&rnd, FEED_PAUSE));
     }
     return NULL;
@@ -295,37 +303,37 @@ static void round_run(uint64_t *rnd)
     {
         BL_SCOPE(s);
         now.chan = bl_scope_chan(s, sizeof(int64_t), random_below(rnd, 4));
-        REQUIRE(now.chan != NULL);
+        BL_REQUIRE(t, now.chan != NULL);
         for (int i = 0; i < WORKERS; i++) {
             workers[i].number = i;
             workers[i].rnd = now.seed + ((uint64_t)i << 32);
-            CHECK_EQ(bl_go(s, work, &workers[i]), 0);
+            BL_CHECK_EQ(t, bl_go(s, work, &workers[i]), 0);
             now.started++;
         }
-        CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         int64_t v;
         while (bl_chan_try_recv(now.chan, &v) == 0) {
             now.received++;
             now.received_sum += v;
         }
     }
-    CHECK_EQ(now.sent, now.received);
-    CHECK_EQ(now.sent_sum, now.received_sum);
-    CHECK_EQ(now.started, now.ended);
-    CHECK_EQ(now.steps, WORKERS * STEPS);
-    CHECK_EQ(now.locked, now.mutexed);
-    CHECK_EQ(now.plain_locked, now.plain_mutexed);
+    BL_CHECK_EQ(t, now.sent, now.received);
+    BL_CHECK_EQ(t, now.sent_sum, now.received_sum);
+    BL_CHECK_EQ(t, now.started, now.ended);
+    BL_CHECK_EQ(t, now.steps, WORKERS * STEPS);
+    BL_CHECK_EQ(t, now.locked, now.mutexed);
+    BL_CHECK_EQ(t, now.plain_locked, now.plain_mutexed);
     for (int i = 0; i < WORKERS; i++) {
-        CHECK_EQ(workers[i].step, STEPS);
-        CHECK_EQ(workers[i].running, 0);
+        BL_CHECK_EQ(t, workers[i].step, STEPS);
+        BL_CHECK_EQ(t, workers[i].running, 0);
     }
-    CHECK_EQ(bl_goroutines(), 1);
+    BL_CHECK_EQ(t, bl_goroutines(), 1);
 }
 
 static int rounds(void *arg)
 {
     uint64_t rnd = *(uint64_t *)arg;
-    bl_time end = bl_in(harness_seconds * BL_SEC);
+    bl_time end = bl_in(stress_seconds() * BL_SEC);
     int procs = bl_procs();
     do {
         if (random_below(&rnd, 4) == 0)
@@ -333,23 +341,25 @@ static int rounds(void *arg)
         else
             bl_set_procs(procs);
         round_run(&rnd);
-    } while (bl_now() < end && harness_failures == 0);
+    } while (bl_now() < end && !bl_failed(t));
     bl_set_procs(procs);
     return 0;
 }
 
-TEST_PLAIN(processors_come_and_go)
+BL_TEST_PLAIN(processors_come_and_go)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
     pthread_t threads[3];
     int procs = bl_procs();
     memset(&now, 0, sizeof now);
     pthread_mutex_init(&now.plain, NULL);
-    REQUIRE(pipe(now.feed) == 0);
-    REQUIRE(pthread_create(&threads[0], NULL, feeder, (void *)(uintptr_t)random_next(&rnd)) == 0);
-    REQUIRE(pthread_create(&threads[1], NULL, holder, (void *)(uintptr_t)random_next(&rnd)) == 0);
-    REQUIRE(pthread_create(&threads[2], NULL, watcher, NULL) == 0);
-    CHECK_EQ(bl_run(rounds, &rnd, NULL), 0);
+    BL_REQUIRE(t, pipe(now.feed) == 0);
+    BL_REQUIRE(t, pthread_create(&threads[0], NULL, feeder, (void *)(uintptr_t)random_next(&rnd)) ==
+                      0);
+    BL_REQUIRE(t, pthread_create(&threads[1], NULL, holder, (void *)(uintptr_t)random_next(&rnd)) ==
+                      0);
+    BL_REQUIRE(t, pthread_create(&threads[2], NULL, watcher, NULL) == 0);
+    BL_CHECK_EQ(t, bl_run(rounds, &rnd, NULL), 0);
     now.over = true;
     now.stop = true;
     for (int i = 0; i < 3; i++)
@@ -366,20 +376,20 @@ static int short_run(void *arg)
 }
 
 /* A run ends while threads that were away are on their way home. */
-TEST_PLAIN(runs_one_after_another)
+BL_TEST_PLAIN(runs_one_after_another)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
     pthread_t threads[3];
     memset(&now, 0, sizeof now);
     pthread_mutex_init(&now.plain, NULL);
-    REQUIRE(pipe(now.feed) == 0);
-    REQUIRE(pthread_create(&threads[0], NULL, feeder, (void *)1) == 0);
-    REQUIRE(pthread_create(&threads[1], NULL, holder, (void *)2) == 0);
-    REQUIRE(pthread_create(&threads[2], NULL, watcher, NULL) == 0);
-    bl_time end = bl_in(harness_seconds * BL_SEC / 4);
-    while (bl_now() < end && harness_failures == 0) {
-        CHECK_EQ(bl_run(short_run, &rnd, NULL), 0);
-        CHECK_EQ(bl_goroutines(), 0);
+    BL_REQUIRE(t, pipe(now.feed) == 0);
+    BL_REQUIRE(t, pthread_create(&threads[0], NULL, feeder, (void *)1) == 0);
+    BL_REQUIRE(t, pthread_create(&threads[1], NULL, holder, (void *)2) == 0);
+    BL_REQUIRE(t, pthread_create(&threads[2], NULL, watcher, NULL) == 0);
+    bl_time end = bl_in(stress_seconds() * BL_SEC / 4);
+    while (bl_now() < end && !bl_failed(t)) {
+        BL_CHECK_EQ(t, bl_run(short_run, &rnd, NULL), 0);
+        BL_CHECK_EQ(t, bl_goroutines(), 0);
     }
     now.over = true;
     now.stop = true;

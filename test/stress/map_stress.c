@@ -7,13 +7,18 @@
  * The others hold tokens, each stored once: of a token that was stored, exactly one deletion gets
  * it, or it is there at the end. Ranges go on all the while: no key twice, none that is broken.
  */
+//belay:cflags -D_GNU_SOURCE
 #include <belay/map.h>
-
-#include "harness.h"
-#include "stress/random.h"
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { COUNTERS = 8, NAMES = 500, TOKENS = 1 << 15, CROWD = 8, OPERATIONS = 1000, TEXT = 100 };
 
@@ -48,7 +53,7 @@ static uint32_t name_id(const void *key)
         return id;
     }
     id = (uint32_t)strtoul(key, NULL, 10);
-    CHECK_EQ(strlen(key), 4 + id % 90);
+    BL_CHECK_EQ(t, strlen(key), 4 + id % 90);
     return id;
 }
 
@@ -58,7 +63,7 @@ static void raise_counter(uint32_t id)
     const void *key = name_key(id, text);
     void *was;
     do {
-        if (!CHECK(bl_syncmap_load(now.map, key, &was)))
+        if (!BL_CHECK(t, bl_syncmap_load(now.map, key, &was)))
             return;
     } while (!bl_syncmap_compare_and_swap(now.map, key, was, (char *)was + 1));
     atomic_fetch_add(&now.raised[id], 1);
@@ -67,8 +72,8 @@ static void raise_counter(uint32_t id)
 static void take(void *value)
 {
     size_t token = (size_t)((char *)value - tokens);
-    if (CHECK(token < TOKENS))
-        CHECK_EQ(atomic_fetch_add(&now.taken[token], 1), 0);
+    if (BL_CHECK(t, token < TOKENS))
+        BL_CHECK_EQ(t, atomic_fetch_add(&now.taken[token], 1), 0);
 }
 
 static void put_token(uint32_t id)
@@ -79,7 +84,7 @@ static void put_token(uint32_t id)
     if (token >= TOKENS)
         return;
     int r = bl_syncmap_load_or_store(now.map, name_key(id, text), &tokens[token], &actual);
-    CHECK(r == 1 ? actual != &tokens[token] : r == 0 && actual == &tokens[token]);
+    BL_CHECK(t, r == 1 ? actual != &tokens[token] : r == 0 && actual == &tokens[token]);
     if (r == 0)
         atomic_store(&now.stored[token], 1);
 }
@@ -117,9 +122,9 @@ static bool visit(const void *key, void *value, void *arg)
 {
     visited *v = arg;
     uint32_t id = name_id(key);
-    if (!CHECK(id < COUNTERS + NAMES && value))
+    if (!BL_CHECK(t, id < COUNTERS + NAMES && value))
         return false;
-    CHECK(!v->seen[id]);
+    BL_CHECK(t, !v->seen[id]);
     v->seen[id] = true;
     v->counters += id < COUNTERS;
     uint32_t what = random_below(&v->state, 64);
@@ -129,7 +134,7 @@ static bool visit(const void *key, void *value, void *arg)
         take_token(id);
     if (what == 2)
         put_token(COUNTERS + random_below(&v->state, NAMES));
-    CHECK_EQ(name_id(key), id);
+    BL_CHECK_EQ(t, name_id(key), id);
     return true;
 }
 
@@ -143,7 +148,7 @@ static int member(void *arg)
         case 0: {
             visited v = {.state = state};
             bl_syncmap_range(now.map, visit, &v);
-            CHECK_EQ(v.counters, COUNTERS); /* those are there all the time */
+            BL_CHECK_EQ(t, v.counters, COUNTERS); /* those are there all the time */
             break;
         }
         case 1: bl_yield(); break;
@@ -170,7 +175,7 @@ static bool count_left(const void *key, void *value, void *arg)
     uint32_t id = name_id(key);
     (void)arg;
     if (id < COUNTERS)
-        CHECK_EQ((char *)value - tokens, atomic_load(&now.raised[id]));
+        BL_CHECK_EQ(t, (char *)value - tokens, atomic_load(&now.raised[id]));
     else
         take(value);
     return true;
@@ -183,9 +188,9 @@ static void play_round(uint64_t *state)
     now.seed = random_next(state);
     now.strings = random_below(state, 2);
     now.map = bl_syncmap_new(now.strings ? 0 : sizeof(uint32_t));
-    REQUIRE(now.map);
+    BL_REQUIRE(t, now.map);
     for (uint32_t id = 0; id < COUNTERS; id++)
-        CHECK_EQ(bl_syncmap_store(now.map, name_key(id, text), tokens), 0);
+        BL_CHECK_EQ(t, bl_syncmap_store(now.map, name_key(id, text), tokens), 0);
     {
         BL_SCOPE(s);
         pthread_t thread;
@@ -193,25 +198,25 @@ static void play_round(uint64_t *state)
         for (int i = 0; i < CROWD; i++)
             bl_go(s, member, NULL);
         if (threads)
-            REQUIRE(pthread_create(&thread, NULL, member_thread, NULL) == 0);
-        CHECK_EQ(bl_scope_wait(s), 0);
+            BL_REQUIRE(t, pthread_create(&thread, NULL, member_thread, NULL) == 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
         if (threads)
             pthread_join(thread, NULL);
     }
     bl_syncmap_range(now.map, count_left, NULL);
     for (int i = 0; i < TOKENS; i++)
-        CHECK_EQ(atomic_load(&now.stored[i]), atomic_load(&now.taken[i]));
+        BL_CHECK_EQ(t, atomic_load(&now.stored[i]), atomic_load(&now.taken[i]));
     bl_syncmap_free(now.map);
 }
 
-TEST(syncmap_stress)
+BL_TEST(syncmap_stress)
 {
     uint64_t state = random_seed((uint64_t)bl_now());
-    bl_time end = bl_in(harness_seconds * BL_SEC);
+    bl_time end = bl_in(stress_seconds() * BL_SEC);
     do {
         uint64_t before = state;
         play_round(&state);
-        if (harness_failures) {
+        if (bl_failed(t)) {
             printf("STRESS_SEED=%llu\n", (unsigned long long)before);
             return;
         }

@@ -7,11 +7,16 @@
  * or is free, whether or not somebody stopped waiting at that moment; a mutex excludes; a goroutine is
  * told of a cancellation only in the scope that was cancelled.
  */
-#include "harness.h"
-#include "stress/random.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { THREADS = 4, MEMBERS = 6, QUITTERS = 3 };
 
@@ -46,7 +51,7 @@ static int call_in(uint64_t *rnd)
     case 3:
         if ((r = bl_mutex_lock_until(&now.mutex, soon(rnd))) != 0)
             return r;
-        CHECK_EQ(now.locked++, now.unlocked);
+        BL_CHECK_EQ(t, now.locked++, now.unlocked);
         if (random_below(rnd, 4) == 0)
             bl_yield();
         now.unlocked++;
@@ -65,11 +70,11 @@ static void *thread_main(void *arg)
     bl_timer timer = {0};
     while (!atomic_load(&now.stop)) {
         int r = call_in(&rnd);
-        CHECK(r == 0 || r == BL_ETIMEDOUT);
+        BL_CHECK(t, r == 0 || r == BL_ETIMEDOUT);
         if (random_below(&rnd, 4) == 0) {
             bl_timer_start(&timer, (bl_dur)random_below(&rnd, 100) * BL_US);
             if (random_below(&rnd, 2))
-                CHECK_EQ(bl_sleep((bl_dur)random_below(&rnd, 150) * BL_US), 0);
+                BL_CHECK_EQ(t, bl_sleep((bl_dur)random_below(&rnd, 150) * BL_US), 0);
             (void)bl_timer_stop(&timer);
         }
     }
@@ -82,7 +87,7 @@ static int stays(void *arg)
     uint64_t rnd = random_seed(*(uint64_t *)arg + bl_id());
     for (int i = 0; i < 20; i++) {
         int r = call_in(&rnd);
-        CHECK(r == 0 || r == BL_ETIMEDOUT);
+        BL_CHECK(t, r == 0 || r == BL_ETIMEDOUT);
     }
     return 0;
 }
@@ -122,25 +127,25 @@ static void begin(void)
 
 static void end(void)
 {
-    CHECK_EQ(now.sent, now.received + (int64_t)bl_chan_len(now.chan));
+    BL_CHECK_EQ(t, now.sent, now.received + (int64_t)bl_chan_len(now.chan));
     while (bl_sem_try_acquire(&now.sem, 1))
         now.acquired++;
-    CHECK_EQ(now.released, now.acquired);
-    CHECK_EQ(now.locked, now.unlocked);
+    BL_CHECK_EQ(t, now.released, now.acquired);
+    BL_CHECK_EQ(t, now.locked, now.unlocked);
     bl_chan_release(now.chan);
 }
 
-TEST_PLAIN(runs_among_threads)
+BL_TEST_PLAIN(runs_among_threads)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
-    bl_time until = bl_in(harness_seconds * BL_SEC);
+    bl_time until = bl_in(stress_seconds() * BL_SEC);
     pthread_t threads[THREADS];
     begin();
     for (uintptr_t i = 0; i < THREADS; i++)
-        REQUIRE(pthread_create(&threads[i], NULL, thread_main, (void *)(i + 1)) == 0);
-    while (bl_now() < until && harness_failures == 0) {
+        BL_REQUIRE(t, pthread_create(&threads[i], NULL, thread_main, (void *)(i + 1)) == 0);
+    while (bl_now() < until && !bl_failed(t)) {
         uint64_t seed = random_next(&rnd);
-        CHECK_EQ(bl_run(a_run, &seed, NULL), 0);
+        BL_CHECK_EQ(t, bl_run(a_run, &seed, NULL), 0);
     }
     atomic_store(&now.stop, true);
     for (int i = 0; i < THREADS; i++)
@@ -167,14 +172,14 @@ static int threads_come(void *arg)
 }
 
 /* A run with one processor begins without locks: the first call from outside ends that. */
-TEST_PLAIN(threads_come_to_a_run)
+BL_TEST_PLAIN(threads_come_to_a_run)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
-    bl_time until = bl_in(harness_seconds * BL_SEC / 2);
-    while (bl_now() < until && harness_failures == 0) {
+    bl_time until = bl_in(stress_seconds() * BL_SEC / 2);
+    while (bl_now() < until && !bl_failed(t)) {
         uint64_t seed = random_next(&rnd);
         begin();
-        CHECK_EQ(bl_run(threads_come, &seed, NULL), 0);
+        BL_CHECK_EQ(t, bl_run(threads_come, &seed, NULL), 0);
         end();
     }
 }

@@ -7,11 +7,17 @@
  * run + discarded = accepted, accepted + refused = attempts; no more run at one time than there are
  * workers; after drain or stop nothing runs.
  */
-#include "harness.h"
-#include "stress/random.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { JOBS_MOST = 4000, SUBMITTERS_MOST = 6 };
 
@@ -48,7 +54,7 @@ static int submit(uint64_t *rnd, uint32_t kinds)
         atomic_fetch_add(&now.accepted, 1);
         return 0;
     }
-    CHECK(r == BL_EAGAIN || r == BL_ECLOSED || r == BL_ECANCELED || r == BL_ETIMEDOUT);
+    BL_CHECK(t, r == BL_EAGAIN || r == BL_ECLOSED || r == BL_ECANCELED || r == BL_ETIMEDOUT);
     atomic_fetch_add(&now.refused, 1);
     atomic_fetch_add(&now.fate[number], 100);
     return r;
@@ -58,8 +64,8 @@ static int job_run(void *arg)
 {
     int number = (int)(intptr_t)arg - 1;
     uint64_t rnd = now.seed + (uint64_t)number;
-    CHECK_LE(atomic_fetch_add(&now.running, 1), now.workers - 1);
-    CHECK(!now.over);
+    BL_CHECK_LE(t, atomic_fetch_add(&now.running, 1), now.workers - 1);
+    BL_CHECK(t, !now.over);
     atomic_fetch_add(&now.fate[number], 1);
     atomic_fetch_add(&now.ran, 1);
     int r = 0;
@@ -77,7 +83,7 @@ static int job_run(void *arg)
 
 static void job_discarded(bl_fn fn, void *arg)
 {
-    CHECK(fn == job_run);
+    BL_CHECK(t, fn == job_run);
     atomic_fetch_add(&now.fate[(intptr_t)arg - 1], 1);
     atomic_fetch_add(&now.discarded, 1);
 }
@@ -106,21 +112,21 @@ static void finish(bl_scope *s, uint64_t *rnd)
     if (random_below(rnd, 2))
         (void)!bl_sleep((bl_dur)random_below(rnd, 1000) * BL_US);
     switch (random_below(rnd, 4)) {
-    case 0: CHECK_EQ(bl_pool_drain(now.p), 0); break;
+    case 0: BL_CHECK_EQ(t, bl_pool_drain(now.p), 0); break;
     case 1: bl_scope_cancel(s, 0); return;
     case 2: return;
     default: {
         int before = now.discarded;
         int dropped = bl_pool_stop(now.p, (bl_dur)random_below(rnd, 300) * BL_US);
-        CHECK_GE(dropped, 0);
-        CHECK_GE(now.discarded - before, dropped);
+        BL_CHECK_GE(t, dropped, 0);
+        BL_CHECK_GE(t, now.discarded - before, dropped);
     }
     }
     now.over = true;
     bl_pool_stat st;
     bl_pool_stats(now.p, &st);
-    CHECK_EQ(st.running + st.queued, 0);
-    CHECK_EQ(st.submitted, st.done + st.discarded);
+    BL_CHECK_EQ(t, st.running + st.queued, 0);
+    BL_CHECK_EQ(t, st.submitted, st.done + st.discarded);
 }
 
 static void round_run(uint64_t *rnd)
@@ -131,13 +137,13 @@ static void round_run(uint64_t *rnd)
     pthread_t thread;
     bool outside = false;
     bl_scope submitters;
-    CHECK_EQ(bl_scope_open(&submitters, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_open(&submitters, NULL), 0);
     bl_scope s;
-    CHECK_EQ(bl_scope_open(&s, &(bl_scope_opts){.ctx = bl_ctx_background()}), 0);
+    BL_CHECK_EQ(t, bl_scope_open(&s, &(bl_scope_opts){.ctx = bl_ctx_background()}), 0);
     now.p = bl_pool_new(&s, &(bl_pool_opts){.workers = now.workers,
                                             .queue = 1 + random_below(rnd, 40),
                                             .on_discard = job_discarded});
-    REQUIRE(now.p != NULL);
+    BL_REQUIRE(t, now.p != NULL);
     if (random_below(rnd, 4) == 0)
         outside = pthread_create(&thread, NULL, submitter_outside,
                                  (void *)(uintptr_t)(random_next(rnd) | 1)) == 0;
@@ -155,22 +161,22 @@ static void round_run(uint64_t *rnd)
     if (now.over) {
         bl_pool_stat st;
         bl_pool_stats(now.p, &st);
-        CHECK_EQ(st.submitted, now.accepted);
+        BL_CHECK_EQ(t, st.submitted, now.accepted);
     }
     bl_scope_close(&s);
     bl_scope_close(&submitters);
-    CHECK_EQ(now.ran + now.discarded, now.accepted);
-    CHECK_EQ(now.running, 0);
+    BL_CHECK_EQ(t, now.ran + now.discarded, now.accepted);
+    BL_CHECK_EQ(t, now.running, 0);
     int numbers = now.next < JOBS_MOST ? now.next : JOBS_MOST;
-    CHECK_EQ(now.accepted + now.refused, numbers);
+    BL_CHECK_EQ(t, now.accepted + now.refused, numbers);
     for (int i = 0; i < numbers; i++)
-        CHECK(now.fate[i] == 1 || now.fate[i] == 100);
+        BL_CHECK(t, now.fate[i] == 1 || now.fate[i] == 100);
 }
 
-TEST(every_job_is_accounted_for)
+BL_TEST(every_job_is_accounted_for)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
-    bl_time end = bl_in(harness_seconds * BL_SEC);
-    while (bl_now() < end && harness_failures == 0)
+    bl_time end = bl_in(stress_seconds() * BL_SEC);
+    while (bl_now() < end && !bl_failed(t))
         round_run(&rnd);
 }

@@ -6,11 +6,16 @@
  * Invariants: what bl_go accepted has run and ended when its scope is joined; a scope's goroutines
  * never outlive it; no sleep is early; ids are never given twice; at the end nobody is left.
  */
-#include "harness.h"
-#include "stress/random.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 static struct {
     uint64_t seed;
@@ -39,7 +44,7 @@ static void member_start(family *f)
     atomic_fetch_add(&now.started, 1);
     int r = bl_go(f->scope, member, f);
     if (r < 0) {
-        CHECK(r == BL_ECANCELED || r == BL_ETIMEDOUT);
+        BL_CHECK(t, r == BL_ECANCELED || r == BL_ETIMEDOUT);
         atomic_fetch_sub(&f->members, 1);
         atomic_fetch_sub(&now.started, 1);
         atomic_fetch_add(&now.refused, 1);
@@ -70,7 +75,7 @@ static int family_raise(int depth, uint64_t *rnd)
         int closed = bl_scope_close(&s);
         r = r ? r : closed;
     }
-    CHECK_EQ(f.members, 0); /* all have ended */
+    BL_CHECK_EQ(t, f.members, 0); /* all have ended */
     f.alive = 0;
     return r;
 }
@@ -80,7 +85,7 @@ static int sleep_a_little(uint64_t *rnd)
     bl_dur d = (bl_dur)random_below(rnd, 300) * BL_US;
     bl_time start = bl_now();
     int r = bl_sleep(d);
-    CHECK(r < 0 || bl_now() - start >= d);
+    BL_CHECK(t, r < 0 || bl_now() - start >= d);
     return r;
 }
 
@@ -108,8 +113,8 @@ static int member(void *arg)
     uint64_t first = rnd, id = bl_id();
     int r = 0;
     for (uint32_t n = random_below(&rnd, 8); n > 0 && r == 0; n--) {
-        CHECK_EQ(f->alive, ALIVE);
-        CHECK_EQ(bl_id(), id);
+        BL_CHECK_EQ(t, f->alive, ALIVE);
+        BL_CHECK_EQ(t, bl_id(), id);
         switch (random_below(&rnd, 8)) {
         case 0: r = sleep_a_little(&rnd); break;
         case 1: (void)!block_a_little(&rnd); break;
@@ -125,19 +130,20 @@ static int member(void *arg)
         }
     }
     for (int i = 0; i < 32; i++)
-        CHECK(guard[i] == first + (uint64_t)i);
+        BL_CHECK(t, guard[i] == first + (uint64_t)i);
     bool fail = random_below(&rnd, 32) == 0;
     atomic_fetch_add(&now.ended, 1);
     atomic_fetch_sub(&f->members, 1); /* the last touch of the opener's frame */
     return fail ? BL_EIO : r;
 }
 
-TEST(trees)
+BL_TEST(trees)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
-    bl_time end = bl_in(harness_seconds * BL_SEC);
+    bl_time end = bl_in(stress_seconds() * BL_SEC);
     int procs = bl_procs();
-    while (bl_now() < end && harness_failures == 0) {
+    size_t others = bl_goroutines();
+    while (bl_now() < end && !bl_failed(t)) {
         now.seed = random_next(&rnd);
         now.started = now.ended = now.refused = 0;
         now.budget = 3000;
@@ -145,8 +151,8 @@ TEST(trees)
             bl_set_procs(1 + (int)random_below(&rnd, 8));
         for (int i = 0; i < 4; i++)
             family_raise(4, &rnd);
-        CHECK_EQ(now.started, now.ended);
-        CHECK_EQ(bl_goroutines(), 1);
+        BL_CHECK_EQ(t, now.started, now.ended);
+        BL_CHECK_EQ(t, bl_goroutines(), others);
     }
     bl_set_procs(procs);
 }
@@ -158,15 +164,15 @@ static int short_run(void *arg)
     return family_raise(2, &rnd);
 }
 
-TEST_PLAIN(runs_one_after_another)
+BL_TEST_PLAIN(runs_one_after_another)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
-    bl_time end = bl_in(harness_seconds * BL_SEC / 4);
-    while (bl_now() < end && harness_failures == 0) {
+    bl_time end = bl_in(stress_seconds() * BL_SEC / 4);
+    while (bl_now() < end && !bl_failed(t)) {
         now.seed = random_next(&rnd);
         now.started = now.ended = 0;
         (void)!bl_run(short_run, &rnd, NULL);
-        CHECK_EQ(now.started, now.ended);
-        CHECK_EQ(bl_goroutines(), 0);
+        BL_CHECK_EQ(t, now.started, now.ended);
+        BL_CHECK_EQ(t, bl_goroutines(), 0);
     }
 }

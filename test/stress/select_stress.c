@@ -8,11 +8,17 @@
  * error) must have been received exactly once, or lie in a buffer at the end. What was not given
  * away must not appear. Rounds end by cancellation, by a deadline, or by closing the channels.
  */
-#include "harness.h"
-#include "stress/random.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { CHANS = 5, PLAYERS = 10, MAX_CASES = 8, MAX_VALUES = 1 << 16 };
 
@@ -69,23 +75,23 @@ static int player(void *arg)
         int which = some_select(cs, n, &rnd);
         atomic_fetch_add(&now.selects, 1);
         for (int i = 0; i < (int)n; i++) /* the other cases have left their variables alone */
-            CHECK(i == which || values[i] == before[i]);
+            BL_CHECK(t, i == which || values[i] == before[i]);
         if (which == BL_EAGAIN || (which == BL_ETIMEDOUT && !bl_ctx_err(bl_ctx_current()))) {
             bl_yield();
             continue;
         }
         if (which < 0)
-            return CHECK(which == BL_ECANCELED || which == BL_ETIMEDOUT) ? 0 : BL_EIO;
-        if (!CHECK(which < (int)n) || !CHECK(cs[which].chan != NULL))
+            return BL_CHECK(t, which == BL_ECANCELED || which == BL_ETIMEDOUT) ? 0 : BL_EIO;
+        if (!BL_CHECK(t, which < (int)n) || !BL_CHECK(t, cs[which].chan != NULL))
             return BL_EIO;
         if (cs[which].err != 0) {
-            CHECK_EQ(cs[which].err, BL_ECLOSED);
-            CHECK(cs[which].op == BL__OP_SEND || values[which] == 0);
+            BL_CHECK_ERR(t, cs[which].err, BL_ECLOSED);
+            BL_CHECK(t, cs[which].op == BL__OP_SEND || values[which] == 0);
             return 0;
         }
         if (cs[which].op == BL__OP_SEND)
             atomic_fetch_add(&now.sent[values[which]], 1);
-        else if (CHECK(values[which] < MAX_VALUES))
+        else if (BL_CHECK(t, values[which] < MAX_VALUES))
             atomic_fetch_add(&now.got[values[which]], 1);
     }
 }
@@ -97,7 +103,7 @@ static int mover(void *arg)
     for (;;) {
         uint32_t v;
         int r = bl_chan_recv_until(now.chan[random_below(&rnd, CHANS)], &v, bl_in(20 * BL_US));
-        if (r == 0 && CHECK(v < MAX_VALUES))
+        if (r == 0 && BL_CHECK(t, v < MAX_VALUES))
             atomic_fetch_add(&now.got[v], 1);
         if (r == BL_ECLOSED || (r < 0 && bl_ctx_err(bl_ctx_current())))
             return 0;
@@ -125,7 +131,7 @@ static void round_run(uint64_t *rnd)
     bool threaded = how == 2;
     if (threaded) {
         bl_waitgroup_add(&running, 1);
-        threaded = CHECK_EQ(pthread_create(&thread, NULL, player_thread, &running), 0);
+        threaded = BL_CHECK_EQ(t, pthread_create(&thread, NULL, player_thread, &running), 0);
     }
     if (how > 0)
         (void)!bl_sleep(lasts); /* cut short when the numbers run out */
@@ -135,20 +141,20 @@ static void round_run(uint64_t *rnd)
         for (int i = 0; i < CHANS; i++)
             bl_chan_close(now.chan[i]);
     int r = bl_scope_wait(s);
-    CHECK(r == BL_ERANGE || r == (how == 0 ? BL_ETIMEDOUT : how == 1 ? BL_ECANCELED : 0));
+    BL_CHECK(t, r == BL_ERANGE || r == (how == 0 ? BL_ETIMEDOUT : how == 1 ? BL_ECANCELED : 0));
     if (threaded) {
         bl_ctx *ctx = bl_ctx_current();
-        CHECK(bl_waitgroup_wait(&running) == 0 || bl_ctx_err(ctx) != 0);
+        BL_CHECK(t, bl_waitgroup_wait(&running) == 0 || bl_ctx_err(ctx) != 0);
         pthread_join(thread, NULL);
     }
 }
 
-TEST(what_is_sent_is_received)
+BL_TEST(what_is_sent_is_received)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
-    bl_time end = bl_in(harness_seconds * BL_SEC);
+    bl_time end = bl_in(stress_seconds() * BL_SEC);
     now.selects = 0;
-    while (bl_now() < end && harness_failures == 0) {
+    while (bl_now() < end && !bl_failed(t)) {
         now.seed = random_next(&rnd);
         now.next_value = 0;
         now.next_seed = 0;
@@ -168,8 +174,8 @@ TEST(what_is_sent_is_received)
             lost += now.sent[i] > now.got[i];
             made_up += now.got[i] > now.sent[i] || now.got[i] > 1;
         }
-        CHECK_EQ(lost, 0);
-        CHECK_EQ(made_up, 0);
+        BL_CHECK_EQ(t, lost, 0);
+        BL_CHECK_EQ(t, made_up, 0);
     }
-    CHECK_GE(now.selects, 100);
+    BL_CHECK_GE(t, now.selects, 100);
 }

@@ -6,10 +6,16 @@
  * tells who looks at it later, ThreadSanitizer who might); each is stopped, or its function runs before
  * the scope is closed, or neither, if the close was quicker; never both.
  */
-#include "harness.h"
-#include "stress/random.h"
+//belay:cflags -D_GNU_SOURCE
+#include <belay/test.h>
 
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "stress.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 enum { TIMERS = 8, PAIRS = 4 };
 
@@ -47,36 +53,36 @@ static void one_round(uint64_t *rnd)
         for (int i = 0; i < TIMERS; i++) {
             round.timers[i] = calloc(1, sizeof *round.timers[i]);
             bl_dur due = (bl_dur)random_below(rnd, 40) * BL_US;
-            CHECK_EQ(bl_after_func(round.timers[i], s, due, runs, &round.ran[i]), 0);
+            BL_CHECK_EQ(t, bl_after_func(round.timers[i], s, due, runs, &round.ran[i]), 0);
         }
-        CHECK_EQ(bl_go(outer, stopper, &round), 0);
+        BL_CHECK_EQ(t, bl_go(outer, stopper, &round), 0);
         for (uint64_t n = random_below(rnd, 20); n > 0; n--)
             bl_yield();
     }
     int ran[TIMERS];
     for (int i = 0; i < TIMERS; i++)
         ran[i] = atomic_load(&round.ran[i]);
-    CHECK_EQ(bl_scope_wait(outer), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(outer), 0);
     for (int i = 0; i < TIMERS; i++) {
-        CHECK_LE(ran[i] + round.stopped[i], 1);
-        CHECK_EQ(ran[i], atomic_load(&round.ran[i])); /* none ran after the close */
+        BL_CHECK_LE(t, ran[i] + round.stopped[i], 1);
+        BL_CHECK_EQ(t, ran[i], atomic_load(&round.ran[i])); /* none ran after the close */
     }
 }
 
 static int pair(void *arg)
 {
     uint64_t rnd = random_seed(*(uint64_t *)arg + bl_id());
-    bl_time end = bl_in((bl_dur)harness_seconds * BL_SEC);
+    bl_time end = bl_in((bl_dur)stress_seconds() * BL_SEC);
     while (bl_now() < end)
         one_round(&rnd);
     return 0;
 }
 
-TEST(stopped_while_the_scope_closes)
+BL_TEST(stopped_while_the_scope_closes)
 {
     uint64_t seed = (uint64_t)bl_now();
     BL_SCOPE(s);
     for (int i = 0; i < PAIRS; i++)
-        CHECK_EQ(bl_go(s, pair, &seed), 0);
-    CHECK_EQ(bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_go(s, pair, &seed), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* random.h: random numbers for the stress tests, one state a goroutine. */
-#ifndef BL_TEST_RANDOM_H
-#define BL_TEST_RANDOM_H
+/* stress.h: what the stress tests share: how long, and random numbers, one state a goroutine. */
+#ifndef BL_TEST_STRESS_H
+#define BL_TEST_STRESS_H
 
 #include <stdint.h>
 #include <stdlib.h>
+
+/* How long each is to take: STRESS_SECONDS, or 2. */
+static inline int stress_seconds(void)
+{
+    const char *seconds = getenv("STRESS_SECONDS");
+    return seconds ? atoi(seconds) : 2;
+}
 
 /* The run's seed: STRESS_SEED, so that a failure's choices can be made again (their timing cannot). */
 static inline uint64_t random_seed(uint64_t otherwise)
