@@ -99,6 +99,49 @@ run "$belay" test -run none -bench . -benchtime 5x ./allocs
 expect_out 'one that asks itself' '^BenchmarkOne-2.*[0-9] ns/op	.*alloc'
 expect_out 'one that does not' '^BenchmarkThree-2	 +5	 +[0-9.]+ ns/op$'
 
+# ---- Fuzz targets ----
+
+seed() { # TARGET NAME TEXT
+    mkdir -p "fuzz/testdata/fuzz/$1"
+    printf %s "$3" >"fuzz/testdata/fuzz/$1/$2"
+}
+
+run "$belay" test -v ./fuzz
+expect 'targets without inputs' 0
+seed checks harmless fun
+run "$belay" test -v -run checks ./fuzz
+expect 'a seed that passes' 0
+expect_out 'is a subtest' '^    --- PASS: checks/harmless '
+fuzzer=$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a" 2>/dev/null)
+if [ -n "$sanitize" ]; then
+    : # its library goes with gcc's sanitizers, not with clang's
+elif [ -e "$fuzzer" ]; then
+    run env -u CC "$belay" test -run none -fuzz 'passes' -fuzztime 500x ./fuzz
+    expect 'nothing to be found' 0
+    expect_out 'says how many inputs' '^fuzz: elapsed: [0-9]+s, execs: 50[0-9] '
+    run env -u CC "$belay" test -run none -fuzz 'checks|passes' ./fuzz
+    expect 'two targets' 1
+    expect_out 'are one too many' 'matches more than one fuzz target: checks, passes$'
+    run env -u CC "$belay" test -run none -fuzz crashes -fuzztime 55s ./fuzz
+    expect 'a crash' 1
+    expect_out 'the input' '^    Failing input written to testdata/fuzz/crashes/[0-9a-f]{16}$'
+    again=$(sed -n 's/^    belay test -run .crashes.\(.*\)\$. .*/\1/p' "$work/out")
+    ok 'and it is small' test "$(cat "fuzz/testdata/fuzz/crashes/$again")" = fuz
+    run "$belay" test -run "crashes/$again\$" ./fuzz
+    expect 'it fails by itself, by any compiler' 1
+    expect_out 'as what it is' "^    --- FAIL: crashes/$again "
+    run env -u CC "$belay" test -run none -fuzz hangs -fuzztime 55s ./fuzz
+    expect 'goroutines that are stuck' 1
+    expect_out 'are shown' '^fatal error: all goroutines are asleep - deadlock!$'
+    run env -u CC "$belay" test -fuzz crashes -fuzztime 1s ./fuzz
+    expect 'what is known to fail comes first' 1
+    ok 'and nothing is looked for' bash -c "! grep -q '^fuzz: elapsed' '$work/out'"
+    run env CC=gcc "$belay" test -fuzz passes ./fuzz
+    expect_err 'no libFuzzer' 'needs clang and its libFuzzer'
+else
+    echo 'testcmd_test: skipped: libFuzzer is not there (Debian: clang-14, libclang-rt-14-dev)'
+fi
+
 # ---- Results for others ----
 
 mkdir bad none

@@ -17,6 +17,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifdef __aarch64__
+#define MACHINE "aarch64"
+#else
+#define MACHINE "x86_64"
+#endif
+
 static bool is_source(const char *file)
 {
     static const char *const ends[] = {".c", ".o", ".a", ".s", ".S"};
@@ -95,16 +101,44 @@ static bool in_path(const char *name)
     return false;
 }
 
+/* libFuzzer without its main; NULL: the compiler is no clang, or has none. */
+static const char *fuzzer_find(const words *compiler)
+{
+    words ask = {0};
+    static char path[4096];
+    add_words(&ask, compiler);
+    words_add(&ask, "-print-file-name=libclang_rt.fuzzer_no_main-" MACHINE ".a");
+    return process_line(&ask, path, sizeof path) && path[0] == '/' && access(path, R_OK) == 0
+               ? path
+               : NULL;
+}
+
+static int add_fuzzer(words *command, const words *compiler)
+{
+    const char *fuzzer = fuzzer_find(compiler);
+    if (!fuzzer) {
+        complain("-fuzz needs clang and its libFuzzer (Debian: clang-14, libclang-rt-14-dev); the "
+                 "compiler is %s",
+                 compiler->at[0]);
+        return EXIT_FAILED;
+    }
+    words_add(command, fuzzer);
+    words_add_split(command, "-Wl,-u,LLVMFuzzerRunDriver -lstdc++ -lm");
+    return 0;
+}
+
 /* For -race clang, whose ThreadSanitizer knows any number of goroutines, if it can link one. */
-static const char *default_compiler(mode m)
+static const char *default_compiler(const flags *f, mode m)
 {
     static const char *const names[] = {"clang", "clang-19", "clang-16", "clang-14"};
     const char *set = getenv("CC");
-    if (m != MODE_RACE || (set && *set))
+    if ((m != MODE_RACE && !f->fuzz) || (set && *set))
         return "cc";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (in_path(names[i]))
             return names[i];
+    if (f->fuzz)
+        return "cc";
     complain("-race without clang: at most 8000 goroutines at a time; clang has no such limit");
     return "cc";
 }
@@ -118,9 +152,13 @@ static int compose(words *command, const flags *f, const library *lib, const cha
         if (err)
             return err;
     }
-    int err = add_environment(command, "CC", default_compiler(lib->mode));
+    int err = add_environment(command, "CC", default_compiler(f, lib->mode));
     if (err)
         return err;
+    words compiler = {0};
+    add_words(&compiler, command);
+    if (f->fuzz)
+        words_add(command, "-fsanitize=fuzzer-no-link");
     words_add_split(command, f->debug ? "-O0 -g3" : "-O2 -g");
     if (lib->mode == MODE_ASAN)
         words_add_split(command, "-fsanitize=address,undefined -fno-omit-frame-pointer");
@@ -148,6 +186,8 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     if (err)
         return err;
     words_add(command, lib->archive);
+    if (f->fuzz && (err = add_fuzzer(command, &compiler)) != 0)
+        return err;
     add_words(command, &own.libs);
     err = add_environment(command, "LDLIBS", NULL);
     if (err)

@@ -12,6 +12,7 @@ typedef struct flags {
     mode mode;
     bool test;       /* of `belay test`: with a main of its own and unwinding */
     bool ubsan;      /* -ubsan, of `belay test` */
+    bool fuzz;       /* -fuzz, of `belay test`: with libFuzzer */
     bool debug;      /* -g */
     bool trace;      /* -x */
     bool help;       /* -h, -help */

@@ -159,6 +159,32 @@ int process_run(const words *command, process_kind kind, process_end *end)
     return err;
 }
 
+bool process_line(const words *command, char *line, size_t size)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return false;
+    pid_t pid = fork();
+    if (pid == 0) {
+        dup2(fds[1], STDOUT_FILENO);
+        execvp(command->at[0], command->at);
+        _exit(127);
+    }
+    close(fds[1]);
+    size_t len = 0;
+    for (ssize_t n; len < size && (n = read(fds[0], line + len, size - len)) > 0;)
+        len += (size_t)n;
+    close(fds[0]);
+    int status = 1;
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    char *end = memchr(line, '\n', len);
+    if (status != 0 || !end)
+        return false;
+    *end = '\0';
+    return true;
+}
+
 int process_interrupted(void) { return interrupted; }
 int process_interrupts(void) { return interrupts; }
 

@@ -27,6 +27,9 @@ void process_init(void);
  */
 int process_run(const words *command, process_kind kind, process_end *end);
 
+/* The first line that the command prints, without its end; false: it failed, or printed none that short. */
+bool process_line(const words *command, char *line, size_t size);
+
 /* The signal that asked belay to end since it started, or 0; and how often it was asked. */
 int process_interrupted(void);
 int process_interrupts(void);

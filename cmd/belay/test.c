@@ -78,10 +78,11 @@ static pid_t program_start(const test_file *file, const test_flags *f, const cha
         words_add(&command, file->program);
         for (size_t i = 0; i < f->pass.len; i++)
             words_add(&command, f->pass.at[i]);
-        if (part) {
+        words_add(&command, text_format("-file=%s", file->path));
+        if (part)
             words_add(&command, text_format("-junit=%s", part));
-            words_add(&command, text_format("-junit-name=%s", file->path));
-        }
+        if (f->build.fuzz)
+            words_add(&command, text_format("-fuzzcachedir=%s", test_files_fuzz_dir(file)));
         dup2(fds[1], STDOUT_FILENO);
         dup2(fds[1], STDERR_FILENO);
         if (getppid() == parent && chdir(file->dir) == 0)
@@ -96,7 +97,7 @@ static pid_t program_start(const test_file *file, const test_flags *f, const cha
 
 static void program_watch(const test_flags *f, outcome *o, pid_t pid, int fd)
 {
-    bool stream = f->verbose || f->bench || f->list;
+    bool stream = f->verbose || f->bench || f->list || f->build.fuzz;
     bool told = false;
     while (true) {
         static char part[65536];

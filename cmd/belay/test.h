@@ -38,6 +38,9 @@ extern const char test_main_text[];
 /* Builds all, several at a time. What the compiler says is on stderr. */
 int test_files_build(test_files *files, const test_flags *f);
 
+/* Where the inputs are kept that fuzzing of the file has found; NULL: it cannot be. */
+const char *test_files_fuzz_dir(const test_file *file);
+
 /* Writes the programs to where -o says. */
 int test_files_keep(const test_files *files, const test_flags *f);
 

@@ -199,6 +199,19 @@ static bool command_hash(uint64_t *h, const words *command)
     return hash_output(h, &preprocess);
 }
 
+const char *test_files_fuzz_dir(const test_file *file)
+{
+    const char *cache = cache_dir();
+    char real[4096];
+    const char *path = realpath(file->path, real) ? real : file->path;
+    if (!cache)
+        return NULL;
+    const char *dir = text_format("%s/fuzz", cache);
+    (void)mkdir(dir, 0777);
+    return text_format("%s/%016llx", dir,
+                       (unsigned long long)hash(0xcbf29ce484222325u, path, strlen(path)));
+}
+
 /* ---- Building ---- */
 
 static const char *main_source(const char *cache)

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-static const char *const with_value[] = {"run",      "skip",         "count",     "cpu",  "timeout",
-                                         "parallel", "test-timeout", "shuffle",   "seed", "leak",
-                                         "list",     "bench",        "benchtime", NULL};
+static const char *const with_value[] = {
+    "run",  "skip", "count", "cpu",   "timeout",   "parallel", "test-timeout", "shuffle",
+    "seed", "leak", "list",  "bench", "benchtime", "fuzz",     "fuzztime",     NULL};
 static const char *const without[] = {"v",      "short",    "failfast", "until-fail",
                                       "update", "benchmem", NULL};
 static const char *const own[] = {"race", "asan", "ubsan", "g",    "x",
@@ -89,6 +89,7 @@ static int flag_take(test_flags *f, char ***argv)
     f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
     f->bench |= strcmp(name, "bench") == 0;
     f->list |= strcmp(name, "list") == 0;
+    f->build.fuzz |= strcmp(name, "fuzz") == 0;
     words_add(&f->pass, text_format("-%s=%s", name, value));
     return 0;
 }

@@ -55,6 +55,7 @@ typedef struct bl__test_entry {
     void (*test)(bl_test *t);
     void (*plain)(bl_test *t);
     void (*bench)(bl_bench *b, bl_test *t);
+    void (*fuzz)(bl_test *t, const uint8_t *data, size_t size);
     const char *file;
     int line;
     struct bl__test_entry *next;
@@ -97,6 +98,18 @@ void bl__test_register(bl__test_entry *entry);
     BL__TEST_ENTRY(bench, id, bench, Benchmark_##id)                                                               \
     static void Benchmark_##id(bl_bench *b __attribute__((unused)),                                \
                                bl_test *t __attribute__((unused)))
+
+/* Defines the fuzz target id, with `bl_test *t`, `const uint8_t *data` and `size_t size`: a test that is called with many
+ * inputs, and has to pass with each, in the way of every test: what it starts has to stop. Without -fuzz those inputs are the files in
+ * testdata/fuzz/ID, each a subtest of that name. With `belay test -fuzz ID` clang's libFuzzer looks for others;
+ * one that fails is made smaller and kept there. It may be called millions of times, so it should be
+ * quick, depend on nothing but its input, and take no more than a part of a second. (Go: func FuzzXxx.) */
+#define BL_FUZZ(id)                                                                                \
+    static void Fuzz_##id(bl_test *t, const uint8_t *data, size_t size);                           \
+    BL__TEST_ENTRY(fuzz, id, fuzz, Fuzz_##id)                                                      \
+    static void Fuzz_##id(bl_test *t __attribute__((unused)),                                      \
+                          const uint8_t *data __attribute__((unused)),                             \
+                          size_t size __attribute__((unused)))
 
 /* Once in a benchmark: repeats the block for as long as -benchtime says. Only the time in it counts. (Go:
  * for b.Loop().) */

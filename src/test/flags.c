@@ -104,15 +104,25 @@ static bool read_dur(const char *value, void *to)
     return true;
 }
 
-static bool read_benchtime(const char *value, void *to)
+/* "100x". */
+static bool read_times(const char *value, int64_t *to)
 {
     char *end;
     long long n = strtoll(value, &end, 10);
-    if (end != value && strcmp(end, "x") == 0 && n > 0) {
-        bl__tests.bench_count = n;
-        return true;
-    }
-    return read_dur(value, to);
+    if (end == value || strcmp(end, "x") != 0 || n <= 0)
+        return false;
+    *to = n;
+    return true;
+}
+
+static bool read_benchtime(const char *value, void *to)
+{
+    return read_times(value, &bl__tests.bench_count) || read_dur(value, to);
+}
+
+static bool read_fuzztime(const char *value, void *to)
+{
+    return read_times(value, &bl__tests.fuzz_count) || read_dur(value, to);
 }
 
 static bool read_cpus(const char *value, void *to)
@@ -167,11 +177,14 @@ static const struct {
     {"bench", read_pattern, &bl__tests.bench, false, "a regular expression"},
     {"list", read_pattern, &bl__tests.list, false, "a regular expression"},
     {"junit", read_text, &bl__tests.junit, false, "the name of a file"},
-    {"junit-name", read_text, &bl__tests.junit_name, false, "a name"},
+    {"file", read_text, &bl__tests.file, false, "the name of the test file"},
     {"count", read_count, &bl__tests.count, false, "a number"},
     {"timeout", read_dur, &bl__tests.timeout, false, "a duration like 90s"},
     {"test-timeout", read_dur, &bl__tests.limit, false, "a duration like 90s"},
     {"benchtime", read_benchtime, &bl__tests.benchtime, false, "a duration, or a count like 100x"},
+    {"fuzz", read_pattern, &bl__tests.fuzz, false, "a regular expression"},
+    {"fuzztime", read_fuzztime, &bl__tests.fuzztime, false, "a duration, or a count like 1000x"},
+    {"fuzzcachedir", read_text, &bl__tests.fuzzcache, false, "a directory"},
     {"cpu", read_cpus, NULL, false, "numbers of processors like 1,2,4"},
     {"parallel", read_int, &bl__tests.parallel, false, "a number above 0"},
     {"shuffle", read_shuffle, &bl__tests.seed, false, "on, off or a number"},
@@ -239,8 +252,8 @@ int bl__test_flags_read(int argc, char **argv)
         bl__tests.cpus[bl__tests.ncpus++] = bl_procs();
     if (bl__tests.parallel == 0)
         bl__tests.parallel = bl_procs();
-    if (bl__tests.junit_name == NULL)
-        bl__tests.junit_name = program_name(program);
+    if (bl__tests.file == NULL)
+        bl__tests.file = program_name(program);
     return 0;
 }
 

@@ -56,7 +56,7 @@ void bl__junit_case(const char *name, int state, bl_dur took, const bl__text *lo
     if (bl__tests.junit == NULL)
         return;
     bl__text_printf(b, "\t\t<testcase");
-    attribute_put(b, "classname", bl__tests.junit_name);
+    attribute_put(b, "classname", bl__tests.file);
     attribute_put(b, "name", name);
     bl__text_printf(b, " time=\"%.6f\">", (double)took / (double)BL_SEC);
     const char *end = "";
@@ -81,7 +81,7 @@ bool bl__junit_end(void)
         return true;
     bl__text head = {0};
     bl__text_printf(&head, "\t<testsuite");
-    attribute_put(&head, "name", bl__tests.junit_name);
+    attribute_put(&head, "name", bl__tests.file);
     bl__text_printf(&head,
                     " tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"%zu\" time=\"%.6f\">\n",
                     suite.count, suite.failed, suite.skipped,

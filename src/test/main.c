@@ -92,6 +92,8 @@ int bl_test_main(int argc, char **argv)
     do {
         failed = rounds_run(list, n);
     } while (bl__tests.until_fail && !failed);
+    if (bl__tests.fuzz != NULL && !failed)
+        failed = bl__fuzz_targets(list, n);
     failed |= !bl__junit_end();
     free(list);
     printf("%s%s\n", bl__tests.json ? "\x16" : "", failed ? "FAIL" : "PASS");

@@ -158,6 +158,14 @@ void bl__test_kids(bl_test *t)
     }
 }
 
+void bl__test_round_end(bl_test *root)
+{
+    bl__test_kids(root);
+    bl_chan_release(root->barrier);
+    if ((root->barrier = bl_chan_new(sizeof(int), 0)) == NULL)
+        bl__fatal("belay: out of memory in the test runner");
+}
+
 /* ---- What is left ---- */
 
 static bool left_in(const bl__g *g, void *arg)
@@ -451,8 +459,7 @@ const char *bl_tempdir(bl_test *t)
     return dir;
 }
 
-/* All of a file; false: it cannot be read. */
-static bool golden_read(const char *path, bl__text *b)
+bool bl__file_read(const char *path, bl__text *b)
 {
     FILE *in = fopen(path, "re");
     if (in == NULL)
@@ -483,7 +490,7 @@ bool bl_golden(bl_test *t, const char *name, const void *data, size_t size)
     bool ok;
     if (bl__tests.update) {
         ok = golden_write(t, path.at, data, size);
-    } else if (!(ok = golden_read(path.at, &want))) {
+    } else if (!(ok = bl__file_read(path.at, &want))) {
         bl__test_say(t, BL__TEST_FAIL, NULL, 0, "%s: %m; -update writes it", path.at);
     } else if (!(ok = want.len == size && memcmp(want.at, data, size) == 0)) {
         size_t at = 0, line = 1;

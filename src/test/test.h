@@ -46,7 +46,11 @@ typedef struct bl__test_flags {
     bool benchmem;
     bool verbose, json, brief, failfast, update, until_fail;
     const char *run, *skip, *bench, *list;
-    const char *junit, *junit_name; /* a file; what the suite in it is called */
+    const char *junit; /* a file to write */
+    const char *file;  /* the test file, as who runs it calls it */
+    const char *fuzz, *fuzzcache;
+    bl_dur fuzztime;
+    int64_t fuzz_count; /* -fuzztime 1000x */
     int64_t count;
     bl_dur timeout, limit, benchtime;
     int64_t bench_count; /* -benchtime 100x */
@@ -64,6 +68,7 @@ int bl__test_flags_read(int argc, char **argv);
 /* Whether a test of this name is wanted; a parent of one that may be, too. */
 bool bl__test_wanted(const char *name);
 bool bl__bench_wanted(const char *name);
+bool bl__fuzz_wanted(const char *name);
 
 /* ---- The program's tests, by file and line ---- */
 
@@ -143,6 +148,8 @@ bool bl__test_start(bl_test *t, bl_scope *s);
 bool bl__test_stopped(void);
 /* Lets the parallel subtests of t go on, and waits for them. */
 void bl__test_kids(bl_test *t);
+/* The same of the root, which others follow. */
+void bl__test_round_end(bl_test *root);
 void bl__test_fail(bl_test *t);
 /* A test has left goroutines behind: the worker begins no other, since what they do or wait for would be laid to it. */
 extern uint32_t bl__test_left; /* atomic */
@@ -201,6 +208,19 @@ typedef struct bl__allocs {
 bool bl__test_allocs_known(void); /* it can be counted in this program */
 void bl__test_allocs_count(bool on);
 bl__allocs bl__test_allocs(void);
+
+/* ---- Fuzz targets: corpus.c, fuzz.c ---- */
+
+/* A target as the function of a test; arg is its entry. */
+void bl__corpus_run(bl_test *t, void *arg);
+void bl__fuzz_call(bl_test *t, const bl__test_entry *entry, const void *data, size_t size);
+/* Keeps an input of the target; path: where. */
+bool bl__corpus_store(const char *target, const void *data, size_t size, bl__text *path);
+/* -fuzz: of the list's targets the one that it names; the exit status. */
+int bl__fuzz_targets(const bl__test_entry **list, size_t n);
+
+/* All of a file; false: it cannot be read, for the reason errno. */
+bool bl__file_read(const char *path, bl__text *b);
 
 /* A benchmark as the function of a test; arg is its entry. */
 void bl__bench_run(bl_test *t, void *arg);

@@ -70,6 +70,11 @@ bool bl__test_wanted(const char *name)
            (bl__tests.skip == NULL || !matches(bl__tests.skip, name, true));
 }
 
+bool bl__fuzz_wanted(const char *name)
+{
+    return bl__tests.fuzz != NULL && matches(bl__tests.fuzz, name, false);
+}
+
 bool bl__bench_wanted(const char *name)
 {
     return bl__tests.bench != NULL && matches(bl__tests.bench, name, false) &&

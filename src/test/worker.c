@@ -77,7 +77,9 @@ static bl_test *item_test(const bl__items *items, size_t i, bl_test *root)
     bl__site site = {NULL, "the test runner", entry->file, entry->line};
     root->names.len = 0; /* in each round the names are the same */
     bl_test *t = bl__test_new(root, name.at, site);
-    t->fn = entry->bench != NULL ? bl__bench_run : bl__test_entry_call;
+    t->fn = entry->bench != NULL  ? bl__bench_run
+            : entry->fuzz != NULL ? bl__corpus_run
+                                  : bl__test_entry_call;
     t->arg = (void *)(uintptr_t)entry;
     t->item = (int)i;
     bl__text_free(&name);
@@ -98,7 +100,7 @@ static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *roo
          i++)
         if (item_wanted(items, i, load_relaxed(&root->failed)))
             (void)bl__test_start(item_test(items, i, root), &s);
-    bl__test_kids(root);
+    bl__test_round_end(root);
     (void)bl_scope_wait(&s);
     (void)bl_scope_close(&s);
     return i;
@@ -111,12 +113,8 @@ static int bl__test_worker_main(void *arg)
     store_relaxed(&bl__signals.armed, 0u); /* ^C does not keep tests from being a deadlock */
     bl_sem_init(&bl__test_slots, bl__tests.parallel);
     bl_test *root = bl__test_new(NULL, "tests", site);
-    for (size_t i = 0; i < items->len;) {
+    for (size_t i = 0; i < items->len;)
         i = bl__test_row_run(items, i, root);
-        bl_chan_release(root->barrier);
-        if ((root->barrier = bl_chan_new(sizeof(int), 0)) == NULL)
-            bl__fatal("belay: out of memory in the test runner");
-    }
     bl__test_tell('Z', NULL, 0, NULL, 0);
     bl__test_drop(root);
     return 0;
