@@ -61,13 +61,14 @@ bl__fd *bl__fd_old(int fd)
 static bool page_make(uint32_t at)
 {
     bl__fd *none = NULL;
-    bl__fd *page = bl__zalloc(FD_PAGE * sizeof *page);
-    if (page == NULL)
+    void *memory = bl__zalloc((FD_PAGE + 1) * sizeof *none);
+    if (memory == NULL)
         return false;
+    bl__fd *page = (bl__fd *)(((uintptr_t)memory + sizeof *page - 1) & -sizeof *page);
     for (uint32_t i = 0; i < FD_PAGE; i++)
         page[i].number = at * FD_PAGE + i;
     if (!cas_acq_rel(&fds.pages[at], &none, page)) /* ORD(fdpage): with bl__fd_old */
-        bl__free(page);
+        bl__free(memory);
     uint32_t end = load_relaxed(&fds.pages_end);
     while (end <= at && !cas_relaxed(&fds.pages_end, &end, at + 1))
         continue;

@@ -54,6 +54,8 @@ typedef struct bl__fd {
     bl__fd_side side[2]; /* of reading, of writing */
 } bl__fd;
 
+_Static_assert(sizeof(bl__fd) == 64, "a record is one cache line (page_make)");
+
 typedef struct bl__fd_seen {
     uint32_t use;
     uint32_t state[2];
