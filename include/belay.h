@@ -726,7 +726,7 @@ int bl_pool_drain(bl_pool *p);
 
 /* Takes no more jobs, drops what is queued (each to on_discard), gives what runs the grace to end
  * (0: none, BL_NEVER: all the time it wants), then cancels its context, and returns when it has ended:
- * the number of jobs dropped. May be called again, after or during a drain, and by several. Waits
+ * the number of jobs dropped. A job that has not ended when the grace of the pool's scope is over as well is reported. May be called again, after or during a drain, and by several. Waits
  * and is no stop path. Fatal in a job of the pool itself. */
 int bl_pool_stop(bl_pool *p, bl_dur grace);
 

@@ -916,3 +916,43 @@ BL_TEST_PLAIN(a_descriptor_outlives_its_run)
         BL_CHECK_EQ(t, bl_run(leave_one, NULL, NULL), 0);
     pair_close(&kept);
 }
+
+/* The child of a process that has descriptors registered has a poller of its own: its runs get the events of
+ * what it reads, the parent's those that come for the parent. */
+BL_TEST_PLAIN(a_child_has_a_poller_of_its_own)
+{
+    int status = -1;
+    kept = tcp_pair();
+    BL_CHECK_EQ(t, bl_run(leave_one, NULL, NULL), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int failed = bl_run(leave_one, NULL, NULL) != 0;
+        failed |= bl_close(kept.b) != 0 || bl_close(kept.a) != 0;
+        _exit(failed);
+    }
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, status, 0);
+    BL_CHECK_EQ(t, bl_run(leave_one, NULL, NULL), 0);
+    pair_close(&kept);
+}
+
+/* What the child of a fork during a run closes stays registered in the parent, whose reader waits on. */
+BL_TEST(a_child_closes_for_itself)
+{
+    EACH(streams, p)
+    {
+        int status = -1;
+        BL_SCOPE(s);
+        call c = {.fn = call_read, .obj = &p.b};
+        call_parks(s, &c);
+        pid_t child = fork();
+        if (child == 0)
+            _exit(bl_close(p.b) != 0);
+        BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+        BL_CHECK_EQ(t, status, 0);
+        BL_CHECK_EQ(t, call_result(&c), CALL_PENDING);
+        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, call_result(&c), 1);
+    }
+}

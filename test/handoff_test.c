@@ -5,6 +5,7 @@
  * others go on meanwhile; how soon they do is the benchmarks' business.
  */
 //belay:cflags -D_GNU_SOURCE
+#include <belay/debug.h>
 #include <belay/test.h>
 
 #include <fcntl.h>
@@ -23,7 +24,7 @@
 
 static bl_test *const t; /* the test that the caller is of */
 
-enum { MANY = 1000, TICKS = 5 };
+enum { MANY = 1000, TICKS = 5, SPARES_STAY = 6 /* running, idle ones that are kept, one asleep */ };
 
 /* A run with these options whose main goroutine is fn. */
 static void run_with(bl_fn fn, bl_options opts) { BL_CHECK_EQ(t, bl_run(fn, NULL, &opts), 0); }
@@ -248,6 +249,31 @@ BL_TEST_PLAIN(a_thousand_readers)
         count = ((int)files.rlim_cur - 100) / 2;
     BL_CHECK_EQ(t, bl_run(many_readers_main, &count, &(bl_options){.procs = 1}), 0);
     BL_CHECK_EQ(t, bl_run(many_readers_main, &count, &(bl_options){.procs = 2}), 0);
+}
+
+/* Of the threads that the readers had most are spare, and end when they have been idle for a while; the next
+ * ones that block get others. */
+static int spares_main(void *arg)
+{
+    bl_stat st = {0};
+    for (int round = 0; round < 2; round++) {
+        BL_CHECK_EQ(t, many_readers_main(arg), 0);
+        bl_time end = bl_in(20 * BL_SEC);
+        do
+            BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+        while (bl_stats(&st), st.threads > SPARES_STAY && bl_now() < end);
+        BL_CHECK_LE(t, st.threads, SPARES_STAY);
+    }
+    return 0;
+}
+
+BL_TEST_PLAIN(spare_threads_end)
+{
+    int count = 50;
+    BL_REQUIRE(t, setenv("BELAY_DEBUG", "spare=20", 1) == 0);
+    BL_CHECK_EQ(t, bl_run(spares_main, &count, &(bl_options){.procs = 1}), 0);
+    BL_CHECK_EQ(t, bl_run(spares_main, &count, &(bl_options){.procs = 2}), 0);
+    BL_CHECK_EQ(t, unsetenv("BELAY_DEBUG"), 0);
 }
 
 /* ---- No false deadlock ------------------------------------------------------------------------ */

@@ -34,6 +34,8 @@
 
 enum { HOG_NS = 10000000, HOGS_MOST = 4 /* beyond the processors */ };
 
+#define SPARE_FOR (10 * BL_SEC)
+
 /* sysmon's own; begun anew by each run. */
 static struct {
     bool debug;     /* BELAY_DEBUG=handoff=1 */
@@ -59,6 +61,8 @@ int64_t bl__debug_setting(const char *name)
 
 void bl__handoff_begin(void)
 {
+    int64_t spare = bl__debug_setting("spare"); /* milliseconds, for tests */
+    bl__rt.spare_for = spare > 0 ? spare * BL_MS : SPARE_FOR;
     handoff.debug = bl__debug_setting("handoff") == 1;
     handoff.said_most = false;
     handoff.asked = NULL;

@@ -24,8 +24,6 @@
 
 enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 48 };
 
-#define SPARE_NS (10 * BL_SEC) /* idle threads that hand-offs have left are kept for so long */
-
 /* Under sched's lock. */
 static void p_release(bl__m *m)
 {
@@ -315,7 +313,7 @@ static int64_t sleep_begin(bl__m *m)
     if (idle && bl__rt.queued != 0)
         return 0; /* since the last look, by who thought that we were looking still */
     if (first == BL_NEVER)
-        return spare ? SPARE_NS : INT64_MAX;
+        return spare ? bl__rt.spare_for : INT64_MAX;
     bl_time now = bl__clock();
     return first > now ? first - now : 0;
 }
@@ -416,7 +414,7 @@ static void m_sleep(bl__m *m)
             break;
     }
     if (load_acquire(&m->wake) == 0) /* ORD(wake): what it was given came before */
-        sleep_end(m, timeout == SPARE_NS);
+        sleep_end(m, timeout == bl__rt.spare_for);
     store_relaxed(&bl__rt.coarse, bl__clock());
     if (m->p != NULL)
         bl__sysmon_rouse();

@@ -213,8 +213,10 @@ typedef struct bl__sched {
     uint32_t threads;        /* lock: Ms that live */
     uint32_t away;           /* lock to write, atomic to read: Ms that run a goroutine with no P */
     uint32_t idle_ms;        /* lock: sleepers */
-    uint32_t plain_blocked;  /* atomic: plain threads that wait for goroutines without an end */
-    uint32_t plain_changes;  /* atomic: how often plain_blocked has changed */
+    bl_dur
+        spare_for; /* immutable in a run: idle threads that hand-offs have left are kept so long */
+    uint32_t plain_blocked; /* atomic: plain threads that wait for goroutines without an end */
+    uint32_t plain_changes; /* atomic: how often plain_blocked has changed */
 
     uint32_t idle_ps __attribute__((aligned(BL__CACHE_LINE))); /* atomic; written under lock */
     uint32_t idle_all;          /* atomic; written under lock: idle Ps, those beyond procs too */

@@ -36,6 +36,7 @@
 #include "arch/relax.h"
 #include "core/check.h"
 #include "core/label.h"
+#include "debug/report.h"
 #include "life/ctx.h"
 #include "life/scope_parts.h"
 #include "sync/object.h"
@@ -571,11 +572,15 @@ int bl_pool_submit_until(bl_pool *p, bl_fn fn, void *arg, bl_time deadline)
 
 /* ---- Drain and stop ---- */
 
-static void refuse_own_job(const bl_pool *p, const char *what)
+static bool is_worker(const bl__g *g, void *pool)
 {
-    const bl__g *g = bl__self();
+    return g->task.kind == BL__TASK_G && g->fn == pool_worker && g->arg == pool;
+}
+
+static void refuse_own_job(bl_pool *p, const char *what)
+{
     pool_check(p);
-    if (g->task.kind == BL__TASK_G && g->fn == pool_worker && g->arg == p)
+    if (is_worker(bl__self(), p))
         bl__fatal("belay: %s by a job of the pool itself, whose end it would wait for - deadlock!",
                   what);
 }
@@ -589,6 +594,33 @@ int bl_pool_drain(bl_pool *p)
     return 0;
 }
 
+static void late_print(bl__out *o, void *arg)
+{
+    bl_pool *p = arg;
+    const bl__site *made = p->inner.bl__made;
+    pool_lock(p);
+    uint32_t left = p->running;
+    pool_unlock(p);
+    bl__out_printf(o,
+                   "belay: leak: pool \"%s\" (made at %s:%d) was stopped and %u job%s not "
+                   "stopped:\n",
+                   p->inner.bl__name, made->file, made->line, left, left == 1 ? " has" : "s have");
+    bl__report_goroutines(o, is_worker, p);
+}
+
+/* Its context is cancelled: waits for what runs, and reports it after its scope's grace. */
+static void join_cancelled(bl_pool *p)
+{
+    bl_time due;
+    if (__builtin_add_overflow(bl_now(), bl__scope_grace(p->scope), &due))
+        due = BL_NEVER;
+    if (pool_join(p, due) == 0)
+        return;
+    bl__report_late(late_print, p);
+    (void)pool_join(p, BL_NEVER);
+    bl__report_late_joined();
+}
+
 int bl_pool_stop(bl_pool *p, bl_dur grace)
 {
     refuse_own_job(p, "bl_pool_stop");
@@ -598,7 +630,7 @@ int bl_pool_stop(bl_pool *p, bl_dur grace)
     if (grace <= 0 || pool_join(p, bl_in(grace)) < 0) {
         (void)bl_ctx_after_stop(p->on_cancel); /* which has nothing left to do */
         (void)bl__ctx_cancel(p->inner.bl__ctx, BL_ECANCELED, BL_ECANCELED);
-        (void)pool_join(p, BL_NEVER);
+        join_cancelled(p);
     }
     return dropped < INT_MAX ? (int)dropped : INT_MAX;
 }

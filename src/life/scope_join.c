@@ -138,7 +138,7 @@ void bl__grace_check(void)
         bl__warn("BELAY_GRACE=%s is not a duration like 1s or 250ms, so 1s is used", text);
 }
 
-static bl_dur scope_grace(const bl_scope *s)
+bl_dur bl__scope_grace(const bl_scope *s)
 {
     if (s->bl__grace > 0)
         return s->bl__grace;
@@ -217,7 +217,7 @@ static inline int64_t scope_count(const bl_scope *s)
 /* The scope is cancelled and waited for: its grace begins. */
 static void grace_begin(scope_join *join)
 {
-    bl_dur grace = scope_grace(join->s);
+    bl_dur grace = bl__scope_grace(join->s);
     bl_time due;
     join->began = bl_now();
     if (__builtin_add_overflow(join->began, grace, &due))

@@ -12,6 +12,8 @@ void bl__scope_join(bl_scope *s, bl__g *g);
 /* The same for at most the grace: how many are left. */
 size_t bl__root_join(bl_scope *s, bl__g *g);
 size_t bl__scope_join_bounded(bl_scope *s, bl__g *g);
+/* How long what is in s may take to stop, once it was told to, before it is reported. */
+bl_dur bl__scope_grace(const bl_scope *s);
 /* g wants to join s and has not opened it: fatal, but for the main goroutine and the root scope. */
 void bl__scope_adopt(bl_scope *s, bl__g *g);
 

@@ -272,6 +272,39 @@ static int clean(void *arg)
     return bl_scope_wait(s);
 }
 
+static bool held; /* the releaser has the mutex */
+
+static int hold_until_reported(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&mutex);
+    held = true;
+    report_wait();
+    bl_mutex_unlock(&mutex);
+    return 0;
+}
+
+static int job_quick(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* A job that its pool's end does not stop. */
+static int pool_stopped(void *arg)
+{
+    (void)arg;
+    bl_go(bl_root(), hold_until_reported, NULL);
+    while (!held)
+        bl_yield();
+    BL_SCOPE(s, .grace = 10 * BL_MS);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .name = "mill"});
+    if (bl_pool_submit(p, lock_unlock, NULL) != 0 || bl_pool_submit(p, job_quick, NULL) != 0)
+        return -1;
+    bl_yield();
+    return bl_pool_stop(p, 5 * BL_MS) - 1; /* the quick one was dropped */
+}
+
 static const fatal_case cases[] = {
     {"deadlock", deadlock},
     {"labels", labels},
@@ -283,6 +316,7 @@ static const fatal_case cases[] = {
     {"grace_running", grace_running},
     {"waited_running", waited_running},
     {"grace_exit", grace_exit},
+    {"pool_stopped", pool_stopped},
 };
 
 CASES_MAIN(cases)
