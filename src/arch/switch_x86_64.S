@@ -33,12 +33,12 @@
     movq %rsp, (%rdi)
     .endm
 
-    .macro load at              /* the x87 control word at at+4, and the same for SSE */
-    fldcw 4+\at
-    stmxcsr \at
-    movl \at, %eax
+    .macro load at              /* the x87 control word at at+4(%rsp), and the same for SSE */
+    fldcw \at+4(%rsp)
+    stmxcsr \at(%rsp)
+    movl \at(%rsp), %eax
     andl $~MXCSR_CONTROL, %eax
-    movzwl 4+\at, %ecx
+    movzwl \at+4(%rsp), %ecx
     movl %ecx, %edx
     andl $X87_MASKS, %edx
     shll $7, %edx
@@ -46,8 +46,8 @@
     andl $X87_ROUNDING, %ecx
     shll $3, %ecx
     orl %ecx, %eax
-    movl %eax, \at
-    ldmxcsr \at
+    movl %eax, \at(%rsp)
+    ldmxcsr \at(%rsp)
     .endm
 
     .text
@@ -85,7 +85,7 @@ resume:
     .cfi_restore rbp
     ret
 1:  .cfi_restore_state
-    load (%rsp)
+    load 0
     jmp 2b
     .cfi_endproc
     .size bl__switch, .-bl__switch
@@ -111,7 +111,7 @@ bl__switch_begin:               /* rdi: where to save, rsi: the top of a new sta
     jne 1f
 2:  jmp bl__goroutine_main
 1:  movl $X87_INITIAL, -4(%rsp)
-    load -8(%rsp)
+    load -8
     jmp 2b
     .cfi_endproc
     .size bl__switch_begin, .-bl__switch_begin
