@@ -197,6 +197,10 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts);
  * and then.
  * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, and nothing was started; BL_ENOMEM.
  * Fatal on a closed scope.
+ *
+ * A goroutine begins with the default floating-point environment, and what it sets with <fenv.h>
+ * (rounding, which exceptions trap) is its own. Flush to zero (_MM_SET_FLUSH_ZERO_MODE) is the
+ * thread's, so a program sets it before bl_run or not at all.
  */
 int bl__go(bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
 #define bl_go(s, fn, arg)                                                                          \
