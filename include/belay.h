@@ -462,6 +462,43 @@ BL__NODISCARD int bl_select(bl_case *cs, size_t n);
 BL__NODISCARD int bl_try_select(bl_case *cs, size_t n);
 BL__NODISCARD int bl_select_until(bl_case *cs, size_t n, bl_time deadline);
 
+/*
+ * A pipe in memory: two ends that are connected both ways, as a pair of sockets is, with no kernel and no
+ * buffer: a write waits for the reads that take its bytes. For tests of what speaks over a connection; in a bubble (belay/test.h)
+ * waiting for it is waiting in virtual time. Any number of goroutines may use an end. (Go: net.Pipe.)
+ *
+ *     bl_pipe *client, *server;
+ *     if (bl_pipe_new(&client, &server) < 0)
+ *         return BL_ENOMEM;
+ *     bl_go(s, serve, server);
+ *     ssize_t n = bl_pipe_write(client, "hello", 5);
+ */
+typedef struct bl_pipe bl_pipe;
+
+/* Two ends, each the caller's to release. 0, or BL_ENOMEM, and they are NULL. */
+BL__NODISCARD int bl__pipe_new(bl_pipe **a, bl_pipe **b, const bl__site *site);
+#define bl_pipe_new(a, b)                                                                          \
+    (__extension__({                                                                               \
+        BL__SITE(bl__site_here, "pipe");                                                           \
+        bl__pipe_new((a), (b), &bl__site_here);                                                    \
+    }))
+
+/* Up to n bytes of what the other end writes, as soon as there are any; 0: that end is closed. BL_ECLOSED: this one
+ * is; BL_ECANCELED or BL_ETIMEDOUT: stopped. (Go: Conn.Read.) */
+BL__NODISCARD ssize_t bl_pipe_read(bl_pipe *p, void *buf, size_t n);
+BL__NODISCARD ssize_t bl_pipe_read_until(bl_pipe *p, void *buf, size_t n, bl_time deadline);
+
+/* Writes all n bytes, and returns n when they have been read. When it is stopped or an end is closed after a part was
+ * taken it returns how much that was; before that, the error: BL_EPIPE, the other end is closed; BL_ECLOSED,
+ * this one is; BL_ECANCELED or BL_ETIMEDOUT. Writes of one end are wholes, one after the other. (Go: Conn.Write.) */
+BL__NODISCARD ssize_t bl_pipe_write(bl_pipe *p, const void *buf, size_t n);
+BL__NODISCARD ssize_t bl_pipe_write_until(bl_pipe *p, const void *buf, size_t n, bl_time deadline);
+
+/* Whoever waits at either end gets on; again: nothing. 0. Does not wait. (Go: Conn.Close.) */
+int bl_pipe_close(bl_pipe *p);
+/* Closes p, and gives up the caller's end of it: nobody may use p from here on. NULL: nothing. */
+void bl_pipe_release(bl_pipe *p);
+
 /* ---- 7. Sync --------------------------------------------------------------------------------- */
 /*
  * All are valid when zero, live in the caller's storage, and are fatal when copied after first use or

@@ -44,6 +44,7 @@
 #include "sync/map.c"
 #include "sync/mutex.c"
 #include "sync/once.c"
+#include "sync/pipe.c"
 #include "sync/rwmutex.c"
 #include "sync/select.c"
 #include "sync/sem.c"

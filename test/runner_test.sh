@@ -60,7 +60,7 @@ lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutine
     'fatal error: goroutine is not in a bubble' '^--- FAIL: wait_outside'
 run "$belay" test -cpu 1,2,8 -v "$work/bubble"
 keep
-for name in clock kinds mutex real hour parallel order cleanup last; do
+for name in clock kinds mutex pipe real hour parallel order cleanup last; do
     ok "the bubble of $name" test "$(grep -c "^--- PASS: $name\>" "$work/said")" -eq 3
 done
 run "$belay" test -cpu 1 -run order -v -seed 1 -count 3 "$work/bubble"

@@ -119,7 +119,7 @@ static int add_fuzzer(words *command, const words *compiler)
     if (!fuzzer) {
         complain("-fuzz needs clang and its libFuzzer (Debian: clang-14, libclang-rt-14-dev); the "
                  "compiler is %s",
-                 compiler->at[0]);
+                 compiler->len > 0 ? compiler->at[0] : "none");
         return EXIT_FAILED;
     }
     words_add(command, fuzzer);

@@ -135,6 +135,37 @@ static int mutex_fn(void *arg)
 }
 BL_TEST(mutex) { bl_bubble(t, mutex_fn, NULL); }
 
+static int answers(void *arg)
+{
+    char c;
+    while (bl_pipe_read(arg, &c, 1) == 1) {
+        int err = bl_sleep(BL_HOUR);
+        if (err || bl_pipe_write(arg, &c, 1) != 1)
+            return err ? err : BL_EINVAL;
+    }
+    return 0;
+}
+
+static void pipe_fn(bl_test *t, void *arg)
+{
+    bl_pipe *client, *server;
+    char c = 0;
+    (void)arg;
+    BL_REQUIRE_ERR(t, bl_pipe_new(&client, &server), 0);
+    BL_SCOPE(s);
+    bl_go(s, answers, server);
+    BL_CHECK_EQ(t, bl_pipe_write(client, "a", 1), 1);
+    BL_CHECK_ERR(t, bl_pipe_read_until(client, &c, 1, bl_in(BL_MIN)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_now(), BEGIN + BL_MIN);
+    BL_CHECK_EQ(t, bl_pipe_read(client, &c, 1), 1);
+    BL_CHECK_EQ(t, c, 'a');
+    BL_CHECK_EQ(t, bl_now(), BEGIN + BL_HOUR);
+    bl_pipe_release(client);
+    BL_CHECK_ERR(t, bl_scope_wait(s), 0);
+    bl_pipe_release(server);
+}
+BL_TEST(pipe) { bl_bubble(t, pipe_fn, NULL); }
+
 static int writes_late(void *arg)
 {
     const int *fd = arg;
