@@ -103,7 +103,7 @@ CASE(pipe_reads_into_anothers)
     MUST(bl_go(s, pipe_read_counted, NULL));
     MUST(bl_go(s, pipe_touch_write, NULL));
     counted++;
-    return 0;
+    return bl_scope_wait(s); /* before it cancels them */
 }
 CASE(pipe_close_to_end)
 {
