@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* pipe_test.c: bl_pipe: bytes in order, wholes, ends, and every way to be stopped. */
-#include "calls.h"
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
 
 #include <pthread.h>
+
+#include "calls.h"
+
+static bl_test *const t; /* the test that the caller is of */
 
 typedef struct ends {
     bl_pipe *a, *b;
@@ -11,7 +16,7 @@ typedef struct ends {
 static ends pipe_open(void)
 {
     ends e;
-    CHECK_EQ(bl_pipe_new(&e.a, &e.b), 0);
+    BL_CHECK_EQ(t, bl_pipe_new(&e.a, &e.b), 0);
     return e;
 }
 
@@ -36,51 +41,51 @@ static int call_read(call *c)
     return (int)bl_pipe_read_until(c->obj, bytes, (size_t)c->k, c->deadline);
 }
 
-TEST(pipe_a_write_in_parts)
+BL_TEST(pipe_a_write_in_parts)
 {
     char buf[MOST] = {0};
     ends e = pipe_open();
     BL_SCOPE(s);
     call w = {.fn = call_write, .obj = e.a, .k = 10, .deadline = BL_NEVER};
     call_parks(s, &w);
-    CHECK_EQ(bl_pipe_read(e.b, buf, 3), 3);
-    CHECK_EQ(bl_pipe_read(e.b, buf + 3, 1), 1);
-    CHECK_EQ(call_result(&w), CALL_PENDING);
-    CHECK_EQ(bl_pipe_read(e.b, buf + 4, MOST - 4), 6);
-    CHECK(call_returns(&w));
-    CHECK_EQ(call_result(&w), 10);
+    BL_CHECK_EQ(t, bl_pipe_read(e.b, buf, 3), 3);
+    BL_CHECK_EQ(t, bl_pipe_read(e.b, buf + 3, 1), 1);
+    BL_CHECK_EQ(t, call_result(&w), CALL_PENDING);
+    BL_CHECK_EQ(t, bl_pipe_read(e.b, buf + 4, MOST - 4), 6);
+    BL_CHECK(t, call_returns(&w));
+    BL_CHECK_EQ(t, call_result(&w), 10);
     for (int i = 0; i < 10; i++)
-        CHECK_EQ(buf[i], i + 1);
+        BL_CHECK_EQ(t, buf[i], i + 1);
     pipe_done(&e);
 }
 
-TEST(pipe_nothing_is_no_wait)
+BL_TEST(pipe_nothing_is_no_wait)
 {
     ends e = pipe_open();
-    CHECK_EQ(bl_pipe_write(e.a, "", 0), 0);
-    CHECK_EQ(bl_pipe_read(e.b, NULL, 0), 0);
+    BL_CHECK_EQ(t, bl_pipe_write(e.a, "", 0), 0);
+    BL_CHECK_EQ(t, bl_pipe_read(e.b, NULL, 0), 0);
     bl_pipe_close(e.b);
-    CHECK_EQ(bl_pipe_write(e.a, "", 0), BL_EPIPE);
-    CHECK_EQ(bl_pipe_write(e.b, "", 0), BL_ECLOSED);
-    CHECK_EQ(bl_pipe_read(e.b, NULL, 0), BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_pipe_write(e.a, "", 0), BL_EPIPE);
+    BL_CHECK_EQ(t, bl_pipe_write(e.b, "", 0), BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_pipe_read(e.b, NULL, 0), BL_ECLOSED);
     pipe_done(&e);
     bl_pipe_release(NULL);
 }
 
-TEST(pipe_closed)
+BL_TEST(pipe_closed)
 {
     char c;
     ends e = pipe_open();
     bl_pipe_close(e.a);
     bl_pipe_close(e.a);
-    CHECK_EQ(bl_pipe_read(e.b, &c, 1), 0);
-    CHECK_EQ(bl_pipe_write(e.b, "x", 1), BL_EPIPE);
-    CHECK_EQ(bl_pipe_read(e.a, &c, 1), BL_ECLOSED);
-    CHECK_EQ(bl_pipe_write(e.a, "x", 1), BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_pipe_read(e.b, &c, 1), 0);
+    BL_CHECK_EQ(t, bl_pipe_write(e.b, "x", 1), BL_EPIPE);
+    BL_CHECK_EQ(t, bl_pipe_read(e.a, &c, 1), BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_pipe_write(e.a, "x", 1), BL_ECLOSED);
     pipe_done(&e);
 }
 
-TEST(pipe_close_wakes_all)
+BL_TEST(pipe_close_wakes_all)
 {
     ends e = pipe_open();
     BL_SCOPE(s);
@@ -93,14 +98,14 @@ TEST(pipe_close_wakes_all)
         call_parks(s, &calls[i]);
     bl_pipe_close(e.a);
     for (int i = 0; i < 3; i++)
-        CHECK(call_returns(&calls[i]));
-    CHECK_EQ(call_result(&calls[0]), BL_ECLOSED);
-    CHECK_EQ(call_result(&calls[1]), BL_ECLOSED);
-    CHECK_EQ(call_result(&calls[2]), 0);
+        BL_CHECK(t, call_returns(&calls[i]));
+    BL_CHECK_EQ(t, call_result(&calls[0]), BL_ECLOSED);
+    BL_CHECK_EQ(t, call_result(&calls[1]), BL_ECLOSED);
+    BL_CHECK_EQ(t, call_result(&calls[2]), 0);
     pipe_done(&e);
 }
 
-TEST(pipe_close_ends_a_write)
+BL_TEST(pipe_close_ends_a_write)
 {
     char buf[MOST];
     BL_SCOPE(s);
@@ -110,32 +115,33 @@ TEST(pipe_close_ends_a_write)
             call w = {.fn = call_write, .obj = e.a, .k = 10, .deadline = BL_NEVER};
             call_parks(s, &w);
             if (part)
-                CHECK_EQ(bl_pipe_read(e.b, buf, 4), 4);
+                BL_CHECK_EQ(t, bl_pipe_read(e.b, buf, 4), 4);
             bl_pipe_close(own ? e.a : e.b);
-            CHECK(call_returns(&w));
-            CHECK_EQ(call_result(&w), part ? 4 : own ? BL_ECLOSED : BL_EPIPE);
+            BL_CHECK(t, call_returns(&w));
+            BL_CHECK_EQ(t, call_result(&w), part ? 4 : own ? BL_ECLOSED : BL_EPIPE);
             pipe_done(&e);
         }
     }
 }
 
-TEST(pipe_deadlines)
+BL_TEST(pipe_deadlines)
 {
     char buf[MOST];
     ends e = pipe_open();
     BL_SCOPE(s);
-    CHECK_EQ(bl_pipe_read_until(e.b, buf, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
-    CHECK_EQ(bl_pipe_write_until(e.a, "x", 1, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_pipe_read_until(e.b, buf, 1, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_pipe_write_until(e.a, "x", 1, bl_in(BL_MS)), BL_ETIMEDOUT);
     call w = {.fn = call_write, .obj = e.a, .k = 10, .deadline = bl_in(100 * BL_MS)};
     call_parks(s, &w);
-    CHECK_EQ(bl_pipe_read_until(e.b, buf, 4, bl_now() - 1), 4); /* what can proceed proceeds */
-    CHECK(call_returns(&w));
-    CHECK_EQ(call_result(&w), 4);
-    CHECK_EQ(bl_pipe_read_until(e.b, buf, 4, bl_now() - 1), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_pipe_read_until(e.b, buf, 4, bl_now() - 1),
+                4); /* what can proceed proceeds */
+    BL_CHECK(t, call_returns(&w));
+    BL_CHECK_EQ(t, call_result(&w), 4);
+    BL_CHECK_EQ(t, bl_pipe_read_until(e.b, buf, 4, bl_now() - 1), BL_ETIMEDOUT);
     pipe_done(&e);
 }
 
-TEST(pipe_cancelled)
+BL_TEST(pipe_cancelled)
 {
     char buf[MOST];
     ends e = pipe_open();
@@ -143,16 +149,16 @@ TEST(pipe_cancelled)
     call r = {.fn = call_read, .obj = e.a, .k = 1, .deadline = BL_NEVER};
     BL_SCOPE(s);
     call_parks(s, &w);
-    CHECK_EQ(bl_pipe_read(e.b, buf, 3), 3);
+    BL_CHECK_EQ(t, bl_pipe_read(e.b, buf, 3), 3);
     call_parks(s, &v); /* behind w's lock */
     call_parks(s, &r);
     bl_scope_cancel(s, BL_ECANCELED);
-    CHECK(call_returns(&w));
-    CHECK(call_returns(&v));
-    CHECK(call_returns(&r));
-    CHECK_EQ(call_result(&w), 3);
-    CHECK_EQ(call_result(&v), BL_ECANCELED);
-    CHECK_EQ(call_result(&r), BL_ECANCELED);
+    BL_CHECK(t, call_returns(&w));
+    BL_CHECK(t, call_returns(&v));
+    BL_CHECK(t, call_returns(&r));
+    BL_CHECK_EQ(t, call_result(&w), 3);
+    BL_CHECK_EQ(t, call_result(&v), BL_ECANCELED);
+    BL_CHECK_EQ(t, call_result(&r), BL_ECANCELED);
     pipe_done(&e);
 }
 
@@ -165,7 +171,7 @@ static int lines_write(void *arg)
     for (int i = 0; i < LINES; i++) {
         char line[LINE];
         memset(line, 'a' + i % 26, LINE);
-        CHECK_EQ(bl_pipe_write(arg, line, LINE), LINE);
+        BL_CHECK_EQ(t, bl_pipe_write(arg, line, LINE), LINE);
     }
     return 0;
 }
@@ -174,11 +180,11 @@ static int echo(void *arg)
 {
     char buf[5];
     for (ssize_t n; (n = bl_pipe_read(arg, buf, sizeof buf)) > 0;)
-        CHECK_EQ(bl_pipe_write(arg, buf, (size_t)n), n);
+        BL_CHECK_EQ(t, bl_pipe_write(arg, buf, (size_t)n), n);
     return 0;
 }
 
-TEST(pipe_wholes_of_many_writers)
+BL_TEST(pipe_wholes_of_many_writers)
 {
     ends e = pipe_open();
     BL_SCOPE(s);
@@ -190,13 +196,13 @@ TEST(pipe_wholes_of_many_writers)
             ssize_t n = bl_pipe_read(e.b, line + had,
                                      (size_t)(1 + i % LINE) < LINE - had ? (size_t)(1 + i % LINE)
                                                                          : LINE - had);
-            REQUIRE(n > 0);
+            BL_REQUIRE(t, n > 0);
             had += (size_t)n;
         }
         for (int k = 1; k < LINE; k++)
-            CHECK_EQ(line[k], line[0]);
+            BL_CHECK_EQ(t, line[k], line[0]);
     }
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     pipe_done(&e);
 }
 
@@ -211,7 +217,7 @@ static int read_and_count(void *arg)
     return 0;
 }
 
-TEST(pipe_many_readers_lose_nothing)
+BL_TEST(pipe_many_readers_lose_nothing)
 {
     ends e = pipe_open();
     int sum = 0;
@@ -221,8 +227,8 @@ TEST(pipe_many_readers_lose_nothing)
         bl_go(s, read_and_count, &count);
     lines_write(e.a);
     bl_pipe_close(e.a);
-    CHECK_EQ(bl_scope_wait(s), 0);
-    CHECK_EQ(sum, LINES * LINE);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, sum, LINES * LINE);
     pipe_done(&e);
 }
 
@@ -231,11 +237,11 @@ static int write_hundred(void *arg)
     char bytes[100];
     for (int i = 0; i < 100; i++)
         bytes[i] = (char)i;
-    CHECK_EQ(bl_pipe_write(arg, bytes, sizeof bytes), (ssize_t)sizeof bytes);
+    BL_CHECK_EQ(t, bl_pipe_write(arg, bytes, sizeof bytes), (ssize_t)sizeof bytes);
     return 0;
 }
 
-TEST(pipe_both_ways)
+BL_TEST(pipe_both_ways)
 {
     ends e = pipe_open();
     BL_SCOPE(s);
@@ -244,13 +250,13 @@ TEST(pipe_both_ways)
     char back[100];
     for (size_t had = 0; had < sizeof back;) {
         ssize_t n = bl_pipe_read(e.a, back + had, sizeof back - had);
-        REQUIRE(n > 0);
+        BL_REQUIRE(t, n > 0);
         had += (size_t)n;
     }
     for (int i = 0; i < 100; i++)
-        CHECK_EQ(back[i], i);
+        BL_CHECK_EQ(t, back[i], i);
     bl_pipe_close(e.a);
-    CHECK_EQ(bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     pipe_done(&e);
 }
 
@@ -261,16 +267,16 @@ static void *thread_lines(void *arg)
     return NULL;
 }
 
-TEST(pipe_with_a_plain_thread)
+BL_TEST(pipe_with_a_plain_thread)
 {
     ends e = pipe_open();
     pthread_t thread;
     char buf[16];
     ssize_t n, sum = 0;
-    REQUIRE(pthread_create(&thread, NULL, thread_lines, e.a) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, thread_lines, e.a) == 0);
     while ((n = bl_pipe_read(e.b, buf, sizeof buf)) > 0)
         sum += n;
-    CHECK_EQ(sum, LINES * LINE);
+    BL_CHECK_EQ(t, sum, LINES * LINE);
     pthread_join(thread, NULL);
     bl_pipe_release(e.b);
 }
