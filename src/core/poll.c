@@ -17,7 +17,7 @@
 #define CROWDED_EVERY BL_MS
 #define WATCH_EVERY (10 * BL_MS) /* when sysmon does */
 
-enum { CROWD = 64, TSAN_SLEEP_MS = 10 /* ms, as in futex.c */ };
+enum { POLL_CROWD = 64, TSAN_SLEEP_MS = 10 /* ms, as in futex.c */ };
 
 static inline int epoll_of(uint64_t fds) { return (int)(uint32_t)fds - 1; }
 static inline int breaker_of(uint64_t fds) { return (int)(uint32_t)(fds >> 32) - 1; }
@@ -146,7 +146,7 @@ bool bl__poll_try(void)
 __attribute__((noinline)) void bl__poll_sometimes(bl__p *p, bl_time now)
 {
     struct epoll_event events[BL__POLL_BATCH];
-    bool crowded = load_relaxed(&bl__rt.queued) != 0 || bl__runq_length(p) > CROWD;
+    bool crowded = load_relaxed(&bl__rt.queued) != 0 || bl__runq_length(p) > POLL_CROWD;
     if (now - load_relaxed(&bl__rt.poll.last) < (crowded ? CROWDED_EVERY : BUSY_EVERY) ||
         load_relaxed(&bl__rt.poll.sleeper))
         return;

@@ -9,12 +9,12 @@
  */
 #include "test/test.h"
 
-enum { SHARDS = 64, LINE = 64 };
+enum { SHARDS = 64, SHARD_LINE = 64 };
 
 /* Of different threads mostly, so that counting costs them no cache line of another. */
 static struct {
-    _Alignas(LINE) uint64_t count; /* atomic */
-    uint64_t bytes;                /* atomic */
+    _Alignas(SHARD_LINE) uint64_t count; /* atomic */
+    uint64_t bytes;                      /* atomic */
 } shards[SHARDS];
 static uint32_t counting; /* atomic */
 

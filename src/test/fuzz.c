@@ -65,7 +65,7 @@ static void input_call(bl_test *t, void *arg)
     bl__fuzz_call(t, fuzz.entry, fuzz.now->data, fuzz.now->size);
 }
 
-static int input_run(const uint8_t *data, size_t size)
+static int input_fuzz(const uint8_t *data, size_t size)
 {
     if (size > INPUT_MOST)
         return 0;
@@ -119,7 +119,7 @@ static void driver_run(void)
     while (argv[argc] != NULL)
         argc++;
     char **words = argv;
-    int r = LLVMFuzzerRunDriver(&argc, &words, input_run);
+    int r = LLVMFuzzerRunDriver(&argc, &words, input_fuzz);
     fflush(NULL);
     _exit(r);
 }
@@ -134,7 +134,7 @@ static int fuzz_main(void *arg)
     fuzz.scope = &s;
     fuzz.root = bl__test_new(NULL, "tests", site);
     if (fuzz.one != NULL)
-        (void)input_run(fuzz.one, fuzz.size);
+        (void)input_fuzz(fuzz.one, fuzz.size);
     else
         driver_run();
     _exit(0);
