@@ -103,6 +103,37 @@ BL_TEST(stop_and_reset_results)
     BL_CHECK(t, bl_timer_stop(&timer));
 }
 
+static int finish(void *arg)
+{
+    int err = bl_sleep(2 * BL_MS);
+    __atomic_store_n((bool *)arg, true, __ATOMIC_RELEASE);
+    return err;
+}
+
+/* Whoever kept the time for the other, and has been given something to run, which goes on and on. */
+static int outlast(void *arg)
+{
+    int err = bl_sleep(2 * BL_MS);
+    bl_time end = bl_in(10 * BL_SEC);
+    while (!__atomic_load_n((bool *)arg, __ATOMIC_ACQUIRE)) {
+        if (bl_now() > end)
+            return BL_ETIMEDOUT;
+        bl_yield();
+    }
+    return err;
+}
+
+BL_TEST(nobody_sleeps_on_beside_a_busy_one)
+{
+    for (int i = 0; i < 30; i++) {
+        bool done = false;
+        BL_SCOPE(s);
+        bl_go(s, finish, &done);
+        bl_go(s, outlast, &done);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    }
+}
+
 BL_TEST(many_in_order)
 {
     enum { N = 1000 };

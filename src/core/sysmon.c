@@ -28,11 +28,12 @@ enum { SHORTEST = 20000, SHORT = 50000, USUAL = 500000, LONGEST = 10000000 };
 #define RECHECK_MOST (10 * BL_SEC)
 
 /* Threads that are neither ours nor known to wait for goroutines without an end could still wake
- * somebody. Ours: the Ms, sysmon, the finder, the one that waits in bl_run, and helpers that rest. */
+ * somebody. Ours: the Ms, sysmon, the finder, the one that waits in bl_run, and helpers that rest; and
+ * ThreadSanitizer has one. */
 static bool others_could_wake(uint32_t threads)
 {
     /* ORD(resting): the changes before it are seen by who then looks at plain_changes */
-    int ours = (int)threads + 2 + (BL__TSAN ? 1 : 0) + bl__finder_threads() +
+    int ours = (int)threads + 2 + (BL__TSAN || BL__RACE ? 1 : 0) + bl__finder_threads() +
                (int)load_acquire(&bl__rt.helpers.resting);
     int waiting = (int)load_relaxed(&bl__rt.plain_blocked);
     int all = bl__thread_count();
@@ -122,6 +123,14 @@ static void deep_sleep(int64_t recheck)
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
 
+/* The sleeper that kept the time may have been given something to run, while all others sleep for as
+ * long as it takes: what an idle processor's timers are late with, some other thread sees to. */
+static void timers_watch(bl_time now)
+{
+    if (load_relaxed(&bl__rt.idle_ps) != 0 && bl__timers_first() <= now)
+        bl__wake_one();
+}
+
 static void pause_for(int64_t pause)
 {
     bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
@@ -149,6 +158,7 @@ static void *sysmon_main(void *arg)
             recheck = LONGEST;
             idle_since = 0;
             (void)finder_turn();
+            timers_watch(now);
             bl__look found = bl__handoff_look();
             if (found == BL__LOOK_TAKEN)
                 eager_until = now + EAGER_FOR;
