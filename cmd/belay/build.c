@@ -162,8 +162,13 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     words_add_split(command, f->debug ? "-O0 -g3" : "-O2 -g");
     if (lib->mode == MODE_ASAN)
         words_add_split(command, "-fsanitize=address,undefined -fno-omit-frame-pointer");
-    if (lib->mode == MODE_RACE) /* exported: what ThreadSanitizer asks of the program (src/debug) */
+    if (lib->mode ==
+        MODE_RACE) /* calls, which ThreadSanitizer sees: what gcc puts there instead it does
+                                   not; exported: what it asks of the program (src/debug) */
         words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer "
+                                 "-fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset "
+                                 "-fno-builtin-memcmp -fno-builtin-strlen -fno-builtin-strcmp "
+                                 "-fno-builtin-strncmp -fno-builtin-strcpy -fno-builtin-strncpy "
                                  "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
                                  "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
                                  "-Wl,--export-dynamic-symbol=__tsan_default_options");

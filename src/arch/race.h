@@ -70,6 +70,12 @@ static inline __attribute__((always_inline)) void bl__race_write(void *p, size_t
         __tsan_write_range(p, n);
 }
 
+static inline void bl__race_read_string(const char *s)
+{
+    if (s != NULL)
+        bl__race_read(s, __builtin_strlen(s) + 1);
+}
+
 static inline void bl__race_frame_end(const char *frame)
 {
     (void)frame;
@@ -130,6 +136,10 @@ void bl__race_forget(char *lo, char *hi);
 int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char **stack);
 void bl__race_thread_ended(char *stack);
 
+/* close(2) of a descriptor of the program's, which ThreadSanitizer keeps a record of: whoever uses it
+ * meanwhile is told, and races with nobody. */
+int bl__race_close(int fd);
+
 /* Data races reported so far. */
 uint64_t bl__race_errors(void);
 /* Sees to it that the linker takes debug/race.c, which ThreadSanitizer looks for. */
@@ -145,6 +155,9 @@ void bl__race_reports(void);
 #define BL__RACE_FRAME() ((void)0)
 #define BL__RACE_NOBODY_BEGIN(key) ((void)(key))
 #define BL__RACE_NOBODY_END() ((void)0)
+
+#define bl__race_read_string(s) ((void)(s))
+#define bl__race_close(fd) close(fd)
 
 static inline uint64_t bl__race_errors(void) { return 0; }
 

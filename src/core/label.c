@@ -51,9 +51,12 @@ static size_t pairs_put(char *to, const bl__labels *old, const char *key, const 
 
 int bl_label(const char *key, const char *value)
 {
+    BL__RACE_FRAME();
     bl__g *g = bl__self();
     if (g->task.kind == BL__TASK_THREAD || key == NULL)
         return BL_EINVAL;
+    bl__race_read_string(key);
+    bl__race_read_string(value);
 
     uint32_t count;
     size_t bytes = pairs_put(NULL, g->labels, key, value, &count);

@@ -545,7 +545,8 @@ int bl_connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 /* ---- Public: the descriptor ------------------------------------------------------------------ */
 
-ONCE close_once(int fd) { return close(fd) < 0 && errno != EINTR ? -errno : 0; }
+/* ThreadSanitizer is to know that fd is another one from now on. */
+ONCE close_once(int fd) { return bl__race_close(fd) < 0 && errno != EINTR ? -errno : 0; }
 
 int bl_close(int fd)
 {

@@ -211,8 +211,10 @@ int bl_ctx_cause(bl_ctx *c) { return bl_ctx_err(c) != 0 ? c->cause : 0; }
 
 bool bl_ctx_deadline(bl_ctx *c, bl_time *t)
 {
+    BL__RACE_FRAME();
     if (c->deadline == BL_NEVER)
         return false;
+    bl__race_write(t, sizeof *t);
     if (t != NULL)
         *t = c->deadline;
     return true;

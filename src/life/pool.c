@@ -135,6 +135,17 @@ static inline void job_in(bl_pool *p, bl__job job, const bl__g *by)
     (void)by;
 }
 
+#if BL__RACE
+/* A job's own fiber, which reports say was made where it was submitted. */
+static void *job_fiber(const bl__job *job)
+{
+    __tsan_func_entry(job->made);
+    void *fiber = bl__race_fiber_new(bl__self()->id, true);
+    __tsan_func_exit();
+    return fiber;
+}
+#endif
+
 /* Under take: what is at the queue's front. In the race detector's eyes (race.h) a job that is to run
  * comes after its submit and not after the job that its worker has run before; unless there can be
  * only one worker, on which a program may rely. */
@@ -143,7 +154,7 @@ static inline bl__job job_out(bl_pool *p, bool run)
     bl__job *slot = &p->jobs[p->head & p->mask];
     bl__job job = *slot;
 #if BL__RACE
-    job.fiber = run && p->most > 1 ? bl__race_fiber_new(bl__self()->id, true) : NULL;
+    job.fiber = run && p->most > 1 ? job_fiber(&job) : NULL;
     void *own = job.fiber != NULL ? bl__race_as(job.fiber) : NULL;
     bl__race_acquire(&slot->race);
     if (p->most == 1)
@@ -163,6 +174,7 @@ static __attribute__((noinline)) int job_run_apart(const bl_pool *p, bl__g *g, b
         (void)bl__race_as(g->fiber = job.fiber);
     int result = job.fn(job.arg);
     bl__race_release(p);
+    bl__race_release(p->scope);
     if (job.fiber != NULL) {
         bl__race_back(g->fiber = own);
         bl__race_fiber_free(job.fiber);
@@ -540,10 +552,15 @@ static __attribute__((noinline)) int submit_full(bl_pool *p, bl__job job, bl_tim
 }
 
 /* deadline 0: without waiting. */
-static inline int pool_submit(bl_pool *p, bl_fn fn, void *arg, bl_time deadline)
+static inline __attribute__((always_inline)) int pool_submit(bl_pool *p, bl_fn fn, void *arg,
+                                                             bl_time deadline)
 {
+    BL__RACE_FRAME();
     bl__job job = {.fn = fn, .arg = arg};
     int r = 0;
+#if BL__RACE
+    job.made = __builtin_return_address(0);
+#endif
     pool_check(p);
     put_lock(p);
     if (__builtin_expect((r = submit_refusal(p)) != 0, 0))
@@ -637,7 +654,9 @@ int bl_pool_stop(bl_pool *p, bl_dur grace)
 
 void bl_pool_stats(bl_pool *p, bl_pool_stat *out)
 {
+    BL__RACE_FRAME();
     pool_check(p);
+    bl__race_write(out, sizeof *out);
     pool_lock(p);
     *out = (bl_pool_stat){
         .submitted = p->submitted,

@@ -16,6 +16,7 @@ typedef struct bl__job {
     void *arg;
 #if BL__RACE
     uint8_t race; /* a byte for race.h: the submit */
+    void *made;   /* where that was: the caller's return address */
     void *fiber;  /* of a job that was taken: its own */
 #endif
 } bl__job;

@@ -171,7 +171,7 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
 {
     bl__g *g = bl__self();
     bl__waiter w = {.g = g, .val = val};
-    bl__waiter_race_offer(&w);
+    bl__wait_race_offer(g);
     bl__waitq_push_back(q, &w);
     bl__chan_invariants(c);
     int r = deadline == BL_NEVER ? bl__park_stop(g, reason, c, &c->lock)
@@ -180,7 +180,7 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
                                                            .obj = c,
                                                            .lock = &c->lock,
                                                            .deadline = deadline});
-    bl__waiter_race_woken(&w);
+    bl__wait_race_woken(g);
     if (BL__LIKELY(r >= 0))
         return BL__LIKELY(r == 0) ? 0 : BL_ECLOSED;
     bl__object_lock(&c->lock, BL__RANK_CHAN);
@@ -341,7 +341,7 @@ static void close_queue(bl_chan *c, bl__waitq *q, bool receivers, closing *part)
 {
     bl__waiter *w;
     while (part->n < sizeof part->wakes / sizeof *part->wakes && (w = bl__chan_claim(q))) {
-        bl__waiter_race_tell(w);
+        bl__wait_race_tell(w->g);
         if (receivers)
             bl__elem_move(w->val, NULL, c->size);
         part->wakes[part->n++] = (bl__wake){w->g, (int)w->n * 2 + 1};

@@ -199,7 +199,7 @@ static inline void bl__chan_race_meet(bl_chan *c, bl__waiter *w)
 {
 #if BL__RACE
     if (c->cap == 0) {
-        bl__waiter_race_meet(w);
+        bl__wait_race_meet(w->g);
         return;
     }
     bl__chan_race_put(c, NULL);

@@ -34,6 +34,7 @@ int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline)
     if (c->bl__mutex && c->bl__mutex != m)
         bl__fatal("sync: Cond used with two mutexes");
     c->bl__mutex = m;
+    bl__wait_race_offer(g);
     bl__waitq_push_back(cond_queue(c), &w);
     bl_mutex_unlock(m);
     int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_COND,
@@ -41,6 +42,7 @@ int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline)
                                     .obj = c,
                                     .lock = &c->bl__lock,
                                     .deadline = deadline});
+    bl__wait_race_woken(g);
     if (r < 0) {
         bl__lock(&c->bl__lock, BL__RANK_COND);
         bl__waitq_remove(cond_queue(c), &w);
@@ -62,8 +64,10 @@ void bl_cond_signal(bl_cond *c)
     bl__waiter *w = bl__waitq_claim_front(cond_queue(c));
     cond_forget_mutex(c);
     bl__unlock(&c->bl__lock);
-    if (w)
+    if (w) {
+        bl__wait_race_tell(w->g); /* also without the mutex */
         bl__ready(w->g, 0);
+    }
 }
 
 void bl_cond_broadcast(bl_cond *c)
@@ -73,8 +77,10 @@ void bl_cond_broadcast(bl_cond *c)
     bl__lock(&c->bl__lock, BL__RANK_COND);
     BL__CHECK(bl__waitq_empty(cond_queue(c)) == (c->bl__mutex == NULL));
     bl__waiter *w;
-    while ((w = bl__waitq_claim_front(cond_queue(c))) != NULL)
+    while ((w = bl__waitq_claim_front(cond_queue(c))) != NULL) {
+        bl__wait_race_tell(w->g);
         bl__woken_add(&woken, w);
+    }
     c->bl__mutex = NULL;
     bl__unlock(&c->bl__lock);
     bl__woken_ready(&woken);

@@ -146,7 +146,7 @@ int bl__map_set(bl_map *m, const void *key, size_t key_size, const void *value, 
     BL__RACE_FRAME();
     if (!m)
         bl__fatal("assignment to entry in nil map");
-    bl__race_read(key, m->shape.key_size);
+    bl__shape_race_read(&m->shape, key);
     bl__race_read(value, m->shape.value_size);
     map_write_begin(m);
     bl__shape_check_key(&m->shape, key_size, m->made);
@@ -172,7 +172,7 @@ bool bl__map_get(bl_map *m, const void *key, size_t key_size, void *value_out, s
     }
     BL__RACE_FRAME();
     map_race_read(m);
-    bl__race_read(key, m->shape.key_size);
+    bl__shape_race_read(&m->shape, key);
     map_check_read(m);
     bl__shape_check_key(&m->shape, key_size, m->made);
     map_check_value(m, value_size);
@@ -190,7 +190,7 @@ bool bl__map_delete(bl_map *m, const void *key, size_t key_size)
     BL__RACE_FRAME();
     if (!m)
         return false;
-    bl__race_read(key, m->shape.key_size);
+    bl__shape_race_read(&m->shape, key);
     map_write_begin(m);
     bl__shape_check_key(&m->shape, key_size, m->made);
     bl__key k = bl__key_of(&m->shape, key);

@@ -221,6 +221,7 @@ static inline bl__waitq *case_queue(const bl_case *k)
 static BL__HOT bl_chan *link_all(const bl_case *cases, size_t n, bl__waiter *waiters, bl__g *g)
 {
     bl_chan *home = NULL;
+    bl__wait_race_offer(g);
     for (size_t i = 0; i < n; i++) {
         const bl_case *k = &cases[i];
         bl__waiter *w = &waiters[i];
@@ -232,7 +233,6 @@ static BL__HOT bl_chan *link_all(const bl_case *cases, size_t n, bl__waiter *wai
         w->g = g;
         w->val = k->val;
         w->n = i;
-        bl__waiter_race_offer(w);
         bl__waitq_push_back(case_queue(k), w);
     }
     return home;
@@ -259,7 +259,7 @@ static BL__HOT int unlink_all(bl_case *cases, size_t n, bl__waiter *waiters, int
         bl__solo_exit();
     if (BL__UNLIKELY(r < 0))
         return r;
-    bl__waiter_race_woken(&waiters[r / 2]);
+    bl__wait_race_woken(waiters[r / 2].g);
     cases[r / 2].err = r & 1 ? BL_ECLOSED : 0;
     return r / 2;
 }
@@ -410,37 +410,48 @@ static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadl
 }
 
 /* The values are accessed for the caller (race.h): those to be sent when the call begins, the one
- * received when it ends. */
-static BL__HOT void selecting(const bl_case *cases, size_t n)
+ * received when it ends. The size of what is received by void *, of the smallest such case: whoever has
+ * received may free the channel. */
+static BL__HOT size_t selecting(const bl_case *cases, size_t n)
 {
-    for (size_t i = 0; BL__RACE && i < n; i++)
-        if (cases[i].op == BL__OP_SEND && cases[i].chan && cases[i].chan->size)
-            bl__race_read(cases[i].val, cases[i].size);
+    size_t untyped = BL__ANY_SIZE;
+    for (size_t i = 0; BL__RACE && i < n; i++) {
+        const bl_case *k = &cases[i];
+        if (k->op == BL__OP_SEND && k->chan)
+            bl__race_read(k->val, k->chan->size);
+        else if (k->size == BL__ANY_SIZE && k->chan && k->chan->size < untyped)
+            untyped = k->chan->size;
+    }
+    return untyped;
 }
-static BL__HOT int selected(const bl_case *cases, int r)
+static BL__HOT int selected(bl_case *cases, size_t untyped, int r)
 {
-    if (BL__RACE && r >= 0 && cases[r].op == BL__OP_RECV)
-        bl__race_write(cases[r].val, cases[r].size);
+    if (BL__RACE && r >= 0) {
+        const bl_case *k = &cases[r];
+        bl__race_write(&cases[r].err, sizeof k->err);
+        if (k->op == BL__OP_RECV)
+            bl__race_write(k->val, k->size != BL__ANY_SIZE ? k->size : untyped);
+    }
     return r;
 }
 
 int bl_select(bl_case *cs, size_t n)
 {
     BL__RACE_FRAME();
-    selecting(cs, n);
-    return selected(cs, select_any(cs, n, true, BL_NEVER));
+    size_t untyped = selecting(cs, n);
+    return selected(cs, untyped, select_any(cs, n, true, BL_NEVER));
 }
 
 int bl_try_select(bl_case *cs, size_t n)
 {
     BL__RACE_FRAME();
-    selecting(cs, n);
-    return selected(cs, select_any(cs, n, false, BL_NEVER));
+    size_t untyped = selecting(cs, n);
+    return selected(cs, untyped, select_any(cs, n, false, BL_NEVER));
 }
 
 int bl_select_until(bl_case *cs, size_t n, bl_time deadline)
 {
     BL__RACE_FRAME();
-    selecting(cs, n);
-    return selected(cs, select_any(cs, n, true, bl__deadline(deadline)));
+    size_t untyped = selecting(cs, n);
+    return selected(cs, untyped, select_any(cs, n, true, bl__deadline(deadline)));
 }

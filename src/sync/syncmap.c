@@ -75,9 +75,11 @@ static inline void syncmap_check(const bl_syncmap *m)
 
 void bl_syncmap_free(bl_syncmap *m)
 {
+    BL__RACE_FRAME();
     if (!m)
         return;
     syncmap_check(m);
+    bl__race_write(&m->magic, sizeof m->magic);
     for (uint32_t i = 0; i < SYNCMAP_PARTS; i++) {
         bl__table *t = &m->parts[i].table;
         if (t->cursors)
@@ -93,6 +95,8 @@ static inline syncmap_part *syncmap_lock(bl_syncmap *m, const void *key, size_t 
                                          bl__key *k)
 {
     syncmap_check(m);
+    bl__race_read(&m->magic, sizeof m->magic);
+    bl__shape_race_read(&m->shape, key);
     bl__shape_check_key(&m->shape, key_size, m->made);
     *k = bl__key_of(&m->shape, key);
     syncmap_part *part = &m->parts[k->hash >> (64 - SYNCMAP_PARTS_LOG2)];
@@ -186,6 +190,7 @@ static int syncmap_put(bl_syncmap *m, const void *key, size_t key_size, void *va
 
 int bl__syncmap_store(bl_syncmap *m, const void *key, size_t key_size, void *value)
 {
+    BL__RACE_FRAME();
     void *found;
     int r = syncmap_put(m, key, key_size, value, true, &found);
     return r < 0 ? r : 0;
@@ -194,8 +199,10 @@ int bl__syncmap_store(bl_syncmap *m, const void *key, size_t key_size, void *val
 int bl__syncmap_load_or_store(bl_syncmap *m, const void *key, size_t key_size, void *value,
                               void **actual_out)
 {
+    BL__RACE_FRAME();
     void *found = NULL;
     int r = syncmap_put(m, key, key_size, value, false, &found);
+    bl__race_write(actual_out, sizeof *actual_out);
     if (actual_out)
         *actual_out = r == 0 ? value : found;
     return r;
@@ -205,12 +212,14 @@ int bl__syncmap_load_or_store(bl_syncmap *m, const void *key, size_t key_size, v
 
 bool bl__syncmap_load(bl_syncmap *m, const void *key, size_t key_size, void **value_out)
 {
+    BL__RACE_FRAME();
     bl__key k;
     syncmap_part *part = syncmap_lock(m, key, key_size, &k);
     const char *entry = bl__table_find(&part->table, &m->shape, &k);
     void *value = entry ? pointer_get(m, entry) : NULL;
     bl__unlock(&part->lock);
     bl__race_acquire(key_race(m, &k));
+    bl__race_write(value_out, sizeof *value_out);
     if (value_out)
         *value_out = value;
     return entry != NULL;
@@ -218,6 +227,7 @@ bool bl__syncmap_load(bl_syncmap *m, const void *key, size_t key_size, void **va
 
 bool bl__syncmap_load_and_delete(bl_syncmap *m, const void *key, size_t key_size, void **value_out)
 {
+    BL__RACE_FRAME();
     bl__key k;
     void *value = NULL;
     bl__box *box = NULL;
@@ -233,6 +243,7 @@ bool bl__syncmap_load_and_delete(bl_syncmap *m, const void *key, size_t key_size
     bl__unlock(&part->lock);
     bl__race_acquire(key_race(m, &k));
     bl__box_release(box);
+    bl__race_write(value_out, sizeof *value_out);
     if (value_out)
         *value_out = value;
     return slot.hash != 0;
@@ -246,6 +257,7 @@ bool bl__syncmap_delete(bl_syncmap *m, const void *key, size_t key_size)
 bool bl__syncmap_compare_and_swap(bl_syncmap *m, const void *key, size_t key_size,
                                   const void *old_value, void *new_value)
 {
+    BL__RACE_FRAME();
     bl__key k;
     syncmap_part *part = syncmap_lock(m, key, key_size, &k);
     char *entry = bl__table_find(&part->table, &m->shape, &k);
@@ -307,7 +319,9 @@ static bool part_range(bl_syncmap *m, syncmap_part *part, bl_map_fn fn, void *ar
 
 void bl_syncmap_range(bl_syncmap *m, bl_map_fn fn, void *arg)
 {
+    BL__RACE_FRAME();
     syncmap_check(m);
+    bl__race_read(&m->magic, sizeof m->magic);
     for (uint32_t i = 0; i < SYNCMAP_PARTS; i++)
         if (!part_range(m, &m->parts[i], fn, arg))
             return;

@@ -95,6 +95,15 @@ static inline void bl__shape_check_key(const bl__shape *shape, size_t size, cons
         bl__shape_wrong_key(shape, size, made);
 }
 
+/* The caller's key is read (race.h). */
+static inline void bl__shape_race_read(const bl__shape *shape, const void *key)
+{
+    if (shape->key_size)
+        bl__race_read(key, shape->key_size);
+    else
+        bl__race_read_string(key);
+}
+
 /* The hash of len bytes. */
 uint64_t bl__hash(const uint64_t seed[2], const void *bytes, size_t len);
 

@@ -22,10 +22,6 @@ typedef struct bl__waiter {
     bl__g *g;                /* immutable while linked: who waits */
     void *val;               /* the object's: what is handed over, or where to */
     uint64_t n;              /* the object's: how many, which case, of which kind */
-#if BL__RACE
-    uint8_t race[2]; /* bytes for race.h: what the waiter did, what its waker did */
-    uint8_t told;    /* the waker has used its byte */
-#endif
 } bl__waiter;
 
 typedef struct bl__waitq {
@@ -60,40 +56,41 @@ static inline bool bl__waiter_linked(const bl__waiter *w)
     return load_acquire(&w->prev) != w; /* ORD(unlink): with pop_front and remove */
 }
 
-/* A meeting of two orders each after what the other did before (race.h): the waiter offers what it did,
- * its waker takes that and gives its own. Around the wait: */
-static inline void bl__waiter_race_offer(bl__waiter *w)
+/* A meeting of two orders each after what the other did before (race.h): who waits offers what it did,
+ * its waker takes that and gives its own. The bytes are the record's and not the waiter's, whose memory
+ * is that of frames that the program had before. Around the wait, which has one waker: */
+static inline void bl__wait_race_offer(bl__g *g)
 {
 #if BL__RACE
-    w->told = 0;
-    bl__race_store(&w->race[0]);
+    g->told = 0;
+    bl__race_store(&g->race[0]);
 #endif
-    (void)w;
+    (void)g;
 }
-static inline void bl__waiter_race_woken(bl__waiter *w)
+static inline void bl__wait_race_woken(bl__g *g)
 {
 #if BL__RACE
-    if (w->told)
-        bl__race_acquire(&w->race[1]);
+    if (g->told)
+        bl__race_acquire(&g->race[1]);
 #endif
-    (void)w;
+    (void)g;
 }
-/* By the waker, who has claimed w; told: only what the waker did counts. */
-static inline void bl__waiter_race_tell(bl__waiter *w)
+/* By the waker, who has claimed it; tell: only what the waker did counts. */
+static inline void bl__wait_race_tell(bl__g *g)
 {
 #if BL__RACE
-    bl__race_store(&w->race[1]);
-    w->told = 1;
+    bl__race_store(&g->race[1]);
+    g->told = 1;
 #endif
-    (void)w;
+    (void)g;
 }
-static inline void bl__waiter_race_meet(bl__waiter *w)
+static inline void bl__wait_race_meet(bl__g *g)
 {
 #if BL__RACE
-    bl__waiter_race_tell(w);
-    bl__race_acquire(&w->race[0]);
+    bl__wait_race_tell(g);
+    bl__race_acquire(&g->race[0]);
 #endif
-    (void)w;
+    (void)g;
 }
 
 static inline void bl__waitq_push_back(bl__waitq *q, bl__waiter *w)

@@ -18,6 +18,7 @@
  */
 #include <belay.h>
 #include <belay/map.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -787,6 +787,8 @@ CASE(prints)
     return 0;
 }
 
+#include "memory.h"
+
 typedef struct single {
     const char *name;
     bl_fn fn;
@@ -860,4 +862,16 @@ static const single singles[] = {
     CLEAN(pipe_reads_into_it),
     RACES(pipe_reads_into_anothers),
     CLEAN(pipe_close_to_end),
+    RACES(memset_is_seen),
+    RACES(label_is_read),
+    RACES(string_key_is_read),
+    RACES(loaded_value_is_written),
+    RACES(deadline_is_written),
+    CLEAN(select_of_untyped),
+    CLEAN(waits_where_frames_were),
+    CLEAN(thread_waits_where_frames_were),
+    CLEAN(thread_locals),
+    CLEAN(descriptors_again),
+    CLEAN(jobs_before_the_join),
+    CLEAN(signal_without_the_mutex),
 };

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/* memory.h: more programs of cases.c: whose memory is accessed by whom, and what is nobody's. */
+
+#include <errno.h>
+
+static char words[64];
+static uint64_t place[4];
+static bl_map *plain_map;
+
+/* The second of two goroutines, when the first has had its turn. */
+static void turn(void) { MUST(bl_sleep(3 * BL_MS)); }
+
+static int two(bl_fn first, bl_fn second)
+{
+    BL_SCOPE(s);
+    MUST(bl_go(s, first, s));
+    MUST(bl_go(s, second, s));
+    return bl_scope_wait(s);
+}
+
+static int first_words(void *arg)
+{
+    (void)arg;
+    words[0] = 'a';
+    said();
+    return 0;
+}
+static int first_place(void *arg)
+{
+    (void)arg;
+    place[0]++;
+    said();
+    return 0;
+}
+
+static int clears_words(void *arg)
+{
+    (void)arg;
+    await();
+    memset(words, 0, sizeof words);
+    return 0;
+}
+CASE(memset_is_seen)
+{
+    UNUSED;
+    return two(first_words, clears_words);
+}
+
+static int labels_words(void *arg)
+{
+    (void)arg;
+    await();
+    return bl_label("key", words);
+}
+CASE(label_is_read)
+{
+    UNUSED;
+    return two(first_words, labels_words);
+}
+
+static int gets_by_words(void *arg)
+{
+    (void)arg;
+    await();
+    (void)bl_map_get(plain_map, (const char *)words, NULL);
+    return 0;
+}
+CASE(string_key_is_read)
+{
+    UNUSED;
+    plain_map = bl_map_new(0, 0);
+    return two(first_words, gets_by_words);
+}
+
+static int loads_into_place(void *arg)
+{
+    int key = 1;
+    (void)arg;
+    await();
+    (void)bl_syncmap_load(map, &key, (void **)(void *)&place[0]);
+    return 0;
+}
+CASE(loaded_value_is_written)
+{
+    UNUSED;
+    map = bl_syncmap_new(sizeof(int));
+    return two(first_place, loads_into_place);
+}
+
+static int deadline_into_place(void *arg)
+{
+    await();
+    (void)bl_ctx_deadline(bl_scope_ctx(arg), (bl_time *)&place[0]);
+    return 0;
+}
+CASE(deadline_is_written)
+{
+    UNUSED;
+    BL_SCOPE(s, .timeout = BL_MIN);
+    MUST(bl_go(s, first_place, s));
+    MUST(bl_go(s, deadline_into_place, s));
+    return bl_scope_wait(s);
+}
+
+/* Of a void * a select has no size. */
+CASE(select_of_untyped)
+{
+    UNUSED;
+    uint64_t v = 5, w = 0;
+    void *from = &v, *to = &w;
+    chan = bl_chan_new(sizeof v, 1);
+    MUST(BL_SELECT(BL_SEND(chan, from)));
+    MUST(BL_SELECT(BL_RECV(chan, to)));
+    return w == 5 ? 0 : -1;
+}
+
+/* ---- What is nobody's ---- */
+
+/* A goroutine waits where a frame of its program has been. */
+static __attribute__((noinline)) int uses_stack(int n)
+{
+    volatile char frame[800];
+    for (size_t i = 0; i < sizeof frame; i++)
+        frame[i] = (char)n;
+    return frame[n];
+}
+static int waits_deep(void *arg)
+{
+    int v;
+    (void)arg;
+    MUST(uses_stack(3));
+    MUST(bl_chan_recv(chan, &v));
+    MUST(BL_SELECT(BL_RECV(chan, &v), BL_RECV(relay, &v)));
+    return 0;
+}
+static int sends_late(void *arg)
+{
+    (void)arg;
+    turn();
+    send_int();
+    turn();
+    send_int();
+    return 0;
+}
+CASE(waits_where_frames_were)
+{
+    UNUSED;
+    chan_0();
+    return two(waits_deep, sends_late);
+}
+
+static void *thread_waits(void *arg)
+{
+    (void)waits_deep(arg);
+    return NULL;
+}
+CASE(thread_waits_where_frames_were)
+{
+    UNUSED;
+    pthread_t thread;
+    chan_0();
+    MUST(-pthread_create(&thread, NULL, thread_waits, NULL));
+    (void)sends_late(NULL);
+    MUST(-pthread_join(thread, NULL));
+    return 0;
+}
+
+static _Thread_local int local;
+static int uses_local(void *arg)
+{
+    (void)arg;
+    errno = 0;
+    local++;
+    bl_yield();
+    local++;
+    return errno;
+}
+CASE(thread_locals)
+{
+    UNUSED;
+    return two(uses_local, uses_local);
+}
+
+static int uses_pipes(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 20; i++) {
+        int own[2];
+        char c = 1;
+        MUST(pipe(own));
+        MUST(bl_write(own[1], &c, 1));
+        MUST(bl_read(own[0], &c, 1));
+        MUST(bl_close(own[0]));
+        MUST(bl_close(own[1]));
+        bl_yield();
+    }
+    return 0;
+}
+CASE(descriptors_again)
+{
+    UNUSED;
+    return two(uses_pipes, uses_pipes);
+}
+
+/* ---- Edges ---- */
+
+CASE(jobs_before_the_join)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    bl_pool *jobs = bl_pool_new(s, &(bl_pool_opts){.workers = 2});
+    MUST(bl_pool_submit(jobs, toucher, NULL));
+    MUST(bl_scope_wait(s));
+    touch();
+    return 0;
+}
+
+static int waits_cond(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&mutex);
+    said();
+    MUST(bl_cond_wait(&cond, &mutex));
+    bl_mutex_unlock(&mutex);
+    touch();
+    return 0;
+}
+static int signals_alone(void *arg)
+{
+    (void)arg;
+    await();
+    touch();
+    /* Once the mutex can be had, the other waits; and what was done before the lock is not at issue. */
+    while (!bl_mutex_try_lock(&mutex))
+        bl_yield();
+    bl_mutex_unlock(&mutex);
+    shared = 7;
+    bl_cond_signal(&cond);
+    return 0;
+}
+CASE(signal_without_the_mutex)
+{
+    UNUSED;
+    return two(waits_cond, signals_alone);
+}
