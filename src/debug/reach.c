@@ -139,7 +139,7 @@ void bl__reach_free(bl__reach *r)
 
 bool bl__reach_begin(bl__reach *r)
 {
-    if (BL__ASAN || BL__TSAN ||
+    if (BL__ASAN || BL__TSAN || BL__RACE ||
         !bl__maps_read(&r->maps)) /* whose malloc is another, and memory vast */
         return false;
     bl__maps_skip(&r->maps, r, (char *)r + r->bytes);

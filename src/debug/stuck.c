@@ -197,8 +197,8 @@ static void notes_index(notes *n)
 /* Threads whose registers are not known. */
 static bool has_strangers(void)
 {
-    int ours = (int)load_relaxed(&bl__rt.threads) + 2 + (BL__TSAN ? 1 : 0) + bl__finder_threads() +
-               (int)load_acquire(&bl__rt.helpers.resting); /* ORD(resting) */
+    int ours = (int)load_relaxed(&bl__rt.threads) + 2 + (BL__TSAN || BL__RACE ? 1 : 0) +
+               bl__finder_threads() + (int)load_acquire(&bl__rt.helpers.resting); /* ORD(resting) */
     return bl__thread_count() != ours;
 }
 
