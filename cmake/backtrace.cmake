@@ -37,6 +37,13 @@ if(failed OR not_linked OR NOT objects)
     return()
 endif()
 
+# Its memory is known by that: src/debug/symbol.c.
+execute_process(COMMAND ${CMAKE_OBJCOPY} --redefine-sym mmap=bl__symbol_mmap
+    --redefine-sym munmap=bl__symbol_munmap "${folder}/objects/mmap.o" RESULT_VARIABLE not_renamed)
+if(not_renamed)
+    message(STATUS "libbacktrace: ${CMAKE_OBJCOPY} failed; searches for stuck goroutines read its memory, too")
+endif()
+
 message(STATUS "libbacktrace: ${archive}")
 set(belay_backtrace_objects ${objects})
 set(belay_backtrace_include "${folder}/include")

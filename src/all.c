@@ -63,6 +63,8 @@
 #include "life/scope_room.c"
 #include "life/timer.c"
 
+#include "debug/alike.c"
+#include "debug/cause.c"
 #include "debug/contention.c"
 #include "debug/crash.c"
 #include "debug/describe.c"

@@ -109,9 +109,9 @@ typedef struct taken {
 static void taken_say(const taken *t, uint32_t why, bl_dur since)
 {
     char doing[48];
-    long call = why == BL__AWAY_BLOCKED ? bl__thread_syscall(t->tid) : -1;
-    if (call >= 0)
-        snprintf(doing, sizeof doing, "in system call %ld", call);
+    bl__thread_call call;
+    if (why == BL__AWAY_BLOCKED && bl__thread_in_call(t->tid, &call))
+        snprintf(doing, sizeof doing, "in system call %ld", call.number);
     else
         snprintf(doing, sizeof doing, "%s", why == BL__AWAY_HOG ? "running" : "asleep");
     bl__warn(

@@ -192,6 +192,7 @@ typedef struct bl__sched {
     uint32_t reports;         /* atomic: being written; no processor changes hands meanwhile */
     uint32_t max_threads;     /* immutable in a run */
     bl_options options;       /* immutable in a run */
+    bl_fn main_fn;            /* immutable in a run: what bl_run was given */
     size_t stack_size;        /* immutable while there are stacks: usable bytes */
     size_t stack_slot;        /* immutable while there are stacks: bytes from one to the next */
     const void *layout;       /* immutable: bl__layout, for who reads the process from outside */

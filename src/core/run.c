@@ -467,6 +467,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__m_reap();
     left_forget();
     rt_reset();
+    bl__rt.main_fn = fn;
     bl__helpers_begin();
     int err = options_take(opts);
     if (err < 0) {

@@ -11,6 +11,7 @@
  */
 #include "debug/crash.h"
 
+#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -155,9 +156,43 @@ static void crash_again(int sig)
     die(sig, false);
 }
 
+/* ---- Rescue ---- */
+
+static struct {
+    uint32_t thread;  /* atomic: who may crash; 0: nobody */
+    sigjmp_buf *back; /* thread's: of its innermost call */
+} rescue;
+
+static void rescue_leave(void)
+{
+    if (load_relaxed(&rescue.thread) == (uint32_t)gettid())
+        siglongjmp(*rescue.back, 1);
+}
+
+bool bl__rescue(void (*fn)(void *arg), void *arg)
+{
+    uint32_t nobody = 0, self = (uint32_t)gettid();
+    bool inner = load_relaxed(&rescue.thread) == self;
+    if (!inner && !cas_acquire(&rescue.thread, &nobody, self)) { /* ORD(rescue) */
+        fn(arg);
+        return true;
+    }
+    sigjmp_buf here, *volatile outer = inner ? rescue.back : NULL;
+    volatile bool ok = sigsetjmp(here, 1) == 0;
+    if (ok) {
+        rescue.back = &here;
+        fn(arg);
+    }
+    rescue.back = outer;
+    if (outer == NULL)
+        store_release(&rescue.thread, 0u); /* ORD(rescue) */
+    return ok;
+}
+
 static void crash_handler(int sig, siginfo_t *info, void *ucontext)
 {
     crash c = {.sig = sig, .info = info};
+    rescue_leave();
     if (bl__fatal_enter()) {
         crash_again(sig);
         return;

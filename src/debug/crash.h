@@ -3,6 +3,8 @@
 #ifndef BL__DEBUG_CRASH_H
 #define BL__DEBUG_CRASH_H
 
+#include <stdbool.h>
+
 /* Handle SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT, except for those that the program handles or
  * ignores itself; and give them back. Not under AddressSanitizer and ThreadSanitizer, which have
  * reports of their own. */
@@ -14,5 +16,9 @@ void bl__crash_uninstall(void);
  * report. */
 int bl__crash_thread_init(void);
 void bl__crash_thread_fini(void);
+
+/* Calls fn(arg), which reads what may be damaged. False: it crashed, and was left where it was. One thread at a time, calls
+ * within a call; another one that comes meanwhile calls fn without. */
+bool bl__rescue(void (*fn)(void *arg), void *arg);
 
 #endif

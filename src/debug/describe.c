@@ -12,6 +12,7 @@
 #include "core/label.h"
 #include "core/proc.h"
 #include "debug/peek.h"
+#include "debug/symbol.h"
 #include "io/fd.h"
 #include "life/pool.h"
 #include "sync/chan.h"
@@ -20,7 +21,6 @@
 enum {
     CASES_SHOWN = 16,
     HELD_SHOWN = 16,
-    SCOPES_SHOWN = 8,
     LABELS_SHOWN = 1024, /* bytes of text */
     LOCK_FLAGS = 7,      /* of the words of mutexes and rwmutexes, beside the owner */
     WORD_WRITER = 2,
@@ -31,6 +31,16 @@ static void site_print(bl__out *o, const char *how, const bl__site *site)
 {
     if (site != NULL)
         bl__out_printf(o, ", %s by %s at %s:%d", how, site->func, site->file, site->line);
+}
+
+/* The address of an object in its user's storage, with what is known of where that is. */
+static void place_print(bl__out *o, const void *at)
+{
+    uintptr_t offset = 0;
+    const char *name = bl__symbol_data(at, &offset);
+    bl__out_printf(o, " %p", at);
+    if (name != NULL) /* gcc puts a number behind that of a static one in a function */
+        bl__out_printf(o, " (%s%.*s)", offset == 0 ? "" : "in ", (int)strcspn(name, "."), name);
 }
 
 /* Who has a lock, from its record. */
@@ -47,6 +57,8 @@ static void owner_print(bl__out *o, const bl__g *owner)
         bl__out_printf(o, ", held by goroutine %llu", (unsigned long long)g.id);
 }
 
+bool bl__describe_is_chan(const bl__site *made) { return strcmp(made->what, "channel") == 0; }
+
 static void chan_print(bl__out *o, const bl_chan *at, const char *how)
 {
     bl_chan c;
@@ -60,8 +72,10 @@ static void chan_print(bl__out *o, const bl_chan *at, const char *how)
         return;
     }
     const bl__site *made = c.made;
-    if (made != NULL && made->what != NULL && strcmp(made->what, "channel") != 0)
+    if (made != NULL && c.timer)
         bl__out_printf(o, " of a %s", made->what);
+    else if (made != NULL && !bl__describe_is_chan(made))
+        bl__out_printf(o, " of a context");
     else
         bl__out_printf(o, " (cap %u, %u buffered)", c.cap, c.len);
     site_print(o, "made", made);
@@ -87,7 +101,8 @@ static void select_print(bl__out *o, const bl__select_wait *at)
 static void mutex_print(bl__out *o, const bl_mutex *at)
 {
     bl_mutex m;
-    bl__out_printf(o, "waits on sync.Mutex %p", (const void *)at);
+    bl__out_printf(o, "waits on sync.Mutex");
+    place_print(o, at);
     if (bl__peek(&m, at, sizeof m) && (m.bl__word & ~(uintptr_t)LOCK_FLAGS) != 0)
         owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)LOCK_FLAGS));
     bl__out_printf(o, "\n");
@@ -96,22 +111,24 @@ static void mutex_print(bl__out *o, const bl_mutex *at)
 static void rwmutex_print(bl__out *o, const bl_rwmutex *at)
 {
     bl_rwmutex m;
-    bl__out_printf(o, "waits on sync.RWMutex %p", (const void *)at);
+    bl__out_printf(o, "waits on sync.RWMutex");
+    place_print(o, at);
     if (!bl__peek(&m, at, sizeof m))
         bl__out_printf(o, "\n");
     else if (m.bl__word & WORD_WRITER) {
         owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)LOCK_FLAGS));
         bl__out_printf(o, "\n");
     } else {
-        bl__out_printf(o, ", held by %llu readers\n",
-                       (unsigned long long)(m.bl__word / WORD_READER));
+        unsigned long long readers = m.bl__word / WORD_READER;
+        bl__out_printf(o, ", held by %llu reader%s\n", readers, readers == 1 ? "" : "s");
     }
 }
 
 static void cond_print(bl__out *o, const bl_cond *at)
 {
     bl_cond c;
-    bl__out_printf(o, "waits on sync.Cond %p", (const void *)at);
+    bl__out_printf(o, "waits on sync.Cond");
+    place_print(o, at);
     if (bl__peek(&c, at, sizeof c) && c.bl__mutex != NULL)
         bl__out_printf(o, " with sync.Mutex %p", (const void *)c.bl__mutex);
     bl__out_printf(o, "\n");
@@ -121,7 +138,8 @@ static void once_print(bl__out *o, const bl_once *at)
 {
     bl_once c;
     bl__g runner;
-    bl__out_printf(o, "waits on sync.Once %p", (const void *)at);
+    bl__out_printf(o, "waits on sync.Once");
+    place_print(o, at);
     if (bl__peek(&c, at, sizeof c) && bl__peek(&runner, c.bl__runner, sizeof runner) &&
         runner.id != 0)
         bl__out_printf(o, ", run by goroutine %llu", (unsigned long long)runner.id);
@@ -149,12 +167,14 @@ static void count_print(bl__out *o, bl__reason reason, const void *at)
 {
     if (reason == BL__WAIT_WAITGROUP) {
         bl_waitgroup wg;
-        bl__out_printf(o, "waits on sync.WaitGroup %p", at);
+        bl__out_printf(o, "waits on sync.WaitGroup");
+        place_print(o, at);
         if (bl__peek(&wg, at, sizeof wg))
             bl__out_printf(o, " (count %lld)", (long long)wg.bl__count);
     } else {
         bl_sem s;
-        bl__out_printf(o, "waits on semaphore %p", at);
+        bl__out_printf(o, "waits on semaphore");
+        place_print(o, at);
         if (bl__peek(&s, at, sizeof s))
             bl__out_printf(o, " (%lld free)", (long long)s.bl__count);
     }
@@ -205,48 +225,6 @@ void bl__describe_wait(bl__out *o, const bl__g *g)
     }
 }
 
-/* By reason; what the object itself tells is said before. */
-static const char *const causes[BL__WAIT_REASONS] = {
-    [BL__WAIT_CHAN_RECV] = "nobody is left to send on the channel, or to close it",
-    [BL__WAIT_CHAN_SEND] = "nobody is left to receive from the channel",
-    [BL__WAIT_CHAN_RECV_NIL] = "a nil channel never has a value: was it made?",
-    [BL__WAIT_CHAN_SEND_NIL] = "nobody ever receives from a nil channel: was it made?",
-    [BL__WAIT_SELECT] = "nobody is left to serve any of its cases",
-    [BL__WAIT_SELECT_NONE] = "a select without cases never ends",
-    [BL__WAIT_MUTEX] = "its holder has ended without unlocking it, or waits for ever as well",
-    [BL__WAIT_RW_RLOCK] = "its holders have ended or wait for ever; or it was read-locked twice",
-    [BL__WAIT_RW_LOCK] = "its holders have ended without unlocking it, or wait for ever as well",
-    [BL__WAIT_COND] = "nobody is left to signal it: it was signalled before the wait, or never",
-    [BL__WAIT_WAITGROUP] = "nobody is left to call done: each add needs one, on error paths too",
-    [BL__WAIT_ONCE] = "its function will never return",
-    [BL__WAIT_SEM] = "nobody is left to release it",
-    [BL__WAIT_SCOPE] = "it joins goroutines of which none can end",
-    [BL__WAIT_SCOPE_ROOM] = "the scope is full of goroutines of which none can end",
-    [BL__WAIT_POOL_SUBMIT] = "the queue is full, and no job can end",
-    [BL__WAIT_POOL_JOIN] = "a job of the pool cannot end",
-};
-
-/* Its scope, the one that was the opener's then, and so on up. */
-static void path_print(bl__out *o, const bl_scope *at)
-{
-    bl_scope s;
-    for (int i = 0; i < SCOPES_SHOWN && at != NULL && bl__peek(&s, at, sizeof s) &&
-                    s.bl__magic == BL__SCOPE_OPEN && at != &bl__rt.root && s.bl__made != NULL;
-         i++, at = s.bl__parent)
-        bl__out_printf(o, "%s\"%s\" (%s:%d)", i == 0 ? "in scope " : ", in ",
-                       s.bl__name != NULL ? s.bl__name : s.bl__made->what, s.bl__made->file,
-                       s.bl__made->line);
-    bl__out_printf(o, "\n");
-}
-
-void bl__describe_cause(bl__out *o, const bl__g *g)
-{
-    if (g->scope != NULL && g->scope != &bl__rt.root)
-        path_print(o, g->scope);
-    if (g->reason < BL__WAIT_REASONS && causes[g->reason] != NULL)
-        bl__out_printf(o, "cause: %s\n", causes[g->reason]);
-}
-
 const bl__site *bl__describe_made(const bl__g *g)
 {
     bl_chan c;
@@ -275,7 +253,9 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
     for (int i = 0; i < HELD_SHOWN && m != NULL && bl__peek(&mutex, m, sizeof mutex); i++) {
         if ((mutex.bl__word & ~(uintptr_t)LOCK_FLAGS) != (uintptr_t)at)
             break;
-        bl__out_printf(o, "holds sync.Mutex %p\n", (const void *)m);
+        bl__out_printf(o, "holds sync.Mutex");
+        place_print(o, m);
+        bl__out_printf(o, "\n");
         m = mutex.bl__held;
     }
     const bl_rwmutex *rw = g->held_rw;
@@ -283,7 +263,9 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
     for (int i = 0; i < HELD_SHOWN && rw != NULL && bl__peek(&rwmutex, rw, sizeof rwmutex); i++) {
         if ((rwmutex.bl__word & ~(uintptr_t)LOCK_FLAGS) != (uintptr_t)at)
             break;
-        bl__out_printf(o, "holds sync.RWMutex %p\n", (const void *)rw);
+        bl__out_printf(o, "holds sync.RWMutex");
+        place_print(o, rw);
+        bl__out_printf(o, "\n");
         rw = rwmutex.bl__held;
     }
     for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)

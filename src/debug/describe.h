@@ -9,10 +9,10 @@
 /* g is a copy of a goroutine's record, at is the record itself. Each prints nothing where there is
  * nothing to say, or where what there was is gone. */
 void bl__describe_wait(bl__out *o, const bl__g *g);
-/* Of one that is stuck: why, and what would have helped, in words. */
-void bl__describe_cause(bl__out *o, const bl__g *g);
 /* Where that was made, or NULL. */
 const bl__site *bl__describe_made(const bl__g *g);
+/* What was made there is a channel by itself, and not one of a timer or a context. */
+bool bl__describe_is_chan(const bl__site *made);
 void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at);
 void bl__describe_labels(bl__out *o, const bl__g *g);
 

@@ -123,7 +123,7 @@ static void deadlock_print(bl__out *o, void *arg)
     if (level == BL__TRACEBACK_NONE)
         return;
     bl__out_printf(o, "\n");
-    bl__report_all what = {.system = level >= BL__TRACEBACK_SYSTEM};
+    bl__report_all what = {.system = level >= BL__TRACEBACK_SYSTEM, .cause = BL__CAUSE_STUCK};
     bl__report_each(o, &what);
 }
 

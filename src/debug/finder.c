@@ -6,15 +6,21 @@
  * oftener than keeps it below SHARE of a core. A process in which nothing happens is looked at twice
  * and then left alone. It looks on a thread of its own: a search may take longer than hand-offs can wait.
  *
- * Only what is proven is said. Where nobody ran during the search, one search proves it. Else
- * addresses may have moved while memory was read, or stood in a register: then CONFIRMED searches one after
- * the other have to agree, and the report says that it is inferred.
+ * It asks both questions (stuck.h), each with half of the share.
+ *
+ * Proven. Where nobody ran during the search, one search proves it. Else addresses may have moved while memory was
+ * read, or stood in a register: then CONFIRMED searches one after the other have to agree, each goroutine that
+ * ran in all of them has to have switched in between, which puts its registers on its stack, and the report says that it is inferred.
+ *
+ * Leaked: the same, and always inferred, since the end of the scope will wake them.
  */
 #include "debug/stuck.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/proc.h"
@@ -25,7 +31,7 @@
 #include "os/os.h"
 
 enum {
-    SHARE = 150, /* a search that took t is not followed by another for SHARE * t */
+    SHARE = 300, /* a search that took t is not followed by another of its kind for SHARE * t */
     TRIES = 5,
     CONFIRMED = 3, /* searches */
     MOST = 512,    /* goroutines that are told of, in a run */
@@ -42,8 +48,23 @@ enum { FINDER_NONE, FINDER_WAITS, FINDER_LOOKS, FINDER_ENDS };
 typedef struct suspect {
     bl__stuck who;
     uint32_t searches; /* in a row that have found it */
-    uint32_t said;
+    uint32_t first;    /* the number of the first of them */
+    bool leaked;       /* by the second question alone */
+    bool said;
 } suspect;
+
+/* One that has run for some searches without a switch. */
+typedef struct runner {
+    bl__stuck who;
+    uint32_t first; /* the number of the first of them */
+} runner;
+
+/* One of the questions. */
+typedef struct question {
+    bool leaks;   /* immutable */
+    bl_time next; /* atomic: when it may be asked again */
+    bool open;    /* the thread: somebody is to be confirmed */
+} question;
 
 static struct {
     uint32_t state;          /* atomic: FINDER_…; a futex */
@@ -55,7 +76,13 @@ static struct {
     const void *top;         /* atomic */
     pthread_t thread;        /* sysmon, and the end of a run */
     suspect suspects[MOST];  /* lock */
-    bl__stuck found[MOST];   /* the thread */
+    /* The thread's: */
+    bl__search search;
+    uint32_t searches; /* so far */
+    uint32_t runners_count;
+    runner runners[BL__STUCK_RUNNING];
+    question questions[2];
+    bl__stuck found[MOST];
 } finder;
 
 static uint64_t finder_picks(void)
@@ -87,8 +114,50 @@ void bl__finder_said(const bl__g *g)
     bl__lock(&finder.lock, BL__RANK_FINDER);
     suspect *s = suspect_of(g->id);
     if (s != NULL)
-        s->said = 1;
+        s->said = true;
     bl__unlock(&finder.lock);
+}
+
+/* Those that the search met running. */
+static void runners_note(const bl__search *search)
+{
+    runner now[BL__STUCK_RUNNING] = {{.first = 0}};
+    uint32_t n = search->running_count;
+    n = n < BL__STUCK_RUNNING ? n : (uint32_t)BL__STUCK_RUNNING;
+    for (uint32_t i = 0; i < n; i++) {
+        now[i] = (runner){search->running[i], finder.searches};
+        for (uint32_t k = 0; k < finder.runners_count; k++)
+            if (finder.runners[k].who.id == now[i].who.id &&
+                finder.runners[k].who.switches == now[i].who.switches)
+                now[i].first = finder.runners[k].first;
+    }
+    memcpy(finder.runners, now, n * sizeof now[0]);
+    finder.runners_count = n;
+}
+
+/* Whoever may have had an address in a register since s was found first has put it into memory meanwhile. */
+static bool registers_seen(const suspect *s, const bl__search *search)
+{
+    if (search->running_count > BL__STUCK_RUNNING)
+        return false;
+    for (uint32_t i = 0; i < finder.runners_count; i++)
+        if (finder.runners[i].first <= s->first)
+            return false;
+    return true;
+}
+
+static const bl__stuck *found_again(const bl__search *search, const suspect *s)
+{
+    size_t n = search->count < search->most ? search->count : search->most;
+    for (size_t k = 0; k < n; k++)
+        if (search->found[k].id == s->who.id && search->found[k].switches == s->who.switches)
+            return &search->found[k];
+    return NULL;
+}
+
+static bool suspect_sure(const suspect *s, const bl__search *search)
+{
+    return s->searches >= CONFIRMED && (search->quiet || registers_seen(s, search));
 }
 
 /* Under the lock: notes who was found, in a row with the searches before. Somebody is to be confirmed. */
@@ -98,16 +167,15 @@ static bool suspects_note(const bl__search *search)
     bool open = false;
     for (uint32_t i = 0; i < finder.suspects_count; i++) {
         suspect *s = &finder.suspects[i];
-        bool again = false;
-        for (size_t k = 0; k < n; k++)
-            again = again || (search->found[k].id == s->who.id &&
-                              search->found[k].switches == s->who.switches);
-        s->searches = again ? s->searches : 0;
+        if (s->leaked == search->leaks && found_again(search, s) == NULL)
+            s->searches = 0;
     }
     for (size_t k = 0; k < n; k++) {
         suspect *s = suspect_of(search->found[k].id);
-        if (s == NULL || s->said)
+        if (s == NULL || s->said || (search->leaks && !s->leaked && s->searches > 0))
             continue;
+        if (s->searches == 0 || s->leaked != search->leaks)
+            *s = (suspect){.first = finder.searches, .leaked = search->leaks};
         s->who = search->found[k];
         s->searches = search->quiet || !search->by_memory ? (uint32_t)CONFIRMED : s->searches + 1;
         open = open || s->searches < CONFIRMED;
@@ -120,16 +188,16 @@ static bool suspects_note(const bl__search *search)
 typedef struct telling {
     size_t count;
     bool quiet;
+    bool leaks;
 } telling;
 
-/* Under the lock. */
 static bool is_new(const bl__g *g, void *arg)
 {
-    (void)arg;
+    const telling *t = arg;
     for (uint32_t i = 0; i < finder.suspects_count; i++) {
         const suspect *s = &finder.suspects[i];
         if (s->who.id == g->id)
-            return !s->said && s->searches >= CONFIRMED;
+            return !s->said && s->leaked == t->leaks && suspect_sure(s, &finder.search);
     }
     return false;
 }
@@ -138,7 +206,13 @@ static void stuck_print(bl__out *o, void *arg)
 {
     const telling *t = arg;
     bool one = t->count == 1;
-    if (t->quiet)
+    if (t->leaks)
+        bl__out_printf(
+            o,
+            "belay: leak: %zu goroutine%s probably leaked: nobody that runs can get at what "
+            "%s for, and only the end of the scope would stop %s\n",
+            t->count, one ? " is" : "s are", one ? "it waits" : "they wait", one ? "it" : "them");
+    else if (t->quiet)
         bl__out_printf(
             o,
             "belay: deadlock: %zu goroutine%s can never go on: nobody that runs, or will "
@@ -150,7 +224,7 @@ static void stuck_print(bl__out *o, void *arg)
             "belay: leak: %zu goroutine%s probably leaked: nobody that runs has been seen "
             "to get at what %s for, in %d looks\n",
             t->count, one ? " is" : "s are", one ? "it waits" : "they wait", CONFIRMED);
-    bl__report_stuck(o, is_new, NULL);
+    bl__report_stuck(o, is_new, arg);
 }
 
 static void finder_act(void)
@@ -164,44 +238,81 @@ static void finder_act(void)
     abort();
 }
 
-static void finder_tell(const bl__search *search)
+/* True: somebody is to be confirmed. */
+static bool finder_tell(const bl__search *search)
 {
-    telling t = {.quiet = search->quiet || !search->by_memory};
+    telling t = {.quiet = search->quiet || !search->by_memory, .leaks = search->leaks};
     bl__lock(&finder.lock, BL__RANK_FINDER);
-    bool open = suspects_note(search);
+    bool open = suspects_note(search), proven = t.quiet && !t.leaks;
     for (uint32_t i = 0; i < finder.suspects_count; i++) {
         const suspect *s = &finder.suspects[i];
-        t.count += !s->said && s->searches >= CONFIRMED && bl__stuck_still(&s->who);
+        t.count +=
+            !s->said && s->leaked == t.leaks && suspect_sure(s, search) && bl__stuck_still(&s->who);
     }
-    if (t.count > 0 && (t.quiet || bl__rt.options.on_leak != BL_LEAK_IGNORE)) {
+    if (t.count > 0 && (proven || bl__rt.options.on_leak != BL_LEAK_IGNORE)) {
         bl__report_run(STDERR_FILENO, stuck_print, &t);
-        for (uint32_t i = 0; i < finder.suspects_count; i++)
-            finder.suspects[i].said |= finder.suspects[i].searches >= CONFIRMED;
+        for (uint32_t i = 0; i < finder.suspects_count; i++) {
+            suspect *s = &finder.suspects[i];
+            s->said = s->said || (s->leaked == t.leaks && suspect_sure(s, search));
+        }
     }
     bl__unlock(&finder.lock);
-    store_relaxed(&finder.open, (uint32_t)open);
-    if (t.count > 0 && t.quiet)
+    if (t.count > 0 && proven)
         finder_act();
+    return open;
 }
 
 /* ---- The thread ---- */
 
-static void finder_search(void)
+/* What this thread has computed so far: the machine may be busy with others. */
+static bl_dur finder_used(void)
 {
-    bl_time begin = bl__clock();
-    uint64_t picks = finder_picks();
-    bl__search search = {.parked = PARKED, .limit = MEMORY, .found = finder.found, .most = MOST};
+    struct timespec t = {0};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return t.tv_sec * BL_SEC + t.tv_nsec;
+}
+
+static void finder_ask(question *q)
+{
+    bl__search *search = &finder.search;
+    bl_dur took = 0;
+    *search = (bl__search){.leaks = q->leaks,
+                           .spare = true,
+                           .parked = PARKED,
+                           .limit = MEMORY,
+                           .found = finder.found,
+                           .most = MOST};
+    finder.searches++;
     for (int i = 0; i < TRIES; i++) { /* until one falls between what others do */
-        bl__stuck_search(&search);
-        if (search.count == 0 || search.quiet || !search.by_memory)
+        bl_dur begin = finder_used();
+        bl__stuck_search(search);
+        took += search->named ? 0 : finder_used() - begin;
+        if (search->count == 0 || search->quiet || !search->by_memory)
             break;
     }
-    finder_tell(&search);
-    bl_time took = bl__clock() - begin;
-    bl_time pause = load_relaxed(&finder.open) ? PAUSE_OPEN : PAUSE;
+    runners_note(search);
+    q->open = finder_tell(search);
+    bl_dur pause = q->open ? PAUSE_OPEN : PAUSE;
+    q->next = bl__clock() + (SHARE * took > pause ? SHARE * took : pause);
+}
+
+static void finder_search(void)
+{
+    uint64_t picks = finder_picks();
+    bl_time next = BL_NEVER;
+    bool open = false;
+    for (size_t i = 0; i < sizeof finder.questions / sizeof finder.questions[0]; i++) {
+        question *q = &finder.questions[i];
+        q->leaks = i == 1;
+        if (q->next <= bl__clock())
+            finder_ask(q);
+        open = open || q->open;
+        next = q->next < next ? q->next : next;
+    }
+    store_relaxed(&finder.open, (uint32_t)open);
     store_relaxed(&finder.seen[1], finder.seen[0]);
     store_relaxed(&finder.seen[0], picks);
-    store_relaxed(&finder.next, begin + took + (SHARE * took > pause ? SHARE * took : pause));
+    store_relaxed(&finder.next, next);
 }
 
 static void *finder_main(void *arg)
@@ -274,6 +385,7 @@ void bl__finder_stop(void)
     store_relaxed(&finder.seen[0], 0);
     store_relaxed(&finder.seen[1], 0);
     store_relaxed(&finder.open, 0u);
-    finder.suspects_count = 0;
+    finder.suspects_count = finder.runners_count = 0;
+    memset(finder.questions, 0, sizeof finder.questions);
     bl__maps_close();
 }

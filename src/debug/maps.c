@@ -21,6 +21,7 @@
 #include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/stuck.h"
+#include "debug/symbol.h"
 #include "life/ctx.h"
 #include "sync/chan.h"
 
@@ -126,6 +127,7 @@ static void skip_runtime(bl__maps *m)
     bl__each_arena(skip_range, m);
     bl__each_spawned_part(true, skip_range, m);
     bl__report_memory(skip_range, m);
+    bl__symbol_memory(skip_range, m);
     skip_thread_stack(m, bl__finder_top());
 }
 

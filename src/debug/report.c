@@ -19,14 +19,20 @@
 #include "arch/sanitize.h"
 #include "arch/unwind.h"
 #include "core/proc.h"
+#include "debug/alike.h"
+#include "debug/crash.h"
 #include "debug/describe.h"
+#include "debug/fatal.h"
 #include "debug/peek.h"
 
 enum {
     STACK_SIZE = 128 * 1024,
     LOCK_PATIENCE = 2000, /* ms that another thread's report is waited for */
     ROUND = 1024,         /* goroutines gathered at a time */
-    LOOKS = 3             /* at a goroutine that runs in between */
+    GROUPS = 256,         /* of goroutines that are alike, in one report */
+    LOOKS = 3,            /* at a goroutine that runs in between */
+    LOOKS_LATE = 100,     /* and at one that will not stop: LOOK_PAUSE ns apart */
+    LOOK_PAUSE = 20000
 };
 
 /* ---- One at a time, on its own stack ---- */
@@ -66,22 +72,33 @@ typedef struct report_call {
     int fd;
     void (*fn)(bl__out *o, void *arg);
     void *arg;
+    bl__out *out;
 } report_call;
+
+static void report_call_fn(void *arg)
+{
+    const report_call *call = arg;
+    call->fn(call->out, call->arg);
+}
 
 static void report_begin(void *arg)
 {
     report_call *call = arg;
     bl__out o;
     bl__out_init(&o, call->fd);
+    call->out = &o;
     bl__san_unchecked_begin();
-    call->fn(&o, call->arg);
+    if (load_relaxed(&bl__fatal_dying.owner) == (uint32_t)gettid())
+        report_call_fn(call); /* whose crash is seen to by what is fatal itself */
+    else if (!bl__rescue(report_call_fn, call))
+        bl__out_printf(&o, "\n\t(the report crashed here, and is left at that)\n\n");
     bl__san_unchecked_end();
     bl__out_flush(&o);
 }
 
 void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
 {
-    report_call call = {fd, fn, arg};
+    report_call call = {fd, fn, arg, NULL};
     bool locked = reporter_lock();
     (void)add_relaxed(&bl__rt.reports, 1u); /* what it tells of stands still as far as it can */
     /* Sanitizers want to know of every stack, and give their own reports the room they need. */
@@ -197,28 +214,53 @@ static void spawned_print(bl__out *o, const item *it, bool system)
     bl__out_printf(o, "\n");
 }
 
-static void item_print(bl__out *o, const item *it, const bl__report_all *what)
-{
-    bl__g g;
+/* What there is to print of one that has run. */
+typedef struct shown {
+    bl__g g; /* a copy */
     bl__trace trace;
-    bool have = false;
+    bool have; /* the trace */
+} shown;
+
+/* Looks at it; one that runs is met between two switches if it is looked at often enough. False: it is gone. */
+static bool item_look(const item *it, shown *now, int looks)
+{
+    struct timespec pause = {.tv_nsec = LOOK_PAUSE};
+    now->have = false;
+    for (int i = 0; i < looks && !now->have; i++) {
+        if (i >= LOOKS)
+            nanosleep(&pause, NULL);
+        if (!bl__peek(&now->g, it->at, sizeof now->g) || now->g.id != it->id ||
+            now->g.task.status == BL__G_DEAD)
+            return false;
+        now->have = bl__trace_parked(&now->trace, it->at) &&
+                    load_relaxed(&it->at->switches) == now->g.switches;
+    }
+    if (!now->have && now->g.task.status == BL__G_RUNNING)
+        now->have = bl__trace_in_call(&now->trace, it->at);
+    return true;
+}
+
+/* others: goroutines like it, which are not shown. */
+static void item_print(bl__out *o, const item *it, const bl__report_all *what,
+                       const bl__alike *others)
+{
+    shown now;
     if (it->at == NULL) {
         spawned_print(o, it, what->system);
         return;
     }
-    for (int i = 0; i < LOOKS && !have; i++) {
-        if (!bl__peek(&g, it->at, sizeof g) || g.id != it->id || g.task.status == BL__G_DEAD)
-            return;
-        have = bl__trace_parked(&trace, it->at) && load_relaxed(&it->at->switches) == g.switches;
-    }
-    head_print(o, &g, it->at, what->leaked);
-    if (!have)
+    if (!item_look(it, &now, what->leaked ? LOOKS_LATE : LOOKS))
+        return;
+    head_print(o, &now.g, it->at, what->leaked);
+    if (!now.have)
         bl__out_printf(o, "\t%sstack unavailable\n",
-                       g.task.status == BL__G_RUNNING ? "goroutine running on other thread; " : "");
-    frames_print(o, have ? &trace : NULL, g.fn, what->system);
-    bl__report_tail(o, &g, it->at);
-    if (what->causes)
-        bl__describe_cause(o, &g);
+                       now.g.task.status == BL__G_RUNNING ? "goroutine running on other thread; "
+                                                          : "");
+    frames_print(o, now.have ? &now.trace : NULL, now.g.fn, what->system);
+    bl__report_tail(o, &now.g, it->at);
+    bl__cause_print(o, &now.g, it->at, what->cause);
+    if (others != NULL)
+        bl__alike_print(o, others);
     bl__out_printf(o, "\n");
 }
 
@@ -226,12 +268,6 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what)
 
 /* The items with the lowest numbers above last: a heap with the highest number on top. Reporter's. */
 static item round_items[ROUND];
-
-void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg)
-{
-    fn(round_items, round_items + ROUND, arg);
-    fn(report_stack, report_stack + STACK_SIZE, arg);
-}
 
 typedef struct gathering {
     const bl__report_all *what;
@@ -294,7 +330,9 @@ static void items_sort(size_t count)
     }
 }
 
-void bl__report_each(bl__out *o, const bl__report_all *what)
+/* Calls fn for each goroutine that is wanted, in the order of their numbers. */
+static void items_each(bl__out *o, const bl__report_all *what,
+                       void (*fn)(bl__out *o, const item *it, const bl__report_all *what))
 {
     gathering in = {.what = what};
     do {
@@ -303,31 +341,102 @@ void bl__report_each(bl__out *o, const bl__report_all *what)
         items_sort(in.count);
         for (size_t i = 0; i < in.count; i++)
             if (i == 0 || round_items[i].id != round_items[i - 1].id) /* began to run meanwhile */
-                item_print(o, &round_items[i], what);
+                fn(o, &round_items[i], what);
         if (in.count > 0)
             in.last = round_items[in.count - 1].id;
     } while (in.count == ROUND);
 }
 
-static void leaked_print(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg, bool stuck)
+static void one_print(bl__out *o, const item *it, const bl__report_all *what)
+{
+    item_print(o, it, what, NULL);
+}
+
+/* ---- Those that are alike ---- */
+
+/* Reporter's. */
+static struct {
+    item items[GROUPS];
+    bl__alike alike[GROUPS];
+    uint32_t count;
+    uint64_t left; /* goroutines for which there was no room */
+} groups;
+
+void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg)
+{
+    fn(round_items, round_items + ROUND, arg);
+    fn(report_stack, report_stack + STACK_SIZE, arg);
+    fn(&groups, &groups + 1, arg);
+}
+
+/* What two that are shown as one have in common; 0: it is shown by itself. */
+static uint64_t item_key(const item *it)
+{
+    shown now;
+    if (it->at == NULL)
+        return bl__alike_key(NULL, NULL, (const void *)it->site);
+    if (!item_look(it, &now, 1) || now.g.task.status == BL__G_RUNNING || now.g.held != NULL ||
+        now.g.held_rw != NULL)
+        return 0;
+    return bl__alike_key(&now.g, now.have ? &now.trace : NULL, bl__describe_made(&now.g));
+}
+
+static void one_group(bl__out *o, const item *it, const bl__report_all *what)
+{
+    uint64_t key = item_key(it);
+    (void)o, (void)what;
+    for (uint32_t i = 0; key != 0 && i < groups.count; i++)
+        if (groups.alike[i].key == key) {
+            bl__alike_add(&groups.alike[i], it->id);
+            return;
+        }
+    if (groups.count == GROUPS) {
+        groups.left++;
+        return;
+    }
+    groups.items[groups.count] = *it;
+    groups.alike[groups.count++] = (bl__alike){.key = key};
+}
+
+static void groups_print(bl__out *o, const bl__report_all *what)
+{
+    groups.count = 0;
+    groups.left = 0;
+    items_each(o, what, one_group);
+    for (uint32_t i = 0; i < groups.count; i++)
+        item_print(o, &groups.items[i], what, &groups.alike[i]);
+    if (groups.left > 0)
+        bl__out_printf(o, "...%llu more goroutines...\n\n", (unsigned long long)groups.left);
+}
+
+void bl__report_each(bl__out *o, const bl__report_all *what)
+{
+    if (what->leaked)
+        groups_print(o, what);
+    else
+        items_each(o, what, one_print);
+}
+
+static void leaked_print(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg,
+                         bl__cause_of cause)
 {
     bl__report_all what = {.want = want,
                            .arg = arg,
                            .leaked = true,
                            .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM,
-                           .causes = stuck};
+                           .cause = cause};
     bl__out_printf(o, "\n");
     bl__report_each(o, &what);
 }
 
 void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg)
 {
-    leaked_print(o, want, arg, false);
+    leaked_print(o, want, arg, BL__CAUSE_LATE);
 }
 
 void bl__report_stuck(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg)
 {
-    leaked_print(o, want, arg, true);
+    leaked_print(o, want, arg, BL__CAUSE_STUCK);
 }
 
 /* ---- The end of a run ---- */
@@ -335,7 +444,9 @@ void bl__report_stuck(bl__out *o, bool (*want)(const bl__g *g, void *arg), void 
 static void leaks_print(bl__out *o, void *arg)
 {
     size_t left = *(size_t *)arg;
-    bl__report_all what = {.leaked = true, .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM};
+    bl__report_all what = {.leaked = true,
+                           .system = bl__traceback_level() >= BL__TRACEBACK_SYSTEM,
+                           .cause = BL__CAUSE_LATE};
     bl__out_printf(o, "belay: leak: %zu goroutine%s left when the program ended:\n\n", left,
                    left == 1 ? "" : "s");
     bl__report_each(o, &what);

@@ -9,14 +9,15 @@
 #define BL__DEBUG_REPORT_H
 
 #include "core/sched.h"
+#include "debug/cause.h"
 #include "debug/out.h"
 #include "debug/traceback.h"
 
 /* Within a report: prints each goroutine that want (NULL: all) wants, in the order of their numbers, in the form
- * of a leak report: a blank line, and the wait reason marked "(leaked)". g is a copy of the record. Does not park. */
+ * of a leak report: a blank line, and the wait reason marked "(leaked)"; why they are late; those that are alike once. Does not park. */
 void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg);
 
-/* The same of those that are stuck, with the cause. */
+/* The same of those that are stuck. */
 void bl__report_stuck(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg);
 
 /* Goroutines have not stopped in their scope's grace: reports it with fn, unless leaks are ignored. Where
@@ -52,14 +53,15 @@ void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg),
 void bl__report_head(bl__out *o, const bl__g *g);
 void bl__report_tail(bl__out *o, const bl__g *g, const bl__g *at);
 
-/* All goroutines but the one with the number except. leaked: waits are marked. */
+/* All goroutines but the one with the number except. leaked: waits are marked, and those that are alike are
+ * printed once, with their number. */
 typedef struct bl__report_all {
     bool (*want)(const bl__g *g, void *arg);
     void *arg;
     uint64_t except;
     bool leaked;
     bool system;
-    bool causes; /* they are stuck: why */
+    bl__cause_of cause;
 } bl__report_all;
 void bl__report_each(bl__out *o, const bl__report_all *what);
 

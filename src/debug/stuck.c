@@ -15,6 +15,7 @@
 #include "core/proc.h"
 #include "debug/peek.h"
 #include "debug/reach.h"
+#include "debug/symbol.h"
 #include "io/fd.h"
 #include "life/ctx.h"
 #include "life/notify.h"
@@ -28,7 +29,8 @@ enum {
     RW_WRITE_HELD = 2,       /* as in sync/rwmutex.c */
     CONTEXTS = 8,            /* looked at on the way up from a goroutine's */
     OBJECTS = CONTEXTS + 24, /* of a goroutine; with more it counts as alive */
-    RW_NODES = 64
+    RW_NODES = 64,
+    ACTIVE = 256
 };
 
 #define NOBODY UINT32_MAX
@@ -52,8 +54,9 @@ typedef struct node {
     uint8_t alive;
     uint8_t cancellable;
     uint8_t proven;
-    uint8_t reads; /* how many are in read */
-    uint8_t kept;  /* it waits for an rwmutex that somebody keeps who is stuck himself */
+    uint8_t opener; /* it has a scope open: who cancels it ends that, and does not make it go on */
+    uint8_t reads;  /* how many are in read */
+    uint8_t kept;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
 } node;
 
 typedef struct home {
@@ -81,6 +84,8 @@ typedef struct notes {
     bl_time before; /* parked since then, or earlier */
     bool failed;
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
+    const char *active[ACTIVE]; /* functions that those who are alive are known to be in */
+    uint32_t active_count;
     bool unknown; /* some run whose registers are not known */
 } notes;
 
@@ -119,10 +124,28 @@ static void count_node(const bl__g *g, void *arg)
     ++*(uint32_t *)arg;
 }
 
+/* The end of a run, which waits no longer than its grace. */
+static bool ends_run(const bl__g *g)
+{
+    bl_ctx c;
+    return g->id == 1 && g->reason == BL__WAIT_SCOPE && g->wait_obj == &bl__rt.root &&
+           bl__peek(&c, bl__rt.root.bl__ctx, sizeof c) && c.state != 0;
+}
+
 static bool waits_for_nobody(bl__reason reason)
 {
     return reason == BL__WAIT_NONE || reason == BL__WAIT_SLEEP || reason == BL__WAIT_IO ||
            reason == BL__WAIT_TIMER || reason == BL__WAIT_BLOCKING || reason == BL__WAIT_BUBBLE;
+}
+
+/* Its registers are not known. */
+static void note_running(notes *n, const node *d)
+{
+    bl__search *s = n->s;
+    n->unknown = true;
+    if (s->running_count < BL__STUCK_RUNNING)
+        s->running[s->running_count] = (bl__stuck){d->id, d->at, d->switches, 0};
+    s->running_count++;
 }
 
 static void note(const bl__g *g, void *arg)
@@ -146,17 +169,18 @@ static void note(const bl__g *g, void *arg)
         d->reason = g->reason;
         d->obj = g->wait_obj;
         d->cancellable = wait == BL__W_CANCELLABLE;
+        d->opener = g->inner != g->scope;
         d->low = load_relaxed(&g->sp);
         d->high = g->stack_hi;
         d->alive = load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
                    g->park_timer != NULL || g->since > n->before ||
-                   waits_for_nobody((bl__reason)g->reason);
+                   waits_for_nobody((bl__reason)g->reason) || ends_run(g);
         d->reads = (uint8_t)(g->reads_count < BL__READS ? g->reads_count : BL__READS);
         memcpy(d->read, g->reads, sizeof d->read);
         if ((d->reads > 0 || d->reason == BL__WAIT_RW_LOCK) && n->rw_count < RW_NODES)
             n->rw[n->rw_count++] = n->count;
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
-            n->unknown = true;
+            note_running(n, d);
     }
     n->count++;
 }
@@ -282,7 +306,7 @@ static bool waker_alive(notes *n, const node *d)
 static bool canceller_alive(const notes *n, const node *d)
 {
     const home *h = &n->homes[d->scope];
-    if (!d->cancellable || n->s->leaks)
+    if (!d->cancellable || d->opener || n->s->leaks)
         return false;
     return h->opener == NOBODY || n->nodes[h->opener].alive || h->alive > 0;
 }
@@ -312,8 +336,25 @@ static void object_add(notes *n, node *d, const void *at)
     d->objects++;
 }
 
-/* False: whoever is to come for this channel is alive in any case: an armed timer, a cancellation that is
- * waited for. */
+/* The channel of a context: who can get at that, or at one above it that is no scope's, can cancel it. False: whoever
+ * is to come is alive in any case: its deadline is, and so is a scope whose end is waited for. */
+static bool done_add(notes *n, node *d, const bl_ctx *at)
+{
+    bl_ctx c;
+    bool own = false; /* it can be cancelled apart from what is above it */
+    for (int i = 0; i < CONTEXTS && at != NULL; i++, at = c.upstream) {
+        if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CTX_MAGIC || c.state != 0 ||
+            c.deadline != BL_NEVER)
+            return false;
+        if (c.scope != NULL)
+            return own && n->s->leaks;
+        own = own || c.kind != BL__CTX_VALUE;
+        object_add(n, d, at);
+    }
+    return at == NULL;
+}
+
+/* False: whoever is to come for this channel is alive in any case, as with an armed timer. */
 static bool chan_add(notes *n, node *d, const bl_chan *at)
 {
     bl_chan c;
@@ -321,8 +362,10 @@ static bool chan_add(notes *n, node *d, const bl_chan *at)
     if (at == NULL)
         return true;
     if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.timer || c.made == NULL ||
-        !bl__peek(what, c.made->what, sizeof what) || memcmp(what, "channel", sizeof what) != 0)
+        !bl__peek(what, c.made->what, sizeof what))
         return false;
+    if (memcmp(what, "channel", sizeof what) != 0)
+        return done_add(n, d, c.ctx);
     object_add(n, d, at);
     return true;
 }
@@ -372,13 +415,16 @@ static bool cancels_add(notes *n, node *d)
             break;
         if (c.state != 0 || c.deadline != BL_NEVER)
             return false;
+        if (c.scope == d->home) {
+            if (!n->s->leaks && !d->opener)
+                object_add(n, d, at);
+            break;
+        }
         if (!n->s->leaks)
             object_add(n, d, at);
-        if (c.scope == d->home)
-            break;
         at = c.upstream;
     }
-    if (!n->s->leaks && d->home != &bl__rt.root)
+    if (!n->s->leaks && !d->opener && d->home != &bl__rt.root)
         object_add(n, d, d->home);
     d->cancels = (uint16_t)(d->objects - before);
     return true;
@@ -402,6 +448,27 @@ static bool objects_add(notes *n, node *d)
     default: break;
     }
     return may_be && (!d->cancellable || cancels_add(n, d));
+}
+
+static void scope_skip(notes *n, const bl_scope *s)
+{
+    bl__reach_skip(n->reach, &s->bl__resources, &s->bl__resources + 1);
+}
+
+/* What belongs to a scope is not got at by who has the scope. */
+static void resources_skip(notes *n)
+{
+    for (uint32_t i = 0; i < n->homes_count; i++)
+        scope_skip(n, n->homes[i].at);
+    for (uint32_t i = 0; i < n->count; i++) {
+        const node *d = &n->nodes[i];
+        const bl_scope *at = d->at != NULL && d->opener ? load_relaxed(&d->at->inner) : NULL;
+        bl_scope s;
+        for (int k = 0; k < CONTEXTS && at != d->home && bl__peek(&s, at, sizeof s) &&
+                        s.bl__magic == BL__SCOPE_OPEN;
+             k++, at = s.bl__parent)
+            scope_skip(n, at);
+    }
 }
 
 /* ---- Who can get at it ---- */
@@ -480,6 +547,122 @@ static void spread_reach(notes *n)
     }
 }
 
+/*
+ * ---- Who may be idle on purpose ----
+ * A goroutine that waits to receive, until its scope ends, may be a service that just has nothing to do, although
+ * the compiler no longer keeps the address of its channel anywhere. So who could be stopped by its scope is
+ * spared while a function that has made what it waits on still runs, as far as that is known without walking
+ * stacks: functions that goroutines were started with, or that have a scope open.
+ */
+
+static void active_add(notes *n, const char *name)
+{
+    for (uint32_t i = 0; i < n->active_count; i++)
+        if (n->active[i] == name)
+            return;
+    if (n->active_count < ACTIVE)
+        n->active[n->active_count] = name;
+    n->active_count += n->active_count <= ACTIVE; /* with one more: there are too many to know */
+}
+
+static bool name_take(const bl__symbol *s, void *arg)
+{
+    *(const char **)arg = s->func;
+    return false;
+}
+
+/* Of the function that bl_run was given, which nothing else tells. */
+static const char *main_name(notes *n)
+{
+    static bl_fn known;
+    static const char *name; /* under one_search */
+    if (known != bl__rt.main_fn) {
+        name = NULL;
+        bl__symbol_each((uintptr_t)bl__rt.main_fn, name_take, &name);
+        known = bl__rt.main_fn;
+        n->s->named = true;
+    }
+    return name;
+}
+
+static void active_find(notes *n)
+{
+    const char *main = main_name(n);
+    n->active_count = 0;
+    for (uint32_t i = 0; i < n->count; i++) {
+        const node *d = &n->nodes[i];
+        if (!d->alive || d->at == NULL)
+            continue;
+        if (d->id == 1 && main != NULL)
+            active_add(n, main);
+        if (d->id != 1 && d->at->site != NULL)
+            active_add(n, d->at->site->what);
+        const bl_scope *at = d->opener ? load_relaxed(&d->at->inner) : NULL;
+        bl_scope s;
+        for (int k = 0; k < CONTEXTS && at != d->home && bl__peek(&s, at, sizeof s) &&
+                        s.bl__magic == BL__SCOPE_OPEN;
+             k++, at = s.bl__parent)
+            active_add(n, s.bl__made->func);
+    }
+}
+
+static bool made_by_active(const notes *n, const bl_chan *at)
+{
+    bl_chan c;
+    if (at == NULL || !bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.made == NULL)
+        return false;
+    if (n->active_count > ACTIVE)
+        return true;
+    for (uint32_t i = 0; i < n->active_count; i++)
+        if (strcmp(n->active[i], c.made->func) == 0)
+            return true;
+    return false;
+}
+
+static bool is_receive(bl__reason reason)
+{
+    return reason == BL__WAIT_CHAN_RECV || reason == BL__WAIT_SELECT ||
+           reason == BL__WAIT_CHAN_RECV_NIL || reason == BL__WAIT_SELECT_NONE;
+}
+
+static bool is_idle(const notes *n, const node *d)
+{
+    bl__select_wait s;
+    bl_case c;
+    if (d->reason == BL__WAIT_CHAN_RECV)
+        return made_by_active(n, d->obj);
+    if (d->reason != BL__WAIT_SELECT || !bl__peek(&s, d->obj, sizeof s))
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (bl__peek(&c, s.cases + i, sizeof c) && c.op == BL__OP_RECV && made_by_active(n, c.chan))
+            return true;
+    return false;
+}
+
+/* True: somebody is spared. */
+static bool spare_idle(notes *n)
+{
+    bool changed = false;
+    bool known = false;
+    for (uint32_t i = 0; i < n->count; i++) {
+        node *d = &n->nodes[i];
+        const home *h = &n->homes[d->scope];
+        if (d->alive || !d->cancellable || !(n->s->leaks || d->opener) ||
+            !(h->opener == NOBODY || n->nodes[h->opener].alive || h->alive > 0) ||
+            !is_receive((bl__reason)d->reason))
+            continue;
+        bool nothing = d->reason == BL__WAIT_CHAN_RECV_NIL || d->reason == BL__WAIT_SELECT_NONE;
+        if (!nothing && !known)
+            active_find(n);
+        known = known || !nothing;
+        if (!nothing && !is_idle(n, d)) /* from nothing it is a way to wait for the end */
+            continue;
+        revive(n, d);
+        changed = true;
+    }
+    return changed;
+}
+
 /* ---- The search ---- */
 
 bool bl__stuck_still(const bl__stuck *s)
@@ -553,8 +736,12 @@ static void search_memory(notes *n)
     if (n->blind || stuck == 0)
         return;
     roots_add(n);
+    resources_skip(n);
     n->failed = !bl__reach_solve(n->reach, n->s->limit);
-    if (!n->failed)
+    if (n->failed)
+        return;
+    spread_reach(n);
+    if (n->s->spare && spare_idle(n))
         spread_reach(n);
 }
 
@@ -583,6 +770,8 @@ void bl__stuck_search(bl__search *s)
     uint64_t before = picks();
     uint32_t expected = 0;
     s->count = s->looked = 0;
+    s->running_count = 0;
+    s->named = false;
     s->by_memory = false;
     s->undecided = true;
     pthread_mutex_lock(&one_search);

@@ -12,8 +12,8 @@
  *   - proven: the opener of its scope, the other goroutines of that scope (which may fail), and whoever can get
  *     at the scope or its context. What is above a stuck opener does not count: it could end the whole, not
  *     make it go on.
- *   - leaked: nobody; but who waits for a cancellation by its channel is alive. This is what has been left
- *     behind until its scope ends, and is said on demand only.
+ *   - leaked: nobody; but who waits for the cancellation of a scope by its channel is alive. This is what has been left
+ *     behind until its scope ends.
  */
 #ifndef BL__DEBUG_STUCK_H
 #define BL__DEBUG_STUCK_H
@@ -27,8 +27,11 @@ typedef struct bl__stuck {
     uint32_t proven;
 } bl__stuck;
 
+enum { BL__STUCK_RUNNING = 64 };
+
 typedef struct bl__search {
     bool leaks;       /* the second question, too */
+    bool spare;       /* not who may be idle on purpose: see stuck.c */
     bl_time parked;   /* only who has been parked for as long; ns */
     size_t limit;     /* bytes of memory that may be looked at */
     const void *self; /* the caller's frames begin here, if it is a goroutine; else NULL */
@@ -37,7 +40,10 @@ typedef struct bl__search {
     size_t count;   /* out: all of them */
     size_t looked;  /* out: goroutines looked at */
     bool undecided; /* out: there was too much memory, or not enough */
+    bool named;     /* out: it has read symbols, which takes long, once in a run */
     bool by_memory; /* out: that nobody gets at what some of them wait on was read from memory */
+    uint32_t running_count; /* out: goroutines whose registers are not known, the first of them: */
+    bl__stuck running[BL__STUCK_RUNNING];
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 

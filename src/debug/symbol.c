@@ -25,6 +25,94 @@ typedef struct lookup {
 #ifdef BL__HAVE_LIBBACKTRACE
 
 #include <backtrace.h>
+#include <sys/mman.h>
+
+/*
+ * libbacktrace's mmap.o calls these (cmake/backtrace.cmake). What it has is noted, in pieces as long as they come;
+ * with too many of them some are not, and are read by searches.
+ */
+enum { PIECES = 512 };
+
+typedef struct piece {
+    uintptr_t low, high; /* low 0: free */
+} piece;
+
+static struct {
+    uint32_t lock;
+    piece pieces[PIECES]; /* lock to write; read without it */
+} memory;
+
+void *bl__symbol_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset);
+int bl__symbol_munmap(void *at, size_t n);
+
+static void memory_lock(void)
+{
+    uint32_t no = 0;
+    while (!cas_acquire(&memory.lock, &no, 1u)) /* ORD(symbol-memory) */
+        no = 0;
+}
+
+static void memory_unlock(void) { store_release(&memory.lock, 0u); /* ORD(symbol-memory) */ }
+
+static void piece_add(uintptr_t low, uintptr_t high)
+{
+    piece *free = NULL;
+    for (size_t i = 0; i < PIECES; i++) {
+        piece *p = &memory.pieces[i];
+        if (p->low != 0 && p->low == high) {
+            p->low = low;
+            return;
+        }
+        if (p->low != 0 && p->high == low) {
+            p->high = high;
+            return;
+        }
+        free = p->low == 0 && free == NULL ? p : free;
+    }
+    if (free != NULL)
+        *free = (piece){low, high};
+}
+
+void *bl__symbol_mmap(void *at, size_t n, int prot, int flags, int fd, off_t offset)
+{
+    void *got = mmap(at, n, prot, flags, fd, offset);
+    if (got == MAP_FAILED || (prot & PROT_WRITE) == 0)
+        return got;
+    memory_lock();
+    piece_add((uintptr_t)got, (uintptr_t)got + n);
+    memory_unlock();
+    return got;
+}
+
+/* It gives back whole pieces, ends of pieces, or what lies between. */
+int bl__symbol_munmap(void *at, size_t n)
+{
+    uintptr_t low = (uintptr_t)at, high = low + n;
+    memory_lock();
+    for (size_t i = 0; i < PIECES; i++) {
+        piece *p = &memory.pieces[i];
+        if (p->low == 0 || low < p->low || high > p->high)
+            continue;
+        piece above = {high, p->high};
+        p->high = low;
+        if (p->low == p->high)
+            *p = (piece){0, 0};
+        if (above.low < above.high)
+            piece_add(above.low, above.high);
+        break;
+    }
+    memory_unlock();
+    return munmap(at, n);
+}
+
+void bl__symbol_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg)
+{
+    memory_lock();
+    for (size_t i = 0; i < PIECES; i++)
+        if (memory.pieces[i].low != 0)
+            fn((const void *)memory.pieces[i].low, (const void *)memory.pieces[i].high, arg);
+    memory_unlock();
+}
 
 /* Atomic; threads that come first together make one each, and one is kept (the others cannot be
  * freed, libbacktrace has no such call). */
@@ -85,7 +173,42 @@ static void lookup_debug_info(lookup *l)
         backtrace_syminfo(state, l->sym.pc, take_name, symbol_error, l);
 }
 
+static void take_data(void *arg, uintptr_t at, const char *name, uintptr_t value, uintptr_t size)
+{
+    lookup *l = arg;
+    if (name != NULL && at - value < size) {
+        l->sym.func = name;
+        l->sym.offset = at - value;
+    }
+}
+
+const char *bl__symbol_data(const void *at, uintptr_t *offset)
+{
+    struct backtrace_state *state = state_get();
+    lookup l = {.sym = {.pc = (uintptr_t)at}};
+    Dl_info info; /* of what is in no module nothing has to be read */
+    if (state == NULL || dladdr(at, &info) == 0)
+        return NULL;
+    backtrace_syminfo(state, (uintptr_t)at, take_data, symbol_error, &l);
+    *offset = l.sym.offset;
+    return l.sym.func;
+}
+
 #else
+
+void bl__symbol_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg)
+{
+    (void)fn, (void)arg;
+}
+
+const char *bl__symbol_data(const void *at, uintptr_t *offset)
+{
+    Dl_info info;
+    if (dladdr(at, &info) == 0 || info.dli_sname == NULL)
+        return NULL;
+    *offset = (uintptr_t)at - (uintptr_t)info.dli_saddr;
+    return info.dli_sname;
+}
 
 static void lookup_debug_info(lookup *l) { (void)l; }
 
@@ -134,7 +257,8 @@ static bool root_take(const bl__symbol *s, void *arg)
  * have one of that name too. */
 static bool is_layer(const char *path)
 {
-    static const char *const layers[] = {"arch/", "core/", "debug/", "life/", "os/", "sync/"};
+    static const char *const layers[] = {"arch/", "core/", "debug/", "io/",
+                                         "life/", "os/",   "sync/",  "test/"};
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
         if (strncmp(path, layers[i], strlen(layers[i])) == 0)
             return true;

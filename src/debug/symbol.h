@@ -21,10 +21,16 @@ typedef struct bl__symbol {
  * return address one less. Any thread, also in a signal handler. */
 void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), void *arg);
 
+/* The variable at an address: its name, and how far in it is. NULL: none is known. */
+const char *bl__symbol_data(const void *at, uintptr_t *offset);
+
 /* True: s is a function of this library (never the program's own). */
 bool bl__symbol_is_runtime(const bl__symbol *s);
 
 /* True: pc is in the C library, and that is not linked into the program. */
 bool bl__symbol_is_libc(uintptr_t pc);
+
+/* The memory that debug information is kept in: a few megabytes, which lead to nothing of the program's. */
+void bl__symbol_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
 #endif

@@ -20,15 +20,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <unwind.h>
 
 #include "arch/unwind.h"
+#include "core/proc.h"
+#include "debug/crash.h"
 #include "debug/peek.h"
 #include "debug/symbol.h"
+#include "os/os.h"
 
 enum {
     COPY_TAIL = 1 << 20, /* zeros behind the copy, where a misled walk finds its end */
     BELOW = 1 << 20,     /* how far below its stack the last frame of an overflow can reach */
+    THREADS = 1 << 16,   /* looked at */
     DEEPEST = 1 << 20    /* frames: a damaged stack can be a circle */
 };
 
@@ -88,6 +93,24 @@ static void walk_from(bl__trace *t, const bl__regs *regs, uintptr_t lo, uintptr_
 {
     walk w = {.trace = t, .from = regs->r[BL__REG_PC], .lo = lo, .hi = hi, .limit = DEEPEST};
     bl__unwind_from(regs, walk_run, &w);
+}
+
+typedef struct rescued_walk {
+    const bl__regs *regs;
+    walk *w;
+} rescued_walk;
+
+static void rescued_run(void *arg)
+{
+    const rescued_walk *r = arg;
+    bl__unwind_from(r->regs, walk_run, r->w);
+}
+
+/* What a damaged stack says of registers can lead anywhere, also in its copy: then what was found so far has to do. */
+static void walk_rescued(const bl__regs *regs, walk *w)
+{
+    rescued_walk r = {regs, w};
+    (void)bl__rescue(rescued_run, &r);
 }
 
 /* Whether a call instruction ends at back: then back is a return address. */
@@ -313,7 +336,7 @@ static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, siz
               .hi = (uintptr_t)copy + n,
               .limit = DEEPEST,
               .sps = memo != NULL ? sps : NULL};
-    bl__unwind_from(&regs, walk_run, &w);
+    walk_rescued(&regs, &w);
     if (memo != NULL && t->total > 0)
         memo_note(memo, t, sps, &regs, copy, n);
     return t->total > 0;
@@ -344,6 +367,64 @@ bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo)
 }
 
 bool bl__trace_parked(bl__trace *t, const bl__g *g) { return bl__trace_parked_memo(t, g, NULL); }
+
+/* Without sched's lock, which whoever a crash is about may hold. */
+int bl__thread_of(const bl__g *g)
+{
+    bl__m m;
+    const bl__m *at = load_relaxed(&bl__rt.all_m);
+    for (int i = 0; i < THREADS && at != NULL && bl__peek(&m, at, sizeof m); i++, at = m.all_next)
+        if (m.g == g)
+            return m.tid;
+    return 0;
+}
+
+/* The kernel says where the stack of a thread that sleeps in a call ends, and nothing else of its registers. The one that
+ * the unwinder may ask for is the frame pointer of the innermost frame of the program's, which lies below the return
+ * address that follows the one into it. Where none does, it is made to lead to the zeros behind the copy. */
+static uintptr_t frame_guess(const char *copy, size_t n)
+{
+    bool inside = false;
+    for (size_t at = 0; at + sizeof(uintptr_t) <= n; at += sizeof(uintptr_t)) {
+        uintptr_t word;
+        memcpy(&word, copy + at, sizeof word);
+        if (!is_return_address(word))
+            continue;
+        if (inside)
+            return (uintptr_t)copy + at - sizeof word;
+        inside = !bl__symbol_is_libc(word);
+    }
+    return (uintptr_t)copy + n;
+}
+
+bool bl__trace_in_call(bl__trace *t, const bl__g *g)
+{
+    bl__thread_call call, after;
+    uint32_t switches = load_relaxed(&g->switches);
+    int tid = bl__thread_of(g);
+    if (tid == 0 || !bl__thread_in_call(tid, &call) || call.sp < (uintptr_t)g->stack_lo ||
+        call.sp % sizeof(uintptr_t) != 0 || call.sp >= (uintptr_t)g->stack_hi)
+        return false;
+    size_t n = (uintptr_t)g->stack_hi - call.sp;
+    char *copy = copy_room(&report_space, n);
+    if (copy == NULL || !bl__peek(copy, (const void *)call.sp, n) ||
+        !bl__thread_in_call(tid, &after) || after.sp != call.sp || after.pc != call.pc ||
+        load_relaxed(&g->switches) != switches || bl__thread_of(g) != tid)
+        return false;
+    copy_relocate(copy, call.sp, n);
+    bl__regs regs = {.r = {[BL__REG_SP] = (uintptr_t)copy,
+                           [BL__REG_PC] = call.pc,
+                           [BL__REG_FP] = frame_guess(copy, n)}};
+    t->total = 0;
+    walk w = {.trace = t,
+              .from = call.pc,
+              .lo = (uintptr_t)copy,
+              .hi = (uintptr_t)copy + n,
+              .limit = DEEPEST};
+    walk_rescued(&regs, &w);
+    bl__trace_skip_libc(t);
+    return t->total > 0;
+}
 
 static bool level_parse(const char *word, bl__traceback *level)
 {

@@ -7,6 +7,7 @@
  * nobody's list and takes no lock. Cancelling is in ctx_cancel.c.
  */
 #include "life/ctx.h"
+#include "sync/chan.h"
 
 #include <stddef.h>
 
@@ -238,6 +239,7 @@ bl_chan *bl_ctx_done(bl_ctx *c)
     bl_chan *made = bl__chan_new(0, 0, c->made);
     if (made == NULL)
         bl__fatal("belay: out of memory for the done channel of a context");
+    made->ctx = c;
     bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state != 0) { /* whoever cancelled it found no channel to close */
         bl__unlock(&c->lock);

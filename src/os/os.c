@@ -90,12 +90,20 @@ int bl__thread_sleeps(int tid)
     return end[2] == 'S' || end[2] == 'D';
 }
 
-long bl__thread_syscall(int tid)
+bool bl__thread_in_call(int tid, bl__thread_call *out)
 {
-    char text[128]; /* number, arguments, addresses; or "running" */
+    char text[256]; /* number, six arguments, stack pointer, program counter; or "running" */
+    unsigned long words[8] = {0};
     if (!thread_file(tid, "syscall", text, sizeof text) || text[0] < '0' || text[0] > '9')
-        return -1;
-    return strtol(text, NULL, 10);
+        return false;
+    char *at = text;
+    *out = (bl__thread_call){.number = strtol(at, &at, 10)};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        words[i] = strtoul(at, &at, 16);
+    out->first = (long)words[0];
+    out->sp = words[6];
+    out->pc = words[7];
+    return true;
 }
 
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals)

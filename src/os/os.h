@@ -35,8 +35,13 @@ void bl__thread_punctual(void);
 int bl__thread_id(void);
 /* 1: that thread of this process sleeps in the kernel; 0: it runs or could; -1: it cannot be told. */
 int bl__thread_sleeps(int tid);
-/* The number of the system call that it sleeps in, or -1. */
-long bl__thread_syscall(int tid);
+/* The system call that it sleeps in. False: it is in none, or that cannot be told. */
+typedef struct bl__thread_call {
+    long number;
+    long first; /* argument */
+    uintptr_t sp, pc;
+} bl__thread_call;
+bool bl__thread_in_call(int tid, bl__thread_call *out);
 
 /* Starts a thread with all signals but the synchronous ones blocked, as the runtime's own are, or
  * with the caller's mask. 0 or a negative error. */

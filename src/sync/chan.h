@@ -51,7 +51,10 @@ struct bl_chan {
     const bl__site *made; /* immutable */
     void *memory;         /* immutable: what to free, NULL for a timer's */
     uint32_t bubble;      /* the bubble that it was made in, a timer's: last started in; 0: none */
-    bl__res res;          /* the scope's: its place in the scope's list */
+    union {
+        bl__res res;       /* the scope's: its place in the scope's list */
+        const bl_ctx *ctx; /* immutable, of bl_ctx_done's: whose cancellation closes it */
+    };
 };
 
 _Static_assert(offsetof(bl_chan, made) == 64, "the hot fields fill one cache line");

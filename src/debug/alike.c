@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * alike.c: see alike.h. Stacks are the same if the program's own frames are: in the library the same call may have gone
+ * one way or the other.
+ */
+#include "debug/alike.h"
+
+#include "debug/symbol.h"
+
+enum { CACHE = 256 };
+
+/* What is known of some addresses. Reporter's. */
+static struct {
+    uintptr_t pc;
+    bool runtime;
+} cache[CACHE];
+
+static bool foreign_take(const bl__symbol *s, void *arg)
+{
+    *(bool *)arg = !bl__symbol_is_runtime(s);
+    return *(bool *)arg;
+}
+
+static bool is_runtime(uintptr_t pc)
+{
+    size_t i = (pc ^ pc >> 8) % CACHE;
+    if (cache[i].pc != pc) {
+        bool foreign = false;
+        bl__symbol_each(pc, foreign_take, &foreign);
+        cache[i].pc = pc;
+        cache[i].runtime = !foreign;
+    }
+    return cache[i].runtime;
+}
+
+/* FNV-1a, a word at a time. */
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0x100000001b3);
+    return hash ^ hash >> 32;
+}
+
+uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made)
+{
+    uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), (uintptr_t)made);
+    if (g != NULL) {
+        hash = mix(hash, g->task.status);
+        hash = mix(hash, g->reason);
+        hash = mix(hash, (uintptr_t)g->site);
+        hash = mix(hash, (uintptr_t)g->labels);
+    }
+    if (t != NULL) {
+        for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER; i++)
+            if (!is_runtime(t->inner[i]))
+                hash = mix(hash, t->inner[i]);
+    }
+    return hash != 0 ? hash : 1;
+}
+
+void bl__alike_add(bl__alike *a, uint64_t id)
+{
+    if (a->count < BL__ALIKE_IDS)
+        a->ids[a->count] = id;
+    a->count++;
+}
+
+void bl__alike_print(bl__out *o, const bl__alike *a)
+{
+    if (a->count == 0)
+        return;
+    bl__out_printf(o, "and %llu more like it: goroutine%s ", (unsigned long long)a->count,
+                   a->count == 1 ? "" : "s");
+    for (uint64_t i = 0; i < a->count && i < BL__ALIKE_IDS; i++)
+        bl__out_printf(o, "%s%llu", i == 0 ? "" : ", ", (unsigned long long)a->ids[i]);
+    bl__out_printf(o, "%s\n", a->count > BL__ALIKE_IDS ? ", ..." : "");
+}

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cause.c: see cause.h.
+ *
+ * Of one that is stuck it is certain that nobody comes; what it waits on says who was missing. Of one that is late
+ * that is not certain: there the cause is what the cancellation did not reach: a lock, a join, a shielded
+ * scope; or, if it runs, the loop or the system call that it is in, which is found by watching it for a while.
+ */
+#include "debug/cause.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "core/proc.h"
+#include "debug/describe.h"
+#include "debug/peek.h"
+#include "debug/traceback.h"
+#include "os/os.h"
+#include "sync/chan.h"
+#include "sync/object.h"
+
+enum {
+    SCOPES_SHOWN = 8,
+    LOCK_FLAGS = 7, /* of the words of mutexes and rwmutexes, beside the owner */
+    WORD_WRITER = 2 /* as in sync/rwmutex.c */
+};
+
+#define WATCHED (2 * BL_MS)
+
+/* By reason; what the object itself tells is said before. */
+static const char *const stuck_causes[BL__WAIT_REASONS] = {
+    [BL__WAIT_CHAN_RECV] = "nobody is left to send on the channel, or to close it",
+    [BL__WAIT_CHAN_SEND] = "nobody is left to receive from the channel",
+    [BL__WAIT_CHAN_RECV_NIL] = "a nil channel never has a value: was it made?",
+    [BL__WAIT_CHAN_SEND_NIL] = "nobody ever receives from a nil channel: was it made?",
+    [BL__WAIT_SELECT] = "nobody is left to serve any of its cases",
+    [BL__WAIT_SELECT_NONE] = "a select without cases never ends",
+    [BL__WAIT_RW_RLOCK] = "its holders have ended or wait for ever; or it was read-locked twice",
+    [BL__WAIT_RW_LOCK] = "its holders have ended without unlocking it, or wait for ever as well",
+    [BL__WAIT_COND] = "nobody is left to signal it: it was signalled before the wait, or never",
+    [BL__WAIT_WAITGROUP] = "nobody is left to call done: each add needs one, on error paths too",
+    [BL__WAIT_ONCE] = "its function will never return",
+    [BL__WAIT_SEM] = "nobody is left to release it",
+    [BL__WAIT_SCOPE] = "it joins goroutines of which none can end",
+    [BL__WAIT_SCOPE_ROOM] = "the scope is full of goroutines of which none can end",
+    [BL__WAIT_POOL_SUBMIT] = "the queue is full, and no job can end",
+    [BL__WAIT_POOL_JOIN] = "a job of the pool cannot end",
+};
+
+static const char *const late_causes[BL__WAIT_REASONS] = {
+    [BL__WAIT_MUTEX] = "a lock is no stop path: bl_mutex_lock_until is one",
+    [BL__WAIT_RW_RLOCK] = "a lock is no stop path: bl_rwmutex_rlock_until is one",
+    [BL__WAIT_RW_LOCK] = "a lock is no stop path: bl_rwmutex_lock_until is one",
+    [BL__WAIT_ONCE] = "bl_once_do is no stop path, and its function has not returned",
+    [BL__WAIT_SCOPE] = "it joins goroutines that have not stopped",
+    [BL__WAIT_POOL_JOIN] = "a job of the pool has not ended",
+    [BL__WAIT_TIMER] = "the timer's function has not ended",
+    [BL__WAIT_BLOCKING] = "its function runs on a helper thread, where no cancellation stops it",
+};
+
+/* ---- Where ---- */
+
+/* Its scope, the one that was the opener's then, and so on up. */
+static void path_print(bl__out *o, const bl_scope *at)
+{
+    bl_scope s;
+    bool some = false;
+    for (int i = 0; i < SCOPES_SHOWN && at != NULL && bl__peek(&s, at, sizeof s) &&
+                    s.bl__magic == BL__SCOPE_OPEN && at != &bl__rt.root && s.bl__made != NULL;
+         i++, at = s.bl__parent) {
+        bl__out_printf(o, "%s\"%s\" (%s:%d)", i == 0 ? "in scope " : ", in ",
+                       s.bl__name != NULL ? s.bl__name : s.bl__made->what, s.bl__made->file,
+                       s.bl__made->line);
+        some = true;
+    }
+    if (some)
+        bl__out_printf(o, "\n");
+}
+
+/* ---- A lock ---- */
+
+/* Who has the lock with this word. False: nobody that is known. */
+static bool holder_print(bl__out *o, uintptr_t word)
+{
+    const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)LOCK_FLAGS);
+    bl__g g;
+    if (owner == NULL)
+        return false;
+    if (owner == &bl__orphan) {
+        bl__out_printf(o, "cause: a goroutine that has ended still holds it: each way out of what "
+                          "locks has to unlock\n");
+        return true;
+    }
+    if (!bl__peek(&g, owner, sizeof g))
+        return false;
+    if (g.task.kind == BL__TASK_THREAD) {
+        bl__out_printf(o, "cause: a plain thread holds it\n");
+        return true;
+    }
+    bl__out_printf(o, "cause: goroutine %llu (%s) holds it", (unsigned long long)g.id,
+                   g.site == NULL ? "?" : g.site->what);
+    if (g.task.status == BL__G_PARKED)
+        bl__out_printf(o, ", and is itself in %s", bl__reason_text((bl__reason)g.reason));
+    bl__out_printf(o, "\n");
+    return true;
+}
+
+static bool lock_print(bl__out *o, const bl__g *g)
+{
+    bl_mutex m;
+    bl_rwmutex rw;
+    if (g->reason == BL__WAIT_MUTEX)
+        return bl__peek(&m, g->wait_obj, sizeof m) && holder_print(o, m.bl__word);
+    if (g->reason == BL__WAIT_RW_LOCK || g->reason == BL__WAIT_RW_RLOCK)
+        return bl__peek(&rw, g->wait_obj, sizeof rw) && (rw.bl__word & WORD_WRITER) != 0 &&
+               holder_print(o, rw.bl__word);
+    return false;
+}
+
+/* ---- One that runs ---- */
+
+static const char *call_name(long nr)
+{
+    switch (nr) {
+    case SYS_read: return "read";
+    case SYS_write: return "write";
+    case SYS_recvfrom: return "recvfrom";
+    case SYS_recvmsg: return "recvmsg";
+    case SYS_sendto: return "sendto";
+    case SYS_accept: return "accept";
+    case SYS_accept4: return "accept4";
+    case SYS_connect: return "connect";
+    default: return NULL;
+    }
+}
+
+/* In a call of the system that sleeps. */
+static void blocked_print(bl__out *o, const bl__thread_call *call)
+{
+    const char *name = call_name(call->number);
+    if (name != NULL)
+        bl__out_printf(
+            o,
+            "cause: its thread is in %s(2) on descriptor %ld, without a deadline, where no "
+            "cancellation stops it: bl_read and its kin are stopped\n",
+            name, call->first);
+    else if (call->number == SYS_nanosleep || call->number == SYS_clock_nanosleep)
+        bl__out_printf(o, "cause: its thread is in a sleep of the C library, in which no "
+                          "cancellation wakes it: bl_sleep says when to stop\n");
+    else if (call->number == SYS_futex)
+        bl__out_printf(o, "cause: its thread waits for a lock or another thread, where no "
+                          "cancellation stops it\n");
+    else
+        bl__out_printf(o,
+                       "cause: its thread is in system call %ld, where no cancellation stops it\n",
+                       call->number);
+}
+
+static bool chan_ticks(const void *at)
+{
+    bl_chan c;
+    return bl__peek(&c, at, sizeof c) && c.magic == BL__CHAN_LIVE && c.timer;
+}
+
+/* It switches on and on: what it waits for returns at once. */
+static void loop_print(bl__out *o, const bl__g *g)
+{
+    const char *loop = g->reason == BL__WAIT_SLEEP ? "a sleep loop"
+                       : g->reason == BL__WAIT_CHAN_RECV && chan_ticks(g->wait_obj)
+                           ? "a ticker loop"
+                           : "a loop";
+    bl__out_printf(o,
+                   "cause: %s that ignores the cancellation: its calls return %s, and it goes on "
+                   "all the same\n",
+                   loop, g->ctx != NULL ? bl_err_name(bl__ctx_state(g->ctx)) : "BL_ECANCELED");
+}
+
+static void running_print(bl__out *o, const bl__g *g, const bl__g *at)
+{
+    bl__thread_call call;
+    uint32_t before = load_relaxed(&at->switches);
+    struct timespec pause = {.tv_nsec = WATCHED};
+    int tid = bl__thread_of(at);
+    nanosleep(&pause, NULL);
+    if (load_relaxed(&at->id) != g->id)
+        return;
+    bool refused = g->result < 0 && g->ctx != NULL && bl__ctx_state(g->ctx) != 0;
+    if (refused || load_relaxed(&at->switches) != before || before != g->switches)
+        loop_print(o, g);
+    else if (tid != 0 && bl__thread_in_call(tid, &call))
+        blocked_print(o, &call);
+    else if (load_relaxed(&at->task.status) == BL__G_RUNNING)
+        bl__out_printf(o,
+                       "cause: a CPU loop: it computes and calls nothing that would tell it of the "
+                       "cancellation: bl_ctx_err does\n");
+}
+
+/* ---- All ---- */
+
+static void stuck_print(bl__out *o, const bl__g *g)
+{
+    bl_chan c;
+    if (g->reason == BL__WAIT_CHAN_RECV && bl__peek(&c, g->wait_obj, sizeof c) &&
+        c.magic == BL__CHAN_LIVE && c.made != NULL && !c.timer && c.ctx != NULL &&
+        !bl__describe_is_chan(c.made))
+        bl__out_printf(o, "cause: nobody is left to cancel the context\n");
+    else if (!lock_print(o, g) && g->reason < BL__WAIT_REASONS && stuck_causes[g->reason] != NULL)
+        bl__out_printf(o, "cause: %s\n", stuck_causes[g->reason]);
+}
+
+static void late_print(bl__out *o, const bl__g *g, const bl__g *at)
+{
+    if (g->task.status == BL__G_RUNNING || g->task.status == BL__G_RUNNABLE) {
+        running_print(o, g, at);
+        return;
+    }
+    int32_t state = 1;
+    if (lock_print(o, g))
+        return;
+    if (g->reason < BL__WAIT_REASONS && late_causes[g->reason] != NULL)
+        bl__out_printf(o, "cause: %s\n", late_causes[g->reason]);
+    else if (bl__peek(&state, g->ctx, sizeof state) && state != 0)
+        running_print(o, g, at); /* it does not stay there */
+    else if (state == 0)
+        bl__out_printf(
+            o,
+            "cause: the cancellation does not reach it: it is in a shielded scope, or has a "
+            "context of its own%s\n",
+            g->reason == BL__WAIT_IO && g->park_timer == NULL
+                ? "; and its wait for the descriptor has no deadline"
+                : "");
+}
+
+void bl__cause_print(bl__out *o, const bl__g *g, const bl__g *at, bl__cause_of of)
+{
+    if (of == BL__CAUSE_NONE)
+        return;
+    if (g->scope != NULL && g->scope != &bl__rt.root)
+        path_print(o, g->scope);
+    if (of == BL__CAUSE_STUCK && g->task.status == BL__G_PARKED)
+        stuck_print(o, g);
+    else if (of == BL__CAUSE_LATE && at != NULL)
+        late_print(o, g, at);
+}

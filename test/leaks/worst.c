@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* Leaks at the worst of times: no memory is left, or what is to be shown is damaged. */
+#include <sys/resource.h>
+
+#include "leaks.h"
+
+static int send_nobody(void *arg)
+{
+    int v = 1;
+    return bl_chan_send((bl_chan *)arg, &v);
+}
+
+/*? out_of_memory said fatal error: all goroutines are asleep - deadlock!; goroutine 2 [chan send; made by out_of_memory at @nobody_chan; waits on scope "last"
+ */
+static int out_of_memory(void *arg)
+{
+    struct rlimit none = {1, 1};
+    (void)arg;
+    BL_SCOPE(s, .name = "last");
+    bl_go(s, send_nobody, bl_scope_chan(s, sizeof(int), 0)); /* @nobody_chan */
+    if (bl_sleep(10 * BL_MS) < 0 || setrlimit(RLIMIT_AS, &none) != 0)
+        return 1; /* not a page more */
+    for (size_t n = (size_t)1 << 20; n > 8; n /= 2)
+        while (malloc(n) != NULL)
+            continue;
+    return bl_scope_wait(s);
+}
+
+/* Writes over its own frame, the return address and what is above it. */
+static __attribute__((noinline)) int smash_and_wait(bl_chan *c, int depth)
+{
+    volatile char room[256];
+    int v = 1;
+    uintptr_t *frame = __builtin_frame_address(0);
+    room[0] = 1;
+    if (depth > 0)
+        return smash_and_wait(c, depth - 1) + room[0];
+    for (int i = 0; i < 24; i++)
+        frame[i] = i % 2 == 0 ? 0x10 : (uintptr_t)0x4141414141414140;
+    return bl_chan_send(c, &v) + room[0];
+}
+
+static int smashed(void *arg) { return smash_and_wait(arg, 3) + 1; }
+
+static int smashed_part(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "smashed");
+    bl_go(s, smashed, bl_scope_chan(s, sizeof(int), 0)); /* @smashed_chan */
+    return bl_scope_wait(s);                             /* @smashed_wait */
+}
+
+/*? smashed_stack deadlock
+ * smashed_part@smashed_wait [scope wait] waits on scope "smashed"
+ * smash_and_wait [chan send] made by smashed_part at @smashed_chan; cause: nobody is left to receive
+ */
+static int smashed_stack(void *arg)
+{
+    bl_go(bl_root(), smashed_part, arg);
+    return go_on();
+}
+
+/* What is to be printed is gone: the text of a label, the name of the scope. */
+static int nameless_part(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = (const char *)(uintptr_t)0x4141414141414140);
+    bl_go(s, send_nobody, bl_scope_chan(s, sizeof(int), 0));
+    return bl_scope_wait(s);
+}
+
+/*? crash_in_the_report said belay: deadlock: 2 goroutines; (the report crashed here
+ */
+static int crash_in_the_report(void *arg)
+{
+    bl_go(bl_root(), nameless_part, arg);
+    return go_on();
+}
+
+PROGRAMS({"out_of_memory", out_of_memory}, {"smashed_stack", smashed_stack},
+         {"crash_in_the_report", crash_in_the_report})
