@@ -23,7 +23,7 @@ endif()
 
 add_executable(belay_cmd ${belay_cmd_sources})
 target_link_libraries(belay_cmd PRIVATE belay_flags belay_cmd_flags)
-target_include_directories(belay_cmd PRIVATE ${PROJECT_SOURCE_DIR}/include)
+target_include_directories(belay_cmd PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 target_compile_definitions(belay_cmd PRIVATE
     BELAY_BIN_TO_LIB="${bin_to_lib}" BELAY_BIN_TO_INCLUDE="${bin_to_include}"
     BELAY_TREE_MODE=${tree_mode}

@@ -36,6 +36,7 @@
 #include "core/stack.c"
 #include "core/sysmon.c"
 #include "core/timer.c"
+#include "core/trace.c"
 #include "core/wait_reason.c"
 
 #include "sync/chan.c"
@@ -82,6 +83,7 @@
 #include "debug/quit.c"
 #include "debug/race.c"
 #include "debug/reach.c"
+#include "debug/recorder.c"
 #include "debug/report.c"
 #include "debug/stacks.c"
 #include "debug/stuck.c"

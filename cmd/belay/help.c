@@ -15,6 +15,7 @@ static const char overview[] =
     "  test         build and run tests: *_test.c\n"
     "  dump         print every goroutine of a running program\n"
     "  profile      count the goroutines of a running program by what they do\n"
+    "  trace        convert what BELAY_TRACE recorded for https://ui.perfetto.dev\n"
     "  top          show the goroutines of a running program in a live table\n"
     "  help         explain a command ('belay help run') or the environment\n"
     "               ('belay help environment')\n"
@@ -151,6 +152,30 @@ static const char top_text[] =
     "\n"
     "Status: 0, 1 it cannot be read or has ended, 2 the command line was wrong.\n";
 
+static const char trace_text[] =
+    "Usage: belay trace [-o OUT] FILE\n"
+    "\n"
+    "Converts FILE, which a program recorded, to a file for https://ui.perfetto.dev: a track for\n"
+    "each processor with who ran there, and arrows from who started or woke a goroutine to where "
+    "it\n"
+    "ran next; and tracks for the goroutines, by the function that they were started with: "
+    "running,\n"
+    "runnable, or what they waited for, with the scopes they had open.\n"
+    "\n"
+    "  -o OUT       name it OUT (FILE.pftrace)\n"
+    "\n"
+    "A program records with BELAY_TRACE=FILE, in which %p is the number of the process. With\n"
+    "BELAY_TRACE=ring or ring=64m it keeps the last of it in memory (8m for each processor), and "
+    "writes it\n"
+    "to belay-PID.trace when it dies of a crash or a fatal error. bl_trace_start, _stop and _dump "
+    "do the\n"
+    "same from inside. The program may have been killed, or may still run.\n"
+    "\n"
+    "Example: BELAY_TRACE=grep.trace belay run examples/treegrep.c -- stdio /usr/include\n"
+    "         belay trace grep.trace\n"
+    "\n"
+    "Status: 0, 1 FILE is no trace or OUT cannot be written, 2 the command line was wrong.\n";
+
 static const char help_text[] = "Usage: belay help [COMMAND|environment]\n"
                                 "\n"
                                 "Example: belay help run\n";
@@ -183,22 +208,26 @@ static const char environment_text[] =
     "                       program with status 2, or prints them, or is not handled (exit)\n"
     "  BELAY_DEBUG          handoff=1: which goroutines blocked or ran so long that their\n"
     "                       processor went to another thread\n"
+    "  BELAY_TRACE=FILE     record what the scheduler does; ring keeps the last of it in memory\n"
+    "                       ('belay help trace')\n"
     "  BELAY_TRACEBACK      what a fatal error shows: none, single, all, system, crash\n"
     "                       (single)\n"
     "  BELAY_SUMMARY=0|1    the count of goroutines at the end ('belay run' sets 1)\n"
     "\n"
     "Example: BELAY_PROCS=1 belay run hello.c\n";
 
-const char *const help_names[] = {"build", "run",  "test",    "dump", "profile",
-                                  "top",   "help", "version", NULL};
+const char *const help_names[] = {"build", "run", "test", "dump",    "profile",
+                                  "trace", "top", "help", "version", NULL};
 
 static const struct {
     const char *name;
     const char *text;
 } pages[] = {
-    {"build", build_text}, {"run", run_text},         {"test", test_text},
-    {"dump", dump_text},   {"profile", profile_text}, {"top", top_text},
-    {"help", help_text},   {"version", version_text}, {"environment", environment_text},
+    {"build", build_text},     {"run", run_text},
+    {"test", test_text},       {"dump", dump_text},
+    {"profile", profile_text}, {"top", top_text},
+    {"trace", trace_text},     {"help", help_text},
+    {"version", version_text}, {"environment", environment_text},
 };
 
 void help_all(FILE *to) { fputs(overview, to); }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* look.h: the commands that look into a running program. Each takes what is behind its name, and returns
+/* look.h: the commands that look into a program. Each takes what is behind its name, and returns
  * belay's exit status. */
 #ifndef BELAY_CMD_LOOK_H
 #define BELAY_CMD_LOOK_H
@@ -7,5 +7,6 @@
 int dump_main(char **argv);
 int top_main(char **argv);
 int profile_main(char **argv);
+int trace_main(char **argv);
 
 #endif

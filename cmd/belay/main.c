@@ -47,6 +47,8 @@ static int dispatch(char **argv)
         return top_main(argv + 2);
     if (strcmp(name, "profile") == 0)
         return profile_main(argv + 2);
+    if (strcmp(name, "trace") == 0)
+        return trace_main(argv + 2);
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0 ||
         strcmp(name, "-version") == 0)
         return version_main();

@@ -74,6 +74,27 @@ void bl_profile_block(bl_dur rate);
  * BELAY_DEBUG=mutexprofile=FRACTION does it from the beginning. (Go: runtime.SetMutexProfileFraction.) */
 void bl_profile_mutex(int fraction);
 
+/* ---- Traces ----------------------------------------------------------------------------------- */
+
+/*
+ * Records what the scheduler does: who was started, runs, waits for what, was woken by whom, was taken from which processor,
+ * cancelled, ended, and when. `belay trace FILE` converts the record to what https://ui.perfetto.dev opens.
+ *
+ * where: the name of a file, in which %p is the number of the process; or "ring" or "ring=64m", the flight recorder, which keeps
+ * the last of it in memory, 8 MiB a processor or what is given, and writes it to belay-PID.trace when the process dies of a crash
+ * or a fatal error. BELAY_TRACE=where does the same from the first run on. A file grows until bl_trace_stop or the end of
+ * the program; one that was killed lacks the last 100 ms.
+ *
+ * An event is 8 to 16 bytes and takes some 15 to 20 ns. 0; BL_EBUSY: it is on already; BL_EINVAL: no such size, or the name is too long;
+ * or why the file could not be made. Any thread, with or without a run. (Go: trace.Start, trace.FlightRecorder.)
+ */
+int bl_trace_start(const char *where);
+/* Ends it: the file is complete. What a flight recorder kept is forgotten. Nothing, if it is not on. */
+void bl_trace_stop(void);
+/* Writes what the flight recorder keeps to fd, and goes on recording. 0; BL_EINVAL: it is not on; BL_EBUSY: another thread
+ * starts, stops or dumps; or why fd could not be written to. (Go: FlightRecorder.WriteTo.) */
+int bl_trace_dump(int fd);
+
 /* The numbers of bl_stats as OpenMetrics text, for Prometheus and its kin. 0, or why fd could not be written to. */
 int bl_metrics(int fd);
 

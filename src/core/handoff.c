@@ -28,7 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/proc.h"
+#include "core/trace.h"
 #include "debug/fatal.h"
 #include "os/os.h"
 
@@ -72,7 +72,7 @@ void bl__handoff_begin(void)
 
 /* ---- The thread's side ---- */
 
-/* bare is set: m has no processor, or is about to lose it, or has to execute its own fence. */
+/* bare is set: m has no processor, or is about to lose it, or has to execute its own fence, or is traced. */
 bool bl__enter_slow(bl__m *m)
 {
     if ((load_relaxed(&m->bare) & BL__BARE_FENCED) != 0)
@@ -145,6 +145,8 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
     bl__m *heir = NULL;
     bool done = false;
     bl_dur since = bl__clock() - load_relaxed(&p->seen_since);
+    uint64_t traced_at =
+        bl__traced() ? bl__trace_now() : 0; /* before p's next holder can be at work */
     bl__solo_end();
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m *m = p->m;
@@ -163,6 +165,8 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
             m->away = why;
             store_relaxed(&bl__rt.away, bl__rt.away + 1);
             store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
+            if (bl__traced())
+                bl__trace_handoff(traced_at, who.goroutine, who.processor, why);
         } else {
             store_relaxed(&m->bare, bare);
         }

@@ -19,6 +19,7 @@
 
 #include "arch/relax.h"
 #include "core/bubble.h"
+#include "core/trace.h"
 #include "os/futex.h"
 #include "os/os.h"
 
@@ -77,7 +78,8 @@ void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
 {
     store_relaxed(&m->p, p);
     store_relaxed(&m->bare, (bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED) |
-                                (load_relaxed(&bl__rt.stopping) ? (uint32_t)BL__BARE_STOP : 0u));
+                                (load_relaxed(&bl__rt.stopping) ? (uint32_t)BL__BARE_STOP : 0u) |
+                                (bl__traced() ? (uint32_t)BL__BARE_TRACED : 0u));
     store_release(&p->m, m); /* ORD(holder): m is made; with the load in handoff_look */
     m->spinning = spinning;
     if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)
@@ -472,6 +474,8 @@ bl__task *bl__find_task(bl__m *m)
             rest(m);
             continue;
         }
+        if (bl__traced())
+            bl__trace_thread(m);
         timers_look(m);
         bl__task *t = bl__pick(p);
         if (t != NULL)

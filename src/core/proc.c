@@ -25,6 +25,7 @@
 #include "arch/sanitize.h"
 #include "arch/switch.h"
 #include "core/bubble.h"
+#include "core/trace.h"
 #include "life/ctx.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -84,6 +85,7 @@ static inline void commit_park(bl__g *g)
 static __attribute__((noinline)) void own_timers_run(bl__p *p)
 {
     bl_time now = bl__clock();
+    p->firing = 1;
     store_relaxed(&bl__rt.coarse, now);
     bl__timers_run(&p->timers, now);
     bl__timers_run(&bl__rt.outside, now);
@@ -92,6 +94,7 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
         bl__timers_run(&bl__rt.ps[i]->timers, now); /* of those that nobody holds any more */
     if (load_relaxed(&bl__rt.poll.waiters) != 0)
         bl__poll_sometimes(p, now);
+    p->firing = 0;
 }
 
 static inline void commit_yield(bl__m *m, bl__g *g)
@@ -108,13 +111,17 @@ static inline void commit_yield(bl__m *m, bl__g *g)
 static __attribute__((noinline)) void after_other_switch(bl__m *m)
 {
     bl__g *prev = m->prev;
+    if (bl__traced())
+        bl__trace_switched(m);
     switch (m->action) {
-    case BL__SWITCH_PARK: commit_park(prev); break;
+    case BL__SWITCH_PARK:
+    case BL__SWITCH_PARK_TRACED: commit_park(prev); break;
     case BL__SWITCH_PARK_LOOK:
         commit_park(prev);
         own_timers_run(m->p);
         break;
-    case BL__SWITCH_YIELD: commit_yield(m, prev); break;
+    case BL__SWITCH_YIELD:
+    case BL__SWITCH_YIELD_TRACED: commit_yield(m, prev); break;
     case BL__SWITCH_END: bl__san_fiber_free(prev->fiber);
 #if BL__RACE
         bl__race_stack_forget(prev->stack_lo, (char *)(prev + 1));
@@ -192,7 +199,8 @@ static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
         if (bl__this_m()->g->reason == BL__WAIT_NONE)
             own_timers_run(p);
         else
-            p->look = 1; /* the caller is parking, with a lock held that a timer may want: later */
+            p->look |=
+                BL__LOOK_TIMERS; /* the caller parks, with a lock held that a timer may want */
     }
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, 1) : NULL;
 }
@@ -224,7 +232,7 @@ static inline __attribute__((always_inline)) void park_switch_now(bl__g *g)
     bl__m *m = bl__this_m();
     bl__g *to = NULL;
     uint32_t action = BL__SWITCH_PARK;
-    bool goes_on = bl__enter(m);
+    bool goes_on = bl__enter_quick(m) || bl__trace_park(m, g);
     g->switches++;
 #if BL__RACE
     if (load_relaxed(&bl__rt.bubbles) != NULL && bl__bubble_of(g) != NULL)
@@ -237,8 +245,8 @@ static inline __attribute__((always_inline)) void park_switch_now(bl__g *g)
         if (__builtin_expect(t != NULL, 1))
             to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
         if (__builtin_expect(p->look, 0)) {
+            action = p->look & BL__LOOK_TIMERS ? BL__SWITCH_PARK_LOOK : BL__SWITCH_PARK_TRACED;
             p->look = 0;
-            action = BL__SWITCH_PARK_LOOK;
         }
     }
     bl__leave(switch_to(m, g, action, to != NULL ? to : &m->g0));
@@ -423,6 +431,13 @@ int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock)
     return park_endless(g, reason, BL__W_SOLE, obj, lock);
 }
 
+static inline __attribute__((always_inline)) bool ready_enter(bl__m *m, const bl__g *g, int result,
+                                                              uint32_t *was)
+{
+    *was = load_relaxed(&m->inside);
+    return bl__enter_quick(m) || bl__trace_ready(m, g, result);
+}
+
 void bl__ready(bl__g *g, int result)
 {
     BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
@@ -444,10 +459,12 @@ void bl__ready(bl__g *g, int result)
     uint32_t was;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
     if (__builtin_expect(m == NULL, 0)) {
+        if (bl__traced())
+            bl__trace_ready_outside(g);
         bl__runq_put_global(&g->task, &g->task, 1);
         return;
     }
-    if (__builtin_expect(!bl__enter_again(m, &was), 0)) {
+    if (__builtin_expect(!ready_enter(m, g, result, &was), 0)) {
         bl__runq_put_global(&g->task, &g->task, 1);
     } else if (m->g == &m->g0 && load_relaxed(&m->p->next) != NULL) {
         /* Timers, in the order in which they were due. The first is next: it does not wait for a queue of
@@ -471,7 +488,7 @@ void bl__ready_behind(bl__g *g, int result)
     BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
     g->result = result;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
-    if (bl__enter_again(m, &was)) {
+    if (ready_enter(m, g, result, &was)) {
         bl__runq_put(m->p, &g->task);
         bl__wake_maybe(m->p);
     } else {
@@ -498,6 +515,11 @@ static __attribute__((noinline)) bl__m *yield_switch(bl__m *m, bl__g *g, bl__g *
     return switch_to(m, g, BL__SWITCH_YIELD, to);
 }
 
+static __attribute__((noinline)) bl__m *yield_switch_traced(bl__m *m, bl__g *g, bl__g *to)
+{
+    return switch_to(m, g, BL__SWITCH_YIELD_TRACED, to);
+}
+
 /* The caller has entered m, and found no processor. */
 __attribute__((noinline)) void bl__come_back(bl__m *m)
 {
@@ -509,15 +531,41 @@ __attribute__((noinline)) void bl__come_back(bl__m *m)
         store_relaxed(&bl__rt.away, bl__rt.away - 1);
     }
     bl__unlock(&bl__rt.lock);
+    if (bl__traced())
+        bl__trace_back(m, p != NULL);
     if (p != NULL)
         bl__sysmon_rouse();
     else
         (void)yield_switch(m, m->g, &m->g0);
 }
 
-/* bl_yield of a plain thread, and of a goroutine that has lost its processor. */
+/* The caller has entered m, which has a processor. */
+static inline __attribute__((always_inline)) void yield_inside(bl__m *m, bool traced)
+{
+    bl__g *g = m->g;
+    bl__g *to = NULL;
+    g->switches++; /* also when there is nobody else: others had their chance (see mutex.c) */
+    bl__task *t = pick(m->p);
+    if (__builtin_expect(t == NULL, 0) && !load_relaxed(&bl__rt.stopping) &&
+        m->p->id < load_relaxed(&bl__rt.procs)) {
+        bl__leave(m);
+        return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
+    }
+    if (traced)
+        bl__trace_yield(m, g);
+    if (__builtin_expect(t != NULL, 1))
+        to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
+    to = to != NULL ? to : &m->g0;
+    bl__leave(traced ? yield_switch_traced(m, g, to) : yield_switch(m, g, to));
+}
+
+/* bl_yield of a plain thread, and of a goroutine that has lost its processor or is traced. */
 static __attribute__((noinline)) void yield_slow(bl__m *m)
 {
+    if (m != NULL && bl__enter_slow(m)) {
+        yield_inside(m, bl__traced());
+        return;
+    }
     if (m != NULL && m->g->task.kind != BL__TASK_THREAD) {
         bl__come_back(m);
         bl__leave(bl__this_m());
@@ -532,19 +580,8 @@ static __attribute__((noinline)) void yield_slow(bl__m *m)
 void bl_yield(void)
 {
     bl__m *m = bl__this_m();
-    if (__builtin_expect(m == NULL || !bl__enter(m), 0)) {
+    if (__builtin_expect(m == NULL || !bl__enter_quick(m), 0))
         yield_slow(m);
-        return;
-    }
-    bl__g *g = m->g;
-    bl__g *to = NULL;
-    g->switches++; /* also when there is nobody else: others had their chance (see mutex.c) */
-    bl__task *t = pick(m->p);
-    if (__builtin_expect(t != NULL, 1)) {
-        to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
-    } else if (!load_relaxed(&bl__rt.stopping) && m->p->id < load_relaxed(&bl__rt.procs)) {
-        bl__leave(m);
-        return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
-    }
-    bl__leave(yield_switch(m, g, to != NULL ? to : &m->g0));
+    else
+        yield_inside(m, false);
 }

@@ -46,13 +46,15 @@ struct bl__spawned {
     uint64_t parent;
     bl__labels *labels;
     void *copy_heap;
-    uint32_t copy_size; /* of copy; 0: none there */
+    uint32_t special; /* BL__SPAWNED_…; of a free pile: how many */
     uint32_t reserved;
     uint64_t copy[5];
 #if BL__RACE
     void *fiber; /* made where it was started */
 #endif
 };
+
+enum { BL__SPAWNED_COPY = 1 /* copy is its value */, BL__SPAWNED_TRACED = 2 };
 
 typedef struct bl__timer_entry {
     bl_time when;
@@ -78,7 +80,8 @@ struct bl__p {
     uint32_t tail;      /* atomic: written by the owner */
     uint32_t tick;      /* atomic to read: picks so far */
     uint32_t streak;    /* owner: run-next picks in a row */
-    uint32_t look;      /* owner: the timers are to be run once the parker holds no lock */
+    uint32_t look;      /* owner: BL__LOOK_…, what is due after the switch */
+    uint32_t firing;    /* owner: it runs timers, on the stack of whatever goroutine */
     uint32_t shared;    /* atomic to read: owner lets others steal */
     uint32_t rng;       /* owner */
     uint32_t id;        /* immutable */
@@ -118,8 +121,15 @@ enum {
     BL__SWITCH_NONE,
     BL__SWITCH_PARK,
     BL__SWITCH_PARK_LOOK, /* and fire timers, which the parker's lock did not allow before */
+    BL__SWITCH_PARK_TRACED,
     BL__SWITCH_YIELD,
+    BL__SWITCH_YIELD_TRACED,
     BL__SWITCH_END
+};
+
+enum {
+    BL__LOOK_TIMERS = 1, /* they are to be run once the parker holds no lock */
+    BL__LOOK_TRACE = 2   /* the switch is recorded */
 };
 
 struct bl__m {
@@ -155,7 +165,8 @@ struct bl__m {
 enum {
     BL__BARE_TAKEN = 1,  /* it has none, or is about to lose it */
     BL__BARE_FENCED = 2, /* the kernel does no fences for us: each entry has its own */
-    BL__BARE_STOP = 4    /* the run is over: switch to the scheduler's loop, which ends */
+    BL__BARE_STOP = 4,   /* the run is over: switch to the scheduler's loop, which ends */
+    BL__BARE_TRACED = 8  /* what it does is recorded: core/trace.h */
 };
 
 enum { BL__AWAY_NOT, BL__AWAY_BLOCKED, BL__AWAY_HOG }; /* m->away: why */
@@ -341,14 +352,20 @@ void bl__sysmon_stop(void);
 void bl__sysmon_notify(void);
 void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
 
+/* The first half of it. False: the caller goes on with bl__enter_slow, or what does that and records. */
+static inline __attribute__((always_inline)) bool bl__enter_quick(bl__m *m)
+{
+    store_relaxed(&m->inside, 1u);
+    fence_compiler(); /* the barrier of take makes it one of the processor */
+    return __builtin_expect(load_relaxed(&m->bare) == 0, 1);
+}
+
 /* The calling thread is m, and is going to use its processor; it was not in the runtime. False: it has
  * none, or the run is over; it has entered all the same, and leaves as usual. A goroutine that switches while it is inside
  * leaves that to who goes on. */
 static inline __attribute__((always_inline)) bool bl__enter(bl__m *m)
 {
-    store_relaxed(&m->inside, 1u);
-    fence_compiler(); /* the barrier of take makes it one of the processor */
-    return __builtin_expect(load_relaxed(&m->bare) == 0, 1) || bl__enter_slow(m);
+    return bl__enter_quick(m) || bl__enter_slow(m);
 }
 
 static inline __attribute__((always_inline)) void bl__leave(bl__m *m)

@@ -43,6 +43,7 @@ typedef enum bl__rank {
     BL__RANK_MADE,     /* which timers and contexts were made by tests */
     BL__RANK_PROFILE,  /* what the block and mutex profiles have recorded */
     BL__RANK_MAP,      /* the ranges of a bl_map; a part of a bl_syncmap */
+    BL__RANK_TRACE,    /* a buffer of the trace */
     BL__RANKS
 } bl__rank;
 

@@ -15,7 +15,7 @@
 
 #include "arch/sanitize.h"
 #include "core/label.h"
-#include "core/proc.h"
+#include "core/trace.h"
 #include "debug/crash.h"
 #include "debug/fatal.h"
 #include "debug/layout.h"
@@ -233,6 +233,7 @@ static void fork_child(void)
     bl__m *m = bl__this_m();
     bl__stack_forked();
     bl__poll_forked();
+    bl__trace_forked();
     if (!load_relaxed(&bl__rt.running))
         return;
     store_relaxed(&bl__rt.forked, 1u);
@@ -298,9 +299,11 @@ static int main_goroutine(void *arg)
     run->result = run->fn(run->arg);
     bl__held_at_end(bl__self());
     run->left = bl__root_close(&bl__rt.root);
-    bl__p *p = bl__enter_home()->p;
-    store_relaxed(&p->ended, p->ended + 1);
-    bl__g *g = bl__self();
+    bl__m *m = bl__enter_home();
+    bl__g *g = m->g;
+    store_relaxed(&m->p->ended, m->p->ended + 1);
+    if (bl__traced())
+        bl__trace_end(m, g);
     bl__labels_release(g->labels);
     g->labels = NULL;
     store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
@@ -313,7 +316,6 @@ static int main_goroutine(void *arg)
     bl__race_release(run);
     store_release(&run->done, 1u); /* ORD(done): with the load in bl_run */
     bl__futex_wake(&run->done, 1);
-    bl__m *m = bl__this_m();
     bl__switch_to(m, m->g, BL__SWITCH_NONE, &m->g0); /* for good */
     return 0;
 }
@@ -345,6 +347,7 @@ static void rt_reset(void)
     store_relaxed(&bl__rt.asymmetric, (uint32_t)bl__barrier_init());
     bl__handoff_begin();
     bl__contended_begin();
+    bl__trace_run_begin();
 }
 
 /* sysmon and the first thread. */
@@ -496,6 +499,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
 #endif
     bl__helpers_end();
     bl__m_reap();
+    bl__trace_run_end();
     bl__report_summary();
     if (run.left > 0 && bl__rt.options.on_leak == BL_LEAK_FAIL && run.result == 0)
         bl__exit_leaked();

@@ -9,7 +9,7 @@
  * A slot is read before the compare-and-swap that makes it the reader's: if that succeeds, head had
  * not moved, so the owner had not filled the slot again.
  */
-#include "core/proc.h"
+#include "core/trace.h"
 
 /* What a ring ran over: an array, since following a list through records that are long out of the cache
  * takes a memory access after the other. */
@@ -161,14 +161,19 @@ bl__task *bl__runq_steal(bl__p *p, bl__p *victim, bool take_next)
                           load_relaxed(&victim->ring[(head + i) % BL__RING]));
         if (!cas_acq_rel(&victim->head, &head, head + n)) /* ORD(head) */
             continue;
+        bl__task *last = p->ring[(to + n - 1) % BL__RING];
         if (n > 1)
             store_release(&p->tail, to + n - 1); /* ORD(tail) */
-        return p->ring[(to + n - 1) % BL__RING];
+        if (bl__traced())
+            bl__trace_steal(p, victim, n);
+        return last;
     }
     bl__task *t = load_relaxed(&victim->next);
-    if (take_next && t != NULL && cas_acquire(&victim->next, &t, NULL)) /* ORD(next): with put */
-        return t;
-    return NULL;
+    if (!take_next || t == NULL || !cas_acquire(&victim->next, &t, NULL)) /* ORD(next): with put */
+        return NULL;
+    if (bl__traced())
+        bl__trace_steal(p, victim, 1);
+    return t;
 }
 
 /* Gives all that p, the caller's, has queued to the others. */

@@ -224,6 +224,15 @@ static inline bl_dur bl__contended_waited(const bl__g *g)
 {
     return __builtin_expect(load_relaxed(&bl__contended_on) != 0, 0) ? bl__contended_since(g) : 0;
 }
+/* What happens is recorded (core/trace.h). */
+extern uint32_t bl__trace_on; /* atomic; written under sched's lock */
+static inline bool bl__traced(void)
+{
+    return __builtin_expect(load_relaxed(&bl__trace_on) != 0, 0);
+}
+/* Of the caller: it has cancelled a context; opened a scope at that place, or, NULL, closed its innermost one. */
+void bl__trace_cancel(const bl_ctx *ctx, int why);
+void bl__trace_scope(const bl__site *opened);
 /* N of "name=N" in BELAY_DEBUG, a list with commas; 0: it is not there. core/handoff.c */
 int64_t bl__debug_setting(const char *name);
 

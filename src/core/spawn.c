@@ -16,7 +16,7 @@
 #include "arch/sanitize.h"
 #include "arch/switch.h"
 #include "core/label.h"
-#include "core/proc.h"
+#include "core/trace.h"
 
 enum {
     ID_BLOCK = 64,
@@ -32,7 +32,7 @@ static inline bl__spawned **pile_next(bl__spawned *s) { return (bl__spawned **)(
 
 static void pile_give(bl__spawned *first, uint32_t count)
 {
-    first->copy_size = count;
+    first->special = count;
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     *pile_next(first) = bl__rt.free_spawns;
     bl__rt.free_spawns = first;
@@ -47,7 +47,7 @@ static bl__spawned *pile_take(uint32_t *count)
     bl__spawn_slab *slab = NULL;
     if (first != NULL) {
         bl__rt.free_spawns = *pile_next(first);
-        *count = first->copy_size;
+        *count = first->special;
     } else if (posix_memalign((void **)&slab, BL__CACHE_LINE, sizeof *slab) == 0) {
         memset(slab, 0, sizeof *slab);
         for (uint32_t n = 0; n + 1 < BL__SLAB; n++)
@@ -124,11 +124,11 @@ static uint64_t id_new(bl__p *p)
 static bool copy_take(bl__spawned *s, const void *copy, size_t size)
 {
     s->copy_heap = NULL;
-    s->copy_size = 0;
+    s->special = 0;
     if (__builtin_expect(copy == NULL, 1))
         return true;
     if (size <= sizeof s->copy) {
-        s->copy_size = (uint32_t)sizeof s->copy;
+        s->special = BL__SPAWNED_COPY;
         memcpy(s->copy, copy, size);
         return true;
     }
@@ -141,7 +141,8 @@ static bool copy_take(bl__spawned *s, const void *copy, size_t size)
 
 static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_scope *scope,
                                                        bl_fn fn, void *arg, const void *copy,
-                                                       size_t copy_size, const bl__site *site)
+                                                       size_t copy_size, const bl__site *site,
+                                                       bool traced)
 {
     bl__spawned *s = p != NULL ? spawned_new(p) : spawned_new_outside();
     if (__builtin_expect(s == NULL, 0))
@@ -164,6 +165,10 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
 #if BL__RACE
     s->fiber = bl__race_fiber_new(s->id, false);
 #endif
+    if (traced) {
+        s->special |= BL__SPAWNED_TRACED;
+        bl__trace_spawn(m, p, s->id, site);
+    }
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
     if (__builtin_expect(p == NULL, 0)) {
         add_relaxed(&bl__rt.started, (uint64_t)1);
@@ -182,17 +187,38 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
     return 0;
 }
 
+/* By who has no processor, or is traced. m has entered as far as bl__enter_quick, or is NULL. */
+static __attribute__((noinline)) int spawn_slow(bl__m *m, bl_scope *scope, bl_fn fn, void *arg,
+                                                const void *copy, size_t copy_size,
+                                                const bl__site *site)
+{
+    bl__p *p = m != NULL && bl__enter_slow(m) ? m->p : NULL;
+    return spawn(m, p, scope, fn, arg, copy, copy_size, site, bl__traced());
+}
+
 int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site)
 {
     bl__m *m = bl__this_m();
     if (__builtin_expect(m == NULL, 0))
-        return spawn(NULL, NULL, scope, fn, arg, copy, copy_size, site);
-    uint32_t was;
-    bl__p *p = bl__enter_again(m, &was) ? m->p : NULL;
-    int r = spawn(m, p, scope, fn, arg, copy, copy_size, site);
+        return spawn_slow(NULL, scope, fn, arg, copy, copy_size, site);
+    uint32_t was = load_relaxed(&m->inside);
+    int r = __builtin_expect(bl__enter_quick(m), 1)
+                ? spawn(m, m->p, scope, fn, arg, copy, copy_size, site, false)
+                : spawn_slow(m, scope, fn, arg, copy, copy_size, site);
     bl__leave_again(m, was);
     return r;
+}
+
+/* A copy, or the trace, which is told before the goroutine can do anything. */
+static __attribute__((noinline)) void begin_special(bl__p *p, bl__g *g, const bl__spawned *s)
+{
+    if (s->special & BL__SPAWNED_COPY) {
+        memcpy(g->copy, s->copy, sizeof g->copy);
+        g->arg = g->copy;
+    }
+    if (s->special & BL__SPAWNED_TRACED && bl__traced())
+        bl__trace_began(p, g->id);
 }
 
 /* Makes g's record from s, and frees s. */
@@ -220,10 +246,8 @@ static void begin(bl__p *p, bl__g *g, bl__spawned *s)
 #if BL__RACE
     g->fiber = s->fiber;
 #endif
-    if (__builtin_expect(s->copy_size != 0, 0)) {
-        memcpy(g->copy, s->copy, sizeof g->copy);
-        g->arg = g->copy;
-    }
+    if (__builtin_expect(s->special != 0, 0))
+        begin_special(p, g, s);
     spawned_free(p, s);
 }
 
@@ -283,6 +307,24 @@ __attribute__((noreturn, always_inline)) static inline void leave(bl__m *m, bl__
     bl__switch_leave(to->sp);
 }
 
+static __attribute__((noinline)) bl__m *enter_to_end_slow(bl__m *m, const bl__g *g)
+{
+    if (!bl__enter_slow(m)) {
+        bl__come_back(m);
+        m = bl__this_m();
+    }
+    if (bl__traced())
+        bl__trace_end(m, g);
+    return m;
+}
+
+/* As bl__enter_home, at the end of g. */
+static inline bl__m *enter_to_end(const bl__g *g)
+{
+    bl__m *m = bl__this_m();
+    return __builtin_expect(bl__enter_quick(m), 1) ? m : enter_to_end_slow(m, g);
+}
+
 /* The next task of who has somebody to wake first, if p has nothing else. */
 static inline bl__task *next_task_here(bl__p *p)
 {
@@ -302,7 +344,7 @@ void bl__goroutine_main(void)
     for (g->row = 1;; g->row++) {
         bl__leave(m);
         int result = g->fn(g->arg);
-        m = bl__enter_home();
+        m = enter_to_end(g);
         bl_scope *scope =
             g->scope; /* not before: what is on the stack counts as in reach (reach.h) */
         end(g, result);
@@ -330,7 +372,7 @@ void bl__goroutine_end(void)
     while (g->inner != g->scope)
         (void)bl_scope_close(g->inner);
     bl__san_stack_reuse(g->stack_lo, __builtin_frame_address(0)); /* frames nobody has left */
-    bl__m *m = bl__enter_home();
+    bl__m *m = enter_to_end(g);
     bl_scope *scope = g->scope;
     end(g, 0);
     bl__scope_count_out(scope, g->row);

@@ -14,7 +14,7 @@
  * hand-off within the last second, 20 us after one. With all processors idle for 10 ms it sleeps until somebody wakes it.
  */
 #include "arch/sanitize.h"
-#include "core/proc.h"
+#include "core/trace.h"
 #include "debug/fatal.h"
 #include "debug/stuck.h"
 #include "life/notify.h"
@@ -117,6 +117,7 @@ static void deep_sleep(int64_t recheck)
                     : again                                              ? recheck
                                                                          : INT64_MAX;
     int64_t due = finder_turn();
+    bl__trace_tick(BL_NEVER);
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending())
         bl__futex_wait(&bl__rt.sysmon_wake, 0, due < pause ? due : pause);
     store_relaxed(&bl__rt.sysmon_deep, 0u);
@@ -153,6 +154,7 @@ static void *sysmon_main(void *arg)
             bl__signals_deliver();
         starved_look(&tried);
         bl__poll_watch(now);
+        bl__trace_tick(now);
         bl__m_reap();
         if (!bl__all_idle()) {
             recheck = LONGEST;

@@ -20,7 +20,7 @@
 
 #include "arch/sanitize.h"
 #include "arch/unwind.h"
-#include "core/proc.h"
+#include "core/trace.h"
 #include "debug/fatal.h"
 #include "debug/report.h"
 #include "debug/symbol.h"
@@ -135,6 +135,7 @@ static void crash_print(bl__out *o, const crash *c)
 static void die(int sig, bool fault)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
+    bl__trace_dying();
     sigaction(sig, &dfl, NULL);
     if (!fault)
         syscall(SYS_tgkill, getpid(), gettid(), sig);

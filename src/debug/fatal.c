@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "core/proc.h"
+#include "core/trace.h"
 #include "debug/report.h"
 
 enum { EXIT_FATAL = 2 };
@@ -67,6 +67,7 @@ void bl__fatal_trace_print(bl__out *o, const bl__g *g, const bl__trace *trace)
 static BL__NORETURN void fatal_exit(void)
 {
     bl__fatal_flush();
+    bl__trace_dying();
     if (bl__traceback_level() == BL__TRACEBACK_CRASH) {
         signal(SIGABRT, SIG_DFL);
         abort();

@@ -123,6 +123,8 @@ static bool cancel_one(bl_ctx *c, int state, int cause, bl_ctx **work)
     }
     bl__race_release(c);
     c->cause = cause;
+    if (bl__traced() && (c->waiting != NULL || c->children != NULL)) /* somebody hears of it */
+        bl__trace_cancel(c, cause);
     store_release(&c->state, state); /* ORD(cancel): with the loads of state */
     bl_chan *done = c->done;         /* one made after this is closed by its maker */
     bl_scope *late = c->scope != NULL && bl__scope_cancelled(c->scope) ? c->scope : NULL;

@@ -169,6 +169,8 @@ int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site)
     s->bl__parent = g->inner;
     g->inner = s;
     g->ctx = s->bl__ctx;
+    if (bl__traced())
+        bl__trace_scope(site);
     return r;
 }
 
@@ -278,6 +280,8 @@ static void scope_pop(bl_scope *s, bl__g *g)
     g->ctx = g->inner != NULL ? g->inner->bl__ctx : &bl__ctx_background;
     if (load_relaxed(&g->registered) == s->bl__ctx)
         bl__ctx_unregister(g);
+    if (bl__traced())
+        bl__trace_scope(NULL);
 }
 
 int bl_scope_close(bl_scope *s)

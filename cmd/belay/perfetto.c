@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * perfetto.c: see perfetto.h. Field numbers are those of perfetto/trace/trace_packet.proto and
+ * track_event.proto. Names of events are interned: written once, and then given by number.
+ */
+#include "perfetto.h"
+
+#include "util.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { PACKET_MOST = 65536, NAMES = 64, SEQUENCE = 1 };
+
+typedef struct bytes {
+    size_t len;
+    uint8_t at[PACKET_MOST];
+} bytes;
+
+struct perfetto {
+    FILE *out;
+    bool failed, begun;
+    uint64_t tracks;
+    char *names[NAMES]; /* interned, by number - 1; beyond these they are written in full */
+    size_t names_len;
+    bytes packet, event, part;
+};
+
+static void put(bytes *b, const void *from, size_t n)
+{
+    if (n > sizeof b->at - b->len)
+        return; /* texts are cut before, so this does not come */
+    memcpy(b->at + b->len, from, n);
+    b->len += n;
+}
+
+static void put_varint(bytes *b, uint64_t v)
+{
+    uint8_t buf[10];
+    size_t n = 0;
+    for (; v >= 0x80; v >>= 7)
+        buf[n++] = (uint8_t)(v | 0x80);
+    buf[n++] = (uint8_t)v;
+    put(b, buf, n);
+}
+
+static void put_number(bytes *b, unsigned field, uint64_t v)
+{
+    put_varint(b, field << 3);
+    put_varint(b, v);
+}
+
+static void put_fixed(bytes *b, unsigned field, uint64_t v)
+{
+    uint8_t buf[8];
+    for (int i = 0; i < 8; i++)
+        buf[i] = (uint8_t)(v >> (8 * i));
+    put_varint(b, field << 3 | 1);
+    put(b, buf, sizeof buf);
+}
+
+static void put_bytes(bytes *b, unsigned field, const void *from, size_t n)
+{
+    put_varint(b, field << 3 | 2);
+    put_varint(b, n);
+    put(b, from, n);
+}
+
+static void put_text(bytes *b, unsigned field, const char *text)
+{
+    put_bytes(b, field, text, strnlen(text, 1024));
+}
+
+/* Appends part to b as a field, and empties it. */
+static void put_message(bytes *b, unsigned field, bytes *part)
+{
+    put_bytes(b, field, part->at, part->len);
+    part->len = 0;
+}
+
+static void packet_end(perfetto *p)
+{
+    bytes *b = &p->part;
+    put_number(&p->packet, 10, SEQUENCE);
+    put_number(&p->packet, 13, p->begun ? 2 : 1); /* needs, or clears, what was interned */
+    p->begun = true;
+    put_varint(b, 1 << 3 | 2);
+    put_varint(b, p->packet.len);
+    p->failed |= fwrite(b->at, 1, b->len, p->out) != b->len;
+    p->failed |= fwrite(p->packet.at, 1, p->packet.len, p->out) != p->packet.len;
+    b->len = p->packet.len = 0;
+}
+
+perfetto *perfetto_open(FILE *out)
+{
+    perfetto *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        complain("out of memory");
+        exit(EXIT_FAILED);
+    }
+    p->out = out;
+    return p;
+}
+
+bool perfetto_close(perfetto *p)
+{
+    bool ok = !p->failed && fflush(p->out) == 0;
+    for (size_t i = 0; i < p->names_len; i++)
+        free(p->names[i]);
+    free(p);
+    return ok;
+}
+
+uint64_t perfetto_track(perfetto *p, uint64_t parent, const char *name, int pid, uint64_t rank)
+{
+    uint64_t track = ++p->tracks;
+    put_number(&p->event, 1, track);
+    if (parent == 0) {
+        put_number(&p->part, 1, (uint64_t)pid);
+        put_text(&p->part, 6, name);
+        put_message(&p->event, 3, &p->part);
+    } else {
+        put_text(&p->event, 2, name);
+        put_number(&p->event, 5, parent);
+    }
+    put_number(&p->event, 11, 3); /* its children in the order of rank */
+    put_number(&p->event, 12, rank);
+    put_message(&p->packet, 60, &p->event);
+    packet_end(p);
+    return track;
+}
+
+/* The number of name, which the packet explains if it is new; 0: there are too many. */
+static uint64_t name_of(perfetto *p, const char *name)
+{
+    for (size_t i = p->names_len; i > 0; i--) /* the latest are the most frequent, but for a few */
+        if (strcmp(p->names[i - 1], name) == 0)
+            return i;
+    if (p->names_len == NAMES)
+        return 0;
+    p->names[p->names_len++] = text_own("%s", name);
+    bytes one = {.len = 0};
+    put_number(&one, 1, p->names_len);
+    put_text(&one, 2, name);
+    put_message(&p->part, 2, &one);
+    put_message(&p->packet, 12, &p->part);
+    return p->names_len;
+}
+
+void perfetto_put(perfetto *p, const perfetto_event *e)
+{
+    bytes *b = &p->event;
+    put_number(&p->packet, 8, (uint64_t)e->at);
+    put_number(b, 9, (uint64_t)e->type);
+    put_number(b, 11, e->track);
+    if (e->name != NULL) {
+        uint64_t n = name_of(p, e->name);
+        if (n != 0)
+            put_number(b, 10, n);
+        else
+            put_text(b, 23, e->name);
+    }
+    for (size_t i = 0; i < sizeof e->args / sizeof *e->args && e->args[i].name != NULL; i++) {
+        put_text(&p->part, 10, e->args[i].name);
+        if (e->args[i].text != NULL)
+            put_text(&p->part, 6, e->args[i].text);
+        else
+            put_number(&p->part, 3, e->args[i].number);
+        put_message(b, 4, &p->part);
+    }
+    if (e->flow != 0)
+        put_fixed(b, 47, e->flow);
+    if (e->flow_end != 0)
+        put_fixed(b, 48, e->flow_end);
+    put_message(&p->packet, 11, b);
+    packet_end(p);
+}

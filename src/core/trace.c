@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * trace.c: the record of what the scheduler does: spawn, run, block, wake, steal, hand-off, cancel, end.
+ *
+ * Each processor has a buffer that its holder alone writes, inside of the runtime, so that no processor changes hands in the middle:
+ * two plain stores and a look at the processor's counter of time an event. Threads without a processor share one,
+ * under a lock. trace_format.h says what is in it.
+ *
+ * A full chunk goes into the file by who filled it, and nothing is lost: a program that records faster than its file takes is
+ * slowed down. sysmon writes what there is of the others every 100 ms, so a killed program leaves all but that. In a
+ * flight recorder a full chunk stays, and the oldest is written over; a dump copies a chunk and looks afterwards
+ * whether it was still the same.
+ *
+ * Rejected: a file that is mapped into memory, which needs no writing at all. A disk that is full, or somebody who
+ * truncates the file, would then kill the program.
+ */
+#include "core/trace.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "arch/ticks.h"
+#include "os/os.h"
+
+_Static_assert(sizeof(bl__trace_header) <= BL__TRACE_HEAD, "the header has its place");
+
+enum { CHUNK_HEAD = (sizeof(bl__trace_chunk) + 7) / 8 /* words */ };
+
+uint32_t bl__trace_on;
+bl__tracing bl__tracer = {
+    .fd = -1,
+    .outside = {.stream = BL__TRACE_OUTSIDE, .shared = 1},
+    .names = {.stream = BL__TRACE_NAMES, .shared = 1},
+};
+
+uint64_t bl__trace_now(void)
+{
+    return __builtin_expect(bl__tracer.clock != 0, 0) ? (uint64_t)bl__clock() : bl__ticks();
+}
+
+/* ---- Chunks, under the buffer's lock ---- */
+
+static uint64_t *chunk_of(const bl__trace_buf *b)
+{
+    return b->base + b->seq % b->chunks * BL__TRACE_WORDS;
+}
+
+static bool write_all(int fd, const void *from, size_t n, uint64_t offset, bool streamed)
+{
+    const char *at = from;
+    while (n > 0) {
+        ssize_t k = streamed ? write(fd, at, n) : pwrite(fd, at, n, (off_t)offset);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0) {
+            store_relaxed(&bl__tracer.failed, k < 0 ? errno : EIO);
+            return false;
+        }
+        at += k;
+        offset += (uint64_t)k;
+        n -= (size_t)k;
+    }
+    return true;
+}
+
+void bl__trace_flush(bl__trace_buf *b)
+{
+    uint64_t *at = load_acquire(&b->at); /* ORD(trace): with put */
+    int saved = errno;
+    if (at == NULL || b->fd < 0 || at <= b->written || load_relaxed(&bl__tracer.failed) != 0)
+        return;
+    size_t from = (size_t)(b->written - chunk_of(b)) * 8;
+    if (write_all(b->fd, b->written, (size_t)(at - b->written) * 8, b->offset + from, false))
+        b->written = at;
+    errno = saved;
+}
+
+static void chunk_begin(bl__trace_buf *b)
+{
+    store_relaxed(&b->seq, b->seq + 1);
+    uint64_t *words = chunk_of(b);
+    bl__trace_chunk *c = (bl__trace_chunk *)(void *)words;
+    (void)swap_acq_rel(
+        &c->seq, UINT64_C(0)); /* ORD(chunk): what is written over comes after; with the dump */
+    store_relaxed(&c->magic, BL__TRACE_CHUNK_MAGIC);
+    store_relaxed(&c->stream, b->stream);
+    store_relaxed(&c->id, b->id);
+    store_relaxed(&c->run, bl__rt.run);
+    store_relaxed(&c->reserved, 0u);
+    store_release(&c->seq, b->seq); /* ORD(chunk) */
+    b->written = words;
+    b->offset = BL__TRACE_HEAD;
+    if (b->fd >= 0 && !b->streamed)
+        b->offset += add_relaxed(&bl__tracer.size, (uint64_t)BL__TRACE_CHUNK);
+    b->end = words + BL__TRACE_WORDS - BL__TRACE_EVENT_MOST;
+    b->last = 0;                               /* so that the first event has its time before it */
+    store_release(&b->at, words + CHUNK_HEAD); /* ORD(trace) */
+}
+
+void bl__trace_chunk_next(bl__trace_buf *b)
+{
+    store_relaxed(b->at, UINT64_C(0));
+    if (b->streamed) {
+        char *from = (char *)chunk_of(b), *end = (char *)b->at;
+        memset(end, 0, (size_t)(from + BL__TRACE_CHUNK - end));
+        (void)write_all(b->fd, from, BL__TRACE_CHUNK, 0, true);
+    } else {
+        bl__trace_flush(b);
+    }
+    chunk_begin(b);
+}
+
+bool bl__trace_buf_renew(bl__trace_buf *b)
+{
+    bool is_proc = b->stream != BL__TRACE_NAMES;
+    uint32_t chunks = is_proc && bl__tracer.ring != 0 ? bl__tracer.ring : 1;
+    if (!b->streamed)
+        b->fd = bl__tracer.fd;
+    if (b->chunks < chunks) {
+        void *was = b->base;
+        store_relaxed(&b->at, NULL);
+        void *p = mmap(NULL, (size_t)chunks * BL__TRACE_CHUNK, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (p == MAP_FAILED)
+            return false;
+        if (was != NULL)
+            munmap(was, (size_t)b->chunks * BL__TRACE_CHUNK);
+        b->base = p;
+        b->chunks = chunks;
+    }
+    b->thread = 0;
+    chunk_begin(b);
+    store_release(&b->generation, load_relaxed(&bl__tracer.generation)); /* ORD(trace) */
+    return true;
+}
+
+/* ---- Which buffer ---- */
+
+static __attribute__((noinline)) bl__trace_buf *proc_buf_slow(const bl__p *p)
+{
+    bl__trace_buf *b = load_relaxed(&bl__tracer.procs[p->id]);
+    if (b == NULL) {
+        b = bl__zalloc(sizeof *b);
+        if (b == NULL)
+            return NULL;
+        b->stream = BL__TRACE_PROC;
+        b->id = p->id;
+        store_release(&bl__tracer.procs[p->id], b); /* ORD(trace): with who flushes and dumps */
+    }
+    bl__lock(&b->lock, BL__RANK_TRACE);
+    bool ok = bl__trace_buf_renew(b);
+    bl__unlock(&b->lock);
+    return ok ? b : NULL;
+}
+
+/* Of a processor that the caller holds. NULL: no memory. */
+static inline bl__trace_buf *proc_buf(const bl__p *p)
+{
+    bl__trace_buf *b = load_relaxed(&bl__tracer.procs[p->id]);
+    if (__builtin_expect(b == NULL || b->generation != load_relaxed(&bl__tracer.generation), 0))
+        return proc_buf_slow(p);
+    return b;
+}
+
+/* ---- Events ---- */
+
+typedef struct event {
+    uint64_t now, head, id;
+    bool has_more;
+    uint64_t more;
+} event;
+
+static inline uint64_t head_of(bl__trace_kind kind, uint32_t how, uint32_t seq)
+{
+    return (uint64_t)kind | (uint64_t)how << BL__TRACE_KIND_BITS |
+           (uint64_t)(seq & 255) << BL__TRACE_SEQ_AT;
+}
+
+static inline __attribute__((always_inline)) void put(bl__trace_buf *b, event e)
+{
+    uint64_t *at = b->at;
+    uint64_t ticks = e.now - b->last;
+    if (__builtin_expect(ticks > BL__TRACE_TICKS_MOST, 0)) { /* or it goes back */
+        store_relaxed(at++, e.now << BL__TRACE_KIND_BITS | BL__TRACE_TIME);
+        ticks = 0;
+    }
+    b->last = e.now;
+    if (__builtin_expect(e.id >> 32 != 0, 0))
+        store_relaxed(at++, e.id >> 32 << BL__TRACE_KIND_BITS | BL__TRACE_HIGH);
+    store_relaxed(at++, e.head | ticks << BL__TRACE_TICKS_AT | e.id << 32);
+    if (e.has_more)
+        store_relaxed(at++, e.more);
+    store_release(&b->at, at); /* ORD(trace): with flush */
+    if (__builtin_expect(at < b->end, 1))
+        return;
+    if (!b->shared)
+        bl__lock(&b->lock, BL__RANK_TRACE);
+    bl__trace_chunk_next(b);
+    if (!b->shared)
+        bl__unlock(&b->lock);
+}
+
+/* By a thread without a processor: actor is the goroutine that it runs. */
+static void put_outside(uint64_t actor, event e)
+{
+    bl__trace_buf *b = &bl__tracer.outside;
+    bl__lock(&b->lock, BL__RANK_TRACE);
+    if (b->generation == load_relaxed(&bl__tracer.generation) || bl__trace_buf_renew(b)) {
+        store_relaxed(b->at, actor << BL__TRACE_KIND_BITS | BL__TRACE_ACTOR);
+        b->at++;
+        put(b, e);
+    }
+    bl__unlock(&b->lock);
+}
+
+static uint64_t actor_of(const bl__m *m)
+{
+    return m == NULL ? 0 : m->g != &m->g0 ? m->g->id : bl__helper_caller();
+}
+
+/* in: m is inside with a processor. */
+static inline void put_by(bl__m *m, bool in, event e)
+{
+    bl__trace_buf *b = in ? proc_buf(m->p) : NULL;
+    if (__builtin_expect(b != NULL, 1))
+        put(b, e);
+    else if (!in)
+        put_outside(actor_of(m), e);
+}
+
+bool bl__trace_park(bl__m *m, bl__g *g)
+{
+    bool in = bl__enter_slow(m);
+    if (bl__traced()) {
+        put_by(m, in,
+               (event){bl__trace_now(), head_of(BL__TRACE_BLOCK, 0, g->switches), g->id, true,
+                       (uint64_t)g->reason << 56 | ((uintptr_t)g->wait_obj & ~UINT64_C(0) >> 8)});
+        if (in)
+            m->p->look |= BL__LOOK_TRACE;
+    }
+    return in;
+}
+
+bool bl__trace_ready(bl__m *m, const bl__g *g, int result)
+{
+    bool in = bl__enter_slow(m);
+    if (bl__traced()) {
+        uint32_t how = result == BL_ETIMEDOUT                        ? BL__TRACE_BY_DEADLINE
+                       : result == BL_ECANCELED                      ? BL__TRACE_BY_CANCEL
+                       : in && (m->g == &m->g0 || m->p->firing != 0) ? BL__TRACE_BY_SCHEDULER
+                                                                     : BL__TRACE_BY_OTHER;
+        put_by(
+            m, in,
+            (event){bl__trace_now(), head_of(BL__TRACE_WAKE, how, g->switches), g->id, false, 0});
+    }
+    return in;
+}
+
+void bl__trace_ready_outside(const bl__g *g)
+{
+    put_outside(0,
+                (event){bl__trace_now(), head_of(BL__TRACE_WAKE, 0, g->switches), g->id, false, 0});
+}
+
+/* A site's address, with its name in the trace. */
+static inline uint64_t site_key(bl__trace_buf *b, const bl__site *site)
+{
+    const bl__site **seen = b == NULL ? NULL : &b->sites[(uintptr_t)site / 8 % BL__TRACE_SITES];
+    if (seen == NULL || *seen != site) {
+        bl__trace_name_site(site);
+        if (seen != NULL)
+            *seen = site;
+    }
+    return (uintptr_t)site;
+}
+
+void bl__trace_end(bl__m *m, const bl__g *g)
+{
+    put_by(m, true,
+           (event){bl__trace_now(), head_of(BL__TRACE_END, 0, g->switches), g->id, true,
+                   site_key(proc_buf(m->p), g->site)});
+}
+
+void bl__trace_spawn(bl__m *m, bl__p *p, uint64_t id, const bl__site *site)
+{
+    put_by(m, p != NULL,
+           (event){bl__trace_now(), head_of(BL__TRACE_SPAWN, 0, 0), id, true,
+                   site_key(p != NULL ? proc_buf(p) : NULL, site)});
+}
+
+/* Who was left has said so just before: no time of its own. */
+static void put_run(bl__trace_buf *b, uint64_t now, uint64_t id, uint32_t seq)
+{
+    if (b != NULL)
+        put(b, (event){now, head_of(BL__TRACE_RUN, 0, seq), id, false, 0});
+}
+
+void bl__trace_switched(bl__m *m)
+{
+    const bl__g *g = m->g;
+    if (g == &m->g0 || g->sp == NULL) /* the latter has begun: bl__trace_began */
+        return;
+    bl__trace_buf *b = proc_buf(m->p);
+    uint64_t now = m->prev == &m->g0 || b == NULL ? bl__trace_now() : b->last;
+    put_run(b, now, g->id, g->switches);
+}
+
+void bl__trace_began(bl__p *p, uint64_t id) { put_run(proc_buf(p), bl__trace_now(), id, 0); }
+
+void bl__trace_yield(bl__m *m, const bl__g *g)
+{
+    put_by(m, true,
+           (event){bl__trace_now(), head_of(BL__TRACE_YIELD, 0, g->switches), g->id, false, 0});
+}
+
+void bl__trace_back(bl__m *m, bool found)
+{
+    const bl__g *g = m->g;
+    if (found)
+        put_run(proc_buf(m->p), bl__trace_now(), g->id, g->switches);
+    else
+        put_outside(g->id, (event){bl__trace_now(), head_of(BL__TRACE_YIELD, 0, g->switches), g->id,
+                                   false, 0});
+}
+
+void bl__trace_steal(bl__p *p, const bl__p *victim, uint32_t n)
+{
+    bl__trace_buf *b = proc_buf(p);
+    if (b != NULL)
+        put(b, (event){bl__trace_now(), head_of(BL__TRACE_STEAL, 0, 0), n << 16 | victim->id, false,
+                       0});
+}
+
+void bl__trace_thread(bl__m *m)
+{
+    bl__trace_buf *b = proc_buf(m->p);
+    uint32_t tid = (uint32_t)load_relaxed(&m->tid);
+    if (b == NULL || b->thread == tid)
+        return;
+    b->thread = tid;
+    put(b, (event){bl__trace_now(), head_of(BL__TRACE_THREAD, 0, 0), tid, false, 0});
+}
+
+void bl__trace_handoff(uint64_t now, uint64_t id, uint32_t processor, uint32_t why)
+{
+    put_outside(0, (event){now, head_of(BL__TRACE_HANDOFF, 0, 0), id, true,
+                           (uint64_t)why << 32 | processor});
+}
+
+/* By whoever may be inside or not. */
+static void put_here(event e)
+{
+    bl__m *m = bl__this_m();
+    uint32_t was = 0;
+    bool in = m != NULL && bl__enter_again(m, &was);
+    put_by(m, in, e);
+    if (m != NULL)
+        bl__leave_again(m, was);
+}
+
+void bl__trace_cancel(const bl_ctx *ctx, int why)
+{
+    put_here((event){bl__trace_now(), head_of(BL__TRACE_CANCEL, 0, 0), (uint32_t)why, true,
+                     (uintptr_t)ctx});
+}
+
+void bl__trace_scope(const bl__site *opened)
+{
+    const bl__g *g = bl__self();
+    if (opened != NULL)
+        bl__trace_name_site(opened);
+    put_here((event){bl__trace_now(),
+                     head_of(opened != NULL ? BL__TRACE_OPEN : BL__TRACE_CLOSE, 0, 0), g->id,
+                     opened != NULL, (uintptr_t)opened});
+}
+
+/* ---- Names, and what else is no event ---- */
+
+void bl__trace_put_text(bl__trace_buf *b, uint32_t kind, uint64_t key, const char *text,
+                        uint32_t len)
+{
+    len = len < BL__TRACE_TEXT_MOST ? len : BL__TRACE_TEXT_MOST;
+    uint32_t words = (len + 7) / 8;
+    if (b->at + words + 2 >= b->end)
+        bl__trace_chunk_next(b);
+    uint64_t *at = b->at;
+    store_relaxed(at, (uint64_t)len << 32 | kind);
+    store_relaxed(at + 1, key);
+    for (uint32_t i = 0; i < words; i++) {
+        uint64_t w = 0;
+        memcpy(&w, text + (size_t)i * 8, len - i * 8 < 8 ? len - i * 8 : 8);
+        store_relaxed(at + 2 + i, w);
+    }
+    store_release(&b->at, at + 2 + words); /* ORD(trace) */
+}
+
+void bl__trace_put_live(bl__trace_buf *b, const bl__g *g)
+{
+    if (b->at + 4 >= b->end)
+        bl__trace_chunk_next(b);
+    uint64_t *at = b->at;
+    store_relaxed(at, (uint64_t)load_relaxed(&g->task.status) << 32 | BL__TRACE_LIVE);
+    store_relaxed(at + 1, g->id);
+    store_relaxed(at + 2, (uint64_t)(uintptr_t)g->site);
+    store_relaxed(at + 3, g->parent);
+    store_release(&b->at, at + 4); /* ORD(trace) */
+}
+
+void bl__trace_put_sync(void)
+{
+    bl__trace_buf *b = &bl__tracer.outside;
+    bl__lock(&b->lock, BL__RANK_TRACE);
+    if (b->generation == load_relaxed(&bl__tracer.generation) || bl__trace_buf_renew(b)) {
+        uint64_t now = bl__trace_now();
+        store_relaxed(b->at, head_of(BL__TRACE_SYNC, 0, 0));
+        store_relaxed(b->at + 1, now);
+        store_relaxed(b->at + 2, (uint64_t)bl__clock());
+        store_release(&b->at, b->at + 3); /* ORD(trace) */
+        if (b->at >= b->end)
+            bl__trace_chunk_next(b);
+    }
+    bl__unlock(&b->lock);
+}
+
+/* Under the names' lock. */
+static void name_add(const bl__site *site)
+{
+    bl__trace_name **at = &bl__tracer.first;
+    for (; *at != NULL; at = &(*at)->next)
+        if ((*at)->site == site)
+            return;
+    static const char format[] = "%s%c%s%c%s%c%d";
+    int n = snprintf(NULL, 0, format, site->what, 0, site->func, 0, site->file, 0, site->line);
+    size_t room = (size_t)n + 1;
+    bl__trace_name *name = n < 0 ? NULL : bl__alloc(sizeof *name + room);
+    if (name == NULL)
+        return;
+    snprintf(name->text, room, format, site->what, 0, site->func, 0, site->file, 0, site->line);
+    name->next = NULL;
+    name->site = site;
+    name->len = (uint32_t)room;
+    store_release(at, name); /* ORD(name): with who writes them all */
+    bl__trace_buf *b = &bl__tracer.names;
+    if (bl__tracer.fd >= 0 && b->generation == load_relaxed(&bl__tracer.generation))
+        bl__trace_put_text(b, BL__TRACE_SITE, (uintptr_t)site, name->text, name->len);
+}
+
+void bl__trace_name_site(const bl__site *site)
+{
+    bl__lock(&bl__tracer.names.lock, BL__RANK_TRACE);
+    name_add(site);
+    bl__unlock(&bl__tracer.names.lock);
+}
