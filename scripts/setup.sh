@@ -13,7 +13,7 @@ set -u
 run="gcc:gcc /usr/include/stdio.h:libc6-dev make:make cmake:cmake
     /usr/include/elfutils/libdwfl.h:libdw-dev"
 test="$run g++:g++ pkg-config:pkg-config clang-14:clang-14 clang-format-14:clang-format-14
-    clang-tidy-14:clang-tidy-14 cppcheck:cppcheck gdb:gdb"
+    clang-tidy-14:clang-tidy-14 cppcheck:cppcheck gdb:gdb python3:python3"
 bench="$run python3:python3 go:golang-go rg:ripgrep"
 aarch64="$run aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu
     /usr/aarch64-linux-gnu/include/stdio.h:libc6-dev-arm64-cross qemu-aarch64:qemu-user"

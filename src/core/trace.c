@@ -83,8 +83,8 @@ static void chunk_begin(bl__trace_buf *b)
     store_relaxed(&b->seq, b->seq + 1);
     uint64_t *words = chunk_of(b);
     bl__trace_chunk *c = (bl__trace_chunk *)(void *)words;
-    (void)swap_acq_rel(
-        &c->seq, UINT64_C(0)); /* ORD(chunk): what is written over comes after; with the dump */
+    /* ORD(chunk): what is written over comes after; with the dump */
+    (void)swap_acq_rel(&c->seq, UINT64_C(0));
     store_relaxed(&c->magic, BL__TRACE_CHUNK_MAGIC);
     store_relaxed(&c->stream, b->stream);
     store_relaxed(&c->id, b->id);

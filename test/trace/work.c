@@ -62,10 +62,7 @@ static int locker(void *arg)
     return 0;
 }
 
-static int waiter(void *arg)
-{
-    return bl_chan_recv(arg, NULL);
-}
+static int waiter(void *arg) { return bl_chan_recv(arg, NULL); }
 
 static int called(void *arg)
 {
@@ -74,10 +71,7 @@ static int called(void *arg)
     return 0;
 }
 
-static int caller(void *arg)
-{
-    return bl_blocking(called, arg);
-}
+static int caller(void *arg) { return bl_blocking(called, arg); }
 
 static int nothing(void *arg)
 {
