@@ -103,6 +103,7 @@
 #include "test/junit.c"
 #include "test/left.c"
 #include "test/main.c"
+#include "test/opened.c"
 #include "test/plain.c"
 #include "test/say.c"
 #include "test/supervisor.c"

@@ -42,10 +42,11 @@ lines 'subtests' '^--- FAIL: subs ' '^    --- FAIL: subs/c ' '^        all_test.
 lines 'the one that dies beside others' '^--- FAIL: besides_crash'
 lines 'a ticker' '^--- FAIL: ticker_left' 'all_test.c:[0-9]+: leak: the ticker that was made here was not stopped$'
 lines 'a timer' '^--- FAIL: timer_left' 'all_test.c:[0-9]+: leak: the timer that was started here was not stopped'
+lines 'a descriptor' '^--- FAIL: descriptors_left' 'all_test.c:[0-9]+: leak: descriptor [0-9]+, which was opened here, was not closed$'
 lines 'a context' '^--- FAIL: context_left' 'all_test.c:[0-9]+: leak: the context that was made here was neither cancelled nor released$'
 lines 'last' '^FAIL$' '^FAIL	.*/all	[0-9.]+s$' '^FAIL$'
 keep
-for name in passes cleaned allowed timer_allowed nothing_left beside last; do
+for name in passes cleaned allowed timer_allowed nothing_left descriptors_allowed descriptors_closed beside last; do
     ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
 done
 

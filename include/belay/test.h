@@ -19,7 +19,7 @@
  *
  * A test is a goroutine with a scope of its own. When its function has returned, the scope is cancelled, the
  * cleanups run, and what has not stopped within the grace (BELAY_GRACE, 1s) fails the test: goroutines that are left. So do
- * locks that a goroutine held at its end, timers and tickers that are neither stopped nor ended by a scope, and contexts that were
+ * locks that a goroutine held at its end, descriptors of bl_accept and bl_connect that are open, timers and tickers that are neither stopped nor ended by a scope, and contexts that were
  * neither cancelled nor released. A crash or fatal error fails the test that it happened in, and
  * the others are still run.
  *
@@ -154,7 +154,7 @@ void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg);
 void bl_test_timeout(bl_test *t, bl_dur d);
 
 /* What of this kind is left behind does not fail t: BL_ALLOW_…, several or'ed. */
-enum { BL_ALLOW_GOROUTINES = 1, BL_ALLOW_LOCKS = 2, BL_ALLOW_TIMERS = 4, BL_ALLOW_CONTEXTS = 8 };
+enum { BL_ALLOW_GOROUTINES = 1, BL_ALLOW_LOCKS = 2, BL_ALLOW_TIMERS = 4, BL_ALLOW_CONTEXTS = 8, BL_ALLOW_DESCRIPTORS = 16 };
 void bl_test_allow(bl_test *t, int kinds);
 
 /* A directory of the test's own, removed with all that is in it when it ends. (Go: t.TempDir.) */

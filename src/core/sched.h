@@ -270,6 +270,8 @@ typedef enum bl__made_kind {
 } bl__made_kind;
 extern void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
 extern void (*bl__unmade_hook)(const void *obj);
+/* The same of a descriptor that bl_accept or bl_connect has opened for who called it at pc. io/calls.c */
+extern void (*bl__opened_hook)(int fd, uintptr_t pc);
 static inline void bl__made(bl__made_kind kind, const void *obj, const bl__site *site)
 {
     if (__builtin_expect(bl__made_hook != NULL, 0))

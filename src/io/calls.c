@@ -472,7 +472,18 @@ ONCE accept_once(const io_call *c)
     return r;
 }
 
-int bl_accept_until(int fd, struct sockaddr *addr, socklen_t *len, bl_time deadline)
+void (*bl__opened_hook)(int fd, uintptr_t pc);
+
+/* pc: in the caller of the public call. */
+static inline void opened(int fd, uintptr_t pc)
+{
+    if (__builtin_expect(bl__opened_hook != NULL, 0))
+        bl__opened_hook(fd, pc);
+}
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
+static int accept_call(int fd, struct sockaddr *addr, socklen_t *len, bl_time deadline,
+                       uintptr_t pc)
 {
     io_call c = {.try_once = accept_once, .fd = fd, .addr = addr};
     c.len = addr != NULL ? len : NULL;
@@ -483,12 +494,18 @@ int bl_accept_until(int fd, struct sockaddr *addr, socklen_t *len, bl_time deadl
     if (made != NULL &&
         (load_relaxed(&made->kind) != BL__FD_UNKNOWN || load_relaxed(&made->registered)))
         bl__fd_renew(made, false); /* the number was closed by others */
+    opened(r, pc);
     return r;
+}
+
+int bl_accept_until(int fd, struct sockaddr *addr, socklen_t *len, bl_time deadline)
+{
+    return accept_call(fd, addr, len, deadline, CALLER);
 }
 
 int bl_accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
-    return bl_accept_until(fd, addr, len, BL_NEVER);
+    return accept_call(fd, addr, len, BL_NEVER, CALLER);
 }
 
 ONCE connect_once(const io_call *c)
@@ -513,7 +530,7 @@ ONCE connect_result(const io_call *c)
     return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
 }
 
-int bl_connect_until(int fd, const struct sockaddr *addr, socklen_t len, bl_time deadline)
+static int connect_call(int fd, const struct sockaddr *addr, socklen_t len, bl_time deadline)
 {
     int err = 0;
     io_call c = {.try_once = connect_result, .fd = fd, .addr = (struct sockaddr *)addr};
@@ -538,9 +555,18 @@ int bl_connect_until(int fd, const struct sockaddr *addr, socklen_t len, bl_time
     }
 }
 
+int bl_connect_until(int fd, const struct sockaddr *addr, socklen_t len, bl_time deadline)
+{
+    int r = connect_call(fd, addr, len, deadline);
+    opened(r == 0 ? fd : -1, CALLER);
+    return r;
+}
+
 int bl_connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
-    return bl_connect_until(fd, addr, len, BL_NEVER);
+    int r = connect_call(fd, addr, len, BL_NEVER);
+    opened(r == 0 ? fd : -1, CALLER);
+    return r;
 }
 
 /* ---- Public: the descriptor ------------------------------------------------------------------ */

@@ -73,6 +73,7 @@ void bl__test_left_begin(void)
     if (bl__tests.bench != NULL || bl__tests.leak == BL__LEAK_OFF)
         return;
     bl__made_hook = made_note;
+    bl__test_opened_begin();
     bl__unmade_hook = made_forget;
 }
 

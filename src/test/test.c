@@ -304,6 +304,7 @@ static int bl__test_controller_main(void *arg)
         (void)bl__test_run_aside(t, bl__test_cleanups_main, t, true);
     bool empty = bl__test_work_close(t, &t->work) && !t->left;
     bl__test_left_report(t);
+    bl__test_opened_report(t);
     live_remove(t);
     t->before += bl_now() - t->began;
     if (bl__race_errors() != t->races)

@@ -196,6 +196,9 @@ BL__NORETURN void bl__test_plain_end(void);
 /* Timers, tickers and contexts that tests leave behind: left.c. t has ended: reports its own. */
 void bl__test_left_begin(void);
 void bl__test_left_report(bl_test *t);
+/* The same of descriptors: opened.c. */
+void bl__test_opened_begin(void);
+void bl__test_opened_report(bl_test *t);
 /* The innermost test that g is of, or NULL; it runs until g has ended. */
 bl_test *bl__test_of(const bl__g *g);
 /* t; or if that is NULL the caller's own. */

@@ -3,7 +3,11 @@
 //belay:sources helper.c
 #include <belay/test.h>
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "helper.h"
 
@@ -198,6 +202,42 @@ BL_TEST(nothing_left)
     bl_ctx_release(bl_ctx_with_timeout(bl_ctx_current(), BL_HOUR));
     bl_ctx_cancel(bl_ctx_with_cancel(bl_ctx_current()), 0);
     (void)bl_ctx_with_timeout(bl_ctx_current(), 1);
+}
+
+/* A connection, each end opened at a place of its own. */
+static void connect_both(bl_test *t, int *client, int *served)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    BL_REQUIRE(t, snprintf(at.sun_path, sizeof at.sun_path, "%s/s", bl_tempdir(t)) > 0);
+    BL_REQUIRE(t, bind(l, (struct sockaddr *)&at, sizeof at) == 0 && listen(l, 4) == 0);
+    BL_REQUIRE_ERR(t, bl_connect(*client, (struct sockaddr *)&at, sizeof at), 0);
+    *served = bl_accept(l, NULL, NULL);
+    BL_REQUIRE(t, *served >= 0);
+    bl_close(l);
+}
+
+BL_TEST(descriptors_left)
+{
+    int client, served;
+    connect_both(t, &client, &served);
+    bl_close(client);
+}
+
+BL_TEST(descriptors_allowed)
+{
+    int client, served;
+    bl_test_allow(t, BL_ALLOW_DESCRIPTORS);
+    connect_both(t, &client, &served);
+}
+
+BL_TEST(descriptors_closed)
+{
+    int client, served;
+    connect_both(t, &client, &served);
+    bl_close(served);
+    close(client); /* as well */
 }
 
 BL_TEST(last) { BL_CHECK(t, bl_tempdir(t) != NULL); }
