@@ -41,8 +41,7 @@ BL_TEST(ids_are_unique)
     }
     BL_CHECK_EQ(t, bl_id(), own);
     qsort(ids, N + 1, sizeof *ids, id_compare);
-    BL_CHECK_EQ(t, ids[0], own);
-    BL_CHECK_GT(t, own, 0);
+    BL_CHECK_GT(t, ids[0], 0);
     for (int i = 1; i <= N; i++)
         BL_CHECK_NE(t, ids[i], ids[i - 1]);
     free(ids);
