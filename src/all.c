@@ -74,6 +74,7 @@
 #include "debug/layout.c"
 #include "debug/leaks.c"
 #include "debug/listen.c"
+#include "debug/lockorder.c"
 #include "debug/maps.c"
 #include "debug/metrics.c"
 #include "debug/out.c"

@@ -16,18 +16,18 @@ source "$(dirname "$0")/shell.sh"
 update=${2:-}
 build_settings
 # Sanitizers handle crashes themselves.
-files='chan sync map life report crash stuck' # which reads no memory with a sanitizer's malloc
+files='chan sync order map life report crash stuck' # which reads no memory with a sanitizer's malloc
 case $sanitize in
-*address* | *thread*) files='chan sync map life report' ;;
+*address* | *thread*) files='chan sync order map life report' ;;
 esac
 flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -Wall -Wextra)
 [ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
 
 # Without libbacktrace there are no lines of frames to compare.
 frames=1
-nm "$build/libbelay.a" 2>/dev/null | grep -q ' T backtrace_pcinfo' || frames=0
+nm "$build/libbelay.a" 2>/dev/null | grep -q ' T backtrace_pcinfo' || { frames=0; files=${files/ order/}; }
 
-export BELAY_PROCS=1 ASAN_OPTIONS=detect_leaks=0
+export BELAY_PROCS=1 BELAY_DEBUG=lockorder=1 ASAN_OPTIONS=detect_leaks=0
 unset BELAY_TRACEBACK BELAY_SUMMARY BELAY_GRACE BELAY_STACK BELAY_ON_LEAK BELAY_ON_DEADLOCK
 ulimit -c 0
 

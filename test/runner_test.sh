@@ -44,9 +44,13 @@ lines 'a ticker' '^--- FAIL: ticker_left' 'all_test.c:[0-9]+: leak: the ticker t
 lines 'a timer' '^--- FAIL: timer_left' 'all_test.c:[0-9]+: leak: the timer that was started here was not stopped'
 lines 'a descriptor' '^--- FAIL: descriptors_left' 'all_test.c:[0-9]+: leak: descriptor [0-9]+, which was opened here, was not closed$'
 lines 'a context' '^--- FAIL: context_left' 'all_test.c:[0-9]+: leak: the context that was made here was neither cancelled nor released$'
+for name in lock_order lock_order_again; do
+    lines "$name" "^--- FAIL: $name " 'lock order inversion: 2 goroutines' '^ +lock_down$' '^ +lock_up$'
+done
+lines 'a read lock' '^--- FAIL: holds_for_reading' 'leak: the goroutine .* holding a sync.RWMutex for reading$'
 lines 'last' '^FAIL$' '^FAIL	.*/all	[0-9.]+s$' '^FAIL$'
 keep
-for name in passes cleaned allowed timer_allowed nothing_left descriptors_allowed descriptors_closed beside last; do
+for name in passes cleaned allowed timer_allowed nothing_left lock_order_allowed lock_order_up lock_order_down descriptors_allowed descriptors_closed beside last; do
     ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
 done
 

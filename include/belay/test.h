@@ -154,7 +154,14 @@ void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg);
 void bl_test_timeout(bl_test *t, bl_dur d);
 
 /* What of this kind is left behind does not fail t: BL_ALLOW_…, several or'ed. */
-enum { BL_ALLOW_GOROUTINES = 1, BL_ALLOW_LOCKS = 2, BL_ALLOW_TIMERS = 4, BL_ALLOW_CONTEXTS = 8, BL_ALLOW_DESCRIPTORS = 16 };
+enum {
+    BL_ALLOW_GOROUTINES = 1,
+    BL_ALLOW_LOCKS = 2,
+    BL_ALLOW_TIMERS = 4,
+    BL_ALLOW_CONTEXTS = 8,
+    BL_ALLOW_DESCRIPTORS = 16,
+    BL_ALLOW_LOCK_ORDER = 32 /* locks that two goroutines take in different orders */
+};
 void bl_test_allow(bl_test *t, int kinds);
 
 /* A directory of the test's own, removed with all that is in it when it ends. (Go: t.TempDir.) */

@@ -46,7 +46,9 @@ static struct {
 
 uint32_t bl__asked;
 
-int64_t bl__debug_setting(const char *name)
+int64_t bl__debug_setting(const char *name) { return bl__debug_setting_or(name, 0); }
+
+int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
 {
     const char *at = getenv("BELAY_DEBUG");
     size_t n = strlen(name);
@@ -56,7 +58,13 @@ int64_t bl__debug_setting(const char *name)
         at += strcspn(at, ", ");
         at += strspn(at, ", ");
     }
-    return 0;
+    return otherwise;
+}
+
+static void asked_set(bool yield)
+{
+    uint32_t order = load_relaxed(&bl__order_on) ? BL__ASKED_ORDER : 0;
+    store_relaxed(&bl__asked, order | (yield ? BL__ASKED_YIELD : 0));
 }
 
 void bl__handoff_begin(void)
@@ -66,7 +74,7 @@ void bl__handoff_begin(void)
     handoff.debug = bl__debug_setting("handoff") == 1;
     handoff.said_most = false;
     handoff.asked = NULL;
-    store_relaxed(&bl__asked, 0u);
+    asked_set(false);
     handoff.refused = false;
 }
 
@@ -204,7 +212,7 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
     if (handoff.asked != p) { /* it may come by, which disturbs less than two that run at once */
         handoff.asked = p;
         store_relaxed(&p->asked, 1u);
-        store_relaxed(&bl__asked, 1u);
+        asked_set(true);
         return BL__LOOK_NOTHING;
     }
     return take(p, tick, BL__AWAY_HOG) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
@@ -244,7 +252,7 @@ bl__look bl__handoff_look(void)
         p->seen_next = next;
     }
     if (asked != NULL && handoff.asked == asked) {
-        store_relaxed(&bl__asked, 0u);
+        asked_set(false);
         store_relaxed(&asked->asked, 0u);
         handoff.asked = NULL;
     }

@@ -26,8 +26,8 @@ static const char *const rank_names[BL__RANKS] = {
     [BL__RANK_CTX] = "context",     [BL__RANK_HEAP] = "timer heap",
     [BL__RANK_SCHED] = "scheduler", [BL__RANK_STACKS] = "stacks",
     [BL__RANK_POOL] = "pool",       [BL__RANK_MADE] = "made",
-    [BL__RANK_PROFILE] = "profile", [BL__RANK_MAP] = "map",
-    [BL__RANK_TRACE] = "trace",
+    [BL__RANK_ORDER] = "order",     [BL__RANK_PROFILE] = "profile",
+    [BL__RANK_MAP] = "map",         [BL__RANK_TRACE] = "trace",
 };
 
 __attribute__((noinline)) void bl__rank_note(const uint32_t *lock, bl__rank rank)

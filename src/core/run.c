@@ -19,6 +19,7 @@
 #include "debug/crash.h"
 #include "debug/fatal.h"
 #include "debug/layout.h"
+#include "debug/lockorder.h"
 #include "debug/quit.h"
 #include "debug/report.h"
 #include "debug/traceback.h"
@@ -345,6 +346,7 @@ static void rt_reset(void)
     bl__unlock(&bl__rt.lock);
     store_relaxed(&bl__rt.coarse, bl__clock());
     store_relaxed(&bl__rt.asymmetric, (uint32_t)bl__barrier_init());
+    bl__order_begin();
     bl__handoff_begin();
     bl__contended_begin();
     bl__trace_run_begin();

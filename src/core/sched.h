@@ -204,13 +204,14 @@ void bl__ready_behind(bl__g *g, int result);
 
 /* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls in
  * anyway, before its processor is taken from it (handoff.c). */
-extern uint32_t bl__asked;
+extern uint32_t
+    bl__asked; /* atomic: BL__ASKED_…: two things that a mutex looks for with one load */
+enum { BL__ASKED_YIELD = 1, BL__ASKED_ORDER = 2 /* bl__order_on */ };
 void bl__asked_yield(void);
-static inline __attribute__((always_inline)) void bl__yield_if_asked(void)
-{
-    if (__builtin_expect(load_relaxed(&bl__asked) != 0, 0))
-        bl__asked_yield();
-}
+
+/* The order in which locks are taken is recorded: debug/lockorder.c. */
+extern uint32_t bl__order_on;
+void bl__order_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
 /* The block and mutex profiles, debug/contention.c: one of them is on; a wait is over; the caller has unlocked what somebody
  * has waited for so long. */
@@ -235,6 +236,7 @@ void bl__trace_cancel(const bl_ctx *ctx, int why);
 void bl__trace_scope(const bl__site *opened);
 /* N of "name=N" in BELAY_DEBUG, a list with commas; 0: it is not there. core/handoff.c */
 int64_t bl__debug_setting(const char *name);
+int64_t bl__debug_setting_or(const char *name, int64_t otherwise);
 
 /* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
  * (who has counted it; the end of the goroutine calls bl__scope_ended). 0 or BL_ENOMEM. */

@@ -128,6 +128,7 @@ static void skip_runtime(bl__maps *m)
     bl__each_spawned_part(true, skip_range, m);
     bl__report_memory(skip_range, m);
     bl__symbol_memory(skip_range, m);
+    bl__order_memory(skip_range, m);
     skip_thread_stack(m, bl__finder_top());
 }
 

@@ -206,11 +206,17 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
     return 0;
 }
 
-static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m)
+/* from: where it was called. */
+static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m, const void *from)
 {
+    bl__g *g = bl__self();
     bl__solo_leave_outsider();
-    bl__yield_if_asked();
-    (void)mutex_lock_slow(m, bl__self(), BL_NEVER, false);
+    if (load_relaxed(&bl__asked) != 0)
+        bl__asked_yield();
+    bool order = bl__order_before(g, m, load_relaxed(&m->bl__self), BL__ORDER_MUTEX, true, from);
+    (void)mutex_lock_slow(m, g, BL_NEVER, false);
+    if (order)
+        bl__order_has(g, m, from);
 }
 
 /* All that is not the fast path is one call at its end, so it saves no registers. */
@@ -223,19 +229,11 @@ void bl_mutex_lock(bl_mutex *m)
         __builtin_expect(mutex_swap(here, m, 0, (uintptr_t)*here), 1))
         mutex_taken(m, *here);
     else
-        mutex_lock_rare(m);
+        mutex_lock_rare(m, __builtin_return_address(0));
 }
 
-int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
+static inline bool mutex_try(bl_mutex *m, bl__g *g)
 {
-    return bl_mutex_try_lock(m) ? 0 : mutex_lock_slow(m, bl__self(), deadline, true);
-}
-
-bool bl_mutex_try_lock(bl_mutex *m)
-{
-    BL__RACE_FRAME();
-    bl__race_use(m);
-    bl__g *g = bl__self();
     bl__solo_leave_outsider();
     uintptr_t word = load_relaxed(&m->bl__word);
     do {
@@ -246,6 +244,33 @@ bool bl_mutex_try_lock(bl_mutex *m)
     } while (!cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)); /* ORD(mutex) */
     mutex_taken(m, g);
     return true;
+}
+
+int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
+{
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__g *g = bl__self();
+    const void *from = __builtin_return_address(0);
+    bool order = bl__order_before(g, m, load_relaxed(&m->bl__self), BL__ORDER_MUTEX,
+                                  deadline == BL_NEVER, from);
+    int r = mutex_try(m, g) ? 0 : mutex_lock_slow(m, g, deadline, true);
+    if (order && r == 0)
+        bl__order_has(g, m, from);
+    return r;
+}
+
+bool bl_mutex_try_lock(bl_mutex *m)
+{
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__g *g = bl__self();
+    const void *from = __builtin_return_address(0);
+    bool order = bl__order_before(g, m, load_relaxed(&m->bl__self), BL__ORDER_MUTEX, false, from);
+    bool got = mutex_try(m, g);
+    if (order && got)
+        bl__order_has(g, m, from);
+    return got;
 }
 
 void bl__mutex_check_owner(bl_mutex *m, bl__g *g)

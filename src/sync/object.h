@@ -80,6 +80,25 @@ void bl__mutex_check_owner(bl_mutex *m, bl__g *g);
 bool bl__mutex_orphan(bl_mutex *m, bl__g *g);
 bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g);
 
+/* The order in which locks are taken, debug/lockorder.c, while it is recorded (bl__order_on): g is about to take lock, for the first
+ * time ever if fresh, and without an end if waits; it has got it. from: a return address into the program. */
+typedef enum bl__order_mode { BL__ORDER_MUTEX, BL__ORDER_WRITE, BL__ORDER_READ } bl__order_mode;
+void bl__order_wants(const bl__g *g, const void *lock, bl__order_mode mode, bool fresh, bool waits,
+                     const void *from);
+void bl__order_has(const bl__g *g, const void *lock, const void *from);
+
+/* first_use: the lock's bl__self. True: it is recorded, and bl__order_has is to be told. */
+static inline __attribute__((always_inline)) bool bl__order_before(const bl__g *g, const void *lock,
+                                                                   const void *first_use,
+                                                                   bl__order_mode mode, bool waits,
+                                                                   const void *from)
+{
+    if (__builtin_expect(load_relaxed(&bl__order_on) == 0, 1))
+        return false;
+    bl__order_wants(g, lock, mode, first_use == NULL, waits, from);
+    return true;
+}
+
 /*
  * Read locks. Several hold one, so it can be on no list of its holder's; instead a goroutine notes the first few that it
  * has (g->reads, of g->reads_count). As in Go, one goroutine may take a read lock and another give it back;

@@ -193,28 +193,8 @@ static __attribute__((noinline)) int rwmutex_lock_slow(bl_rwmutex *m, bl__g *g, 
     return 0;
 }
 
-void bl_rwmutex_lock(bl_rwmutex *m)
+static inline __attribute__((always_inline)) bool rwmutex_try_write(bl_rwmutex *m, bl__g *g)
 {
-    BL__RACE_FRAME();
-    if (!bl_rwmutex_try_lock(m))
-        (void)rwmutex_lock_slow(m, bl__self(),
-                                &(bl__wait){.reason = BL__WAIT_RW_LOCK, .deadline = BL_NEVER});
-}
-
-int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline)
-{
-    BL__RACE_FRAME();
-    if (bl_rwmutex_try_lock(m))
-        return 0;
-    bl__wait how = {.reason = BL__WAIT_RW_LOCK, .cancellable = true, .deadline = deadline};
-    return rwmutex_lock_slow(m, bl__self(), &how);
-}
-
-bool bl_rwmutex_try_lock(bl_rwmutex *m)
-{
-    BL__RACE_FRAME();
-    bl__race_use(m);
-    bl__g *g = bl__self();
     uintptr_t word = 0;
     if (!cas_acquire(&m->bl__word, &word, rwmutex_owned(g))) { /* ORD(rwmutex) */
         BL__CHECK_COPY(m, "sync.RWMutex");
@@ -222,6 +202,55 @@ bool bl_rwmutex_try_lock(bl_rwmutex *m)
     }
     rwmutex_taken(m, g);
     return true;
+}
+
+/* bl__order_before of an rwmutex. */
+static inline __attribute__((always_inline)) bool rwmutex_order(const bl_rwmutex *m, const bl__g *g,
+                                                                bl__order_mode mode, bool waits,
+                                                                const void *from)
+{
+    return bl__order_before(g, m, load_relaxed(&m->bl__self), mode, waits, from);
+}
+
+void bl_rwmutex_lock(bl_rwmutex *m)
+{
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__g *g = bl__self();
+    const void *from = __builtin_return_address(0);
+    bool order = rwmutex_order(m, g, BL__ORDER_WRITE, true, from);
+    if (!rwmutex_try_write(m, g))
+        (void)rwmutex_lock_slow(m, g,
+                                &(bl__wait){.reason = BL__WAIT_RW_LOCK, .deadline = BL_NEVER});
+    if (order)
+        bl__order_has(g, m, from);
+}
+
+int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline)
+{
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__g *g = bl__self();
+    const void *from = __builtin_return_address(0);
+    bl__wait how = {.reason = BL__WAIT_RW_LOCK, .cancellable = true, .deadline = deadline};
+    bool order = rwmutex_order(m, g, BL__ORDER_WRITE, deadline == BL_NEVER, from);
+    int r = rwmutex_try_write(m, g) ? 0 : rwmutex_lock_slow(m, g, &how);
+    if (order && r == 0)
+        bl__order_has(g, m, from);
+    return r;
+}
+
+bool bl_rwmutex_try_lock(bl_rwmutex *m)
+{
+    BL__RACE_FRAME();
+    bl__race_use(m);
+    bl__g *g = bl__self();
+    const void *from = __builtin_return_address(0);
+    bool order = rwmutex_order(m, g, BL__ORDER_WRITE, false, from);
+    bool got = rwmutex_try_write(m, g);
+    if (order && got)
+        bl__order_has(g, m, from);
+    return got;
 }
 
 static void rwmutex_check_owner(bl_rwmutex *m, bl__g *g)
@@ -317,7 +346,13 @@ static inline __attribute__((always_inline)) bool rwmutex_try_read(bl_rwmutex *m
 bool bl_rwmutex_try_rlock(bl_rwmutex *m)
 {
     BL__RACE_FRAME();
-    return rwmutex_try_read(m, bl__self());
+    bl__g *g = bl__self();
+    const void *from = __builtin_return_address(0);
+    bool order = rwmutex_order(m, g, BL__ORDER_READ, false, from);
+    bool got = rwmutex_try_read(m, g);
+    if (order && got)
+        bl__order_has(g, m, from);
+    return got;
 }
 
 /* Under bl__lock. The caller holds m for reading and is about to wait for a writer: fatal if that one waits for the
@@ -375,15 +410,24 @@ void bl_rwmutex_rlock(bl_rwmutex *m)
 {
     BL__RACE_FRAME();
     bl__g *g = bl__self();
+    const void *from = __builtin_return_address(0);
+    bool order = rwmutex_order(m, g, BL__ORDER_READ, true, from);
     if (!rwmutex_try_read(m, g))
         (void)rwmutex_rlock_slow(m, g, BL_NEVER, false);
+    if (order)
+        bl__order_has(g, m, from);
 }
 
 int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline)
 {
     BL__RACE_FRAME();
     bl__g *g = bl__self();
-    return rwmutex_try_read(m, g) ? 0 : rwmutex_rlock_slow(m, g, deadline, true);
+    const void *from = __builtin_return_address(0);
+    bool order = rwmutex_order(m, g, BL__ORDER_READ, deadline == BL_NEVER, from);
+    int r = rwmutex_try_read(m, g) ? 0 : rwmutex_rlock_slow(m, g, deadline, true);
+    if (order && r == 0)
+        bl__order_has(g, m, from);
+    return r;
 }
 
 /* With a flag set: somebody waits, or is about to come in. False: look again. */

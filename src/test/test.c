@@ -289,6 +289,22 @@ void bl__test_held(const bl__g *g, const char *kind)
                  "leak: the goroutine that was started here ended holding a %s", kind);
 }
 
+uint64_t bl__test_order_owner(const bl__g *g)
+{
+    const bl_test *t = bl__test_of(g);
+    return t != NULL ? (uint64_t)t->item + 1 : 0;
+}
+
+void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg)
+{
+    bl_test *t = bl__test_of(bl__self());
+    if (t == NULL || (t->allow & BL_ALLOW_LOCK_ORDER) != 0)
+        return;
+    if (bl__tests.leak == BL__LEAK_FAIL)
+        bl__test_fail(t);
+    bl__test_log_report(t, NULL, 0, "", print, arg);
+}
+
 static int bl__test_controller_main(void *arg)
 {
     bl_test *t = arg;

@@ -158,6 +158,10 @@ extern bl_sem bl__test_slots;  /* parallel tests that may run */
 /* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook. */
 void bl__test_held(const bl__g *g, const char *kind);
 
+/* For bl__order_owner and bl__order_say: locks that a test takes in two orders fail it. */
+uint64_t bl__test_order_owner(const bl__g *g);
+void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg);
+
 /* Runs fn(arg) as a goroutine of its own, which may end early, and waits for it though t be cancelled; its result. */
 int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield);
 /* Runs the cleanups of arg, a test; or of its bubble, in that. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "debug/lockorder.h"
 #include "life/notify.h"
 #include "life/scope.h"
 #include "test/test.h"
@@ -138,6 +139,10 @@ void bl__test_worker(const bl__items *items, int events)
     if (items->only >= 0 && items->at[items->only].entry->plain != NULL)
         plain_run(items);
     bl__held_hook = bl__test_held;
+    if (bl__tests.leak != BL__LEAK_OFF && bl__tests.bench == NULL) {
+        bl__order_owner = bl__test_order_owner;
+        bl__order_say = bl__test_order_say;
+    }
     bl__test_left_begin();
     bl_options o = {.procs = items->len > 0 ? items->at[0].procs : 1,
                     .on_leak = BL_LEAK_IGNORE, /* the tests say it */

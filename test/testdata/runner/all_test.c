@@ -110,6 +110,68 @@ BL_TEST(holds)
     BL_CHECK_EQ(t, bl_go(s, hold, &held), 0);
 }
 
+typedef struct pair {
+    bl_mutex a, b;
+} pair;
+
+static int lock_up(void *arg)
+{
+    pair *p = arg;
+    bl_mutex_lock(&p->a);
+    bl_mutex_lock(&p->b);
+    bl_mutex_unlock(&p->b);
+    bl_mutex_unlock(&p->a);
+    return 0;
+}
+
+static int lock_down(void *arg)
+{
+    pair *p = arg;
+    bl_mutex_lock(&p->b);
+    bl_mutex_lock(&p->a);
+    bl_mutex_unlock(&p->a);
+    bl_mutex_unlock(&p->b);
+    return 0;
+}
+
+static void lock_both_ways(bl_test *t)
+{
+    static pair p;
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, lock_up, &p), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_go(s, lock_down, &p), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
+/* The same locks: each test that takes them in both orders fails. */
+BL_TEST(lock_order) { lock_both_ways(t); }
+BL_TEST(lock_order_again) { lock_both_ways(t); }
+
+BL_TEST(lock_order_allowed)
+{
+    bl_test_allow(t, BL_ALLOW_LOCK_ORDER);
+    lock_both_ways(t);
+}
+
+/* Each of the two takes them in one order. */
+static pair halves;
+BL_TEST(lock_order_up) { BL_CHECK_EQ(t, bl_go(bl_test_scope(t), lock_up, &halves), 0); }
+BL_TEST(lock_order_down) { BL_CHECK_EQ(t, bl_go(bl_test_scope(t), lock_down, &halves), 0); }
+
+static int hold_read(void *arg)
+{
+    bl_rwmutex_rlock(arg);
+    return 0;
+}
+
+BL_TEST(holds_for_reading)
+{
+    static bl_rwmutex held;
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, hold_read, &held), 0);
+}
+
 BL_TEST(crashes)
 {
     bl_log(t, "about to");
