@@ -17,7 +17,7 @@
 #define CROWDED_EVERY BL_MS
 #define WATCH_EVERY (10 * BL_MS) /* when sysmon does */
 
-enum { POLL_CROWD = 64, TSAN_SLEEP_MS = 10 /* ms, as in futex.c */ };
+enum { BUSY_BATCH = 64, TSAN_SLEEP_MS = 10 /* ms, as in futex.c */ };
 
 static inline int epoll_of(uint64_t fds) { return (int)(uint32_t)fds - 1; }
 static inline int breaker_of(uint64_t fds) { return (int)(uint32_t)(fds >> 32) - 1; }
@@ -122,13 +122,13 @@ void bl__poll_dispatch(const struct epoll_event *events, int n)
     }
 }
 
-static bool poll_take(struct epoll_event *events)
+static bool poll_take(struct epoll_event *events, int most)
 {
     int ep = poll_fd();
     int saved = errno;
     if (ep < 0)
         return false;
-    int n = epoll_wait(ep, events, BL__POLL_BATCH, 0);
+    int n = epoll_wait(ep, events, most, 0);
     errno = saved;
     bl__poll_dispatch(events, n);
     return n > 1 || (n == 1 && events[0].data.u64 != POLL_BREAKER);
@@ -137,21 +137,21 @@ static bool poll_take(struct epoll_event *events)
 bool bl__poll_try(void)
 {
     struct epoll_event events[BL__POLL_BATCH];
-    return poll_take(events);
+    return poll_take(events, BL__POLL_BATCH);
 }
 
-/* As long as others wait for their turn, events only have
+/* On the stack of a goroutine, hence the few. As long as others wait for their turn, events only have
  * to be seen within a bound: taken in eagerly they would fill the processor's queue, and those in the global
  * one would not get their turn for long. */
 __attribute__((noinline)) void bl__poll_sometimes(bl__p *p, bl_time now)
 {
-    struct epoll_event events[BL__POLL_BATCH];
-    bool crowded = load_relaxed(&bl__rt.queued) != 0 || bl__runq_length(p) > POLL_CROWD;
+    struct epoll_event events[BUSY_BATCH];
+    bool crowded = load_relaxed(&bl__rt.queued) != 0 || bl__runq_length(p) > BUSY_BATCH;
     if (now - load_relaxed(&bl__rt.poll.last) < (crowded ? CROWDED_EVERY : BUSY_EVERY) ||
         load_relaxed(&bl__rt.poll.sleeper))
         return;
     store_relaxed(&bl__rt.poll.last, now);
-    (void)poll_take(events);
+    (void)poll_take(events, BUSY_BATCH);
 }
 
 /* A sleeper is woken for its own sake where there is none, since only who sleeps in epoll sees events at once. */

@@ -30,9 +30,7 @@ struct bl__m;
 struct bl__p;
 struct epoll_event;
 
-/* How many events are taken at once. Between the event and the reply a request's socket, record and stack
- * should not fall out of the second cache, and the kernel touches some 8 KiB for each. */
-enum { BL__POLL_BATCH = 32 };
+enum { BL__POLL_BATCH = 256 };
 
 typedef struct bl__poll {
     uint64_t fds;       /* atomic: epoll and breaker, each plus 1, in the halves; 0: not made yet */
