@@ -48,7 +48,7 @@ static uint64_t *chunk_of(const bl__trace_buf *b)
     return b->base + b->seq % b->chunks * BL__TRACE_WORDS;
 }
 
-static bool write_all(int fd, const void *from, size_t n, uint64_t offset, bool streamed)
+static bool trace_file_write(int fd, const void *from, size_t n, uint64_t offset, bool streamed)
 {
     const char *at = from;
     while (n > 0) {
@@ -68,12 +68,12 @@ static bool write_all(int fd, const void *from, size_t n, uint64_t offset, bool 
 
 void bl__trace_flush(bl__trace_buf *b)
 {
-    uint64_t *at = load_acquire(&b->at); /* ORD(trace): with put */
+    uint64_t *at = load_acquire(&b->at); /* ORD(trace): with event_put */
     int saved = errno;
     if (at == NULL || b->fd < 0 || at <= b->written || load_relaxed(&bl__tracer.failed) != 0)
         return;
     size_t from = (size_t)(b->written - chunk_of(b)) * 8;
-    if (write_all(b->fd, b->written, (size_t)(at - b->written) * 8, b->offset + from, false))
+    if (trace_file_write(b->fd, b->written, (size_t)(at - b->written) * 8, b->offset + from, false))
         b->written = at;
     errno = saved;
 }
@@ -106,7 +106,7 @@ void bl__trace_chunk_next(bl__trace_buf *b)
     if (b->streamed) {
         char *from = (char *)chunk_of(b), *end = (char *)b->at;
         memset(end, 0, (size_t)(from + BL__TRACE_CHUNK - end));
-        (void)write_all(b->fd, from, BL__TRACE_CHUNK, 0, true);
+        (void)trace_file_write(b->fd, from, BL__TRACE_CHUNK, 0, true);
     } else {
         bl__trace_flush(b);
     }
@@ -179,7 +179,7 @@ static inline uint64_t head_of(bl__trace_kind kind, uint32_t how, uint32_t seq)
            (uint64_t)(seq & 255) << BL__TRACE_SEQ_AT;
 }
 
-static inline __attribute__((always_inline)) void put(bl__trace_buf *b, event e)
+static inline __attribute__((always_inline)) void event_put(bl__trace_buf *b, event e)
 {
     uint64_t *at = b->at;
     uint64_t ticks = e.now - b->last;
@@ -211,7 +211,7 @@ static void put_outside(uint64_t actor, event e)
     if (b->generation == load_relaxed(&bl__tracer.generation) || bl__trace_buf_renew(b)) {
         store_relaxed(b->at, actor << BL__TRACE_KIND_BITS | BL__TRACE_ACTOR);
         b->at++;
-        put(b, e);
+        event_put(b, e);
     }
     bl__unlock(&b->lock);
 }
@@ -226,7 +226,7 @@ static inline void put_by(bl__m *m, bool in, event e)
 {
     bl__trace_buf *b = in ? proc_buf(m->p) : NULL;
     if (__builtin_expect(b != NULL, 1))
-        put(b, e);
+        event_put(b, e);
     else if (!in)
         put_outside(actor_of(m), e);
 }
@@ -295,7 +295,7 @@ void bl__trace_spawn(bl__m *m, bl__p *p, uint64_t id, const bl__site *site)
 static void put_run(bl__trace_buf *b, uint64_t now, uint64_t id, uint32_t seq)
 {
     if (b != NULL)
-        put(b, (event){now, head_of(BL__TRACE_RUN, 0, seq), id, false, 0});
+        event_put(b, (event){now, head_of(BL__TRACE_RUN, 0, seq), id, false, 0});
 }
 
 void bl__trace_switched(bl__m *m)
@@ -330,8 +330,8 @@ void bl__trace_steal(bl__p *p, const bl__p *victim, uint32_t n)
 {
     bl__trace_buf *b = proc_buf(p);
     if (b != NULL)
-        put(b, (event){bl__trace_now(), head_of(BL__TRACE_STEAL, 0, 0), n << 16 | victim->id, false,
-                       0});
+        event_put(b, (event){bl__trace_now(), head_of(BL__TRACE_STEAL, 0, 0), n << 16 | victim->id,
+                             false, 0});
 }
 
 void bl__trace_thread(bl__m *m)
@@ -341,7 +341,7 @@ void bl__trace_thread(bl__m *m)
     if (b == NULL || b->thread == tid)
         return;
     b->thread = tid;
-    put(b, (event){bl__trace_now(), head_of(BL__TRACE_THREAD, 0, 0), tid, false, 0});
+    event_put(b, (event){bl__trace_now(), head_of(BL__TRACE_THREAD, 0, 0), tid, false, 0});
 }
 
 void bl__trace_handoff(uint64_t now, uint64_t id, uint32_t processor, uint32_t why)

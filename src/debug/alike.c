@@ -34,7 +34,7 @@ static bool is_runtime(uintptr_t pc)
 }
 
 /* FNV-1a, a word at a time. */
-static uint64_t mix(uint64_t hash, uint64_t word)
+static uint64_t alike_mix(uint64_t hash, uint64_t word)
 {
     hash = (hash ^ word) * UINT64_C(0x100000001b3);
     return hash ^ hash >> 32;
@@ -42,17 +42,17 @@ static uint64_t mix(uint64_t hash, uint64_t word)
 
 uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made)
 {
-    uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), (uintptr_t)made);
+    uint64_t hash = alike_mix(UINT64_C(0xcbf29ce484222325), (uintptr_t)made);
     if (g != NULL) {
-        hash = mix(hash, g->task.status);
-        hash = mix(hash, g->reason);
-        hash = mix(hash, (uintptr_t)g->site);
-        hash = mix(hash, (uintptr_t)g->labels);
+        hash = alike_mix(hash, g->task.status);
+        hash = alike_mix(hash, g->reason);
+        hash = alike_mix(hash, (uintptr_t)g->site);
+        hash = alike_mix(hash, (uintptr_t)g->labels);
     }
     if (t != NULL) {
         for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER; i++)
             if (!is_runtime(t->inner[i]))
-                hash = mix(hash, t->inner[i]);
+                hash = alike_mix(hash, t->inner[i]);
     }
     return hash != 0 ? hash : 1;
 }

@@ -19,11 +19,7 @@
 #include "sync/chan.h"
 #include "sync/object.h"
 
-enum {
-    SCOPES_SHOWN = 8,
-    LOCK_FLAGS = 7, /* of the words of mutexes and rwmutexes, beside the owner */
-    WORD_WRITER = 2 /* as in sync/rwmutex.c */
-};
+enum { SCOPES_SHOWN = 8 };
 
 #define WATCHED (2 * BL_MS)
 
@@ -82,7 +78,7 @@ static void path_print(bl__out *o, const bl_scope *at)
 /* Who has the lock with this word. False: nobody that is known. */
 static bool holder_print(bl__out *o, uintptr_t word)
 {
-    const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)LOCK_FLAGS);
+    const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)BL__WORD_FLAGS);
     bl__g g;
     if (owner == NULL)
         return false;
@@ -105,14 +101,14 @@ static bool holder_print(bl__out *o, uintptr_t word)
     return true;
 }
 
-static bool lock_print(bl__out *o, const bl__g *g)
+static bool lock_cause_print(bl__out *o, const bl__g *g)
 {
     bl_mutex m;
     bl_rwmutex rw;
     if (g->reason == BL__WAIT_MUTEX)
         return bl__peek(&m, g->wait_obj, sizeof m) && holder_print(o, m.bl__word);
     if (g->reason == BL__WAIT_RW_LOCK || g->reason == BL__WAIT_RW_RLOCK)
-        return bl__peek(&rw, g->wait_obj, sizeof rw) && (rw.bl__word & WORD_WRITER) != 0 &&
+        return bl__peek(&rw, g->wait_obj, sizeof rw) && (rw.bl__word & BL__WORD_WRITER) != 0 &&
                holder_print(o, rw.bl__word);
     return false;
 }
@@ -175,7 +171,7 @@ static void loop_print(bl__out *o, const bl__g *g)
                    loop, g->ctx != NULL ? bl_err_name(bl__ctx_state(g->ctx)) : "BL_ECANCELED");
 }
 
-static void running_print(bl__out *o, const bl__g *g, const bl__g *at)
+static void running_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
 {
     bl__thread_call call;
     uint32_t before = load_relaxed(&at->switches);
@@ -197,30 +193,31 @@ static void running_print(bl__out *o, const bl__g *g, const bl__g *at)
 
 /* ---- All ---- */
 
-static void stuck_print(bl__out *o, const bl__g *g)
+static void stuck_cause_print(bl__out *o, const bl__g *g)
 {
     bl_chan c;
     if (g->reason == BL__WAIT_CHAN_RECV && bl__peek(&c, g->wait_obj, sizeof c) &&
         c.magic == BL__CHAN_LIVE && c.made != NULL && !c.timer && c.ctx != NULL &&
         !bl__describe_is_chan(c.made))
         bl__out_printf(o, "cause: nobody is left to cancel the context\n");
-    else if (!lock_print(o, g) && g->reason < BL__WAIT_REASONS && stuck_causes[g->reason] != NULL)
+    else if (!lock_cause_print(o, g) && g->reason < BL__WAIT_REASONS &&
+             stuck_causes[g->reason] != NULL)
         bl__out_printf(o, "cause: %s\n", stuck_causes[g->reason]);
 }
 
-static void late_print(bl__out *o, const bl__g *g, const bl__g *at)
+static void left_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
 {
     if (g->task.status == BL__G_RUNNING || g->task.status == BL__G_RUNNABLE) {
-        running_print(o, g, at);
+        running_cause_print(o, g, at);
         return;
     }
     int32_t state = 1;
-    if (lock_print(o, g))
+    if (lock_cause_print(o, g))
         return;
     if (g->reason < BL__WAIT_REASONS && late_causes[g->reason] != NULL)
         bl__out_printf(o, "cause: %s\n", late_causes[g->reason]);
     else if (bl__peek(&state, g->ctx, sizeof state) && state != 0)
-        running_print(o, g, at); /* it does not stay there */
+        running_cause_print(o, g, at); /* it does not stay there */
     else if (state == 0)
         bl__out_printf(
             o,
@@ -238,7 +235,7 @@ void bl__cause_print(bl__out *o, const bl__g *g, const bl__g *at, bl__cause_of o
     if (g->scope != NULL && g->scope != &bl__rt.root)
         path_print(o, g->scope);
     if (of == BL__CAUSE_STUCK && g->task.status == BL__G_PARKED)
-        stuck_print(o, g);
+        stuck_cause_print(o, g);
     else if (of == BL__CAUSE_LATE && at != NULL)
-        late_print(o, g, at);
+        left_cause_print(o, g, at);
 }

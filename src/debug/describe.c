@@ -21,10 +21,7 @@
 enum {
     CASES_SHOWN = 16,
     HELD_SHOWN = 16,
-    LABELS_SHOWN = 1024, /* bytes of text */
-    LOCK_FLAGS = 7,      /* of the words of mutexes and rwmutexes, beside the owner */
-    WORD_WRITER = 2,
-    WORD_READER = 8 /* as in sync/rwmutex.c */
+    LABELS_SHOWN = 1024 /* bytes of text */
 };
 
 static void site_print(bl__out *o, const char *how, const bl__site *site)
@@ -103,8 +100,8 @@ static void mutex_print(bl__out *o, const bl_mutex *at)
     bl_mutex m;
     bl__out_printf(o, "waits on sync.Mutex");
     place_print(o, at);
-    if (bl__peek(&m, at, sizeof m) && (m.bl__word & ~(uintptr_t)LOCK_FLAGS) != 0)
-        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)LOCK_FLAGS));
+    if (bl__peek(&m, at, sizeof m) && (m.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != 0)
+        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)BL__WORD_FLAGS));
     bl__out_printf(o, "\n");
 }
 
@@ -115,11 +112,11 @@ static void rwmutex_print(bl__out *o, const bl_rwmutex *at)
     place_print(o, at);
     if (!bl__peek(&m, at, sizeof m))
         bl__out_printf(o, "\n");
-    else if (m.bl__word & WORD_WRITER) {
-        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)LOCK_FLAGS));
+    else if (m.bl__word & BL__WORD_WRITER) {
+        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)BL__WORD_FLAGS));
         bl__out_printf(o, "\n");
     } else {
-        unsigned long long readers = m.bl__word / WORD_READER;
+        unsigned long long readers = m.bl__word / BL__WORD_READER;
         bl__out_printf(o, ", held by %llu reader%s\n", readers, readers == 1 ? "" : "s");
     }
 }
@@ -251,7 +248,7 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
     const bl_mutex *m = g->held;
     bl_mutex mutex;
     for (int i = 0; i < HELD_SHOWN && m != NULL && bl__peek(&mutex, m, sizeof mutex); i++) {
-        if ((mutex.bl__word & ~(uintptr_t)LOCK_FLAGS) != (uintptr_t)at)
+        if ((mutex.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)at)
             break;
         bl__out_printf(o, "holds sync.Mutex");
         place_print(o, m);
@@ -261,7 +258,7 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
     const bl_rwmutex *rw = g->held_rw;
     bl_rwmutex rwmutex;
     for (int i = 0; i < HELD_SHOWN && rw != NULL && bl__peek(&rwmutex, rw, sizeof rwmutex); i++) {
-        if ((rwmutex.bl__word & ~(uintptr_t)LOCK_FLAGS) != (uintptr_t)at)
+        if ((rwmutex.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)at)
             break;
         bl__out_printf(o, "holds sync.RWMutex");
         place_print(o, rw);

@@ -6,6 +6,9 @@
 #include "core/sched.h"
 #include "debug/out.h"
 
+/* In the words of mutexes and rwmutexes, beside the owner: as in sync/mutex.c and sync/rwmutex.c. */
+enum { BL__WORD_FLAGS = 7, BL__WORD_WRITER = 2, BL__WORD_READER = 8 };
+
 /* g is a copy of a goroutine's record, at is the record itself. Each prints nothing where there is
  * nothing to say, or where what there was is gone. */
 void bl__describe_wait(bl__out *o, const bl__g *g);

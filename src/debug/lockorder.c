@@ -93,7 +93,7 @@ uint64_t (*bl__order_owner)(const bl__g *g);
 void (*bl__order_say)(void (*print)(bl__out *o, void *arg), void *arg);
 uint32_t bl__order_on;
 
-static uint64_t mix(uint64_t a, uint64_t b)
+static uint64_t order_mix(uint64_t a, uint64_t b)
 {
     uint64_t z = (a ^ b * UINT64_C(0xbf58476d1ce4e5b9)) * UINT64_C(0x9e3779b97f4a7c15);
     return z ^ z >> 29;
@@ -105,7 +105,7 @@ static uint64_t who_is(const bl__g *g) { return g->id != 0 ? g->id : (uintptr_t)
 
 static uint64_t place_key(const bl__g *g, const void *lock)
 {
-    return mix((uintptr_t)lock, who_is(g));
+    return order_mix((uintptr_t)lock, who_is(g));
 }
 
 void bl__order_has(const bl__g *g, const void *lock, const void *from)
@@ -183,7 +183,7 @@ static void forget_all(void)
 
 static uint32_t *lock_bucket(const void *lock)
 {
-    return &order.t->buckets[mix((uintptr_t)lock, 1) % ORDER_BUCKETS];
+    return &order.t->buckets[order_mix((uintptr_t)lock, 1) % ORDER_BUCKETS];
 }
 
 static lock_node *node_find(const void *lock)
@@ -324,7 +324,7 @@ static bool said_already(const circle *c)
 {
     uint64_t key = c->path[0]->owner;
     for (uint32_t i = 0; i < c->count; i++)
-        key += mix(c->path[i]->pcs[0], c->path[i]->from_pc);
+        key += order_mix(c->path[i]->pcs[0], c->path[i]->from_pc);
     for (uint32_t i = 0; i < order.said; i++)
         if (order.said_of[i] == key)
             return true;
@@ -492,12 +492,12 @@ void bl__order_wants(const bl__g *g, const void *lock, bl__order_mode mode, bool
     if (e.held_count == 0 || e.held_count > HELD)
         return;
     e.owner = bl__order_owner != NULL ? bl__order_owner(g) : 0;
-    uint64_t hash =
-        mix(mix(load_relaxed(&order.epoch), e.who), mix((uintptr_t)lock, mode) + e.owner);
+    uint64_t hash = order_mix(order_mix(load_relaxed(&order.epoch), e.who),
+                              order_mix((uintptr_t)lock, mode) + e.owner);
     for (uint32_t i = 0; i < e.held_count; i++) {
         if (e.held[i].lock == lock)
             return;
-        hash = mix(hash, (uintptr_t)e.held[i].lock + e.held[i].mode);
+        hash = order_mix(hash, (uintptr_t)e.held[i].lock + e.held[i].mode);
     }
     if (load_relaxed(&order.t->seen[hash % SEEN]) == hash)
         return;

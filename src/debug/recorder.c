@@ -208,7 +208,7 @@ static bool path_make(const char *where)
     return true;
 }
 
-static int file_open(const char *where)
+static int trace_open(const char *where)
 {
     if (!path_make(where))
         return BL_EINVAL;
@@ -262,7 +262,7 @@ int bl_trace_start(const char *where)
         return BL_EBUSY;
     bl__tracer.clock = !bl__ticks_steady();
     header_make(ring > 0);
-    int fd = ring > 0 ? -1 : file_open(where);
+    int fd = ring > 0 ? -1 : trace_open(where);
     if (fd < -1 || (fd < 0 && ring == 0)) {
         state_give(RECORDER_OFF);
         return fd;

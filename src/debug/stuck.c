@@ -125,7 +125,7 @@ static void count_node(const bl__g *g, void *arg)
 }
 
 /* The end of a run, which waits no longer than its grace. */
-static bool ends_run(const bl__g *g)
+static bool is_runs_end(const bl__g *g)
 {
     bl_ctx c;
     return g->id == 1 && g->reason == BL__WAIT_SCOPE && g->wait_obj == &bl__rt.root &&
@@ -174,7 +174,7 @@ static void note(const bl__g *g, void *arg)
         d->high = g->stack_hi;
         d->alive = load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
                    g->park_timer != NULL || g->since > n->before ||
-                   waits_for_nobody((bl__reason)g->reason) || ends_run(g);
+                   waits_for_nobody((bl__reason)g->reason) || is_runs_end(g);
         d->reads = (uint8_t)(g->reads_count < BL__READS ? g->reads_count : BL__READS);
         memcpy(d->read, g->reads, sizeof d->read);
         if ((d->reads > 0 || d->reason == BL__WAIT_RW_LOCK) && n->rw_count < RW_NODES)
@@ -565,7 +565,7 @@ static void active_add(notes *n, const char *name)
     n->active_count += n->active_count <= ACTIVE; /* with one more: there are too many to know */
 }
 
-static bool name_take(const bl__symbol *s, void *arg)
+static bool first_name_take(const bl__symbol *s, void *arg)
 {
     *(const char **)arg = s->func;
     return false;
@@ -578,7 +578,7 @@ static const char *main_name(notes *n)
     static const char *name; /* under one_search */
     if (known != bl__rt.main_fn) {
         name = NULL;
-        bl__symbol_each((uintptr_t)bl__rt.main_fn, name_take, &name);
+        bl__symbol_each((uintptr_t)bl__rt.main_fn, first_name_take, &name);
         known = bl__rt.main_fn;
         n->s->named = true;
     }

@@ -12,17 +12,17 @@
 #include "debug/symbol.h"
 #include "test/test.h"
 
-typedef struct opened {
+typedef struct opened_fd {
     const bl_test *t; /* NULL: no note */
     uintptr_t pc;     /* of the call */
     dev_t dev;
     ino_t ino;
-} opened;
+} opened_fd;
 
 static struct {
     uint32_t lock;
-    opened *at; /* lock: by number */
-    size_t len; /* lock */
+    opened_fd *at; /* lock: by number */
+    size_t len;    /* lock */
 } all_opened;
 
 static void opened_note(int fd, uintptr_t pc)
@@ -34,7 +34,7 @@ static void opened_note(int fd, uintptr_t pc)
     bl__lock(&all_opened.lock, BL__RANK_MADE);
     if ((size_t)fd >= all_opened.len) {
         size_t len = (size_t)fd * 2 + 64;
-        opened *at = realloc(all_opened.at, len * sizeof *at);
+        opened_fd *at = realloc(all_opened.at, len * sizeof *at);
         if (at != NULL) {
             memset(at + all_opened.len, 0, (len - all_opened.len) * sizeof *at);
             all_opened.at = at;
@@ -42,29 +42,29 @@ static void opened_note(int fd, uintptr_t pc)
         }
     }
     if ((size_t)fd < all_opened.len)
-        all_opened.at[fd] = (opened){t, pc, st.st_dev, st.st_ino};
+        all_opened.at[fd] = (opened_fd){t, pc, st.st_dev, st.st_ino};
     bl__unlock(&all_opened.lock);
 }
 
 void bl__test_opened_begin(void) { bl__opened_hook = opened_note; }
 
-typedef struct place {
+typedef struct opened_place {
     const char *file;
     int line;
-} place;
+} opened_place;
 
 /* The innermost function that is not the library's. */
 static bool place_find(const bl__symbol *s, void *arg)
 {
-    place *p = arg;
+    opened_place *p = arg;
     if (s->file == NULL || bl__symbol_is_runtime(s))
         return false;
-    *p = (place){s->file, s->line};
+    *p = (opened_place){s->file, s->line};
     return true;
 }
 
 /* The next number from fd on that t has left, taken out; -1: none. */
-static int opened_take(const bl_test *t, size_t fd, opened *out)
+static int opened_take(const bl_test *t, size_t fd, opened_fd *out)
 {
     int found = -1;
     bl__lock(&all_opened.lock, BL__RANK_MADE);
@@ -80,11 +80,11 @@ static int opened_take(const bl_test *t, size_t fd, opened *out)
 
 void bl__test_opened_report(bl_test *t)
 {
-    opened o;
+    opened_fd o;
     size_t from = 0;
     for (int fd; (fd = opened_take(t, from, &o)) >= 0;) {
         struct stat st;
-        place at = {NULL, 0};
+        opened_place at = {NULL, 0};
         from = (size_t)fd + 1;
         if ((t->allow & BL_ALLOW_DESCRIPTORS) != 0 || fstat(fd, &st) != 0 || st.st_dev != o.dev ||
             st.st_ino != o.ino)
