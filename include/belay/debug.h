@@ -85,7 +85,7 @@ void bl_profile_mutex(int fraction);
  * or a fatal error. BELAY_TRACE=where does the same from the first run on. A file grows until bl_trace_stop or the end of
  * the program; one that was killed lacks the last 100 ms.
  *
- * An event is 8 to 16 bytes and takes some 15 to 20 ns. 0; BL_EBUSY: it is on already; BL_EINVAL: no such size, or the name is too long;
+ * An event is 8 to 16 bytes and takes some 25 ns. 0; BL_EBUSY: it is on already; BL_EINVAL: no such size, or the name is too long;
  * or why the file could not be made. Any thread, with or without a run. (Go: trace.Start, trace.FlightRecorder.)
  */
 int bl_trace_start(const char *where);
