@@ -14,7 +14,7 @@ fake() { # NAME SCRIPT
     printf '#!/bin/sh\n%s\n' "$2" >"$bin/$1"
     chmod +x "$bin/$1"
 }
-for tool in gcc g++ make cmake pkg-config clang-14 clang-format-14 clang-tidy-14 gdb; do
+for tool in gcc g++ make cmake pkg-config clang-14 clang-format-14 clang-tidy-14 gdb python3; do
     fake $tool 'exit 0'
 done
 fake id 'echo 1000'

@@ -67,6 +67,7 @@ static bool place_find(const bl__symbol *s, void *arg)
 static int opened_take(const bl_test *t, size_t fd, opened_fd *out)
 {
     int found = -1;
+    *out = (opened_fd){0};
     bl__lock(&all_opened.lock, BL__RANK_MADE);
     for (; fd < all_opened.len && found < 0; fd++)
         if (all_opened.at[fd].t == t) {
