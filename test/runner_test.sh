@@ -43,6 +43,12 @@ lines 'the one that dies beside others' '^--- FAIL: besides_crash'
 lines 'a ticker' '^--- FAIL: ticker_left' 'all_test.c:[0-9]+: leak: the ticker that was made here was not stopped$'
 lines 'a timer' '^--- FAIL: timer_left' 'all_test.c:[0-9]+: leak: the timer that was started here was not stopped'
 lines 'a descriptor' '^--- FAIL: descriptors_left' 'all_test.c:[0-9]+: leak: descriptor [0-9]+, which was opened here, was not closed$'
+at=$(grep -n '^BL_TEST(channel_left)' "$work/all/all_test.c" | cut -d: -f1)
+lines 'channels' '^--- FAIL: channel_left ' "all_test.c:$((at + 2)): leak: the channel that was made here was not released\$" "all_test.c:$((at + 5)): leak: the channel .* [(]3 of them[)]\$"
+lines 'a channel beside others' '^--- FAIL: channel_left_among ' 'all_test.c:[0-9]+: leak: the channel'
+lines 'a channel of a goroutine' '^--- FAIL: channel_left_by_goroutine' 'all_test.c:[0-9]+: leak: the channel'
+lines 'a pipe' '^--- FAIL: pipe_left' 'all_test.c:[0-9]+: leak: of the pipe that was made here an end was not released$'
+lines 'a channel of a test that has failed' '^--- FAIL: channel_failed' 'failed: bl_chan_len.c. == 1$'
 lines 'a context' '^--- FAIL: context_left' 'all_test.c:[0-9]+: leak: the context that was made here was neither cancelled nor released$'
 for name in lock_order lock_order_again; do
     lines "$name" "^--- FAIL: $name " 'lock order inversion: 2 goroutines' '^ +lock_down$' '^ +lock_up$'
@@ -50,9 +56,13 @@ done
 lines 'a read lock' '^--- FAIL: holds_for_reading' 'leak: the goroutine .* holding a sync.RWMutex for reading$'
 lines 'last' '^FAIL$' '^FAIL	.*/all	[0-9.]+s$' '^FAIL$'
 keep
-for name in passes cleaned allowed timer_allowed nothing_left lock_order_allowed lock_order_up lock_order_down descriptors_allowed descriptors_closed beside last; do
+for name in passes cleaned allowed timer_allowed nothing_left lock_order_allowed lock_order_up lock_order_down descriptors_allowed descriptors_closed channels_allowed channels_released channel_released_among beside last; do
     ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
 done
+ok 'what a failed test did not release is not said' bash -c "sed '1,/FAIL: channel_failed/d' '$work/said' | sed '/^--- /,\$d' | grep -c leak: | grep -qx 0"
+run "$belay" test -run 'channel_(left|released)_among' -count 20 "$work/all"
+expect 'a channel is left beside one that is not' 1
+ok 'and only that is said' test "$(grep -c '^--- FAIL: channel_left_among' "$work/out") $(grep -c '^--- FAIL' "$work/out")" = '20 20'
 
 mkdir "$work/bubble"
 cp "$root/test/testdata/bubble/bubble_test.c" "$work/bubble"

@@ -160,7 +160,8 @@ enum {
     BL_ALLOW_TIMERS = 4,
     BL_ALLOW_CONTEXTS = 8,
     BL_ALLOW_DESCRIPTORS = 16,
-    BL_ALLOW_LOCK_ORDER = 32 /* locks that two goroutines take in different orders */
+    BL_ALLOW_LOCK_ORDER = 32, /* locks that two goroutines take in different orders */
+    BL_ALLOW_CHANNELS = 64    /* channels and pipes that are not released */
 };
 void bl_test_allow(bl_test *t, int kinds);
 

@@ -243,6 +243,8 @@ static void fork_child(void)
     bl__fatal_dying.owner = 0;
     store_relaxed(&bl__solo.on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */
     store_relaxed(&bl__solo.depth, 0u);
+    bl__made_hook = NULL;
+    bl__unmade_hook = NULL;
     store_relaxed(&bl__rt.spinning, 1u); /* so that nobody is looked for */
     if (m == NULL)
         return;

@@ -263,11 +263,13 @@ static inline bool bl__holds_any(const bl__g *g)
 extern void (*bl__held_hook)(const bl__g *g, const char *kind);
 
 /* What a test may leave behind besides goroutines and locks: called, if not NULL, when it has been made, and when a context is
- * cancelled or about to be freed, a ticker about to be freed. core/timer.c */
+ * cancelled or about to be freed, a ticker, channel or pipe about to be freed. core/timer.c */
 typedef enum bl__made_kind {
     BL__MADE_CTX,
     BL__MADE_TIMER,
     BL__MADE_TICKER,
+    BL__MADE_CHAN, /* bl_chan_new's; not what a scope, a context or a pipe frees */
+    BL__MADE_PIPE,
     BL__MADE_READ /* a bl_rwmutex, whose reader has ended; the site is the reader's */
 } bl__made_kind;
 extern void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);

@@ -236,7 +236,7 @@ bl_chan *bl_ctx_done(bl_ctx *c)
     bl_chan *done = load_acquire(&c->done); /* ORD(ctx-done): with the store below */
     if (done != NULL)
         return done;
-    bl_chan *made = bl__chan_new(0, 0, c->made);
+    bl_chan *made = bl__chan_make(0, 0, c->made);
     if (made == NULL)
         bl__fatal("belay: out of memory for the done channel of a context");
     made->ctx = c;

@@ -41,6 +41,7 @@ uint32_t bl__select_bubble(const void *select_wait)
 
 static void chan_free(bl_chan *c)
 {
+    bl__unmade(c);
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     const bl__waiter *w = c->recvq.head ? c->recvq.head : c->sendq.head;
     if (w)
@@ -52,7 +53,7 @@ static void chan_free(bl_chan *c)
     bl__free(c->memory);
 }
 
-bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
+bl_chan *bl__chan_make(size_t elem_size, size_t cap, const bl__site *site)
 {
     if (elem_size > BL__CHAN_MAX_SIZE || cap > UINT32_MAX)
         return NULL;
@@ -80,6 +81,14 @@ bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
     return c;
 }
 
+bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
+{
+    bl_chan *c = bl__chan_make(elem_size, cap, site);
+    if (c)
+        bl__made(BL__MADE_CHAN, c, site);
+    return c;
+}
+
 static void scope_release(bl__res *res)
 {
     bl_chan_release((bl_chan *)(void *)((char *)res - offsetof(bl_chan, res)));
@@ -87,7 +96,7 @@ static void scope_release(bl__res *res)
 
 bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__site *site)
 {
-    bl_chan *c = bl__chan_new(elem_size, cap, site);
+    bl_chan *c = bl__chan_make(elem_size, cap, site);
     if (c) {
         c->res.release = scope_release;
         bl__scope_own(s, &c->res);

@@ -80,6 +80,9 @@ void bl__chan_check_slow(const bl_chan *c, size_t size);
 /* Copies an element; to NULL drops it, from NULL stands for zeros. */
 void bl__elem_move_any(void *to, const void *from, size_t size);
 
+/* bl_chan_new for what releases it by itself, so that nobody is told of it (bl__made). */
+bl_chan *bl__chan_make(size_t elem_size, size_t cap, const bl__site *site);
+
 /* What a channel that the caller makes has as its bubble. */
 uint32_t bl__chan_bubble_here(void);
 

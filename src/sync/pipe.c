@@ -13,8 +13,7 @@
 #include <string.h>
 
 #include "arch/race.h"
-#include "core/sched.h"
-#include "life/scope.h"
+#include "sync/chan.h"
 
 /* What a writer has left; the reader's answer is how much of it was taken. */
 typedef struct offer {
@@ -45,6 +44,7 @@ struct pair {
 
 static void pair_free(pair *both)
 {
+    bl__unmade(both);
     for (int i = 0; i < 2; i++) {
         bl_chan_release(both->ends[i].in.offers);
         bl_chan_release(both->ends[i].in.taken);
@@ -65,9 +65,9 @@ int bl__pipe_new(bl_pipe **a, bl_pipe **b, const bl__site *site)
         bl_pipe *p = &both->ends[i];
         p->both = both;
         p->other = &both->ends[1 - i];
-        p->in.offers = bl__chan_new(sizeof(offer), 0, site);
-        p->in.taken = bl__chan_new(sizeof(size_t), 1, site);
-        p->closed = bl__chan_new(0, 0, site);
+        p->in.offers = bl__chan_make(sizeof(offer), 0, site);
+        p->in.taken = bl__chan_make(sizeof(size_t), 1, site);
+        p->closed = bl__chan_make(0, 0, site);
         ok = ok && p->in.offers != NULL && p->in.taken != NULL && p->closed != NULL;
     }
     if (!ok) {
@@ -76,6 +76,7 @@ int bl__pipe_new(bl_pipe **a, bl_pipe **b, const bl__site *site)
     }
     *a = &both->ends[0];
     *b = &both->ends[1];
+    bl__made(BL__MADE_PIPE, both, site);
     return 0;
 }
 

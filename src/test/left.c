@@ -1,24 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * left.c: timers, tickers and contexts that a test has made and left behind.
+ * left.c: timers, tickers, contexts, channels and pipes that a test has made and left behind.
  *
  * What a goroutine of a test makes is noted (bl__made_hook). When the test has ended, scopes closed and cleanups run,
  * a timer or ticker that is still in some heap of timers was not stopped, and a context that is still noted was neither
  * cancelled nor released: bl_ctx_cancel and its end take it off. Those that a scope of the test has ended with
  * itself are gone by then. While benchmarks run nothing is noted.
+ *
+ * A channel or pipe of which a reference is left is memory that nobody frees. In a test that has failed, was skipped
+ * or has left goroutines that is what comes of it, and is not said.
+ *
+ * A note hides the address of its object from the search for who can get at that (debug/reach.h).
  */
 #include "core/lock.h"
 #include "core/proc.h"
 #include "life/ctx.h"
 #include "test/test.h"
 
-enum { BUCKETS = 1024 };
+enum { BUCKETS_LOG = 14, BUCKETS = 1 << BUCKETS_LOG };
 
 typedef struct made {
-    const void *obj;
+    uintptr_t hidden; /* the object's address, inverted */
     const bl__site *site;
     const bl_test *t;
     bl__made_kind kind;
+    size_t count; /* once the test has ended: how many are left of this place */
     struct made *next;
 } made;
 
@@ -30,14 +36,17 @@ static struct {
 static made **bucket_of(const void *obj)
 {
     uint64_t h = (uintptr_t)obj * UINT64_C(0x9e3779b97f4a7c15);
-    return &all_made.buckets[h >> 54];
+    return &all_made.buckets[h >> (64 - BUCKETS_LOG)];
 }
+
+static uintptr_t hide(const void *obj) { return ~(uintptr_t)obj; }
+static const void *made_obj(const made *m) { return (const void *)~m->hidden; }
 
 /* Under the lock: takes the note of obj out; NULL: there is none. */
 static made *made_take(const void *obj)
 {
     made **at = bucket_of(obj);
-    while (*at != NULL && (*at)->obj != obj)
+    while (*at != NULL && (*at)->hidden != hide(obj))
         at = &(*at)->next;
     made *m = *at;
     if (m != NULL)
@@ -53,7 +62,7 @@ static void made_note(bl__made_kind kind, const void *obj, const bl__site *site)
     made *old = made_take(obj);
     if (fresh != NULL) {
         made **at = bucket_of(obj);
-        *fresh = (made){.obj = obj, .site = site, .t = t, .kind = kind, .next = *at};
+        *fresh = (made){.hidden = hide(obj), .site = site, .t = t, .kind = kind, .next = *at};
         *at = fresh;
     }
     bl__unlock(&all_made.lock);
@@ -81,7 +90,7 @@ void bl__test_left_begin(void)
 static bool context_is_over(const made *m)
 {
     return m->kind == BL__MADE_CTX &&
-           load_relaxed(&((const bl_ctx *)m->obj)->state) == BL_ETIMEDOUT;
+           load_relaxed(&((const bl_ctx *)made_obj(m))->state) == BL_ETIMEDOUT;
 }
 
 /* The notes of t, taken out. */
@@ -120,24 +129,64 @@ static void left_say(bl_test *t, const made *m)
              "leak: the timer that was started here was not stopped and has not fired"},
         [BL__MADE_TICKER] = {BL_ALLOW_TIMERS,
                              "leak: the ticker that was made here was not stopped"},
+        [BL__MADE_CHAN] = {BL_ALLOW_CHANNELS,
+                           "leak: the channel that was made here was not released"},
+        [BL__MADE_PIPE] = {BL_ALLOW_CHANNELS,
+                           "leak: of the pipe that was made here an end was not released"},
         [BL__MADE_READ] = {BL_ALLOW_LOCKS, "leak: the goroutine that was started here ended "
                                            "holding a sync.RWMutex for reading"},
     };
     if ((t->allow & kinds[m->kind].allow) != 0)
         return;
-    bl__test_log(t, m->site->file, m->site->line, "%s", kinds[m->kind].text);
+    char more[32] = "";
+    if (m->count > 1)
+        (void)snprintf(more, sizeof more, " (%zu of them)", m->count);
+    bl__test_log(t, m->site->file, m->site->line, "%s%s", kinds[m->kind].text, more);
     if (bl__tests.leak == BL__LEAK_FAIL)
         bl__test_fail(t);
 }
 
-void bl__test_left_report(bl_test *t)
+/* Puts m into the list, by line; those of one place are one. */
+static void left_add(made **list, made *m)
 {
-    made *next;
-    for (made *m = made_by(t); m != NULL; m = next) {
+    made **at = list;
+    for (; *at != NULL && (*at)->site->line <= m->site->line; at = &(*at)->next)
+        if ((*at)->site == m->site && (*at)->kind == m->kind) {
+            (*at)->count++;
+            bl__free(m);
+            return;
+        }
+    m->count = 1;
+    m->next = *at;
+    *at = m;
+}
+
+/* A timer may be gone, with the frame it stood in: it is only looked for among those that are armed. */
+static bool is_left(const made *m, bool memory)
+{
+    switch (m->kind) {
+    case BL__MADE_TIMER:
+    case BL__MADE_TICKER: return bl__timer_pending(made_obj(m));
+    case BL__MADE_CHAN:
+    case BL__MADE_PIPE: return memory;
+    default: return m->site != NULL;
+    }
+}
+
+void bl__test_left_report(bl_test *t, bool goroutines)
+{
+    bool memory = !goroutines && !load_relaxed(&t->failed) && !load_relaxed(&t->skipped);
+    made *left = NULL;
+    for (made *m = made_by(t), *next; m != NULL; m = next) {
         next = m->next;
-        bool armed = m->kind == BL__MADE_TIMER || m->kind == BL__MADE_TICKER;
-        if (m->site != NULL && (!armed || bl__timer_pending(m->obj)))
-            left_say(t, m);
+        if (is_left(m, memory))
+            left_add(&left, m);
+        else
+            bl__free(m);
+    }
+    for (made *m = left, *next; m != NULL; m = next) {
+        next = m->next;
+        left_say(t, m);
         bl__free(m);
     }
 }

@@ -12,7 +12,7 @@
 #include "core/lock.h"
 #include "debug/report.h"
 #include "debug/stuck.h"
-#include "life/scope.h"
+#include "sync/chan.h"
 #include "test/test.h"
 
 bl_sem bl__test_slots;
@@ -55,8 +55,8 @@ bl_test *bl__test_new(bl_test *parent, const char *name, bl__site site)
     t->item = parent != NULL ? parent->item : -1;
     t->site = site;
     t->site.what = t->name;
-    t->signal = bl_chan_new(sizeof(int), 2);
-    t->barrier = bl_chan_new(sizeof(int), 0);
+    t->signal = bl__chan_make(sizeof(int), 2, &t->site);
+    t->barrier = bl__chan_make(sizeof(int), 0, &t->site);
     if (t->name == NULL || t->signal == NULL || t->barrier == NULL)
         bl__fatal("belay: out of memory in the test runner");
     return t;
@@ -162,7 +162,7 @@ void bl__test_round_end(bl_test *root)
 {
     bl__test_kids(root);
     bl_chan_release(root->barrier);
-    if ((root->barrier = bl_chan_new(sizeof(int), 0)) == NULL)
+    if ((root->barrier = bl__chan_make(sizeof(int), 0, &root->site)) == NULL)
         bl__fatal("belay: out of memory in the test runner");
 }
 
@@ -319,7 +319,7 @@ static int bl__test_controller_main(void *arg)
     while (t->cleanups != NULL)
         (void)bl__test_run_aside(t, bl__test_cleanups_main, t, true);
     bool empty = bl__test_work_close(t, &t->work) && !t->left;
-    bl__test_left_report(t);
+    bl__test_left_report(t, !empty);
     bl__test_opened_report(t);
     live_remove(t);
     t->before += bl_now() - t->began;

@@ -197,9 +197,10 @@ void bl__test_plain_fail(void);
 /* It is ended by one of its threads, or of its run's goroutines. */
 BL__NORETURN void bl__test_plain_end(void);
 
-/* Timers, tickers and contexts that tests leave behind: left.c. t has ended: reports its own. */
+/* Timers, tickers, contexts, channels and pipes that tests leave behind: left.c. t has ended: reports its own;
+ * goroutines: some of those are left, too. */
 void bl__test_left_begin(void);
-void bl__test_left_report(bl_test *t);
+void bl__test_left_report(bl_test *t, bool goroutines);
 /* The same of descriptors: opened.c. */
 void bl__test_opened_begin(void);
 void bl__test_opened_report(bl_test *t);

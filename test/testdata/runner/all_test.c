@@ -240,6 +240,84 @@ BL_TEST(timer_allowed)
     (void)bl_ctx_with_timeout(bl_ctx_current(), BL_HOUR);
 }
 
+BL_TEST(channel_left)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 1);
+    bl_chan_release(bl_chan_retain(c));
+    for (int i = 0; i < 3; i++)
+        (void)bl_chan_new(0, 0);
+}
+
+/* Of the two that run side by side one forgets. */
+BL_TEST(channel_left_among)
+{
+    bl_parallel(t);
+    (void)bl_chan_new(sizeof(int), 0);
+    (void)!bl_sleep(10 * BL_MS);
+}
+
+BL_TEST(channel_released_among)
+{
+    bl_parallel(t);
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    (void)!bl_sleep(20 * BL_MS);
+    bl_chan_release(c);
+}
+
+static int make_channel(void *arg)
+{
+    bl_chan **c = arg;
+    *c = bl_chan_new(sizeof(int), 0);
+    return 0;
+}
+
+BL_TEST(channel_left_by_goroutine)
+{
+    bl_chan *c;
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, make_channel, &c), 0);
+}
+
+BL_TEST(pipe_left)
+{
+    bl_pipe *client, *server;
+    BL_REQUIRE_ERR(t, bl_pipe_new(&client, &server), 0);
+    bl_pipe_release(client);
+}
+
+BL_TEST(channels_allowed)
+{
+    bl_pipe *client, *server;
+    bl_test_allow(t, BL_ALLOW_CHANNELS);
+    BL_REQUIRE_ERR(t, bl_pipe_new(&client, &server), 0);
+    BL_CHECK(t, bl_chan_new(sizeof(int), 0) != NULL);
+}
+
+/* The channel is what comes of the failure. */
+BL_TEST(channel_failed)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    BL_REQUIRE(t, bl_chan_len(c) == 1);
+    bl_chan_release(c);
+}
+
+static void releases_channel(void *arg) { bl_chan_release(arg); }
+
+BL_TEST(channels_released)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 1);
+    BL_SCOPE(s);
+    (void)bl_chan_retain(c);
+    bl_chan_release(c);
+    bl_cleanup(t, releases_channel, c);
+    (void)bl_scope_chan(s, sizeof(int), 1);
+    (void)bl_scope_chan(bl_root(), sizeof(int), 1);
+    (void)bl_ctx_done(bl_ctx_current());
+    BL_CHECK_EQ(t, bl_go(s, make_channel, &c), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    bl_chan_release(c);
+}
+
 static void stops_timer(void *arg) { bl_timer_stop((bl_timer *)arg); }
 
 BL_TEST(nothing_left)
