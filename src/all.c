@@ -75,6 +75,7 @@
 #include "debug/leaks.c"
 #include "debug/listen.c"
 #include "debug/lockorder.c"
+#include "debug/made.c"
 #include "debug/maps.c"
 #include "debug/metrics.c"
 #include "debug/out.c"

@@ -177,6 +177,82 @@ run "$belay" run spawns.c; expect 'summary' 0
 expect_err 'summary' '^belay: goroutines: [0-9]+ started, [0-9]+ ended, 0 left$'
 BELAY_SUMMARY=0 run "$belay" run spawns.c; ok 'summary: off' test ! -s "$work/err"
 
+cat >keeps.c <<'END'
+#include <belay.h>
+static bl_timer timer;
+static int make(void *arg)
+{
+    (void)arg;
+    bl_pipe *a, *b;
+    for (int i = 0; i < 3; i++)
+        (void)bl_chan_new(sizeof(int), 1);
+    bl_timer_start(&timer, BL_HOUR);
+    (void)bl_ctx_with_cancel(bl_ctx_current());
+    if (bl_pipe_new(&a, &b) == 0)
+        bl_pipe_release(a);
+    return 0;
+}
+int main(void) { return bl_run(make, NULL, NULL); }
+END
+cat >clean.c <<'END'
+#include <belay.h>
+#include <pthread.h>
+static bl_chan *before, *beside;
+static void *plain(void *arg)
+{
+    (void)arg;
+    beside = bl_chan_new(sizeof(int), 1);
+    return NULL;
+}
+static int make(void *arg)
+{
+    pthread_t thread;
+    bl_timer stopped = {0}, fired = {0};
+    bl_pipe *a, *b;
+    BL_SCOPE(s, .timeout = BL_HOUR);
+    (void)arg;
+    (void)bl_chan_retain(before);
+    (void)bl_scope_chan(s, sizeof(int), 1);
+    (void)bl_scope_chan(bl_root(), sizeof(int), 1);
+    (void)bl_ticker_new(bl_root(), BL_HOUR);
+    (void)bl_ctx_done(bl_ctx_current());
+    bl_chan *c = bl_chan_new(sizeof(int), 1);
+    bl_chan_release(bl_chan_retain(c));
+    bl_chan_release(c);
+    bl_timer_start(&stopped, BL_HOUR);
+    bl_timer_stop(&stopped);
+    bl_timer_start(&fired, 1);
+    if (bl_chan_recv(bl_timer_chan(&fired), NULL) != 0 || bl_pipe_new(&a, &b) != 0)
+        return 1;
+    bl_pipe_release(a);
+    bl_pipe_release(b);
+    bl_ctx_release(bl_ctx_with_timeout(bl_ctx_current(), BL_HOUR));
+    bl_ctx_cancel(bl_ctx_with_cancel(bl_ctx_current()), 0);
+    pthread_create(&thread, NULL, plain, NULL);
+    pthread_join(thread, NULL);
+    return 0;
+}
+int main(void)
+{
+    before = bl_chan_new(sizeof(int), 1);
+    int r = bl_run(make, NULL, NULL);
+    bl_chan_release(before);
+    return r != 0 || bl_chan_cap(before) != 1 || bl_chan_cap(beside) != 1;
+}
+END
+run "$belay" run keeps.c; expect 'what is left' 0
+expect_err 'channels' '^belay: leak: 3 channels made by make at keeps.c:8 were not released$'
+expect_err 'a timer' '^belay: leak: 1 timer made by make at keeps.c:9 was not stopped and had not fired$'
+expect_err 'a context' '^belay: leak: 1 context made by make at keeps.c:10 was neither cancelled nor released$'
+expect_err 'a pipe' '^belay: leak: 1 pipe made by make at keeps.c:11 was not released at both ends$'
+BELAY_DEBUG=resources=0 run "$belay" run keeps.c; ok 'not if not wanted' test "$(wc -l <"$work/err")" -eq 1
+BELAY_SUMMARY=0 run "$belay" run keeps.c; ok 'nor without a summary' test ! -s "$work/err"
+BELAY_SUMMARY=0 BELAY_DEBUG=resources=1 run "$belay" run keeps.c; ok 'but if wanted' test "$(grep -c leak: "$work/err")" -eq 4
+for procs in 1 4; do
+    BELAY_PROCS=$procs run "$belay" run clean.c; expect "nothing is left, $procs" 0
+    ok "and nothing is said, $procs" test "$(wc -l <"$work/err")" -eq 1
+done
+
 # A signal to belay alone, and one to its group, each reach the program once.
 signal_run() { # COMMAND TO SEND IT, WITH THE PID
     : >"$work/out"

@@ -40,7 +40,7 @@ typedef enum bl__rank {
     BL__RANK_SCHED,    /* the scheduler */
     BL__RANK_STACKS,   /* stacks and records in stock */
     BL__RANK_POOL,     /* free records of bl_after_func */
-    BL__RANK_MADE,     /* which timers and contexts were made by tests */
+    BL__RANK_MADE,     /* which timers, contexts and channels goroutines have made */
     BL__RANK_ORDER,    /* in which orders locks are taken (debug/lockorder.c) */
     BL__RANK_PROFILE,  /* what the block and mutex profiles have recorded */
     BL__RANK_MAP,      /* the ranges of a bl_map; a part of a bl_syncmap */

@@ -20,6 +20,7 @@
 #include "debug/fatal.h"
 #include "debug/layout.h"
 #include "debug/lockorder.h"
+#include "debug/made.h"
 #include "debug/quit.h"
 #include "debug/report.h"
 #include "debug/traceback.h"
@@ -485,6 +486,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__crash_install();
     bl__signals_begin(bl__rt.options.signals != 0);
     bl__quit_install(bl__rt.options.on_quit);
+    bl__made_run_begin();
     if ((err = run_start(&run)) < 0) {
         run_end(true);
         return err;
@@ -505,6 +507,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__m_reap();
     bl__trace_run_end();
     bl__report_summary();
+    bl__made_run_end(run.left > 0);
     if (run.left > 0 && bl__rt.options.on_leak == BL_LEAK_FAIL && run.result == 0)
         bl__exit_leaked();
     run_end(clean);

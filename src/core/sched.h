@@ -262,7 +262,7 @@ static inline bool bl__holds_any(const bl__g *g)
 /* Called before each of these reports, if not NULL. */
 extern void (*bl__held_hook)(const bl__g *g, const char *kind);
 
-/* What a test may leave behind besides goroutines and locks: called, if not NULL, when it has been made, and when a context is
+/* What a test or a run may leave behind besides goroutines and locks (debug/made.h): called, if not NULL, when it has been made, and when a context is
  * cancelled or about to be freed, a ticker, channel or pipe about to be freed. core/timer.c */
 typedef enum bl__made_kind {
     BL__MADE_CTX,
@@ -278,13 +278,15 @@ extern void (*bl__unmade_hook)(const void *obj);
 extern void (*bl__opened_hook)(int fd, uintptr_t pc);
 static inline void bl__made(bl__made_kind kind, const void *obj, const bl__site *site)
 {
-    if (__builtin_expect(bl__made_hook != NULL, 0))
-        bl__made_hook(kind, obj, site);
+    void (*hook)(bl__made_kind, const void *, const bl__site *) = load_relaxed(&bl__made_hook);
+    if (__builtin_expect(hook != NULL, 0))
+        hook(kind, obj, site);
 }
 static inline void bl__unmade(const void *obj)
 {
-    if (__builtin_expect(bl__unmade_hook != NULL, 0))
-        bl__unmade_hook(obj);
+    void (*hook)(const void *) = load_relaxed(&bl__unmade_hook);
+    if (__builtin_expect(hook != NULL, 0))
+        hook(obj);
 }
 
 /* Called by core before a cancellable park when g->registered != g->ctx: puts g on the list of
