@@ -71,7 +71,7 @@ static void chan_print(bl__out *o, const bl_chan *at, const char *how)
     const bl__site *made = c.made;
     if (made != NULL && c.timer)
         bl__out_printf(o, " of a %s", made->what);
-    else if (made != NULL && !bl__describe_is_chan(made))
+    else if (made != NULL && !bl__describe_is_chan(made) && c.ctx != NULL)
         bl__out_printf(o, " of a context");
     else
         bl__out_printf(o, " (cap %u, %u buffered)", c.cap, c.len);

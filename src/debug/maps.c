@@ -7,8 +7,8 @@
  * block is looked for by walking on from each place where it could be. (glibc 2.36, malloc/arena.c
  * and malloc.c; a heap of another shape is found to be none, and its memory counts as open.)
  *
- * Shared mappings are not looked at, nor is the C library's data: there are malloc's lists of free
- * blocks, which lead to what is in no use any more.
+ * Of shared mappings only those that are memory are looked at, not those of files and devices. Nor are the C
+ * library's data: there are malloc's lists of free blocks, which lead to what is in no use any more.
  */
 #include "debug/maps.h"
 
@@ -145,7 +145,7 @@ uintptr_t bl__maps_record(uintptr_t low, const uint64_t *words, size_t bytes)
     if (sizeof(bl_ctx) <= bytes) {
         memcpy(&magic, at + offsetof(bl_ctx, magic), sizeof magic);
         if (magic == BL__CTX_MAGIC)
-            return low + offsetof(bl_ctx, parent);
+            return low + offsetof(bl_ctx, afters);
     }
     return low;
 }
@@ -231,16 +231,27 @@ static bool is_libc(const char *path)
     return name != NULL && (strncmp(name, "/libc.so", 8) == 0 || strncmp(name, "/libc-", 6) == 0);
 }
 
+/* Of a shared mapping: it is anonymous, or of a file that is memory only. */
+static bool is_memory(const char *path)
+{
+    static const char *const names[] = {"/dev/zero", "/memfd:", "/dev/shm/", "/SYSV"};
+    for (size_t i = 0; path != NULL && i < sizeof names / sizeof names[0]; i++)
+        if (strncmp(path, names[i], strlen(names[i])) == 0)
+            return true;
+    return false;
+}
+
 /* "low-high rw-p offset device inode   path". libc_end: where the C library's data have ended. */
 static void line_take(bl__maps *m, const char *line, uintptr_t *libc_end)
 {
     bl__map_range r = {0};
     const char *p = hex(line, &r.low);
     p = hex(p, &r.high);
-    if (strncmp(p, "rw-p", 4) != 0 || m->count == MAPS_MOST)
-        return;
     const char *path = strpbrk(p, "/[");
     bool named = path != NULL;
+    bool memory = strncmp(p, "rw-p", 4) == 0 || (strncmp(p, "rw-s", 4) == 0 && is_memory(path));
+    if (!memory || m->count == MAPS_MOST)
+        return;
     if ((named && is_libc(path)) || (!named && r.low == *libc_end)) {
         *libc_end = r.high;
         return;

@@ -46,6 +46,7 @@ typedef struct node {
     uint32_t switches;
     uint32_t scope;              /* index of home in scopes */
     uint32_t stack;              /* item of its stack, while it may be stuck */
+    uint32_t copy;               /* item of its copy of bl_go_copy's value, likewise */
     uint32_t first;              /* of its objects */
     const void *read[BL__READS]; /* read locks that it holds */
     uint16_t objects;
@@ -159,7 +160,8 @@ static void note(const bl__g *g, void *arg)
     *d = (node){.at = g->task.kind == BL__TASK_G ? g : NULL,
                 .id = g->id,
                 .home = g->scope,
-                .stack = BL__REACH_OPEN};
+                .stack = BL__REACH_OPEN,
+                .copy = BL__REACH_OPEN};
     d->alive = 1;
     if (g->task.kind == BL__TASK_G) {
         uint32_t wait =
@@ -364,7 +366,7 @@ static bool chan_add(notes *n, node *d, const bl_chan *at)
     if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.timer || c.made == NULL ||
         !bl__peek(what, c.made->what, sizeof what))
         return false;
-    if (memcmp(what, "channel", sizeof what) != 0)
+    if (memcmp(what, "channel", sizeof what) != 0 && c.ctx != NULL) /* those of a pipe have none */
         return done_add(n, d, c.ctx);
     object_add(n, d, at);
     return true;
@@ -482,6 +484,8 @@ static uint32_t objects_find(notes *n)
             continue;
         if (objects_add(n, d) && (d->objects == 0 || !n->blind)) {
             d->stack = bl__reach_stack(n->reach, d->low, d->high);
+            d->copy = bl__reach_stack(n->reach, d->at->copy,
+                                      d->at->copy + sizeof d->at->copy / sizeof d->at->copy[0]);
             stuck++;
         } else {
             d->objects = 0;
@@ -541,6 +545,7 @@ static void spread_reach(notes *n)
         for (uint32_t i = 0; i < n->count; i++)
             if (n->nodes[i].alive && n->nodes[i].stack != BL__REACH_OPEN) {
                 bl__reach_mark(n->reach, n->nodes[i].stack);
+                bl__reach_mark(n->reach, n->nodes[i].copy);
                 n->nodes[i].stack = BL__REACH_OPEN;
                 changed = true;
             }
@@ -708,7 +713,7 @@ static bool notes_new(notes *n, uint32_t expected)
         slots *= 2;
     size_t bytes = most * (sizeof(node) + 2 * sizeof(home)) + 2 * (size_t)slots * sizeof(uint32_t);
     void *extra;
-    n->reach = bl__reach_new(most, (size_t)4 * most + OBJECTS, bytes, &extra);
+    n->reach = bl__reach_new((size_t)2 * most, (size_t)4 * most + OBJECTS, bytes, &extra);
     if (n->reach == NULL)
         return false;
     n->most = most;

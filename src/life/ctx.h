@@ -32,26 +32,27 @@ struct bl_ctx {
     uint32_t refs;  /* atomic */
     uint32_t holds; /* atomic */
     uint32_t lock;
-    uint8_t kind;         /* immutable: BL__CTX_… */
-    uint8_t is_static;    /* immutable: never freed, not counted */
-    uint8_t cancellable;  /* immutable: by itself or from upstream */
-    uint8_t has_timer;    /* immutable: there is a timer behind the record */
-    uint8_t linked;       /* lock: upstream's: it is on upstream's list */
-    uint8_t fired;        /* the deadline's firing has a reference and needs not be waited for */
-    uint32_t magic;       /* immutable: BL__CTX_MAGIC, for who meets one in memory (debug/maps.c) */
-    bl_ctx *upstream;     /* immutable: where cancellation comes from, or NULL */
-    bl_ctx *next;         /* lock: upstream's; of an unlinked one: its canceller's worklist */
-    bl_ctx *prev;         /* lock: upstream's */
-    bl_ctx *children;     /* lock */
-    bl__g *waiting;       /* lock: registered goroutines, linked by reg_next and reg_prev */
-    bl_stop *afters;      /* lock: pending after-functions, newest first */
-    bl_scope *scope;      /* immutable: whose context it is; valid until cancelled */
-    bl_chan *done;        /* lock to write; atomic: made when first asked for */
-    bl_time deadline;     /* immutable: its own or one from above; BL_NEVER */
-    bl_ctx *parent;       /* immutable: one reference; where values come from */
-    const void *key;      /* immutable */
-    void *value;          /* immutable */
-    const bl__site *made; /* immutable */
+    uint8_t kind;        /* immutable: BL__CTX_… */
+    uint8_t is_static;   /* immutable: never freed, not counted */
+    uint8_t cancellable; /* immutable: by itself or from upstream */
+    uint8_t has_timer;   /* immutable: there is a timer behind the record */
+    uint8_t linked;      /* lock: upstream's: it is on upstream's list */
+    uint8_t fired;       /* the deadline's firing has a reference and needs not be waited for */
+    uint32_t magic;      /* immutable: BL__CTX_MAGIC, for who meets one in memory (debug/maps.c) */
+    bl_ctx *upstream;    /* immutable: where cancellation comes from, or NULL */
+    bl_ctx *next;        /* lock: upstream's; of an unlinked one: its canceller's worklist */
+    bl_ctx *prev;        /* lock: upstream's */
+    bl_ctx *children;    /* lock */
+    bl__g *waiting;      /* lock: registered goroutines, linked by reg_next and reg_prev */
+    bl_scope *scope;     /* immutable: whose context it is; valid until cancelled */
+    bl_chan *done;       /* lock to write; atomic: made when first asked for */
+    bl_time deadline;    /* immutable: its own or one from above; BL_NEVER */
+    /* From here on it leads to what who has it can get at (debug/maps.c). */
+    bl_stop *afters;        /* lock: pending after-functions, newest first */
+    bl_ctx *parent;         /* immutable: one reference; where values come from */
+    const void *key;        /* immutable */
+    void *value;            /* immutable */
+    const bl__site *made;   /* immutable */
     bl__timer_head timer[]; /* one, if has_timer */
 };
 
