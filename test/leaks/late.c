@@ -15,7 +15,7 @@ static int cancel_soon(bl_fn fn, void *arg)
 
 /* ---- Loops ---- */
 
-static uint64_t ticks;
+static volatile uint64_t ticks;
 
 static int tick_for_ever(void *arg)
 {
@@ -30,9 +30,18 @@ static int tick_for_ever(void *arg)
 }
 
 /*? ticker_loop late
- * tick_for_ever [] created by cancel_soon; in scope "service"; cause: a ticker loop that ignores the cancellation
+ * tick_for_ever [] created by ticker_loop; in scope "service"; cause: a ticker loop that ignores the cancellation
  */
-static int ticker_loop(void *arg) { return cancel_soon(tick_for_ever, arg); }
+static int ticker_loop(void *arg)
+{
+    BL_SCOPE(s, .name = "service", .grace = 100 * BL_MS);
+    bl_go(s, tick_for_ever, arg);
+    while (ticks == 0) /* it has waited for one, which its report is about */
+        if (bl_sleep(5 * BL_MS) < 0)
+            return 1;
+    bl_scope_cancel(s, 0);
+    return bl_scope_wait(s);
+}
 
 static int poll_for_ever(void *arg)
 {
