@@ -215,6 +215,14 @@ static bool is_ours(const struct sigaction *sa)
     return (sa->sa_flags & SA_SIGINFO) != 0 && sa->sa_sigaction == crash_handler;
 }
 
+bool bl__rescue_there(void)
+{
+    struct sigaction now;
+    uint32_t who = load_relaxed(&rescue.thread);
+    return (who == 0 || who == (uint32_t)gettid()) && sigaction(SIGSEGV, NULL, &now) == 0 &&
+           is_ours(&now);
+}
+
 void bl__crash_install(void)
 {
     if (BL__ASAN || BL__TSAN)

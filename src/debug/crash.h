@@ -20,5 +20,8 @@ void bl__crash_thread_fini(void);
 /* Calls fn(arg), which reads what may be damaged. False: it crashed, and was left where it was. One thread at a time, calls
  * within a call; another one that comes meanwhile calls fn without. */
 bool bl__rescue(void (*fn)(void *arg), void *arg);
+/* Would a crash be caught now? Not where the program, or a sanitizer, has its own handler: what is likely to crash is not
+ * to be tried then. */
+bool bl__rescue_there(void);
 
 #endif

@@ -402,8 +402,9 @@ bool bl__trace_in_call(bl__trace *t, const bl__g *g)
     bl__thread_call call, after;
     uint32_t switches = load_relaxed(&g->switches);
     int tid = bl__thread_of(g);
-    if (tid == 0 || !bl__thread_in_call(tid, &call) || call.sp < (uintptr_t)g->stack_lo ||
-        call.sp % sizeof(uintptr_t) != 0 || call.sp >= (uintptr_t)g->stack_hi)
+    if (tid == 0 || !bl__rescue_there() || !bl__thread_in_call(tid, &call) ||
+        call.sp < (uintptr_t)g->stack_lo || call.sp % sizeof(uintptr_t) != 0 ||
+        call.sp >= (uintptr_t)g->stack_hi)
         return false;
     size_t n = (uintptr_t)g->stack_hi - call.sp;
     char *copy = copy_room(&report_space, n);
