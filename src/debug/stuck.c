@@ -738,8 +738,11 @@ static void search_memory(notes *n)
     n->blind = !bl__reach_begin(n->reach);
     uint32_t stuck = objects_find(n);
     spread(n);
-    if (n->blind || stuck == 0)
+    if (n->blind || stuck == 0) {
+        if (n->s->spare && spare_idle(n))
+            spread(n);
         return;
+    }
     roots_add(n);
     resources_skip(n);
     n->failed = !bl__reach_solve(n->reach, n->s->limit);
