@@ -162,9 +162,8 @@ static bool chan_ticks(const void *at)
 static void loop_print(bl__out *o, const bl__g *g)
 {
     const char *loop = g->reason == BL__WAIT_SLEEP ? "a sleep loop"
-                       : g->reason == BL__WAIT_CHAN_RECV && chan_ticks(g->wait_obj)
-                           ? "a ticker loop"
-                           : "a loop";
+                       : chan_ticks(g->wait_obj)   ? "a ticker loop" /* also between two waits */
+                                                   : "a loop";
     bl__out_printf(o,
                    "cause: %s that ignores the cancellation: its calls return %s, and it goes on "
                    "all the same\n",

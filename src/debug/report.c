@@ -94,6 +94,7 @@ static void report_begin(void *arg)
         bl__out_printf(&o, "\n\t(the report crashed here, and is left at that)\n\n");
     bl__san_unchecked_end();
     bl__out_flush(&o);
+    call->out = NULL;
 }
 
 void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)

@@ -247,9 +247,8 @@ static int behind_memory(void *arg)
     int v = 1;
     BL_SCOPE(s);
     list *l = make_list(s);
-    if (nap(LONG) != 0 || bl_chan_send(l->next->c, &v) < 0)
-        return 1;
-    int r = bl_scope_wait(s);
+    int r = nap(LONG) != 0 || bl_chan_send(l->next->c, &v) < 0;
+    r = r != 0 ? r : bl_scope_wait(s);
     bl_chan_release(l->next->c);
     free(l->next);
     free(l);

@@ -93,9 +93,8 @@ static int in_an_arena(void *arg)
     bl_chan *volatile *arena = calloc(1 << 16, sizeof *arena); /* a mapping of malloc's own */
     bl_chan *volatile *inside = arena + 40000;
     arena = NULL;
-    if (hide(s, &inside[-3]) < 0 || nap(LONG) != 0 || send_hidden(&inside[-3]) < 0)
-        return 1;
-    int r = bl_scope_wait(s);
+    int r = hide(s, &inside[-3]) < 0 || nap(LONG) != 0 || send_hidden(&inside[-3]) < 0;
+    r = r != 0 ? r : bl_scope_wait(s);
     free((void *)(inside - 40000));
     return r;
 }
