@@ -31,10 +31,11 @@ export BELAY_PROCS=1 BELAY_DEBUG=lockorder=1 ASAN_OPTIONS=detect_leaks=0
 unset BELAY_TRACEBACK BELAY_SUMMARY BELAY_GRACE BELAY_STACK BELAY_ON_LEAK BELAY_ON_DEADLOCK
 ulimit -c 0
 
+# Who holds a lock and looks now and then whether it may go on sleeps nearly always.
 normalise() {
     sed -E -e "s|$root/||g" -e 's/0x[0-9a-f]+/0x?/g' -e 's/, ([0-9]+s|[0-9]+ minutes)\]:/]:/' \
         -e 's/code=0x\?/code=?/' -e 's/^thread [0-9]+/thread N/' \
-        -e 's/was cancelled [0-9]+(ms|s) ago/was cancelled N ago/'
+        -e 's/holds it, and is itself in sleep$/holds it/' -e 's/was cancelled [0-9]+(ms|s) ago/was cancelled N ago/'
 }
 
 # Compared are the program's own frames: those of the C library and of the runtime differ from system
@@ -84,6 +85,9 @@ for file in $files; do
     while read -r name settings; do
         setting=(BELAY_GRACE=50ms)
         [ -z "$settings" ] || setting+=("$settings")
+        awk -v name="== $name${settings:+ $settings} -> " '
+            /^== / { on = index($0, name) == 1 } on && /^belay: / { said = 1 } END { exit !said }' \
+            "$golden" && setting+=(SAYS=1)
         { run env "${setting[@]}" "$work/$file" "$name"; } 2>/dev/null # bash tells of the signals
         title="== $name${settings:+ $settings} -> $status"
         { echo "$title"; normalise <"$work/err"; echo; } | own_frames >"$work/now"

@@ -12,6 +12,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Sleeps for ms, in which a report is to come; and on until it has come, if one is expected (SAYS). stderr is a file. */
+static inline void said_wait(int ms)
+{
+    off_t was = 0;
+    int r = bl_sleep(ms * BL_MS);
+    for (int i = 0; r == 0 && getenv("SAYS") != NULL && i < 2000; i++) {
+        struct stat st;
+        if (fstat(STDERR_FILENO, &st) == 0 && st.st_size > 0 && st.st_size == was)
+            return;
+        was = st.st_size;
+        r = bl_sleep(20 * BL_MS);
+    }
+}
 
 typedef struct fatal_case {
     const char *name;

@@ -9,7 +9,7 @@ enum { LONG_ENOUGH = 900 }; /* ms, for the finder to have looked */
 static int rest(void *arg)
 {
     (void)arg;
-    (void)KEEP(bl_sleep(LONG_ENOUGH * BL_MS));
+    said_wait(LONG_ENOUGH);
     fflush(NULL);
     _exit(0); /* the stuck ones cannot be joined */
 }
