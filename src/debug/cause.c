@@ -158,16 +158,24 @@ static bool chan_ticks(const void *at)
     return bl__peek(&c, at, sizeof c) && c.magic == BL__CHAN_LIVE && c.timer;
 }
 
+/* Of its context, which may be gone with it by now; 0: not cancelled, or not to be read. A context begins with it. */
+static int32_t ctx_state(const bl__g *g)
+{
+    int32_t state;
+    return bl__peek(&state, g->ctx, sizeof state) ? state : 0;
+}
+
 /* It switches on and on: what it waits for returns at once. */
 static void loop_print(bl__out *o, const bl__g *g)
 {
+    int32_t state = ctx_state(g);
     const char *loop = g->reason == BL__WAIT_SLEEP ? "a sleep loop"
                        : chan_ticks(g->wait_obj)   ? "a ticker loop" /* also between two waits */
                                                    : "a loop";
     bl__out_printf(o,
                    "cause: %s that ignores the cancellation: its calls return %s, and it goes on "
                    "all the same\n",
-                   loop, g->ctx != NULL ? bl_err_name(bl__ctx_state(g->ctx)) : "BL_ECANCELED");
+                   loop, state < 0 ? bl_err_name(state) : "BL_ECANCELED");
 }
 
 static void running_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
@@ -179,7 +187,7 @@ static void running_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
     nanosleep(&pause, NULL);
     if (load_relaxed(&at->id) != g->id)
         return;
-    bool refused = g->result < 0 && g->ctx != NULL && bl__ctx_state(g->ctx) != 0;
+    bool refused = g->result < 0 && ctx_state(g) != 0;
     if (refused || load_relaxed(&at->switches) != before || before != g->switches)
         loop_print(o, g);
     else if (tid != 0 && bl__thread_in_call(tid, &call))
