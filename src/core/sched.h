@@ -239,7 +239,8 @@ int64_t bl__debug_setting(const char *name);
 int64_t bl__debug_setting_or(const char *name, int64_t otherwise);
 
 /* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
- * (who has counted it; the end of the goroutine calls bl__scope_ended). 0 or BL_ENOMEM. */
+ * (who has counted it; the end of the goroutine calls bl__scope_ended). 0; 1: also started, and so many wait for their
+ * turn by now that the caller had better yield; or BL_ENOMEM. */
 int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site);
 
