@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # The command: what it says, what it builds, how it ends. test/cmd_test.sh BUILD
+#
+# builds: dev
 source "$(dirname "$0")/shell.sh"
 belay=$build/belay
 unset CC CFLAGS LDFLAGS LDLIBS BELAY_SUMMARY

@@ -4,6 +4,8 @@
 # The ways into a user's program: an installation found by pkg-config, by CMake, by the installed
 # command, from C and C++; the source tree as a CMake subdirectory; and the library as one file.
 # test/consume_test.sh BUILD
+#
+# builds: dev
 source "$(dirname "$0")/shell.sh"
 consume=$root/test/consume
 prefix="$work/the prefix"

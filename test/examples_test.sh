@@ -3,6 +3,8 @@
 #
 # The examples: the small ones print what they promise, treegrep prints what grep does.
 # test/examples_test.sh BUILD
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 build_settings
 unset CC CFLAGS LDFLAGS LDLIBS BELAY_PROCS

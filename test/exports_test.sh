@@ -3,6 +3,8 @@
 #
 # What libbelay.so exports is what the public headers declare, no less and no more; and libbelay.a
 # brings no name into a program that does not begin with bl_. test/exports_test.sh BUILD
+#
+# builds: dev release
 source "$(dirname "$0")/shell.sh"
 
 cd "$root/include" || exit 2

@@ -111,7 +111,7 @@ for file in $files; do
     [ "$update" != -update ] || cp "$work/all" "$golden"
     if [ "$file" = report ]; then
         run "$work/report" waited
-        expect_err 'seconds waited' '^goroutine 2 \[chan receive, [12]s\]:$'
+        expect_err 'seconds waited' '^goroutine 2 \[chan receive, [1-9][0-9]*s\]:$'
         run "$work/report" waited_running
         expect_err 'seconds run' '^goroutine [0-9]+ \[running, [1-9][0-9]*s\]:$'
     fi

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # The gdb script on a running program and on a core file, with symbols and without: test/gdb_test.sh BUILD
+#
+# builds: dev release
 source "$(dirname "$0")/shell.sh"
 build_settings
 if ! command -v gdb >/dev/null 2>&1; then

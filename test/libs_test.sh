@@ -6,6 +6,8 @@
 #
 # PostgreSQL listens on a Unix socket in the temporary folder, nginx on a port of loopback. Both are
 # ended at the end, at ^C and at SIGTERM, and if this script is killed, by the kernel (pdeathsig).
+#
+# builds: none; make test-libs starts servers
 source "$(dirname "$0")/shell.sh"
 unset CC CFLAGS LDFLAGS LDLIBS BELAY_PROCS
 servers=()

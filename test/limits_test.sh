@@ -5,6 +5,8 @@
 # thread, a debugger, many plain threads, runs after one that left goroutines behind. Whatever comes,
 # a program goes on with what there is, or gets an error that it can act on, or ends with a fatal error
 # that says what was missing; it never hangs or crashes. test/limits_test.sh BUILD
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 build_settings
 flags=(-std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread)

@@ -46,7 +46,7 @@ expect_out 'their type' '^Content-Type: application/openmetrics-text; version=1.
 expect_out 'their end' '^# EOF$'
 get '/debug/pprof/goroutine?debug=1'; expect_out 'text' '^7 @( 0x[0-9a-f]+)+$'
 expect_out 'a function' '	receiver	'
-get '/debug/pprof/goroutine?debug=2'; expect_out 'each' '^goroutine [0-9]+ \[chan receive\]:$'
+get '/debug/pprof/goroutine?debug=2'; expect_out 'each' '^goroutine [0-9]+ \[chan receive(, [0-9]+s)?\]:$'
 get /debug/pprof/; expect_out 'the index' '<a href="goroutineleak.debug=1">goroutineleak</a>'
 get /debug/pprof; expect_out 'where that is' '^Location: /debug/pprof/.$'
 get /debug/leaks; expect_out 'leaks' '^[0-9]+ stuck goroutines?$'

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # `belay test`, and the runtime of belay/test.h: test/runner_test.sh BUILD
+#
+# builds: dev
 source "$(dirname "$0")/shell.sh"
 build_settings
 belay=$build/belay

@@ -3,6 +3,8 @@
 #
 # scripts/setup.sh on systems that lack something: the commands it finds are those of a folder made
 # here, with an apt-get, id and sudo that only note what they are asked. test/setup_test.sh BUILD
+#
+# builds: dev
 source "$(dirname "$0")/shell.sh"
 setup=$root/scripts/setup.sh
 bin=$work/bin

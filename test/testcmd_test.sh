@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # What `belay test` does beside running tests: ^C, -o, the readers of its results: test/testcmd_test.sh BUILD
+#
+# builds: dev
 source "$(dirname "$0")/shell.sh"
 build_settings
 belay=$build/belay

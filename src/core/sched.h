@@ -103,7 +103,8 @@ struct bl__g {
     bl_ctx *ctx;          /* g: its current context; borrowed from its scope */
     bl_ctx *registered;   /* lock: of that ctx: in whose list of goroutines it is, or NULL */
     const void *wait_obj; /* g; read by reports while parked */
-    bl_time since;        /* g: when it parked, on the coarse clock */
+    bl_time since;        /* g: when it parked, on the coarse clock; or, of one that runs with no
+                             processor: since when it had not let go of that. core/handoff.c */
     uint8_t reason;       /* g: bl__reason */
     uint8_t wait_kind;    /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
     uint8_t canary;       /* immutable: its stack has a canary and no guard page */

@@ -126,7 +126,7 @@ static void since_print(bl__out *o, bl_time since)
 }
 
 /* When the goroutine of this record began to run, as far as sysmon knows; 0: it does not. The
- * processor is the one whose thread has it, and has not picked another since sysmon looked. */
+ * processor is the one whose thread has it, and has not picked another since sysmon looked; or it was taken away. */
 static bl_time running_since(const bl__g *at)
 {
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
@@ -138,7 +138,7 @@ static bl_time running_since(const bl__g *at)
                        ? load_relaxed(&p->seen_since)
                        : 0;
     }
-    return 0;
+    return at->task.kind == BL__TASK_G ? load_relaxed(&at->since) : 0;
 }
 
 /* g: a copy of the record at, which is NULL for the caller's own and for what has not run. */
