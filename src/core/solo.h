@@ -48,10 +48,12 @@ static inline void bl__solo_leave_outsider(void)
         bl__solo_end();
 }
 
-/* Before the lock of an object, by thread m. True: it is known whether the caller is in a section now, until
- * bl__solo_exit, or has to lock. False: it is not, and bl__solo_enter it is; for fast paths, which call
- * nobody. */
-static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool *section)
+/* Before the lock of an object, by thread m. True: it is known whether the caller is in a section now, or has to
+ * lock. False: it is not, and bl__solo_enter tells it; for fast paths, which call nobody.
+ * outermost: the caller is in no section yet, as whoever the program called; the end is bl__solo_exit_outermost.
+ * Depth is not counted then, but written: sections that follow each other would wait for what the one before has stored. */
+static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool outermost,
+                                                                bool *section)
 {
     /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
      * which did not write the lock */
@@ -61,7 +63,7 @@ static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool *s
         return true;
     if (__builtin_expect(!bl__solo_holds(m), 0))
         return false;
-    uint32_t depth = load_relaxed(&bl__solo.depth);
+    uint32_t depth = outermost ? 0 : load_relaxed(&bl__solo.depth);
     store_relaxed(&bl__solo.depth, depth + 1);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
     if (__builtin_expect(load_relaxed(&bl__solo.on) == BL__SOLO_ON, 1))
@@ -74,7 +76,7 @@ static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool *s
 static inline bool bl__solo_enter(void)
 {
     bool section;
-    if (__builtin_expect(bl__solo_look(bl__tls_get(), &section), 1))
+    if (__builtin_expect(bl__solo_look(bl__tls_get(), false, &section), 1))
         return section;
     if (!bl__solo_holder())
         bl__solo_end();
@@ -85,6 +87,11 @@ static inline void bl__solo_exit(void)
 {
     /* ORD(solo): with the load in bl__solo_end */
     store_release(&bl__solo.depth, load_relaxed(&bl__solo.depth) - 1);
+}
+
+static inline void bl__solo_exit_outermost(void)
+{
+    store_release(&bl__solo.depth, 0u); /* ORD(solo): with the load in bl__solo_end */
 }
 
 static inline bool bl__solo_inside(void) { return load_relaxed(&bl__solo.depth) != 0; }

@@ -67,15 +67,18 @@ static inline __attribute__((always_inline)) bool mutex_swap(bl__g **here, bl_mu
                                                              uintptr_t from, uintptr_t to)
 {
     bool section;
-    if (__builtin_expect(!bl__solo_look((void *)here, &section), 0))
+    BL__CHECK(!bl__solo_section() || !bl__solo_holds((void *)here) || !bl__solo_inside());
+    if (__builtin_expect(!bl__solo_look((void *)here, true, &section), 0))
         return false;
     if (!section)
         return cas_acq_rel(&m->bl__word, &from, to); /* ORD(mutex) */
-    bool ok = load_relaxed(&m->bl__word) == from;
-    if (ok)
-        store_relaxed(&m->bl__word, to);
-    bl__solo_exit();
-    return ok;
+    if (__builtin_expect(load_relaxed(&m->bl__word) != from, 0)) {
+        bl__solo_exit_outermost();
+        return false;
+    }
+    store_relaxed(&m->bl__word, to);
+    bl__solo_exit_outermost();
+    return true;
 }
 
 /* Takes m off the list of what g holds. False: it is not there. */
