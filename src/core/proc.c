@@ -99,13 +99,14 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
 
 static inline void commit_yield(bl__m *m, bl__g *g)
 {
+    bl__p *p = load_relaxed(&m->p);
     store_release(&g->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
-    if (__builtin_expect(m->p == NULL, 0)) {                  /* it was away */
+    if (__builtin_expect(p == NULL, 0)) {                     /* it was away */
         bl__runq_put_global(&g->task, &g->task, 1);
         return;
     }
-    bl__runq_put(m->p, &g->task);
-    bl__wake_maybe(m->p);
+    bl__runq_put(p, &g->task);
+    bl__wake_maybe(p);
 }
 
 static __attribute__((noinline)) void after_other_switch(bl__m *m)
@@ -162,10 +163,13 @@ static inline __attribute__((always_inline)) bl__m *switch_to(bl__m *m, bl__g *f
     store_relaxed(&to->task.status, (uint32_t)BL__G_RUNNING);
     bl__san_switch_start(action == BL__SWITCH_END ? NULL : &saved, to->fiber, to->stack_lo,
                          to->stack_hi);
-    if (__builtin_expect(to->sp == NULL, 0))
+    void *sp = to->sp;
+    if (__builtin_expect(sp == NULL, 0)) {
+        __asm__("" : "+r"(to)); /* the load that follows is for those only: another cache line */
         bl__switch_begin(&from->sp, to->stack_hi);
-    else
-        bl__switch(&from->sp, to->sp);
+    } else {
+        bl__switch(&from->sp, sp);
+    }
     bl__san_switch_finish(saved);
     return after_switch(action == BL__SWITCH_YIELD ? BL__SWITCH_YIELD : BL__SWITCH_PARK);
 }
@@ -214,7 +218,9 @@ static inline __attribute__((always_inline)) bl__task *pick(bl__p *p)
     store_relaxed(&p->tick, tick + 1);
     if (__builtin_expect(tick % BL__FAIR_TICK == 0, 0) && (t = pick_fair(p)) != NULL)
         return t;
-    if (__builtin_expect(p->streak < BL__NEXT_STREAK, 1) && (t = bl__next_take(p)) != NULL) {
+    t = load_relaxed(&p->next);
+    if (t != NULL && __builtin_expect(p->streak < BL__NEXT_STREAK, 1) &&
+        (t = bl__next_take_seen(p, t)) != NULL) {
         p->streak++;
         return t;
     }

@@ -27,6 +27,7 @@
 enum {
     BL__MAX_PROCS = 256,
     BL__RING = 256,        /* run queue of a P; a power of two */
+    BL__FEW = 8,           /* tasks in it that are in the cache anyway */
     BL__NEXT_STREAK = 100, /* run-next picks in a row before the ring has its turn */
     BL__FAIR_TICK = 64,    /* every so many picks the global queue, timers and requests go first */
     BL__STACK_CACHE = 128, /* free stacks that a P keeps */
@@ -410,7 +411,7 @@ static inline void bl__runq_put(bl__p *p, bl__task *t)
 }
 
 /* Has the processor fetch what running the tasks behind head will touch first: a goroutine's record,
- * and one step later the stack where it left off. A crowd's are all cold. Whatever stands in a slot
+ * and one step later the stack where it left off. A crowd's are all cold; a few are not. Whatever stands in a slot
  * lies in mapped memory, and a wrong guess costs nothing. */
 static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
 {
@@ -425,7 +426,8 @@ static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
 static inline bl__task *bl__runq_get(bl__p *p)
 {
     uint32_t head = load_relaxed(&p->head);
-    bl__runq_prefetch(p, head);
+    if (p->tail - head > BL__FEW)
+        bl__runq_prefetch(p, head);
     if (!p->shared) {
         if (head == p->tail)
             return NULL;
@@ -451,17 +453,20 @@ static inline uint32_t bl__runq_length(bl__p *p)
     return load_relaxed(&p->tail) - load_relaxed(&p->head);
 }
 
-/* Takes the run-next slot of p, the caller's. */
-static inline bl__task *bl__next_take(bl__p *p)
+/* Takes t, which was seen there, from the run-next slot of p, the caller's; NULL: a thief was quicker. */
+static inline bl__task *bl__next_take_seen(bl__p *p, bl__task *t)
 {
-    bl__task *t = load_relaxed(&p->next);
-    if (t == NULL)
-        return NULL;
     if (!p->shared) {
         store_relaxed(&p->next, NULL);
         return t;
     }
     return cas_acquire(&p->next, &t, NULL) ? t : NULL; /* ORD(next): with the store in put */
+}
+
+static inline bl__task *bl__next_take(bl__p *p)
+{
+    bl__task *t = load_relaxed(&p->next);
+    return t != NULL ? bl__next_take_seen(p, t) : NULL;
 }
 
 /* Work for another thread has been queued on p, the caller's: wakes one if there is one to wake and
