@@ -12,6 +12,8 @@
 # Left out of the comparison: addresses, the values of registers and signal codes, what a goroutine
 # has waited so far, and the numbers of threads. One processor, so that goroutines' numbers are the
 # same every time.
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 update=${2:-}
 build_settings

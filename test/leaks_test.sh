@@ -8,6 +8,8 @@
 #
 # A program that is to be found goes on until it was, and is then ended, so nothing here depends on how fast the
 # machine is. One of which nothing is to be said has to end by itself, with status 0 and without a word.
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 shift
 build_settings

@@ -42,7 +42,7 @@ fail() { # NAME, WHY
 
 run() {
     last_run="$*"
-    timeout --foreground -k 2 60 "$@" >"$work/out" 2>"$work/err" </dev/null
+    timeout --foreground -k 2 240 "$@" >"$work/out" 2>"$work/err" </dev/null
     status=$?
 }
 
