@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* waits.c: waits BLOCK MUTEX: goroutines that wait for a channel and for each other's mutex; the block and mutex profiles. */
+/* waits.c: waits BLOCK MUTEX: goroutines that wait for a channel and for each other's mutex; the block and mutex profiles.
+ * Prints the milliseconds that they waited for the mutex and for the lock, to the end of their turn to run. */
 #include <belay/debug.h>
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 static bl_mutex mutex;
 static bl_rwmutex shared;
+static bl_dur waited[2]; /* lock: mutex, shared */
 
 __attribute__((noinline)) static int holder(void *arg)
 {
+    bl_time began = bl_now();
     bl_mutex_lock(&mutex);
+    waited[0] += bl_now() - began;
     int r = bl_sleep(20 * BL_MS);
     bl_mutex_unlock(&mutex);
     *(int *)arg += 1;
@@ -19,7 +24,9 @@ __attribute__((noinline)) static int holder(void *arg)
 
 __attribute__((noinline)) static int writer(void *arg)
 {
+    bl_time began = bl_now();
     bl_rwmutex_lock(&shared);
+    waited[1] += bl_now() - began;
     int r = bl_sleep(10 * BL_MS);
     bl_rwmutex_unlock(&shared);
     *(int *)arg += 1;
@@ -64,6 +71,7 @@ static int waits(void *arg)
         if (bl_scope_wait(s) != 0)
             return 1;
     }
+    printf("%lld %lld\n", (long long)(waited[0] / BL_MS), (long long)(waited[1] / BL_MS));
     bl_profile_block(0);
     bl_profile_mutex(0);
     return profile_to(paths[1], "block") == 0 && profile_to(paths[2], "mutex") == 0 ? 0 : 1;
