@@ -26,7 +26,7 @@
 
 #include "arch/sanitize.h"
 
-#if defined(BL__EMULATED) || BL__TSAN
+#if defined(BL__EMULATED) || BL__TSAN || BL__ASAN /* slow: each third request */
 enum { FAULT_STEP = 3 };
 #else
 enum { FAULT_STEP = 1 };
