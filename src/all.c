@@ -112,4 +112,5 @@
 #include "test/test.c"
 #include "test/text.c"
 #include "test/wanted.c"
+#include "test/watched.c"
 #include "test/worker.c"

@@ -21,7 +21,8 @@
  * cleanups run, and what has not stopped within the grace (BELAY_GRACE, 1s) fails the test: goroutines that are left. So do
  * locks that a goroutine held at its end, descriptors of bl_accept and bl_connect that are open, timers and tickers that are neither stopped nor ended by a scope, and contexts that were
  * neither cancelled nor released. A crash or fatal error fails the test that it happened in, and
- * the others are still run.
+ * the others are still run. In a subtest it fails that, and its test is run again for the subtests behind it: those that have
+ * ended are not, and bl_subtest returns for them what it returned before, or false for the one that crashed.
  *
  * Everything here is for goroutines of the test t: the test's own and those it has started, at any time
  * before it has ended; checks and logs also for plain threads. What ends "the goroutine" (BL_REQUIRE, bl_fatal, bl_skip)

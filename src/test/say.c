@@ -126,13 +126,16 @@ void bl__test_report(bl_test *t)
     bl__text_printf(&b, "%s--- %s: %s (%.2fs)\n", bl__tests.json ? "\x16" : "", result, t->name,
                     (double)t->before / (double)BL_SEC);
     bl__text_put(&b, t->out.at, t->out.len);
-    bl_test *p = t->parent;
-    if (p->parent == NULL || bl__tests.json) {
+    if (t->parent->parent == NULL || bl__tests.json)
         bl__test_print(b.at, b.len);
-    } else {
-        bl__lock(&p->lock, BL__RANK_TEST);
-        bl__text_indent(&p->out, b.at, b.len, 4);
-        bl__unlock(&p->lock);
-    }
+    else
+        bl__test_report_to(t->parent, &b);
     bl__text_free(&b);
+}
+
+void bl__test_report_to(bl_test *parent, const bl__text *b)
+{
+    bl__lock(&parent->lock, BL__RANK_TEST);
+    bl__text_indent(&parent->out, b->at, b->len, 4);
+    bl__unlock(&parent->lock);
 }

@@ -3,7 +3,12 @@
  * supervisor.c: the process that watches the worker: it keeps what each test that has not ended has logged, ends the
  * worker when a limit is over, says what became of the tests that it died in, and starts another for the rest.
  *
- * Who is at fault when several tests ran side by side is found out: each of them is run again alone.
+ * Who is at fault when several tests ran side by side is found out: each of them is run again alone, its parallel
+ * subtests one after the other.
+ *
+ * A subtest that the worker died in has failed, and its test is run again for the others, without those that have ended
+ * (watched.h). That goes on while each time another one dies. It does not if one that has died before was not asked for
+ * again: then the test's subtests are others each time, and this would have no end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +20,7 @@
 #include <unistd.h>
 
 #include "os/os.h"
-#include "test/test.h"
+#include "test/watched.h"
 
 enum { NOTHING_LEFT = -2 };
 enum {
@@ -23,22 +28,8 @@ enum {
     STOP_WAIT = 3,  /* s for the tests to end after ^C, with their cleanups */
 };
 
-/* A test or subtest that has begun, until the test that it belongs to has ended. */
-typedef struct watched {
-    struct watched *next; /* in the order in which they began */
-    char *name;
-    int item;
-    int ended; /* 0, or its BL__ITEM_… */
-    bool paused;
-    bl_time began;
-    bl_dur limit; /* 0: none */
-    bl_dur took;  /* when it has ended */
-    bl__text log;
-} watched;
-
 static struct {
     bl__items *items;
-    watched *first;
     pid_t pid;
     int events; /* the pipe's end */
     bl__text pending;
@@ -66,46 +57,6 @@ static void sup_handle(int sig, siginfo_t *info, void *context)
 
 /* ---- What the worker says ---- */
 
-static watched *watched_find(int item, const char *name)
-{
-    for (watched *w = sup.first; w != NULL; w = w->next)
-        if (w->item == item && strcmp(w->name, name) == 0)
-            return w;
-    return NULL;
-}
-
-static watched *watched_add(int item, const char *name)
-{
-    watched **at = &sup.first;
-    while (*at != NULL)
-        at = &(*at)->next;
-    watched *w = bl__test_alloc(sizeof *w);
-    w->name = strdup(name);
-    if (w->name == NULL)
-        bl__fatal("belay: out of memory in the test runner");
-    w->item = item;
-    w->began = bl_now();
-    w->limit = strchr(name, '/') == NULL ? bl__tests.limit : 0;
-    *at = w;
-    return w;
-}
-
-/* Forgets the item's, or all (-1). */
-static void watched_drop(int item)
-{
-    for (watched **at = &sup.first; *at != NULL;) {
-        watched *w = *at;
-        if (item >= 0 && w->item != item) {
-            at = &w->next;
-            continue;
-        }
-        *at = w->next;
-        bl__text_free(&w->log);
-        free(w->name);
-        free(w);
-    }
-}
-
 static void item_over(int item, int state)
 {
     if (sup.stopping) /* what it came to is the interruption's */
@@ -114,14 +65,14 @@ static void item_over(int item, int state)
     sup.passed += state == BL__ITEM_PASSED;
     sup.failed += state == BL__ITEM_FAILED;
     sup.skipped += state == BL__ITEM_SKIPPED;
-    for (const watched *w = sup.first; w != NULL; w = w->next)
+    for (const bl__watched *w = bl__watched_first; w != NULL; w = w->next)
         if (w->item == item)
             bl__junit_case(w->name,
-                           strchr(w->name, '/') == NULL ? state
-                           : w->ended != 0              ? w->ended
-                                                        : BL__ITEM_FAILED,
+                           !bl__watched_sub(w) ? state
+                           : w->ended != 0     ? w->ended
+                                               : BL__ITEM_FAILED,
                            w->ended != 0 ? w->took : bl_now() - w->began, &w->log);
-    watched_drop(item);
+    bl__watched_drop(item);
 }
 
 static void event_take(const bl__event *e, const char *name, const char *text)
@@ -130,11 +81,15 @@ static void event_take(const bl__event *e, const char *name, const char *text)
         sup.complete = true;
         return;
     }
-    watched *w = watched_find(e->item, name);
-    if (w == NULL)
-        w = watched_add(e->item, name);
+    bl__watched *w = bl__watched_get(e->item, name);
     switch (e->kind) {
-    case 'P': w->paused = true; break;
+    case 'S':
+        w->running = true;
+        w->began = bl_now();
+        w->limit = bl__watched_sub(w) ? 0 : bl__tests.limit;
+        break;
+    case 'A': bl__watched_meet(w); break;
+    case 'P': w->paused = w->parallel = true; break;
     case 'C':
         w->paused = false;
         w->began = bl_now();
@@ -146,8 +101,9 @@ static void event_take(const bl__event *e, const char *name, const char *text)
     case 'O': bl__text_put(&w->log, text, e->text); break;
     case 'E':
         w->ended = (int)e->value;
+        w->running = false;
         w->took = bl_now() - w->began;
-        if (strchr(name, '/') == NULL)
+        if (!bl__watched_sub(w))
             item_over(e->item, (int)e->value);
         break;
     default: break;
@@ -188,22 +144,22 @@ static bool events_read(void)
 static bl_time next_limit(void)
 {
     bl_time first = sup.deadline;
-    for (const watched *w = sup.first; w != NULL; w = w->next)
-        if (!w->paused && !w->ended && w->limit > 0 && w->began + w->limit < first)
+    for (const bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        if (w->running && !w->paused && w->limit > 0 && w->began + w->limit < first)
             first = w->began + w->limit;
     return first;
 }
 
-static bool is_late(const watched *w, bl_time now)
+static bool is_late(const bl__watched *w, bl_time now)
 {
-    return !w->paused && !w->ended &&
+    return w->running && !w->paused &&
            (sup.all_late || (w->limit > 0 && now >= w->began + w->limit));
 }
 
 static void running_print(FILE *to)
 {
-    for (const watched *w = sup.first; w != NULL; w = w->next)
-        if (!w->paused && !w->ended)
+    for (const bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        if (w->running && !w->paused)
             fprintf(to, "\t\t%s (%.2fs)\n", w->name,
                     (double)(bl_now() - w->began) / (double)BL_SEC);
 }
@@ -216,7 +172,7 @@ static void limit_over(bl_time now)
     if (sup.all_late)
         fprintf(stderr, "panic: test timed out after %.3gs (-timeout)\n",
                 (double)bl__tests.timeout / (double)BL_SEC);
-    for (const watched *w = sup.first; w != NULL && !sup.all_late; w = w->next)
+    for (const bl__watched *w = bl__watched_first; w != NULL && !sup.all_late; w = w->next)
         if (is_late(w, now))
             fprintf(stderr, "panic: test timed out after %.3gs: %s\n",
                     (double)w->limit / (double)BL_SEC, w->name);
@@ -224,9 +180,8 @@ static void limit_over(bl_time now)
     running_print(stderr);
     fputc('\n', stderr);
     fflush(stderr);
-    for (watched *w = sup.first; w != NULL; w = w->next)
-        if (is_late(w, now))
-            w->ended = BL__ITEM_FAILED;
+    for (bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        w->fault |= is_late(w, now);
     kill(sup.pid, SIGQUIT);
 }
 
@@ -235,7 +190,7 @@ static void stop_begin(void)
 {
     sup.stopping = true;
     fputs("interrupted\n", stdout);
-    if (sup.first != NULL)
+    if (bl__watched_first != NULL)
         fputs("\trunning tests:\n", stdout);
     running_print(stdout);
     fflush(stdout);
@@ -281,77 +236,138 @@ static const char *end_text(int status, char *buf, size_t size)
     return buf;
 }
 
-/* A test or subtest that the worker's end has failed, with its log. */
-static void died_put(bl__text *b, const watched *w, const char *how)
+/* w has failed because the worker ended. */
+static void died_say(bl__watched *w, const char *how)
 {
-    bool sub = strchr(w->name, '/') != NULL;
-    bl__text own = {0};
-    bl__text_printf(&own, "%s--- FAIL: %s (%.2fs)\n", bl__tests.json ? "\x16" : "", w->name,
-                    (double)(bl_now() - w->began) / (double)BL_SEC);
-    bl__text_put(&own, w->log.at, w->log.len);
-    if (!sub)
-        bl__text_printf(&own, "    the test program ended in it: %s\n", how);
-    bl__text_indent(b, own.at, own.len, sub && !bl__tests.json ? 4 : 0);
-    bl__text_free(&own);
-}
-
-/* The item failed because the worker ended: prints it with its subtests; readers of events want those to end first. */
-static void item_died(int item, const char *how)
-{
-    bl__text b = {0}, subs = {0};
-    for (watched *w = sup.first; w != NULL; w = w->next) {
-        bool sub = strchr(w->name, '/') != NULL;
-        if (w->item != item || (sub && w->ended != 0 && w->ended != BL__ITEM_FAILED))
-            continue;
-        died_put(sub ? &subs : &b, w, how);
-        if (!sub)
-            bl__text_printf(&w->log, "    the test program ended in it: %s\n", how);
+    bl__text b = {0};
+    bl__text_printf(&b, "    the test program ended in it: %s\n", how);
+    bl__text_put(&w->log, b.at, b.len);
+    if (bl__tests.verbose) {
+        bl__text named = {0};
+        bl__text_printf(&named, "%s=== NAME  %s\n%s", bl__tests.json ? "\x16" : "", w->name, b.at);
+        bl__test_print(named.at, named.len);
+        bl__text_free(&named);
     }
-    bl__test_print(bl__tests.json ? subs.at : b.at, bl__tests.json ? subs.len : b.len);
-    bl__test_print(bl__tests.json ? b.at : subs.at, bl__tests.json ? b.len : subs.len);
     bl__text_free(&b);
-    bl__text_free(&subs);
-    item_over(item, BL__ITEM_FAILED);
 }
 
-/* Items that ran when the worker died. */
-static size_t items_running(int *one)
+/* w ends with the worker. Readers of events are told at once; others with the result of its test. */
+static void died_end(bl__watched *w)
+{
+    if (w->ended)
+        return;
+    w->ended = BL__ITEM_FAILED;
+    w->took = w->began != 0 ? bl_now() - w->began : 0;
+    if (!bl__tests.json)
+        return;
+    bl__text b = {0};
+    bl__watched_line(&b, w);
+    bl__test_print(b.at, b.len);
+    bl__text_free(&b);
+}
+
+static void died_end_below(const bl__watched *of)
+{
+    for (bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        if (bl__watched_below(w, of))
+            died_end(w);
+}
+
+/* A test has failed because the worker ended in it. */
+static void item_died(bl__watched *w, const char *how)
+{
+    died_say(w, how);
+    died_end_below(w); /* readers of events want those to end first */
+    died_end(w);
+    if (!bl__tests.json) {
+        bl__text b = {0};
+        bl__watched_put(&b, w);
+        bl__test_print(b.at, b.len);
+        bl__text_free(&b);
+    }
+    item_over(w->item, BL__ITEM_FAILED);
+}
+
+/* A subtest has; its test will be run again. */
+static void sub_died(bl__watched *w, const char *how)
+{
+    died_say(w, how);
+    died_end_below(w);
+    died_end(w);
+    w->met = true; /* so far */
+}
+
+/* Of those that ran when the worker died the tests, or (leaf) the tests and subtests that had none running. */
+static size_t running_count(int item, bool leaf, bl__watched **one)
 {
     size_t n = 0;
-    for (const watched *w = sup.first; w != NULL; w = w->next)
-        if (strchr(w->name, '/') == NULL && !w->paused) {
-            *one = w->item;
+    for (bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        if ((item < 0 || w->item == item) &&
+            (leaf ? bl__watched_leaf(w) : !bl__watched_sub(w) && w->running && !w->paused)) {
+            *one = w;
             n++;
         }
     return n;
 }
 
+/* The test that w is of. */
+static bl__watched *test_of(bl__watched *w)
+{
+    for (bl__watched *test = bl__watched_first; test != NULL; test = test->next)
+        if (test->item == w->item && !bl__watched_sub(test))
+            return test;
+    return w;
+}
+
+/* w's test can be run again without it: there was no subtest to blame before, or that was met again. */
+static bool can_go_on(const bl__watched *w)
+{
+    if (!bl__watched_sub(w) || bl__tests.failfast)
+        return false;
+    for (const bl__watched *v = bl__watched_first; v != NULL; v = v->next)
+        if (v->item == w->item && v->fault && v->ended && !v->met)
+            return false;
+    return true;
+}
+
+/* Those who are to blame: who is over its limit, or else who ran. False: several did, or none. */
+static bool faults_find(void)
+{
+    bl__watched *test = NULL, *leaf = NULL;
+    for (const bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        if (w->fault && !w->ended)
+            return true;
+    if (running_count(-1, false, &test) != 1)
+        return false;
+    size_t n = running_count(test->item, true, &leaf);
+    if (n > 1 && sup.items->at[test->item].state != BL__ITEM_ALONE)
+        return false;
+    (n == 1 ? leaf : test)->fault = true;
+    return true;
+}
+
 /* The worker died before its time. False: nobody can say in which test. */
 static bool worker_died(const char *how)
 {
-    int item = -1;
-    bool known = false;
-    for (watched *w = sup.first; w != NULL && sup.late;) {
-        if (w->ended != BL__ITEM_FAILED) {
+    if (!faults_find()) {
+        bl__watched *any = NULL;
+        for (const bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+            if (!bl__watched_sub(w) && w->running && !w->paused)
+                sup.items->at[w->item].state = BL__ITEM_ALONE;
+        return running_count(-1, false, &any) > 0;
+    }
+    for (bl__watched *w = bl__watched_first; w != NULL;) {
+        if (!w->fault || w->ended) {
             w = w->next;
-            continue;
+        } else if (can_go_on(w)) {
+            sub_died(w, how);
+            w = w->next;
+        } else {
+            item_died(test_of(w), how);
+            w = bl__watched_first;
         }
-        item_died(w->item, how);
-        known = true;
-        w = sup.first;
     }
-    if (known) {
-        watched_drop(-1);
-        return true;
-    }
-    size_t n = items_running(&item);
-    if (n == 1)
-        item_died(item, how);
-    for (const watched *w = sup.first; w != NULL && n > 1; w = w->next)
-        if (strchr(w->name, '/') == NULL && !w->paused)
-            sup.items->at[w->item].state = BL__ITEM_ALONE;
-    watched_drop(-1);
-    return n > 0;
+    return true;
 }
 
 /* Forks a worker for what is pending, or for the one item, and watches it to its end; its status. */
@@ -359,6 +375,7 @@ static int worker_fork(int only)
 {
     int fds[2];
     fflush(NULL);
+    bl__watched_rewind();
     if (pipe2(fds, O_CLOEXEC) < 0) {
         perror("belay: pipe");
         exit(1);
@@ -411,12 +428,13 @@ static bool suspects_run(void)
             continue;
         any = true;
         size_t before = sup.failed;
-        int status = worker_fork((int)i);
-        if (!sup.complete && sup_interrupted == 0 &&
-            !worker_died(end_text(status, buf, sizeof buf)))
-            return false;
+        do {
+            int status = worker_fork((int)i);
+            if (!sup.complete && sup_interrupted == 0 &&
+                !worker_died(end_text(status, buf, sizeof buf)))
+                return false;
+        } while (!sup.complete && sup_interrupted == 0 && sup.items->at[i].state == BL__ITEM_ALONE);
         found |= sup.failed != before;
-        watched_drop(-1);
     }
     if (any && !found && sup_interrupted == 0) {
         printf("FAIL: the test program died while tests ran side by side; alone each of them "
@@ -447,6 +465,7 @@ int bl__test_supervise(bl__items *items)
 {
     char buf[64];
     sup.items = items;
+    bl__watched_drop(-1);
     sup.deadline = bl__tests.timeout > 0 ? bl_now() + bl__tests.timeout : BL_NEVER;
     struct sigaction action = {.sa_sigaction = sup_handle, .sa_flags = SA_SIGINFO};
     sigset_t ours;

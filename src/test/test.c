@@ -13,7 +13,7 @@
 #include "debug/report.h"
 #include "debug/stuck.h"
 #include "sync/chan.h"
-#include "test/test.h"
+#include "test/watched.h"
 
 bl_sem bl__test_slots;
 uint32_t bl__test_left;
@@ -305,6 +305,33 @@ void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg)
     bl__test_log_report(t, NULL, 0, "", print, arg);
 }
 
+/* ---- What has ended in a worker before this one ---- */
+
+/* A subtest has: its result is what it was, and what bl_subtest returned. */
+static bool again_take(const bl_test *t, bl__watched *was)
+{
+    bl__test_tell('A', t, 0, NULL, 0);
+    bl__watched_meet(was);
+    if (was->ended == BL__ITEM_FAILED)
+        bl__test_fail(t->parent);
+    if (!bl__tests.json && (bl__tests.verbose || was->ended == BL__ITEM_FAILED)) {
+        bl__text b = {0};
+        bl__watched_put(&b, was);
+        bl__test_report_to(t->parent, &b);
+        bl__text_free(&b);
+    }
+    return was->parallel || was->ended != BL__ITEM_FAILED;
+}
+
+/* What a worker has died in counts, though the test may not have asked for it again. */
+static void again_minded(bl_test *t)
+{
+    for (const bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        if (w->item == t->item && w->fault && !w->met)
+            bl__test_say(t, BL__TEST_FAIL, NULL, 0,
+                         "%s ended the test program, and was not run again", w->name);
+}
+
 static int bl__test_controller_main(void *arg)
 {
     bl_test *t = arg;
@@ -323,6 +350,8 @@ static int bl__test_controller_main(void *arg)
     bl__test_opened_report(t);
     live_remove(t);
     t->before += bl_now() - t->began;
+    if (t->parent->parent == NULL)
+        again_minded(t);
     if (bl__race_errors() != t->races)
         bl__test_say(t, BL__TEST_FAIL, NULL, 0, "race detected during execution of test");
     bl__test_report(t);
@@ -339,7 +368,8 @@ static int bl__test_controller_main(void *arg)
 
 bool bl__test_start(bl_test *t, bl_scope *s)
 {
-    bl__test_mark("RUN", t->name);
+    if (bl__watched_find(t->item, t->name) == NULL) /* else it was said by a worker before */
+        bl__test_mark("RUN", t->name);
     int r = bl__go(s, bl__test_controller_main, t, &t->site);
     if (r < 0) {
         bl__test_say(t->parent->parent != NULL ? t->parent : t, BL__TEST_FAIL, NULL, 0,
@@ -399,9 +429,12 @@ bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg),
     bl_test *sub = bl__test_new(t, name, t->site);
     sub->fn = fn;
     sub->arg = arg;
-    if (!bl__test_wanted(sub->name)) {
+    bl__watched *was = bl__watched_find(sub->item, sub->name);
+    bool over = was != NULL && was->ended != 0;
+    if (over || !bl__test_wanted(sub->name)) {
+        bool passed = !over || again_take(sub, was);
         bl__test_drop(sub);
-        return true;
+        return passed;
     }
     return bl__test_start(sub, &t->work);
 }

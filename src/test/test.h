@@ -5,7 +5,7 @@
  * A test program is two processes. The first one (supervisor.c) has no goroutines: it forks the second, the
  * worker, which runs the tests and says on a pipe which test begins, logs and ends. When the worker dies in the
  * middle, of a crash, a deadlock or the time limit, the supervisor knows which test that was, reports it as failed,
- * and forks another worker for the rest.
+ * and forks another worker for the rest: other tests, and the other subtests of that test.
  *
  * A test takes three goroutines at most: its controller (test.c), which lives in the scope of the parent's test and
  * opens the test's own; the body, which may end early; and one that runs the cleanups. The controller closes the
@@ -238,7 +238,8 @@ void bl__bench_run(bl_test *t, void *arg);
 /* From the worker to the supervisor. */
 typedef struct bl__event {
     char
-        kind; /* S began, P paused, C goes on, L has a limit, O logged, E ended, Z all have ended */
+        kind; /* S began, A ended before and is not run again, P paused, C goes on, L has a limit, O logged,
+                 E ended, Z all have ended */
     int32_t item;
     int64_t value;       /* of L: ns; of E: BL__ITEM_… */
     uint32_t name, text; /* bytes that follow */
@@ -255,5 +256,7 @@ void bl__test_mark(const char *what, const char *name);
 void bl__test_log_text(bl_test *t, const char *file, int line, const char *text, size_t len);
 /* The result of t and what it has logged: printed, or given to its parent. */
 void bl__test_report(bl_test *t);
+/* The result of a subtest, which its parent prints with its own. */
+void bl__test_report_to(bl_test *parent, const bl__text *b);
 
 #endif

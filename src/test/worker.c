@@ -112,7 +112,7 @@ static int bl__test_worker_main(void *arg)
     static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     const bl__items *items = arg;
     store_relaxed(&bl__signals.armed, 0u); /* ^C does not keep tests from being a deadlock */
-    bl_sem_init(&bl__test_slots, bl__tests.parallel);
+    bl_sem_init(&bl__test_slots, items->only >= 0 ? 1 : bl__tests.parallel);
     bl_test *root = bl__test_new(NULL, "tests", site);
     for (size_t i = 0; i < items->len;)
         i = bl__test_row_run(items, i, root);
