@@ -149,8 +149,8 @@ static inline __attribute__((always_inline)) bl__m *after_switch(uint32_t likely
 
 bl__m *bl__after_switch(void) { return after_switch(BL__SWITCH_PARK); }
 
-/* Returns the thread on which from goes on when somebody switches back. */
-static inline __attribute__((always_inline)) bl__m *switch_to(bl__m *m, bl__g *from,
+/* Returns when somebody switches back; what is due then is after_switch's. */
+static inline __attribute__((always_inline)) void switch_only(bl__m *m, bl__g *from,
                                                               uint32_t action, bl__g *to)
 {
     void *saved = NULL;
@@ -171,6 +171,13 @@ static inline __attribute__((always_inline)) bl__m *switch_to(bl__m *m, bl__g *f
         bl__switch(&from->sp, sp);
     }
     bl__san_switch_finish(saved);
+}
+
+/* Returns the thread on which from goes on when somebody switches back. */
+static inline __attribute__((always_inline)) bl__m *switch_to(bl__m *m, bl__g *from,
+                                                              uint32_t action, bl__g *to)
+{
+    switch_only(m, from, action, to);
     return after_switch(action == BL__SWITCH_YIELD ? BL__SWITCH_YIELD : BL__SWITCH_PARK);
 }
 
@@ -209,8 +216,21 @@ static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, 1) : NULL;
 }
 
-/* The next task of p, the caller's, or NULL. Run-next first, since what was just woken is warm in the
+/* Of what waits at p, the caller's, and nowhere else: run-next first, since what was just woken is warm in the
  * cache; but not so often in a row that a pair which wakes each other keeps the rest waiting. */
+static inline __attribute__((always_inline)) bl__task *pick_here(bl__p *p)
+{
+    bl__task *t = load_relaxed(&p->next);
+    if (t != NULL && __builtin_expect(p->streak < BL__NEXT_STREAK, 1) &&
+        (t = bl__next_take_seen(p, t)) != NULL) {
+        p->streak++;
+        return t;
+    }
+    p->streak = 0;
+    return bl__runq_get(p);
+}
+
+/* The next task of p, the caller's, or NULL. */
 static inline __attribute__((always_inline)) bl__task *pick(bl__p *p)
 {
     bl__task *t;
@@ -218,44 +238,78 @@ static inline __attribute__((always_inline)) bl__task *pick(bl__p *p)
     store_relaxed(&p->tick, tick + 1);
     if (__builtin_expect(tick % BL__FAIR_TICK == 0, 0) && (t = pick_fair(p)) != NULL)
         return t;
-    t = load_relaxed(&p->next);
-    if (t != NULL && __builtin_expect(p->streak < BL__NEXT_STREAK, 1) &&
-        (t = bl__next_take_seen(p, t)) != NULL) {
-        p->streak++;
-        return t;
-    }
-    p->streak = 0;
-    if ((t = bl__runq_get(p)) != NULL || (t = bl__next_take(p)) != NULL)
+    if ((t = pick_here(p)) != NULL || (t = bl__next_take(p)) != NULL)
         return t;
     return pick_global(p);
 }
 
 bl__task *bl__pick(bl__p *p) { return pick(p); }
 
-/* Leaves g, which parks, for the next goroutine, or for the scheduler's loop when there is none. */
+/* The caller has entered m. Leaves g, which parks, for t, which m's processor has picked, or for the scheduler's loop. */
+static inline __attribute__((always_inline)) void park_to(bl__m *m, bl__g *g, bl__task *t)
+{
+    bl__g *to = NULL;
+    uint32_t action = BL__SWITCH_PARK;
+    if (t != NULL)
+        to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
+    if (m->p != NULL && __builtin_expect(m->p->look, 0)) {
+        action = m->p->look & BL__LOOK_TIMERS ? BL__SWITCH_PARK_LOOK : BL__SWITCH_PARK_TRACED;
+        m->p->look = 0;
+    }
+    bl__leave(switch_to(m, g, action, to != NULL ? to : &m->g0));
+}
+
+/* All that park_switch is not quick for; t: what was picked already, or NULL. */
+static __attribute__((noinline)) void park_rest(bl__m *m, bl__g *g, bl__task *t)
+{
+    park_to(m, g, t != NULL ? t : pick(m->p));
+}
+
+/* m has not entered: it has lost its processor, or is traced. */
+static __attribute__((noinline)) void park_slow(bl__m *m, bl__g *g)
+{
+    park_to(m, g, bl__trace_park(m, g) ? pick(m->p) : NULL);
+}
+
+static __attribute__((noinline)) void parked_slow(bl__m *m)
+{
+    after_other_switch(m);
+    bl__leave(m);
+}
+
+/* Straight to one that has run before. As in bl_yield, what is rare is a call at the end. */
 static inline __attribute__((always_inline)) void park_switch_now(bl__g *g)
 {
     bl__m *m = bl__this_m();
-    bl__g *to = NULL;
-    uint32_t action = BL__SWITCH_PARK;
-    bool goes_on = bl__enter_quick(m) || bl__trace_park(m, g);
+    bool in = bl__enter_quick(m);
     g->switches++;
 #if BL__RACE
     if (load_relaxed(&bl__rt.bubbles) != NULL && bl__bubble_of(g) != NULL)
         bl__race_release(&bl__bubble_of(g)->rng); /* seen by bl_bubble_wait */
 #endif
     store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
-    if (__builtin_expect(goes_on, 1)) {
-        bl__p *p = m->p;
-        bl__task *t = pick(p);
-        if (__builtin_expect(t != NULL, 1))
-            to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
-        if (__builtin_expect(p->look, 0)) {
-            action = p->look & BL__LOOK_TIMERS ? BL__SWITCH_PARK_LOOK : BL__SWITCH_PARK_TRACED;
-            p->look = 0;
-        }
+    if (__builtin_expect(!in, 0)) {
+        park_slow(m, g);
+        return;
     }
-    bl__leave(switch_to(m, g, action, to != NULL ? to : &m->g0));
+    bl__p *p = m->p;
+    uint32_t tick = p->tick;
+    bl__task *t = __builtin_expect(tick % BL__FAIR_TICK != 0, 1) ? pick_here(p) : NULL;
+    if (__builtin_expect(t == NULL || t->kind != BL__TASK_G, 0)) {
+        park_rest(m, g, t);
+        return;
+    }
+    store_relaxed(&p->tick, tick + 1);
+    switch_only(m, g, BL__SWITCH_PARK, (bl__g *)(void *)t);
+    m = bl__this_m();
+    bl__g *prev = m->prev;
+    if (__builtin_expect(m->action != BL__SWITCH_PARK || prev->park_special, 0)) {
+        parked_slow(m);
+        return;
+    }
+    commit_park(prev);
+    BL__CHECK(bl__rank_free());
+    bl__leave(bl__this_m());
 }
 
 /* The same while waits are recorded (debug/contention.c). */
@@ -545,13 +599,13 @@ __attribute__((noinline)) void bl__come_back(bl__m *m)
         (void)yield_switch(m, m->g, &m->g0);
 }
 
-/* The caller has entered m, which has a processor. */
-static inline __attribute__((always_inline)) void yield_inside(bl__m *m, bool traced)
+/* The caller has entered m, which has a processor. t: what it has picked, or NULL. */
+static inline __attribute__((always_inline)) void yield_inside(bl__m *m, bl__task *t, bool traced)
 {
     bl__g *g = m->g;
     bl__g *to = NULL;
     g->switches++; /* also when there is nobody else: others had their chance (see mutex.c) */
-    bl__task *t = pick(m->p);
+    t = t != NULL ? t : pick(m->p);
     if (__builtin_expect(t == NULL, 0) && !load_relaxed(&bl__rt.stopping) &&
         m->p->id < load_relaxed(&bl__rt.procs)) {
         bl__leave(m);
@@ -565,11 +619,30 @@ static inline __attribute__((always_inline)) void yield_inside(bl__m *m, bool tr
     bl__leave(traced ? yield_switch_traced(m, g, to) : yield_switch(m, g, to));
 }
 
+static __attribute__((noinline)) void yield_rest(bl__m *m, bl__task *t)
+{
+    yield_inside(m, t, false);
+}
+
+/* Nothing waits at the processor: mostly nowhere else either. */
+static __attribute__((noinline)) void yield_alone(bl__m *m)
+{
+    bl__p *p = m->p;
+    if (load_relaxed(&p->next) != NULL || load_relaxed(&bl__rt.queued) != 0 ||
+        load_relaxed(&bl__rt.stopping) || p->id >= load_relaxed(&bl__rt.procs)) {
+        yield_rest(m, NULL);
+        return;
+    }
+    store_relaxed(&p->tick, p->tick + 1);
+    m->g->switches++;
+    bl__leave(m);
+}
+
 /* bl_yield of a plain thread, and of a goroutine that has lost its processor or is traced. */
 static __attribute__((noinline)) void yield_slow(bl__m *m)
 {
     if (m != NULL && bl__enter_slow(m)) {
-        yield_inside(m, bl__traced());
+        yield_inside(m, NULL, bl__traced());
         return;
     }
     if (m != NULL && m->g->task.kind != BL__TASK_THREAD) {
@@ -583,11 +656,65 @@ static __attribute__((noinline)) void yield_slow(bl__m *m)
     sched_yield();
 }
 
+static __attribute__((noinline)) void yielded_slow(bl__m *m)
+{
+    if (m->action == BL__SWITCH_YIELD)
+        commit_yield(m, m->prev);
+    else
+        after_other_switch(m);
+    bl__leave(m);
+}
+
+static __attribute__((noinline)) void yielded_shared(bl__m *m, bl__p *p)
+{
+    bl__wake_maybe(p);
+    bl__leave(m);
+}
+
+/* Straight to one that has run before, and back. What is rare is a call at the end of the function, so that it keeps
+ * nothing in registers that it would have to save. */
 void bl_yield(void)
 {
     bl__m *m = bl__this_m();
-    if (__builtin_expect(m == NULL || !bl__enter_quick(m), 0))
+    if (__builtin_expect(m == NULL || !bl__enter_quick(m), 0)) {
         yield_slow(m);
-    else
-        yield_inside(m, false);
+        return;
+    }
+    bl__p *p = m->p;
+    uint32_t tick = p->tick;
+    if (__builtin_expect(tick % BL__FAIR_TICK == 0, 0)) {
+        yield_rest(m, NULL);
+        return;
+    }
+    bl__task *t = pick_here(p);
+    if (__builtin_expect(t == NULL, 0)) {
+        yield_alone(m);
+        return;
+    }
+    if (__builtin_expect(t->kind != BL__TASK_G, 0)) {
+        yield_rest(m, t);
+        return;
+    }
+    store_relaxed(&p->tick, tick + 1);
+    bl__g *g = m->g;
+    g->switches++;
+    switch_only(m, g, BL__SWITCH_YIELD, (bl__g *)(void *)t);
+    m = bl__this_m();
+    p = load_relaxed(&m->p);
+    bl__g *prev = m->prev;
+    if (__builtin_expect(m->action != BL__SWITCH_YIELD || p == NULL, 0)) {
+        yielded_slow(m);
+        return;
+    }
+    store_release(&prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
+    if (__builtin_expect(!bl__runq_put_quick(p, &prev->task), 0)) {
+        yielded_slow(m);
+        return;
+    }
+    if (p->shared) {
+        yielded_shared(m, p);
+        return;
+    }
+    BL__CHECK(bl__rank_free());
+    bl__leave(m);
 }

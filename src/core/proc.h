@@ -396,18 +396,24 @@ static inline bl__m *bl__enter_home(void)
     return bl__this_m();
 }
 
-/* Adds to the end of p's ring; p is the caller's. */
-static inline void bl__runq_put(bl__p *p, bl__task *t)
+/* Adds to the end of p's ring, if there is room; p is the caller's. */
+static inline bool bl__runq_put_quick(bl__p *p, bl__task *t)
 {
     uint32_t tail = p->tail;
     BL__CHECK(p->m == bl__this_m());
-    BL__CHECK(load_relaxed(&t->status) == BL__G_RUNNABLE);
-    if (__builtin_expect(tail - load_acquire(&p->head) >= BL__RING, 0)) { /* ORD(head) */
-        bl__runq_overflow(p, t);
-        return;
-    }
+    if (__builtin_expect(tail - load_acquire(&p->head) >= BL__RING, 0)) /* ORD(head) */
+        return false;
     store_relaxed(&p->ring[tail % BL__RING], t);
     store_release(&p->tail, tail + 1); /* ORD(tail): with the load in steal */
+    return true;
+}
+
+/* Adds to the end of p's ring; p is the caller's. */
+static inline void bl__runq_put(bl__p *p, bl__task *t)
+{
+    BL__CHECK(load_relaxed(&t->status) == BL__G_RUNNABLE);
+    if (__builtin_expect(!bl__runq_put_quick(p, t), 0))
+        bl__runq_overflow(p, t);
 }
 
 /* Has the processor fetch what running the tasks behind head will touch first: a goroutine's record,
