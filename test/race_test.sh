@@ -44,6 +44,21 @@ run env BELAY_RACE=log_path="$work/log" "$cases" siblings
 ok 'log_path' grep -q 'WARNING: DATA RACE' "$work"/log.*
 ok 'log_path: not stderr' test ! -s "$work/err"
 
+# Clangs that are there, and have no ThreadSanitizer.
+if command -v gcc >/dev/null; then
+    mkdir "$work/bin" "$work/two"
+    for name in clang clang-14 clang-16 clang-19; do
+        printf '#!/bin/sh\necho "${1#*=}"\n' >"$work/bin/$name"
+        chmod +x "$work/bin/$name"
+    done
+    for name in a b; do
+        printf '#include <belay/test.h>\nBL_TEST(passes) { BL_CHECK(t, true); }\n' >"$work/two/${name}_test.c"
+    done
+    run env -u CC PATH="$work/bin:$PATH" BELAY_CACHE="$work/cache" "$belay" test -race "$work/two"
+    expect 'a clang without ThreadSanitizer' 0
+    ok 'is told, once' test "$(grep -c '^belay: -race: clang has no ThreadSanitizer .*so cc builds' "$work/err")" -eq 1
+fi
+
 if [ -n "${BELAY_TEST_LONG:-}" ]; then # seconds, and gigabytes of address space
 cat >"$work/many.c" <<'END'
 #include <belay.h>

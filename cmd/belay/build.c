@@ -101,21 +101,26 @@ static bool in_path(const char *name)
     return false;
 }
 
-/* libFuzzer without its main; NULL: the compiler is no clang, or has none. */
-static const char *fuzzer_find(const words *compiler)
+/* A library of clang's runtime: its path; NULL: the compiler is no clang, or has none. */
+static const char *runtime_find(const words *compiler, const char *name)
 {
-    words ask = {0};
+    static const char *const forms[] = {"-print-file-name=libclang_rt.%s-" MACHINE ".a",
+                                        "-print-file-name=libclang_rt.%s.a"};
     static char path[4096];
-    add_words(&ask, compiler);
-    words_add(&ask, "-print-file-name=libclang_rt.fuzzer_no_main-" MACHINE ".a");
-    return process_line(&ask, path, sizeof path) && path[0] == '/' && access(path, R_OK) == 0
-               ? path
-               : NULL;
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        words ask = {0};
+        add_words(&ask, compiler);
+        words_add(&ask,
+                  text_format(forms[i], name)); /* NOLINT(clang-diagnostic-format-nonliteral) */
+        if (process_line(&ask, path, sizeof path) && path[0] == '/' && access(path, R_OK) == 0)
+            return path;
+    }
+    return NULL;
 }
 
 static int add_fuzzer(words *command, const words *compiler)
 {
-    const char *fuzzer = fuzzer_find(compiler);
+    const char *fuzzer = runtime_find(compiler, "fuzzer_no_main");
     if (!fuzzer) {
         complain("-fuzz needs clang and its libFuzzer (Debian: clang-14, libclang-rt-14-dev); the "
                  "compiler is %s",
@@ -127,20 +132,52 @@ static int add_fuzzer(words *command, const words *compiler)
     return 0;
 }
 
-/* For -race clang, whose ThreadSanitizer knows any number of goroutines, if it can link one. */
-static const char *default_compiler(const flags *f, mode m)
+/* A clang with that library of its runtime; NULL: none. found: one without it, or NULL. */
+static const char *clang_find(const char *library, const char **found)
 {
     static const char *const names[] = {"clang", "clang-19", "clang-16", "clang-14"};
-    const char *set = getenv("CC");
-    if ((m != MODE_RACE && !f->fuzz) || (set && *set))
-        return "cc";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (in_path(names[i]))
+    *found = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        words compiler = {0};
+        words_add(&compiler, names[i]);
+        if (!in_path(names[i]))
+            continue;
+        if (runtime_find(&compiler, library))
             return names[i];
-    if (f->fuzz)
-        return "cc";
-    complain("-race without clang: at most 8000 goroutines at a time; clang has no such limit");
-    return "cc";
+        *found = *found ? *found : names[i];
+    }
+    return NULL;
+}
+
+/* For -race clang, whose ThreadSanitizer knows any number of goroutines, if it can link one. */
+static const char *race_compiler(void)
+{
+    static const char *chosen; /* it is asked for each test file, and says why once */
+    const char *found;
+    if (!chosen && !(chosen = clang_find("tsan", &found))) {
+        chosen = "cc";
+        if (found)
+            complain("-race: %s has no ThreadSanitizer (Debian: libclang-rt-14-dev), so cc builds: "
+                     "at most 8000 goroutines at a time",
+                     found);
+        else
+            complain("-race without clang: at most 8000 goroutines at a time; clang has no such "
+                     "limit");
+    }
+    return chosen;
+}
+
+static const char *default_compiler(const flags *f, mode m)
+{
+    const char *set = getenv("CC");
+    const char *found;
+    if (set && *set)
+        return set;
+    if (f->fuzz) {
+        const char *clang = clang_find("fuzzer_no_main", &found);
+        return clang ? clang : found ? found : "cc";
+    }
+    return m == MODE_RACE ? race_compiler() : "cc";
 }
 
 /* The compiler's command line, or an exit status. */
