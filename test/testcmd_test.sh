@@ -86,6 +86,31 @@ expect_err 'a flag without its value' '^belay: -junit needs a value'
 run "$belay" test -short -v -run fails ./ends
 expect_out '-short is known to the tests' 'short: yes$'
 
+# ---- Progress, on a terminal ----
+
+mkdir slow
+cat >slow/slow_test.c <<'END'
+#include <belay/test.h>
+#include <unistd.h>
+BL_TEST(quick) { BL_CHECK(t, true); }
+static void waits(bl_test *t, void *arg)
+{
+    for (bl_log(t, "waits"); access(arg, F_OK) != 0;)
+        (void)!bl_sleep(10 * BL_MS);
+}
+BL_TEST(waits) { (void)bl_subtest(t, "for file", waits, "go"); }
+END
+last_run='belay test ./slow'
+"$belay" test ./slow >piped 2>&1 &
+script -qefc "'$belay' test ./slow" "$work/out" >/dev/null 2>&1 </dev/null &
+await 'waits/for_file'
+touch slow/go
+wait
+tr '\r' '\n' <"$work/out" >terminal
+ok 'it says what runs' grep -qE '^\./slow: 1 of 2 done; waits/for_file \([0-9]+s\)$' terminal
+ok 'that is erased' grep -q $'^\e\\[K\e\\[32mok' terminal
+ok 'on a terminal only' test "$(wc -l <piped)" -eq 1
+
 # ---- Benchmarks ----
 
 run "$belay" test -run none -bench . -benchtime 200x -benchmem ./allocs

@@ -25,7 +25,7 @@ static const char overview[] =
 
 #define FLAGS_TEXT                                                                                 \
     "  -asan        find memory errors: AddressSanitizer and UndefinedBehaviorSanitizer\n"         \
-    "  -race        find data races: ThreadSanitizer; clang, if it is there and CC is not set\n"   \
+    "  -race        find data races: ThreadSanitizer; clang's, if it is there and CC is not set\n" \
     "  -g           build for a debugger: no optimisation (otherwise -O2 -g)\n"                    \
     "  -x           print the compiler's command line\n"
 
@@ -76,7 +76,8 @@ static const char test_text[] =
     "\n"
     "Builds each *_test.c of the directories (the current one; DIR/... takes those below it, too)\n"
     "into a program of its own and runs it there. Tests are written with <belay/test.h>. What\n"
-    "has not changed is not built again. A file says itself what it needs, in lines like\n"
+    "has not changed is not built again. On a terminal a line says what runs if that takes\n"
+    "long. A file says itself what it needs, in lines like\n"
     "\n"
     "    //belay:sources queue.c ../util.c\n"
     "\n"

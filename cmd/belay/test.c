@@ -64,11 +64,20 @@ static void lines_out(outcome *o, bool all)
     fflush(stdout);
 }
 
-static pid_t program_start(const test_file *file, const test_flags *f, const char *part, int *fd)
+/* A program under way: what it prints, and what it says of its progress (-1: nothing). */
+typedef struct running {
+    pid_t pid;
+    int output, progress;
+} running;
+
+static bool program_start(running *r, const test_file *file, const test_flags *f, const char *part)
 {
-    int fds[2];
+    int fds[2], says[2] = {-1, -1};
     if (pipe2(fds, O_CLOEXEC) < 0)
-        return -1;
+        return false;
+    if (!f->json && !f->list && !f->build.fuzz && test_progress_begin(file->dir) &&
+        pipe2(says, O_CLOEXEC | O_NONBLOCK) < 0)
+        says[0] = says[1] = -1;
     fflush(NULL);
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -83,6 +92,8 @@ static pid_t program_start(const test_file *file, const test_flags *f, const cha
             words_add(&command, text_format("-junit=%s", part));
         if (f->build.fuzz)
             words_add(&command, text_format("-fuzzcachedir=%s", test_files_fuzz_dir(file)));
+        if (says[1] >= 0 && fcntl(says[1], F_SETFD, 0) == 0)
+            words_add(&command, text_format("-progress=%d", says[1]));
         dup2(fds[1], STDOUT_FILENO);
         dup2(fds[1], STDERR_FILENO);
         if (getppid() == parent && chdir(file->dir) == 0)
@@ -91,30 +102,38 @@ static pid_t program_start(const test_file *file, const test_flags *f, const cha
         _exit(127);
     }
     close(fds[1]);
-    *fd = fds[0];
-    return pid;
+    if (says[1] >= 0)
+        close(says[1]);
+    *r = (running){pid, fds[0], says[0]};
+    return pid > 0;
 }
 
-static void program_watch(const test_flags *f, outcome *o, pid_t pid, int fd)
+static void program_watch(const test_flags *f, outcome *o, const running *run)
 {
     bool stream = f->verbose || f->bench || f->list || f->build.fuzz;
     bool told = false;
+    int says = run->progress;
     while (true) {
         static char part[65536];
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        int r = poll(&p, 1, 100);
+        struct pollfd p[] = {{.fd = run->output, .events = POLLIN}, {.fd = says, .events = POLLIN}};
+        int r = poll(p, 2, 100);
         if (process_interrupted() && !told)
-            told = sigqueue(pid, SIGINT, (union sigval){0}) == 0; /* queued: never the second one */
+            told = sigqueue(run->pid, SIGINT, (union sigval){0}) == 0; /* never the second one */
         if (process_interrupts() > 1)
-            kill(pid, SIGKILL);
-        if (r <= 0)
+            kill(run->pid, SIGKILL);
+        if (r > 0 && (p[1].revents & POLLIN) != 0)
+            test_progress_read(says);
+        else if (r > 0 && p[1].revents != 0)
+            says = -1; /* it has ended, whoever still has its output */
+        if (r <= 0 || p[0].revents == 0)
             continue;
-        ssize_t n = read(fd, part, sizeof part);
+        ssize_t n = read(run->output, part, sizeof part);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return;
         if (!f->json && stream) {
+            test_progress_erase(part, (size_t)n);
             fwrite(part, 1, (size_t)n, stdout);
             fflush(stdout);
             continue;
@@ -127,19 +146,21 @@ static void program_watch(const test_flags *f, outcome *o, pid_t pid, int fd)
 
 static void program_run(const test_file *file, const test_flags *f, outcome *o)
 {
-    int fd;
+    running r;
     const char *part = f->junit ? test_junit_part() : NULL;
     size_t from = o->len;
-    pid_t pid = program_start(file, f, part, &fd);
-    if (pid < 0) {
+    if (!program_start(&r, file, f, part)) {
         complain("%s cannot be run: %s", file->path, strerror(errno));
         o->failed = true;
         return;
     }
-    program_watch(f, o, pid, fd);
-    close(fd);
+    program_watch(f, o, &r);
+    test_progress_erase(NULL, 0);
+    close(r.output);
+    if (r.progress >= 0)
+        close(r.progress);
     int status = 1;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR)
         ;
     if (f->json && o->len > 0)
         lines_out(o, true);

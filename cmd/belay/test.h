@@ -54,6 +54,11 @@ void test_json_start(const char *package);
 void test_json_line(const char *line, size_t len);
 void test_json_end(const char *action, double elapsed);
 
+/* What runs, on a terminal. begin: false, it is none. read: what a program says. erase: before len bytes of output. */
+bool test_progress_begin(const char *what);
+void test_progress_read(int fd);
+void test_progress_erase(const char *output, size_t len);
+
 int test_command(char **argv);
 
 #endif

@@ -187,6 +187,7 @@ static const struct {
     {"fuzzcachedir", read_text, &bl__tests.fuzzcache, false, "a directory"},
     {"cpu", read_cpus, NULL, false, "numbers of processors like 1,2,4"},
     {"parallel", read_int, &bl__tests.parallel, false, "a number above 0"},
+    {"progress", read_int, &bl__tests.progress, false, "the number of a descriptor"},
     {"shuffle", read_shuffle, &bl__tests.seed, false, "on, off or a number"},
     {"seed", read_count, &bl__tests.seed, false, "a number"},
     {"short", read_bool, &bl__tests.brief, true, "true or false"},

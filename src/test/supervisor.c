@@ -24,8 +24,10 @@
 
 enum { NOTHING_LEFT = -2 };
 enum {
-    DUMP_WAIT = 10, /* s for a dump of all goroutines, before the worker is killed */
-    STOP_WAIT = 3,  /* s for the tests to end after ^C, with their cleanups */
+    DUMP_WAIT = 10,      /* s for a dump of all goroutines, before the worker is killed */
+    STOP_WAIT = 3,       /* s for the tests to end after ^C, with their cleanups */
+    PROGRESS_MS = 300,   /* between two lines of progress */
+    PROGRESS_MOST = 500, /* bytes of one; a pipe takes that in one piece */
 };
 
 static struct {
@@ -38,6 +40,7 @@ static struct {
     bool stopping; /* ^C was passed on */
     bool all_late; /* that of -timeout */
     bl_time deadline;
+    bl_time said;  /* when it last told of its progress */
     sigset_t mask; /* without SIGINT and SIGTERM blocked */
     size_t passed, failed, skipped;
 } sup;
@@ -185,6 +188,31 @@ static void limit_over(bl_time now)
     kill(sup.pid, SIGQUIT);
 }
 
+/* One line about what runs, for `belay test` on a terminal. Lost if it has no time to read. */
+static void running_tell(bl_time now)
+{
+    bl__text b = {0};
+    const char *before = "; ";
+    if (now - sup.said < PROGRESS_MS * BL_MS)
+        return;
+    sup.said = now;
+    bl__text_printf(&b, "%zu of %zu done", sup.passed + sup.failed + sup.skipped, sup.items->len);
+    for (const bl__watched *w = bl__watched_first; w != NULL && b.len < PROGRESS_MOST;
+         w = w->next) {
+        if (!bl__watched_leaf(w))
+            continue;
+        bl__text_printf(&b, "%s%s (%llds)", before, w->name,
+                        (long long)((now - w->began) / BL_SEC));
+        before = ", ";
+    }
+    if (b.len > PROGRESS_MOST)
+        b.len = PROGRESS_MOST;
+    bl__text_put(&b, "\n", 1);
+    ssize_t n = write(bl__tests.progress, b.at, b.len);
+    (void)n;
+    bl__text_free(&b);
+}
+
 /* ^C: the worker is to end its tests; what they come to is no result any more. */
 static void stop_begin(void)
 {
@@ -214,6 +242,10 @@ static void worker_watch(void)
         } else if (now >= until) {
             kill(sup.pid, SIGKILL);
             until = now + BL_SEC;
+        }
+        if (bl__tests.progress > 0) {
+            running_tell(now);
+            until = now + PROGRESS_MS * BL_MS < until ? now + PROGRESS_MS * BL_MS : until;
         }
         struct pollfd p = {.fd = sup.events, .events = POLLIN};
         bl_dur left = until - now < BL_HOUR ? until - now : BL_HOUR;
@@ -395,6 +427,8 @@ static int worker_fork(int only)
         signal(SIGTERM, SIG_DFL);
         (void)sigprocmask(SIG_SETMASK, &sup.mask, NULL);
         close(fds[0]);
+        if (bl__tests.progress > 0)
+            close(bl__tests.progress);
         bl__test_worker(sup.items, fds[1]);
     }
     close(fds[1]);

@@ -56,6 +56,7 @@ typedef struct bl__test_flags {
     int64_t bench_count; /* -benchtime 100x */
     int cpus[BL__TEST_CPUS], ncpus;
     int parallel;
+    int progress; /* a descriptor, for lines about what runs; 0: none */
     bool shuffle;
     uint64_t seed;
     int leak;
