@@ -807,7 +807,11 @@ BL__NODISCARD int bl_blocking(bl_fn fn, void *arg);
  * Any descriptor will do, as it is: none has to be made non-blocking, and O_NONBLOCK is left as it is (but
  * see bl_accept). One that is non-blocking waits here all the same. For regular files and disks the
  * calls are the plain ones, which do not stop the other goroutines, and have neither deadline
- * nor stop. Several may wait for one descriptor; on a stream each read and write is
+ * nor stop. With BELAY_IO=uring or threads in the environment a read of a regular file that is not in
+ * memory waits like the others, is stopped and closed like them, while an io_uring or a helper thread
+ * (bl_blocking) brings it in: a longer way, on which fewer others are held up. Reads of one descriptor
+ * have their turns then; other descriptors of the same open file (dup, fork) should not be read from
+ * at the same time. Several may wait for one descriptor; on a stream each read and write is
  * a whole, but a bl_write that has to wait is not: let one goroutine write.
  *
  * Results are counts of bytes, or errors: BL_EBADF; BL_ECLOSED: bl_close was called meanwhile;

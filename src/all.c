@@ -13,6 +13,7 @@
 #include "os/futex.c"
 #include "os/os.c"
 #include "os/race_libc.c"
+#include "os/uring.c"
 
 #include "arch/unwind.c"
 
@@ -94,6 +95,8 @@
 
 #include "io/calls.c"
 #include "io/fd.c"
+#include "io/regular.c"
+#include "io/ring.c"
 
 #include "test/allocs.c"
 #include "test/bench.c"

@@ -14,7 +14,7 @@ flags=(-std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread)
 [[ $sanitize != *thread* ]] || flags+=(-DNO_THREADS_AFTER_FORK) # ThreadSanitizer dies of it
 program=$work/program
 unset BELAY_PROCS BELAY_STACK BELAY_MAX_THREADS BELAY_TRACEBACK BELAY_SUMMARY BELAY_ON_LEAK
-unset BELAY_ON_DEADLOCK
+unset BELAY_ON_DEADLOCK BELAY_IO
 export BELAY_GRACE=50ms ASAN_OPTIONS=detect_leaks=0
 ulimit -c 0
 
@@ -102,7 +102,7 @@ for value in -1s abc 1x 's' nan; do
     expect "BELAY_GRACE=$value" 0
     expect_err "BELAY_GRACE=$value" "^belay: BELAY_GRACE=$value is not a duration .* so 1s is used$"
 done
-for setting in ON_LEAK=maybe:report ON_DEADLOCK=-1:report TRACEBACK=99999999999999999999:single; do
+for setting in ON_LEAK=maybe:report IO=fast:handoff ON_DEADLOCK=-1:report TRACEBACK=99999999999999999999:single; do
     run env "BELAY_${setting%:*}" "$program" crowd 20
     expect "$setting" 0
     expect_err "$setting" "^belay: BELAY_${setting%:*} is not one of .*, so ${setting#*:} is used$"
@@ -110,7 +110,7 @@ done
 run env BELAY_GRACE=99999999999999999999h "$program" crowd 20
 expect 'an endless grace' 0
 run env BELAY_PROCS= BELAY_STACK= BELAY_MAX_THREADS= BELAY_GRACE= BELAY_TRACEBACK= BELAY_ON_LEAK= \
-    BELAY_ON_DEADLOCK= BELAY_SUMMARY= "$program" crowd 20
+    BELAY_ON_DEADLOCK= BELAY_IO= BELAY_SUMMARY= "$program" crowd 20
 expect 'empty settings are none' 0
 ok 'empty settings: no complaint' test ! -s "$work/err"
 

@@ -386,15 +386,8 @@ static void call_parked(bl__g *g, void *arg)
         bl__futex_wake(&wake->wake, 1);
 }
 
-int bl_blocking(bl_fn fn, void *arg)
+static int blocking_call(bl__g *g, bl_fn fn, void *arg, bl__wait *how)
 {
-    bl__g *g = bl__self();
-    if (fn == NULL)
-        return BL_EINVAL;
-    if (g->task.kind == BL__TASK_THREAD) {
-        bl__fork_check();
-        return fn(arg);
-    }
     int r = bl_ctx_err(g->ctx);
     if (r != 0)
         return r;
@@ -407,17 +400,38 @@ int bl_blocking(bl_fn fn, void *arg)
     }
     if (!helpers()->closed)
         call_push(&c);
-    r = bl__park(g, &(bl__wait){.reason = BL__WAIT_BLOCKING,
-                                .cancellable = true,
-                                .deadline = BL_NEVER,
-                                .unlock = call_parked,
-                                .unlock_arg = wake});
+    how->cancellable = true;
+    how->unlock = call_parked;
+    how->unlock_arg = wake;
+    r = bl__park(g, how);
     if (r >= 0)
         return c.result;
     helpers_lock();
     if (c.queued)
         call_remove(&c);
     helpers_unlock();
+    return r;
+}
+
+int bl_blocking(bl_fn fn, void *arg)
+{
+    bl__g *g = bl__self();
+    if (fn == NULL)
+        return BL_EINVAL;
+    if (g->task.kind == BL__TASK_THREAD) {
+        bl__fork_check();
+        return fn(arg);
+    }
+    return blocking_call(g, fn, arg,
+                         &(bl__wait){.reason = BL__WAIT_BLOCKING, .deadline = BL_NEVER});
+}
+
+int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline)
+{
+    bl__wait how = {.reason = BL__WAIT_IO, .obj = fd, .deadline = deadline};
+    add_relaxed(&bl__rt.file_waiters, 1u);
+    int r = blocking_call(bl__self(), fn, arg, &how);
+    add_relaxed(&bl__rt.file_waiters, (uint32_t)-1);
     return r;
 }
 

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <belay.h>
+
 struct bl__call;
 struct bl__helper;
 
@@ -27,6 +29,10 @@ typedef struct bl__helpers {
  * returned, which a goroutine that was left behind waits for. These are given up. */
 void bl__helpers_begin(void);
 void bl__helpers_end(void);
+
+/* bl_blocking for a call on a descriptor, whose record is fd: a goroutine waits so until the deadline, or, when a
+ * helper has the call by then, until that has returned. */
+int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline);
 
 /* The goroutine for which the calling thread runs a function; 0: for none. */
 uint64_t bl__helper_caller(void);

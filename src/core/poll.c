@@ -180,6 +180,7 @@ void bl__poll_reset(void)
 void bl__poll_forked(void)
 {
     uint64_t fds = load_relaxed(&bl__rt.poll.fds);
+    bl__ring_forked();
     if (fds == 0)
         return;
     close(epoll_of(fds));

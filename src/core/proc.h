@@ -190,6 +190,9 @@ typedef struct bl__spawn_slab {
 
 typedef struct bl__batch bl__batch;
 
+/* How regular files are waited for; io/regular.c. */
+enum { BL__IO_URING = 1, BL__IO_THREADS, BL__IO_HANDOFF };
+
 /* The runtime: the one object of file scope. */
 typedef struct bl__sched {
     /* Read everywhere, written seldom. */
@@ -203,6 +206,8 @@ typedef struct bl__sched {
     uint32_t frozen;          /* atomic: a fatal error is being reported */
     uint32_t reports;         /* atomic: being written; no processor changes hands meanwhile */
     uint32_t max_threads;     /* immutable in a run */
+    uint32_t io;              /* immutable in a run: BL__IO_…, what BELAY_IO says */
+    uint32_t io_cold;         /* immutable in a run: as if no file were in memory; for tests */
     bl_options options;       /* immutable in a run */
     bl_fn main_fn;            /* immutable in a run: what bl_run was given */
     size_t stack_size;        /* immutable while there are stacks: usable bytes */
@@ -230,6 +235,7 @@ typedef struct bl__sched {
         spare_for; /* immutable in a run: idle threads that hand-offs have left are kept so long */
     uint32_t plain_blocked; /* atomic: plain threads that wait for goroutines without an end */
     uint32_t plain_changes; /* atomic: how often plain_blocked has changed */
+    uint32_t file_waiters;  /* atomic: goroutines that wait for a regular file (io/regular.c) */
 
     uint32_t idle_ps __attribute__((aligned(BL__CACHE_LINE))); /* atomic; written under lock */
     uint32_t idle_all;          /* atomic; written under lock: idle Ps, those beyond procs too */

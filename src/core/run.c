@@ -108,6 +108,7 @@ static int options_take(const bl_options *given)
     static const char *const leak[] = {"report", "fail", "ignore", NULL};
     static const char *const deadlock[] = {"report", "exit", "abort", NULL};
     static const char *const quit[] = {"exit", "dump", "off", NULL};
+    static const char *const io[] = {"uring", "threads", "handoff", NULL};
     bl_options o = {0};
     if (given != NULL) {
         size_t size = given->size != 0 ? given->size : sizeof o;
@@ -138,6 +139,8 @@ static int options_take(const bl_options *given)
     bl__rt.options = o;
     bl__rt.layout = &bl__layout;
     bl__rt.max_threads = (uint32_t)o.max_threads;
+    bl__rt.io = (uint32_t)env_word("BELAY_IO", io, BL__IO_HANDOFF);
+    bl__rt.io_cold = bl__debug_setting("cold") == 1;
     return 0;
 }
 
@@ -504,6 +507,8 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
         bl__race_fiber_free(run.fiber);
 #endif
     bl__helpers_end();
+    if (clean)
+        bl__ring_end();
     bl__m_reap();
     bl__trace_run_end();
     bl__report_summary();

@@ -36,7 +36,7 @@ static bool others_could_wake(uint32_t threads)
     int ours = (int)threads + 2 + (BL__TSAN || BL__RACE ? 1 : 0) + bl__finder_threads() +
                (int)load_acquire(&bl__rt.helpers.resting);
     int waiting = (int)load_relaxed(&bl__rt.plain_blocked);
-    int all = bl__thread_count();
+    int all = bl__ring_thread_count();
     return all < 0 || all > ours + waiting;
 }
 
@@ -45,7 +45,8 @@ static bool nothing_runs(void)
 {
     return bl__rt.idle_all == bl__rt.ps_made && bl__rt.away == 0 && bl__rt.queued == 0 &&
            load_relaxed(&bl__rt.spinning) == 0 && bl__timers_first() == BL_NEVER &&
-           load_relaxed(&bl__rt.poll.waiters) == 0; /* whom the world can wake */
+           load_relaxed(&bl__rt.poll.waiters) == 0 && /* whom the world can wake */
+           load_relaxed(&bl__rt.file_waiters) == 0;
 }
 
 /* Goroutines wait for a stack. */

@@ -225,7 +225,7 @@ static bool has_strangers(void)
 {
     int ours = (int)load_relaxed(&bl__rt.threads) + 2 + (BL__TSAN || BL__RACE ? 1 : 0) +
                bl__finder_threads() + (int)load_acquire(&bl__rt.helpers.resting); /* ORD(resting) */
-    return bl__thread_count() != ours;
+    return bl__ring_thread_count() != ours;
 }
 
 static void revive(notes *n, node *d)

@@ -7,7 +7,7 @@
  * kernel takes it, which for pipes is 6.4 and later; what does not is asked by poll(2) first, and
  * then written to in pieces that a pipe with room takes whole. Files that epoll does not take (regular ones,
  * folders, disks) get the plain call, and are recognised each time: RWF_NOWAIT would read short of
- * what is not in memory. The two exceptions are accept and connect, which have no such flag: a
+ * what is not in memory. (With BELAY_IO the regular ones are regular.c's.) The two exceptions are accept and connect, which have no such flag: a
  * listening socket is set O_NONBLOCK for good, a connecting one for as long as the call takes.
  *
  * SIGPIPE. Sockets get MSG_NOSIGNAL, other files RWF_NOSIGNAL (Linux 6.18). Where that is
@@ -33,6 +33,7 @@
 #include "arch/sanitize.h"
 #include "core/proc.h"
 #include "io/fd.h"
+#include "io/regular.h"
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100
@@ -51,6 +52,8 @@ typedef struct io_call {
     struct sockaddr *addr;
     socklen_t *len;
     socklen_t addr_len;
+    bl_time deadline; /* of a read or write */
+    uint32_t use;     /* as io_loop saw it */
 } io_call;
 
 #define ONCE static __attribute__((noinline)) ssize_t
@@ -85,7 +88,7 @@ static inline bool is_socket(unsigned kind)
     return kind >= BL__FD_SOCKET && kind <= BL__FD_LISTENER;
 }
 
-/* What fd is, noted in f; BL__FD_UNKNOWN: a file for the plain call, which is not noted. */
+/* What fd is, noted in f; but files for the plain call are not: BL__FD_REGULAR, BL__FD_UNKNOWN. */
 static __attribute__((noinline)) int kind_find(bl__fd *f, int fd)
 {
     struct stat st;
@@ -95,7 +98,8 @@ static __attribute__((noinline)) int kind_find(bl__fd *f, int fd)
     if (fstat(fd, &st) < 0)
         return -errno;
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode)) {
-        kind = BL__FD_UNKNOWN;
+        store_relaxed(&f->kind, (uint8_t)BL__FD_UNKNOWN);
+        return S_ISREG(st.st_mode) ? BL__FD_REGULAR : BL__FD_UNKNOWN;
     } else if (S_ISSOCK(st.st_mode)) {
         bool tcp = getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
                    protocol == IPPROTO_TCP;
@@ -167,6 +171,8 @@ static ssize_t read_once(const io_call *c)
         kind_forget(c->f);
         kind = kind_of(c->f, c->fd);
     }
+    if (kind == BL__FD_REGULAR && bl__regular_waits(bl__self()))
+        return bl__regular_read(c->f, c->use, c->iov, c->iovcnt, c->deadline);
     return kind < 0 ? kind : file_read(c, kind);
 }
 
@@ -257,6 +263,8 @@ static ssize_t write_once(const io_call *c)
         kind_forget(c->f);
         kind = kind_of(c->f, c->fd);
     }
+    if (kind == BL__FD_REGULAR && bl__regular_waits(bl__self()))
+        return bl__regular_write(c->f, c->use, c->iov, c->iovcnt, c->deadline);
     return kind < 0 ? kind : file_write(c, kind);
 }
 
@@ -298,11 +306,13 @@ static void call_race_take(const io_call *c, size_t got)
 }
 
 /* Tries until it succeeds, fails or is stopped. */
-static ssize_t io_loop(const io_call *c, int side, bl_time deadline)
+static ssize_t io_loop(io_call *c, int side, bl_time deadline)
 {
     bl__fd_seen seen;
     bl__fd_look(c->f, &seen);
     uint32_t use = seen.use;
+    c->use = use;
+    c->deadline = deadline;
     bool skip = side == BL_READABLE && (seen.state[0] & BL__FD_DRAINED) && note_counts(deadline);
     for (;;) {
         if (side == BL_WRITABLE)

@@ -351,11 +351,12 @@ void bl__fd_forked(void)
     fds.threads = NULL;
     for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * FD_PAGE; i++) {
         bl__fd *f = bl__fd_old((int)i);
-        if (f == NULL || (f->lock == 0 && !f->registered && f->side[0].queue.head == NULL &&
-                          f->side[1].queue.head == NULL))
+        if (f == NULL || (f->lock == 0 && !f->registered && f->side[0].turn == 0 &&
+                          f->side[0].queue.head == NULL && f->side[1].queue.head == NULL))
             continue;
         f->lock = 0;
         f->registered = 0;
+        f->side[0].turn = 0;
         f->side[0].queue = f->side[1].queue = (bl__waitq){NULL, NULL};
     }
 }

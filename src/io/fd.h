@@ -34,12 +34,13 @@ enum {
     BL__FD_TCP,
     BL__FD_LISTENER, /* a socket that bl_accept has set O_NONBLOCK on */
     BL__FD_NOWAIT,   /* takes RWF_NOWAIT: pipes, eventfds */
-    BL__FD_ASK       /* poll(2) has to be asked first: ttys and what else does not */
+    BL__FD_ASK,      /* poll(2) has to be asked first: ttys and what else does not */
+    BL__FD_REGULAR   /* never noted: a regular file */
 };
 
 typedef struct bl__fd_side {
-    uint32_t state; /* atomic: BL__FD_DRAINED, and the number of events so far; pairs with look */
-    uint32_t reserved;
+    uint32_t state;  /* atomic: BL__FD_DRAINED, and the number of events so far; pairs with look */
+    uint32_t turn;   /* lock: of reading a regular file: in which run one is under way; regular.c */
     bl__waitq queue; /* lock */
 } bl__fd_side;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "os/os.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <signal.h>
@@ -88,6 +89,32 @@ int bl__thread_sleeps(int tid)
     if (end == NULL || end[1] != ' ')
         return -1;
     return end[2] == 'S' || end[2] == 'D';
+}
+
+/* A thread of the process that the kernel started and runs: PF_IO_WORKER. */
+static bool thread_is_kernels(int tid)
+{
+    enum { IO_WORKER = 0x10, FLAGS_AT = 7 /* words behind the name */ };
+    char text[256];
+    if (!thread_file(tid, "stat", text, sizeof text))
+        return false;
+    const char *at = strrchr(text, ')');
+    for (int i = 0; at != NULL && i < FLAGS_AT; i++)
+        at = strchr(at + 1, ' ');
+    return at != NULL && (strtoul(at, NULL, 10) & IO_WORKER) != 0;
+}
+
+int bl__thread_count_own(void)
+{
+    const struct dirent *e;
+    int n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    if (tasks == NULL)
+        return -1;
+    while ((e = readdir(tasks)) != NULL)
+        n += e->d_name[0] != '.' && !thread_is_kernels((int)strtol(e->d_name, NULL, 10));
+    closedir(tasks);
+    return n;
 }
 
 bool bl__thread_in_call(int tid, bl__thread_call *out)

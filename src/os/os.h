@@ -28,6 +28,8 @@ bool bl__barrier_init(void);
 
 /* Threads of this process, by the kernel's count; -1 when it cannot be told. */
 int bl__thread_count(void);
+/* The same without those that the kernel has added for an io_uring. */
+int bl__thread_count_own(void);
 
 /* The calling thread's timeouts are no longer rounded up by the kernel (by 50 us, mostly). */
 void bl__thread_punctual(void);
