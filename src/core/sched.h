@@ -251,6 +251,8 @@ int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_si
 BL__NORETURN void bl__goroutine_end(void);
 BL__NORETURN void bl__goroutine_exit(void);
 
+/* Where g's innermost scope was opened, which its frame may have left. scope.c */
+const bl__site *bl__scope_opened(const bl__g *g);
 /* Called by core when a goroutine of s has ended with result; defined in life/scope.c. Held locks are
  * reported by sync/held.c before. */
 void bl__scope_ended(bl__g *g, bl_scope *s, int result);
@@ -325,6 +327,8 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
 bool bl__timer_disarm(bl_timer *t);
 /* It is in some heap, whatever has become of its storage. */
 bool bl__timer_pending(const bl_timer *t);
+/* Its bl__fire is being called, likewise. */
+bool bl__timer_firing(const bl_timer *t);
 /* t->bl__fire has been called or is about to be, until bl__fire returns. Spins until that is over;
  * not from inside bl__fire. */
 void bl__timer_wait_fired(bl_timer *t);

@@ -274,10 +274,11 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
 static void end(bl__g *g, int result)
 {
     if (__builtin_expect(g->inner != g->scope, 0)) {
+        const bl__site *at = bl__scope_opened(g);
         bl__fork_check();
         bl__fatal("belay: goroutine ended with a scope left open: %s (opened at %s:%d); "
                   "close it with bl_scope_close, or declare it with BL_SCOPE",
-                  g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
+                  at->what, at->file, at->line);
     }
     if (__builtin_expect(bl__holds_any(g), 0))
         bl__held_at_end(g);

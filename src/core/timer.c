@@ -266,6 +266,25 @@ bool bl__timer_pending(const bl_timer *t)
     return is_in(&bl__rt.outside, t);
 }
 
+static bool is_firing(bl__timers *ts, const bl_timer *t)
+{
+    bl__lock(&ts->lock, BL__RANK_HEAP);
+    const bl__firing *f = ts->firing;
+    while (f != NULL && f->timer != t)
+        f = f->next;
+    bl__unlock(&ts->lock);
+    return f != NULL;
+}
+
+bool bl__timer_firing(const bl_timer *t)
+{
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++)
+        if (is_firing(&bl__rt.ps[i]->timers, t))
+            return true;
+    return is_firing(&bl__rt.outside, t);
+}
+
 bool bl__timer_disarm(bl_timer *t)
 {
     for (;;) {
@@ -284,20 +303,11 @@ bool bl__timer_disarm(bl_timer *t)
 
 void bl__timer_wait_fired_in(void *heap, const bl_timer *t)
 {
-    bl__timers *ts = heap;
-    for (int i = 0;; i++) {
-        bl__lock(&ts->lock, BL__RANK_HEAP);
-        const bl__firing *f = ts->firing;
-        while (f != NULL && f->timer != t)
-            f = f->next;
-        bl__unlock(&ts->lock);
-        if (f == NULL)
-            return;
+    for (int i = 0; is_firing(heap, t); i++)
         if (i < 100)
             bl__cpu_relax();
         else
             sched_yield();
-    }
 }
 
 void bl__timer_wait_fired(bl_timer *t)

@@ -15,6 +15,7 @@
 #include "debug/describe.h"
 #include "debug/peek.h"
 #include "debug/traceback.h"
+#include "life/timer.h"
 #include "os/os.h"
 #include "sync/chan.h"
 #include "sync/object.h"
@@ -200,9 +201,27 @@ static void running_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
 
 /* ---- All ---- */
 
+/* On the channel of a timer or ticker that will not fire. */
+static bool timer_cause_print(bl__out *o, const bl__g *g)
+{
+    bl_timer t;
+    if (g->reason != BL__WAIT_CHAN_RECV || !chan_ticks(g->wait_obj) ||
+        !bl__peek(&t, (const char *)g->wait_obj - offsetof(bl_timer, bl__chan), sizeof t))
+        return false;
+    const char *what = t.bl__kind == BL__TIMER_TICKER ? "the ticker was stopped"
+                       : t.bl__kind != BL__TIMER_CHAN ? "the timer was not started"
+                       : t.bl__fired_in != NULL ? "the timer has fired already, or was stopped"
+                                                : "the timer was stopped";
+    bl__out_printf(
+        o, "cause: %s, which does not close its channel, and nobody is left to reset it\n", what);
+    return true;
+}
+
 static void stuck_cause_print(bl__out *o, const bl__g *g)
 {
     bl_chan c;
+    if (timer_cause_print(o, g))
+        return;
     if (g->reason == BL__WAIT_CHAN_RECV && bl__peek(&c, g->wait_obj, sizeof c) &&
         c.magic == BL__CHAN_LIVE && c.made != NULL && !c.timer && c.ctx != NULL &&
         !bl__describe_is_chan(c.made))

@@ -13,6 +13,10 @@
  * ran in all of them has to have switched in between, which puts its registers on its stack, and the report says that it is inferred.
  *
  * Leaked: the same, and always inferred, since the end of the scope will wake them.
+ *
+ * The searches that are to confirm somebody come in a burst, and the share of a core is kept by the pause after it:
+ * beside a thousand goroutines a search takes milliseconds, and a leak is not to wait for the minutes that
+ * three of them owe.
  */
 #include "debug/stuck.h"
 
@@ -34,13 +38,17 @@ enum {
     SHARE = 300, /* a search that took t is not followed by another of its kind for SHARE * t */
     TRIES = 5,
     CONFIRMED = 3, /* searches */
+    BURST = 8,     /* searches until the pause that they owe */
     MOST = 512,    /* goroutines that are told of, in a run */
+    LOST_MOST = 64,
     EXIT_STUCK = 2
 };
 
 #define PARKED (200 * BL_MS)
 #define PAUSE (250 * BL_MS)
-#define PAUSE_OPEN (50 * BL_MS)  /* while somebody is to be confirmed */
+#define PAUSE_OPEN (50 * BL_MS)  /* while somebody is to be confirmed; the shortest, … */
+#define PAUSE_LONG (500 * BL_MS) /* … and the longest */
+#define TRY_MOST (20 * BL_MS)    /* ones that took longer are not tried again at once */
 #define MEMORY ((size_t)1 << 30) /* bytes that a search may read */
 
 enum { FINDER_NONE, FINDER_WAITS, FINDER_LOOKS, FINDER_ENDS };
@@ -63,7 +71,10 @@ typedef struct runner {
 typedef struct question {
     bool leaks;   /* immutable */
     bl_time next; /* atomic: when it may be asked again */
-    bool open;    /* the thread: somebody is to be confirmed */
+    /* The thread's: */
+    bool open;      /* somebody is to be confirmed */
+    uint32_t burst; /* searches so far, … */
+    bl_dur owed;    /* … and what they took */
 } question;
 
 static struct {
@@ -83,6 +94,8 @@ static struct {
     runner runners[BL__STUCK_RUNNING];
     question questions[2];
     bl__stuck found[MOST];
+    uint64_t lost[LOST_MOST]; /* goroutines of which a scope left open was told */
+    uint32_t lost_count;
 } finder;
 
 static uint64_t finder_picks(void)
@@ -102,9 +115,14 @@ static suspect *suspect_of(uint64_t id)
     for (uint32_t i = 0; i < finder.suspects_count; i++)
         if (finder.suspects[i].who.id == id)
             return &finder.suspects[i];
-    if (finder.suspects_count == MOST)
+    suspect *s = finder.suspects;
+    if (finder.suspects_count < MOST)
+        s = &finder.suspects[finder.suspects_count++];
+    else /* of one that has turned out to be alive */
+        while (s < finder.suspects + MOST && (s->said || s->searches > 0))
+            s++;
+    if (s == finder.suspects + MOST)
         return NULL;
-    suspect *s = &finder.suspects[finder.suspects_count++];
     *s = (suspect){.who.id = id};
     return s;
 }
@@ -262,6 +280,39 @@ static bool finder_tell(const bl__search *search)
     return open;
 }
 
+/* ---- Scopes left open ---- */
+
+static bool is_lost(const bl__g *g, void *arg) { return g->id == ((bl__lost_scope *)arg)->who.id; }
+
+static void lost_print(bl__out *o, void *arg)
+{
+    const bl__lost_scope *lost = arg;
+    const bl__site *at = lost->opened;
+    bl__report_all what = {.want = is_lost, .arg = arg};
+    bl__out_printf(
+        o,
+        "belay: leak: scope left open: %s, opened by %s at %s:%d, and its storage is gone: "
+        "close it with bl_scope_close on each way out, or declare it with BL_SCOPE\n\n",
+        at->what, at->func, at->file, at->line);
+    bl__report_each(o, &what);
+}
+
+/* Tells once of each goroutine that has lost a scope. */
+static void lost_tell(const bl__search *search)
+{
+    for (uint32_t i = 0; i < search->lost_count; i++) {
+        bl__lost_scope lost = search->lost[i];
+        uint32_t k = 0;
+        while (k < finder.lost_count && finder.lost[k] != lost.who.id)
+            k++;
+        if (k < finder.lost_count || k == LOST_MOST || bl__rt.options.on_leak == BL_LEAK_IGNORE ||
+            !bl__stuck_still(&lost.who))
+            continue;
+        finder.lost[finder.lost_count++] = lost.who.id;
+        bl__report_run(STDERR_FILENO, lost_print, &lost);
+    }
+}
+
 /* ---- The thread ---- */
 
 /* What this thread has computed so far: the machine may be busy with others. */
@@ -287,13 +338,21 @@ static void finder_ask(question *q)
         bl_dur begin = finder_used();
         bl__stuck_search(search);
         took += search->named ? 0 : finder_used() - begin;
-        if (search->count == 0 || search->quiet || !search->by_memory)
+        if (search->count == 0 || search->quiet || !search->by_memory || took > TRY_MOST)
             break;
     }
     runners_note(search);
     q->open = finder_tell(search);
-    bl_dur pause = q->open ? PAUSE_OPEN : PAUSE;
-    q->next = bl__clock() + (SHARE * took > pause ? SHARE * took : pause);
+    lost_tell(search);
+    q->owed += took;
+    if (q->open && ++q->burst < BURST) {
+        bl_dur pause = SHARE * took < PAUSE_LONG ? SHARE * took : PAUSE_LONG;
+        q->next = bl__clock() + (pause > PAUSE_OPEN ? pause : PAUSE_OPEN);
+        return;
+    }
+    q->next = bl__clock() + (SHARE * q->owed > PAUSE ? SHARE * q->owed : PAUSE);
+    q->burst = 0;
+    q->owed = 0;
 }
 
 static void finder_search(void)
@@ -385,7 +444,7 @@ void bl__finder_stop(void)
     store_relaxed(&finder.seen[0], 0);
     store_relaxed(&finder.seen[1], 0);
     store_relaxed(&finder.open, 0u);
-    finder.suspects_count = finder.runners_count = 0;
+    finder.suspects_count = finder.runners_count = finder.lost_count = 0;
     memset(finder.questions, 0, sizeof finder.questions);
     bl__maps_close();
 }

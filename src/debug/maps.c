@@ -23,6 +23,7 @@
 #include "debug/stuck.h"
 #include "debug/symbol.h"
 #include "life/ctx.h"
+#include "life/timer.h"
 #include "sync/chan.h"
 
 enum {
@@ -141,6 +142,12 @@ uintptr_t bl__maps_record(uintptr_t low, const uint64_t *words, size_t bytes)
         memcpy(&magic, at + pad + offsetof(bl_chan, magic), sizeof magic);
         if (magic == BL__CHAN_LIVE)
             return low + pad + sizeof(bl_chan);
+    }
+    uintptr_t timer = low + offsetof(bl_ticker, timer), self;
+    if (offsetof(bl_ticker, timer.bl__self) + sizeof self <= bytes) {
+        memcpy(&self, at + offsetof(bl_ticker, timer.bl__self), sizeof self);
+        if (self == timer) /* before it are the links of its scope's list */
+            return timer;
     }
     if (sizeof(bl_ctx) <= bytes) {
         memcpy(&magic, at + offsetof(bl_ctx, magic), sizeof magic);

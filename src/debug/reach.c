@@ -65,6 +65,8 @@ struct bl__reach {
     uint32_t objects_count, objects_most;
     bl__map_range *roots;
     uint32_t roots_count, roots_most;
+    uintptr_t *values; /* that those who run have, beside their memory */
+    uint32_t values_count, values_most;
     bl__map_range *records; /* within objects, the runtime's; by address once solving begins */
     uint32_t records_count;
     uint32_t *work; /* items marked and not followed yet; and how objects were ordered */
@@ -85,7 +87,7 @@ static void *reach_part(char *base, size_t *at, size_t bytes)
 static size_t reach_layout(bl__reach *r, char *base, size_t extra, void **extra_at)
 {
     size_t at = 0;
-    void *p[9];
+    void *p[10];
     p[0] = reach_part(base, &at, sizeof *r);
     p[1] = reach_part(base, &at, r->items_most * sizeof(reach_item));
     p[2] = reach_part(base, &at, 3 * (size_t)r->items_most * sizeof(uint32_t));
@@ -95,6 +97,7 @@ static size_t reach_layout(bl__reach *r, char *base, size_t extra, void **extra_
     p[6] = reach_part(base, &at, WINDOW);
     p[7] = reach_part(base, &at, extra);
     p[8] = reach_part(base, &at, r->objects_most * sizeof(bl__map_range));
+    p[9] = reach_part(base, &at, r->values_most * sizeof(uintptr_t));
     if (base == NULL)
         return at;
     r->records = p[8];
@@ -106,6 +109,7 @@ static size_t reach_layout(bl__reach *r, char *base, size_t extra, void **extra_
     r->objects = p[4];
     r->roots = p[5];
     r->window = p[6];
+    r->values = p[9];
     *extra_at = p[7];
     return at;
 }
@@ -119,6 +123,7 @@ bl__reach *bl__reach_new(size_t stacks, size_t objects, size_t extra, void **ext
     sizes.edges_most = (uint32_t)(8 * (stacks + objects) + EDGES);
     sizes.objects_most = (uint32_t)objects;
     sizes.roots_most = (uint32_t)(2 * stacks + ROOTS);
+    sizes.values_most = (uint32_t)(4 * stacks + ROOTS);
     size_t bytes = reach_layout(&sizes, NULL, extra, extra_at);
     char *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -194,6 +199,16 @@ void bl__reach_root(bl__reach *r, const void *low, const void *high)
     else if (low < high)
         r->roots[r->roots_count++] =
             (bl__map_range){.low = (uintptr_t)low, .high = (uintptr_t)high};
+}
+
+void bl__reach_value(bl__reach *r, const void *value)
+{
+    if (r->values_count > 0 && r->values[r->values_count - 1] == (uintptr_t)value)
+        return;
+    if (r->values_count == r->values_most)
+        r->failed = true;
+    else
+        r->values[r->values_count++] = (uintptr_t)value;
 }
 
 static void reach_edge_add(bl__reach *r, uint32_t from, uint32_t to)
@@ -482,6 +497,15 @@ static void reach_root_words(bl__reach *r, uintptr_t at, const uint64_t *words, 
     }
 }
 
+static void reach_values(bl__reach *r)
+{
+    for (uint32_t i = 0; i < r->values_count; i++) {
+        uint32_t to = reach_lookup(r, &r->all, r->values[i]);
+        if (to != BL__REACH_OPEN)
+            r->items[to].open = 1;
+    }
+}
+
 static void reach_maps_words(bl__reach *r)
 {
     for (size_t i = 0; i < r->maps.count; i++) {
@@ -557,6 +581,7 @@ bool bl__reach_solve(bl__reach *r, size_t limit)
     for (uint32_t i = 0; i < r->items_count && !r->failed; i++)
         if (r->items[i].stack)
             reach_each_window(r, r->items[i].low, r->items[i].high, reach_stack_words, &i);
+    reach_values(r);
     for (uint32_t i = 0; i < r->roots_count; i++)
         reach_each_window(r, r->roots[i].low, r->roots[i].high, reach_root_words, NULL);
     reach_maps_words(r);

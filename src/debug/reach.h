@@ -40,8 +40,9 @@ void bl__reach_skip(bl__reach *r, const void *low, const void *high);
 uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high);
 /* An object that somebody waits on: its number. */
 uint32_t bl__reach_object(bl__reach *r, const void *at);
-/* Memory of those who run, beside what everybody gets at. */
+/* Memory of those who run, beside what everybody gets at; and an address that they have. */
 void bl__reach_root(bl__reach *r, const void *low, const void *high);
+void bl__reach_value(bl__reach *r, const void *value);
 
 /* Builds the graph, reading at most limit bytes. False: it was too much. */
 bool bl__reach_solve(bl__reach *r, size_t limit);

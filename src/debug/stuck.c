@@ -29,6 +29,7 @@ enum {
     RW_WRITE_HELD = 2,       /* as in sync/rwmutex.c */
     CONTEXTS = 8,            /* looked at on the way up from a goroutine's */
     OBJECTS = CONTEXTS + 24, /* of a goroutine; with more it counts as alive */
+    OBJECTS_MORE = 1 << 18,  /* of all together, beside four for each */
     RW_NODES = 64,
     ACTIVE = 256
 };
@@ -149,6 +150,24 @@ static void note_running(notes *n, const node *d)
     s->running_count++;
 }
 
+/* Its innermost scope was not closed, and the storage is gone: it lies below what is in use of the stack, or has been
+ * used for something else. */
+static void note_lost(notes *n, const node *d)
+{
+    bl__search *s = n->s;
+    bl_ctx c;
+    bl_scope inner;
+    const bl_scope *at = load_relaxed(&d->at->inner);
+    if (s->lost_count == BL__STUCK_LOST || !bl__peek(&c, d->ctx, sizeof c) ||
+        c.magic != BL__CTX_MAGIC || c.scope != at || !bl__peek(&inner, at, sizeof inner))
+        return;
+    bool left = (const char *)at >= (const char *)d->at->stack_lo && (const char *)at < d->low;
+    if (left || inner.bl__magic != BL__SCOPE_OPEN || inner.bl__ctx != d->ctx ||
+        inner.bl__made != c.made)
+        s->lost[s->lost_count++] =
+            (bl__lost_scope){.who = {d->id, d->at, d->switches, 1}, .opened = c.made};
+}
+
 static void note(const bl__g *g, void *arg)
 {
     notes *n = arg;
@@ -183,6 +202,8 @@ static void note(const bl__g *g, void *arg)
             n->rw[n->rw_count++] = n->count;
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
             note_running(n, d);
+        if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
+            note_lost(n, d);
     }
     n->count++;
 }
@@ -356,6 +377,22 @@ static bool done_add(notes *n, node *d, const bl_ctx *at)
     return at == NULL;
 }
 
+/* The channel of a timer or ticker that was stopped, has fired, or was never started: whoever can get at that
+ * can start it again. False: it is armed, or somebody works on it. */
+static bool timer_add(notes *n, node *d, const bl_chan *at, const bl_chan *c)
+{
+    const bl_timer *t =
+        (const bl_timer *)(const void *)((const char *)at - offsetof(bl_timer, bl__chan));
+    bl_timer copy;
+    if (!bl__peek(&copy, t, sizeof copy) || copy.bl__self != t || copy.bl__heap != NULL ||
+        copy.bl__period != 0 || copy.bl__lock != 0 || c->len != 0 || c->bubble != 0 ||
+        bl__timer_firing(t))
+        return false;
+    bl__reach_skip(n->reach, t, t + 1);
+    object_add(n, d, t);
+    return true;
+}
+
 /* False: whoever is to come for this channel is alive in any case, as with an armed timer. */
 static bool chan_add(notes *n, node *d, const bl_chan *at)
 {
@@ -363,8 +400,11 @@ static bool chan_add(notes *n, node *d, const bl_chan *at)
     char what[8] = {0};
     if (at == NULL)
         return true;
-    if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.timer || c.made == NULL ||
-        !bl__peek(what, c.made->what, sizeof what))
+    if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE)
+        return false;
+    if (c.timer)
+        return timer_add(n, d, at, &c);
+    if (c.made == NULL || !bl__peek(what, c.made->what, sizeof what))
         return false;
     if (memcmp(what, "channel", sizeof what) != 0 && c.ctx != NULL) /* those of a pipe have none */
         return done_add(n, d, c.ctx);
@@ -475,6 +515,9 @@ static void resources_skip(notes *n)
 
 /* ---- Who can get at it ---- */
 
+/* Its function was given a copy that is in its record. */
+static bool has_copy(const bl__g *g) { return g->arg == g->copy; }
+
 static uint32_t objects_find(notes *n)
 {
     uint32_t stuck = 0;
@@ -484,8 +527,9 @@ static uint32_t objects_find(notes *n)
             continue;
         if (objects_add(n, d) && (d->objects == 0 || !n->blind)) {
             d->stack = bl__reach_stack(n->reach, d->low, d->high);
-            d->copy = bl__reach_stack(n->reach, d->at->copy,
-                                      d->at->copy + sizeof d->at->copy / sizeof d->at->copy[0]);
+            if (has_copy(d->at))
+                d->copy = bl__reach_stack(n->reach, d->at->copy,
+                                          d->at->copy + sizeof d->at->copy / sizeof d->at->copy[0]);
             stuck++;
         } else {
             d->objects = 0;
@@ -515,9 +559,10 @@ static void roots_add(notes *n)
             (const char *)n->s->self < d->high)
             low = n->s->self;
         bl__reach_root(n->reach, low, d->high);
-        bl__reach_root(n->reach, &g->ctx, &g->ctx + 1);
-        bl__reach_root(n->reach, &g->arg, &g->arg + 1);
-        bl__reach_root(n->reach, g->copy, g->copy + sizeof g->copy / sizeof g->copy[0]);
+        bl__reach_value(n->reach, d->ctx);
+        bl__reach_value(n->reach, g->arg);
+        for (size_t k = 0; has_copy(g) && k < sizeof g->copy / sizeof g->copy[0]; k++)
+            bl__reach_value(n->reach, (const void *)(uintptr_t)g->copy[k]);
     }
 }
 
@@ -614,7 +659,8 @@ static void active_find(notes *n)
 static bool made_by_active(const notes *n, const bl_chan *at)
 {
     bl_chan c;
-    if (at == NULL || !bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.made == NULL)
+    if (at == NULL || !bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.made == NULL ||
+        c.timer) /* nothing comes from one that is not armed */
         return false;
     if (n->active_count > ACTIVE)
         return true;
@@ -712,8 +758,9 @@ static bool notes_new(notes *n, uint32_t expected)
     while (slots < 4 * most)
         slots *= 2;
     size_t bytes = most * (sizeof(node) + 2 * sizeof(home)) + 2 * (size_t)slots * sizeof(uint32_t);
+    size_t more = (size_t)OBJECTS * most < OBJECTS_MORE ? (size_t)OBJECTS * most : OBJECTS_MORE;
     void *extra;
-    n->reach = bl__reach_new((size_t)2 * most, (size_t)4 * most + OBJECTS, bytes, &extra);
+    n->reach = bl__reach_new((size_t)2 * most, (size_t)4 * most + more, bytes, &extra);
     if (n->reach == NULL)
         return false;
     n->most = most;
@@ -769,6 +816,11 @@ static void search_run(notes *n)
     s->undecided = n->failed;
     if (!n->failed)
         answer(n);
+    uint32_t lost = 0;
+    for (uint32_t i = 0; i < s->lost_count; i++)
+        if (bl__stuck_still(&s->lost[i].who))
+            s->lost[lost++] = s->lost[i];
+    s->lost_count = lost;
 }
 
 static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
@@ -778,7 +830,7 @@ void bl__stuck_search(bl__search *s)
     uint64_t before = picks();
     uint32_t expected = 0;
     s->count = s->looked = 0;
-    s->running_count = 0;
+    s->running_count = s->lost_count = 0;
     s->named = false;
     s->by_memory = false;
     s->undecided = true;

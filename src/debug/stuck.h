@@ -27,7 +27,13 @@ typedef struct bl__stuck {
     uint32_t proven;
 } bl__stuck;
 
-enum { BL__STUCK_RUNNING = 64 };
+/* A scope that was not closed, although its storage is gone; and where it was opened. */
+typedef struct bl__lost_scope {
+    bl__stuck who;
+    const bl__site *opened;
+} bl__lost_scope;
+
+enum { BL__STUCK_RUNNING = 64, BL__STUCK_LOST = 16 };
 
 typedef struct bl__search {
     bool leaks;       /* the second question, too */
@@ -44,6 +50,8 @@ typedef struct bl__search {
     bool by_memory; /* out: that nobody gets at what some of them wait on was read from memory */
     uint32_t running_count; /* out: goroutines whose registers are not known, the first of them: */
     bl__stuck running[BL__STUCK_RUNNING];
+    uint32_t lost_count; /* out: some of these; they are no part of the answer */
+    bl__lost_scope lost[BL__STUCK_LOST];
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 

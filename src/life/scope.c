@@ -158,10 +158,40 @@ static int scope_init(bl_scope *s, const bl_scope_opts *o, bl_ctx *p, const bl__
     return c != NULL ? 0 : BL_ENOMEM;
 }
 
+/* Where the innermost scope of g was opened. Its context says it: the scope's storage may be gone. */
+const bl__site *bl__scope_opened(const bl__g *g)
+{
+    return g->ctx->scope == g->inner ? g->ctx->made : g->inner->bl__made;
+}
+
+/* The innermost scope of g lies in a frame that has been left: below frame, which is of g's last call, or where something
+ * else is now. */
+static bool is_left_open(const bl__g *g, const void *frame)
+{
+    const bl_scope *s = g->inner;
+    return g->task.kind == BL__TASK_G && (const char *)s >= (const char *)g->stack_lo &&
+           (const char *)s < (const char *)g->stack_hi &&
+           ((const char *)s < (const char *)frame ||
+            load_relaxed(&s->bl__magic) != BL__SCOPE_OPEN || s->bl__ctx != g->ctx);
+}
+
+static __attribute__((noreturn, cold)) void left_open(const bl__g *g, const char *meanwhile)
+{
+    const bl__site *at = bl__scope_opened(g);
+    bl__fork_check();
+    bl__fatal("belay: scope left open: %s, opened by %s at %s:%d, %s; close it with "
+              "bl_scope_close, or declare it with BL_SCOPE",
+              at->what, at->func, at->file, at->line, meanwhile);
+}
+
 int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site)
 {
     static const bl_scope_opts none;
     bl__g *g = bl__self();
+    if (__builtin_expect(g->inner == s, 0))
+        left_open(g, "and opened again");
+    if (__builtin_expect(is_left_open(g, __builtin_frame_address(0)), 0))
+        left_open(g, "which has returned");
     if (o == NULL)
         o = &none;
     int r = scope_init(s, o, o->ctx != NULL ? o->ctx : g->ctx, site);
@@ -254,6 +284,8 @@ static void close_check(bl_scope *s, bl__g *g)
     if (g->inner == s)
         return;
     bl__fork_check();
+    if (is_left_open(g, __builtin_frame_address(0)))
+        left_open(g, "which has returned");
     bl__fatal("belay: scope %s (opened at %s:%d) closed before %s (opened at %s:%d), which was "
               "opened inside it",
               scope_name(s), s->bl__made->file, s->bl__made->line, scope_name(g->inner),
@@ -343,9 +375,10 @@ size_t bl__root_close(bl_scope *s)
 {
     bl__g *g = bl__self();
     if (g->inner != s) {
+        const bl__site *at = bl__scope_opened(g);
         bl__fork_check();
         bl__fatal("belay: the main goroutine ended with a scope left open: %s (opened at %s:%d)",
-                  scope_name(g->inner), g->inner->bl__made->file, g->inner->bl__made->line);
+                  at->what, at->file, at->line);
     }
     s->bl__opener_g = g;
     (void)bl__ctx_cancel(s->bl__ctx, BL_ECANCELED, BL_ECANCELED);

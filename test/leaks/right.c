@@ -421,6 +421,70 @@ static int ticker_loop_that_stops(void *arg)
     return nap(LONG);
 }
 
+static int three_ticks(void *arg)
+{
+    for (int i = 0; i < 3; i++)
+        if (bl_chan_recv(bl_ticker_chan(arg), NULL) != 0)
+            return 1;
+    return 0;
+}
+
+/*? ticker_paused_for_a_while right
+ */
+static int ticker_paused_for_a_while(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_ticker *t = bl_ticker_new(s, BL_HOUR);
+    bl_ticker_stop(t);
+    bl_go(s, three_ticks, t);
+    int r = nap(LONG);
+    bl_ticker_reset(t, BL_MS);
+    return r != 0 ? r : bl_scope_wait(s);
+}
+
+static int fires(void *arg) { return bl_chan_recv(bl_timer_chan(arg), NULL); }
+
+/*? timer_started_late right
+ */
+static int timer_started_late(void *arg)
+{
+    (void)arg;
+    bl_timer t = {0};
+    BL_SCOPE(s);
+    bl_go(s, fires, &t);
+    int r = nap(LONG);
+    bl_timer_start(&t, BL_MS);
+    return r != 0 ? r : bl_scope_wait(s);
+}
+
+/* ---- Scopes that are opened by one function and closed by another ---- */
+
+__attribute__((noinline)) static int begin_work(bl_scope *s)
+{
+    char room[256];
+    int r = bl_scope_open(s, &(bl_scope_opts){.name = "work"});
+    memset(room, r, sizeof room);
+    __asm__ volatile("" : : "r"(room) : "memory");
+    return r;
+}
+
+/*? scope_opened_by_a_helper right
+ */
+static int scope_opened_by_a_helper(void *arg)
+{
+    bl_scope here, *there = calloc(1, sizeof *there);
+    (void)arg;
+    int r = begin_work(&here) != 0 || begin_work(there) != 0 || nap(LONG) != 0;
+    r = bl_scope_close(there) != 0 || r;
+    free(there);
+    {
+        BL_SCOPE(inner);
+        r = bl_scope_wait(inner) != 0 || r;
+    }
+    return bl_scope_close(&here) != 0 || r;
+}
+
 static int read_byte(void *arg)
 {
     char c;
@@ -457,4 +521,8 @@ PROGRAMS({"late_sender", late_sender}, {"late_close", late_close},
          {"plain_thread_sends", plain_thread_sends},
          {"computes_and_then_sends", computes_and_then_sends},
          {"after_func_closes", after_func_closes}, {"timer_channel", timer_channel},
-         {"ticker_loop_that_stops", ticker_loop_that_stops}, {"pipe_filled_late", pipe_filled_late})
+         {"ticker_loop_that_stops", ticker_loop_that_stops},
+         {"ticker_paused_for_a_while", ticker_paused_for_a_while},
+         {"timer_started_late", timer_started_late},
+         {"scope_opened_by_a_helper", scope_opened_by_a_helper},
+         {"pipe_filled_late", pipe_filled_late})
