@@ -54,7 +54,9 @@ get /debug/pprof/cmdline; expect_out 'cmdline' serve
 get '/debug/pprof/mutex?debug=1&seconds=1'; expect_out 'the mutex over a second' '	locker	'
 get /nothing; expect_out 'not found' '^HTTP/1.1 404 Not Found.$'
 get '/debug/pprof/goroutine?debug=x'; expect_out 'no number' '^HTTP/1.1 400 Bad Request.$'
-get '/debug/pprof/goroutine?seconds=1'; expect_out 'no seconds' '^HTTP/1.1 400 Bad Request.$'
+get '/debug/pprof/goroutine?debug=2&seconds=1'; expect_out 'no seconds' '^HTTP/1.1 400 Bad Request.$'
+get '/debug/pprof/goroutine?debug=1&seconds=1'; expect_out 'as many as before' '^goroutine profile: total 0$'
+get '/debug/pprof/schedlatency?debug=1&seconds=1'; expect_out 'latency' '	locker	'
 get /metrics POST; expect_out 'not a question' '^HTTP/1.1 405 Method Not Allowed.$'
 get /metrics HEAD; ok 'no body' bash -c "! grep -q EOF '$work/out'"
 get "/$(printf '%0600d' 0)"; expect_out 'too long' '^HTTP/1.1 414 URI Too Long.$'
@@ -73,6 +75,12 @@ for one in "${slow[@]}"; do exec {one}>&-; done
 if command -v go >/dev/null && [ -z "$sanitize" ]; then
     run go tool pprof -top "http://127.0.0.1:$said/debug/pprof/goroutine"
     expect_out 'pprof' ' 7 +[0-9.]+%  receiver$'
+    for name in block mutex schedlatency threadcreate goroutine; do
+        run go tool pprof -top "http://127.0.0.1:$said/debug/pprof/$name?seconds=1"; expect "pprof of $name" 0
+        expect_err 'it waits' 'Fetching profile over HTTP from http://127'
+        [ $name = goroutine ] || [ $name = threadcreate ] || expect_out "who waits: $name" ' locker$'
+    done
+    expect_out 'a difference' '0% of 0 total|^Type: goroutine$'
 fi
 exec 4>&-
 wait "$server"

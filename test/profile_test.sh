@@ -51,6 +51,14 @@ delay holder 60 "$mutex_most" # 20 ms for two, then for one
 delay writer 30 "$lock_most"
 run cat "$work/top"
 ok 'none who only receives' bash -c "! grep -q receiver '$work/out'"
+ok 'latency.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/profile/latency.c" \
+    "$build/libbelay.a" -lpthread -o "$work/latency"
+run env BELAY_PROCS=1 "$work/latency" "$work/waited"; expect 'latency' 0
+run go tool pprof -top -cum -sample_index=delay "$work/waited"; expect 'latency' 0
+expect_out 'they wait for those before them' ' ([0-9.]+s|[1-9][0-9]+(\.[0-9]+)?ms) +[0-9.]+%  hog$'
+run go tool pprof -top -cum -sample_index=wakeups "$work/waited"
+expect_out 'who is woken' ' receiver$'
+expect_out 'each begins, and some yield to others' ' ([5-9]|[1-9][0-9]+) +[0-9.]+%  hog$'
 if [ -z "$sanitize" ]; then
     run "$work/crowd" 100000 "$work/many"; expect '100,000' 0
     ok "a second: $(cat "$work/out")" awk '{ exit $1 >= 1000 }' "$work/out"

@@ -57,6 +57,8 @@ int bl_leaks(bl_leak *out, size_t max);
  *   "block"          where goroutines have waited, how often and for how long (bl_profile_block): on channels, locks
  *                    and all else but sleeps, descriptors and bl_blocking
  *   "mutex"          where mutexes and write locks were unlocked that others waited for, and for how long (bl_profile_mutex)
+ *   "schedlatency"   how long goroutines that could run waited for a processor, by where they went on
+ *                    (bl_profile_schedlatency); of one that had not run: its function
  *
  * debug 0 is for `go tool pprof`: profile.proto, in gzip's framing, with labels, functions, files and lines in it,
  * so that pprof needs no program. 1 is text: counts, addresses and names, the most frequent first. 2 (goroutine and
@@ -73,6 +75,11 @@ void bl_profile_block(bl_dur rate);
 /* Records one of every fraction of the unlocks that somebody waited for, for the "mutex" profile; 1: all; 0: none.
  * BELAY_DEBUG=mutexprofile=FRACTION does it from the beginning. (Go: runtime.SetMutexProfileFraction.) */
 void bl_profile_mutex(int fraction);
+
+/* Records from when a goroutine could run until it ran, for the "schedlatency" profile: rate as in bl_profile_block. It was woken, was
+ * started, has yielded, or lost its processor. BELAY_DEBUG=schedprofile=RATE does it from the beginning. While it is on, each
+ * switch takes some 100 ns more. Any thread. (Go has it as a histogram: runtime/metrics, /sched/latencies:seconds.) */
+void bl_profile_schedlatency(bl_dur rate);
 
 /* ---- Traces ----------------------------------------------------------------------------------- */
 
@@ -102,7 +109,7 @@ int bl_metrics(int fd);
 
 /*
  * Serves all of this from goroutines in s, until s is cancelled: /debug/pprof/ with an index and the profiles as Go has them
- * (?debug=1, 2; ?seconds=N for block and mutex), so that `go tool pprof http://ADDRESS/debug/pprof/goroutine` works; /metrics;
+ * (?debug=1, 2; ?seconds=N: what changed within, for which block, mutex and schedlatency are recorded), so that `go tool pprof http://ADDRESS/debug/pprof/goroutine` works; /metrics;
  * /debug/leaks. Since s is not joined before it is cancelled, s is best bl_root() or a scope of its own.
  *
  * where: "unix:/path", a socket that its owner alone may use; "127.0.0.1:6060", "[::1]:6060", "localhost:0", which

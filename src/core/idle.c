@@ -79,7 +79,7 @@ void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
     store_relaxed(&m->p, p);
     store_relaxed(&m->bare, (bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED) |
                                 (load_relaxed(&bl__rt.stopping) ? (uint32_t)BL__BARE_STOP : 0u) |
-                                (bl__traced() ? (uint32_t)BL__BARE_TRACED : 0u));
+                                (bl__recorded() ? (uint32_t)BL__BARE_TRACED : 0u));
     store_release(&p->m, m); /* ORD(holder): m is made; with the load in handoff_look */
     m->spinning = spinning;
     if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)

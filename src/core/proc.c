@@ -318,9 +318,11 @@ static __attribute__((noinline)) void park_recorded(bl__g *g)
     bl__reason reason = (bl__reason)g->reason;
     bl_time began = bl__clock();
     store_relaxed(&g->blocked_at, began);
+    g->ready_at = 0;
     park_switch_now(g);
     store_relaxed(&g->blocked_at, 0);
     bl__contended_block(reason, bl__clock() - began);
+    bl__contended_resumed(g);
 }
 
 static __attribute__((noinline)) void park_switch(bl__g *g)
@@ -491,7 +493,7 @@ int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock)
     return park_endless(g, reason, BL__W_SOLE, obj, lock);
 }
 
-static inline __attribute__((always_inline)) bool ready_enter(bl__m *m, const bl__g *g, int result,
+static inline __attribute__((always_inline)) bool ready_enter(bl__m *m, bl__g *g, int result,
                                                               uint32_t *was)
 {
     *was = load_relaxed(&m->inside);
@@ -519,7 +521,7 @@ void bl__ready(bl__g *g, int result)
     uint32_t was;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
     if (__builtin_expect(m == NULL, 0)) {
-        if (bl__traced())
+        if (bl__recorded())
             bl__trace_ready_outside(g);
         bl__runq_put_global(&g->task, &g->task, 1);
         return;
@@ -591,7 +593,7 @@ __attribute__((noinline)) void bl__come_back(bl__m *m)
         store_relaxed(&bl__rt.away, bl__rt.away - 1);
     }
     bl__unlock(&bl__rt.lock);
-    if (bl__traced())
+    if (bl__recorded())
         bl__trace_back(m, p != NULL);
     if (p != NULL)
         bl__sysmon_rouse();
@@ -642,12 +644,18 @@ static __attribute__((noinline)) void yield_alone(bl__m *m)
 static __attribute__((noinline)) void yield_slow(bl__m *m)
 {
     if (m != NULL && bl__enter_slow(m)) {
-        yield_inside(m, NULL, bl__traced());
+        bl__g *g = m->g;
+        g->ready_at = 0;
+        yield_inside(m, NULL, bl__recorded());
+        bl__contended_resumed(g);
         return;
     }
     if (m != NULL && m->g->task.kind != BL__TASK_THREAD) {
+        bl__g *g = m->g;
+        g->ready_at = 0;
         bl__come_back(m);
         bl__leave(bl__this_m());
+        bl__contended_resumed(g);
         return;
     }
     if (m != NULL)

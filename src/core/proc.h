@@ -47,8 +47,8 @@ struct bl__spawned {
     uint64_t parent;
     bl__labels *labels;
     void *copy_heap;
-    uint32_t special; /* BL__SPAWNED_…; of a free pile: how many */
-    uint32_t reserved;
+    uint32_t special;  /* BL__SPAWNED_…; of a free pile: how many */
+    uint32_t ready_at; /* of one that is traced: since when it can run (core/trace.c) */
     uint64_t copy[5];
 #if BL__RACE
     void *fiber; /* made where it was started */

@@ -139,6 +139,7 @@ struct bl__g {
 #endif
     void *copy_heap;       /* g: bl_go_copy's value where it is large */
     bl_time blocked_at;    /* atomic: when it parked, while that is recorded */
+    bl_time ready_at;      /* since when it could run, likewise; 0 once that is recorded */
     uint32_t thread_futex; /* a plain thread's: 1 when woken */
     uint32_t lock;         /* for waits that have no object */
     uint64_t copy[5] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
@@ -214,11 +215,13 @@ void bl__asked_yield(void);
 extern uint32_t bl__order_on;
 void bl__order_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
-/* The block and mutex profiles, debug/contention.c: one of them is on; a wait is over; the caller has unlocked what somebody
- * has waited for so long. */
+/* The block, mutex and latency profiles, debug/contention.c: one of them is on; a wait is over; the caller has unlocked what
+ * somebody has waited for so long; the caller runs now, and could since g->ready_at; fn does so for the first time. */
 extern uint32_t bl__contended_on;
 void bl__contended_block(bl__reason reason, bl_dur waited);
 void bl__contended_unlock(bl_dur waited);
+void bl__contended_resumed(bl__g *g);
+void bl__contended_began(bl_fn fn, bl_dur waited);
 void bl__contended_begin(void);
 bl_dur bl__contended_since(const bl__g *g);
 /* How long g, which is claimed, has waited; 0 while nothing is recorded. */
@@ -226,9 +229,14 @@ static inline bl_dur bl__contended_waited(const bl__g *g)
 {
     return __builtin_expect(load_relaxed(&bl__contended_on) != 0, 0) ? bl__contended_since(g) : 0;
 }
-/* What happens is recorded (core/trace.h). */
+/* What happens is recorded (core/trace.h): events, or since when goroutines could run. */
+enum { BL__TRACE_EVENTS = 1, BL__TRACE_LATENCY = 2 };
 extern uint32_t bl__trace_on; /* atomic; written under sched's lock */
 static inline bool bl__traced(void)
+{
+    return __builtin_expect((load_relaxed(&bl__trace_on) & BL__TRACE_EVENTS) != 0, 0);
+}
+static inline bool bl__recorded(void)
 {
     return __builtin_expect(load_relaxed(&bl__trace_on) != 0, 0);
 }

@@ -165,10 +165,8 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
 #if BL__RACE
     s->fiber = bl__race_fiber_new(s->id, false);
 #endif
-    if (traced) {
-        s->special |= BL__SPAWNED_TRACED;
-        bl__trace_spawn(m, p, s->id, site);
-    }
+    if (traced)
+        bl__trace_spawn(m, p, s);
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
     if (__builtin_expect(p == NULL, 0)) {
         add_relaxed(&bl__rt.started, (uint64_t)1);
@@ -193,7 +191,7 @@ static __attribute__((noinline)) int spawn_slow(bl__m *m, bl_scope *scope, bl_fn
                                                 const bl__site *site)
 {
     bl__p *p = m != NULL && bl__enter_slow(m) ? m->p : NULL;
-    return spawn(m, p, scope, fn, arg, copy, copy_size, site, bl__traced());
+    return spawn(m, p, scope, fn, arg, copy, copy_size, site, bl__recorded());
 }
 
 int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
@@ -217,8 +215,8 @@ static __attribute__((noinline)) void begin_special(bl__p *p, bl__g *g, const bl
         memcpy(g->copy, s->copy, sizeof g->copy);
         g->arg = g->copy;
     }
-    if (s->special & BL__SPAWNED_TRACED && bl__traced())
-        bl__trace_began(p, g->id);
+    if (s->special & BL__SPAWNED_TRACED)
+        bl__trace_began(p, s);
 }
 
 /* Makes g's record from s, and frees s. */

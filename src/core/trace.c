@@ -41,6 +41,35 @@ uint64_t bl__trace_now(void)
     return __builtin_expect(bl__tracer.clock != 0, 0) ? (uint64_t)bl__clock() : bl__ticks();
 }
 
+void bl__trace_switch(uint32_t what, bool on)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    uint32_t now = on ? bl__trace_on | what : bl__trace_on & ~what;
+    store_relaxed(&bl__trace_on, now);
+    for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
+        uint32_t bare = load_relaxed(&m->bare) & ~(uint32_t)BL__BARE_TRACED;
+        store_relaxed(&m->bare, now != 0 ? bare | BL__BARE_TRACED : bare);
+    }
+    bl__unlock(&bl__rt.lock);
+}
+
+/* ---- When a goroutine became runnable, for the latency profile ---- */
+
+enum {
+    SPAWNED_SHIFT = 8
+}; /* a record that has not run has room for 32 bits: of 256 ns, which go round in 18 minutes */
+
+static inline bool latency_on(void)
+{
+    return (load_relaxed(&bl__trace_on) & BL__TRACE_LATENCY) != 0;
+}
+
+static inline void runnable_note(bl__g *g)
+{
+    if (latency_on())
+        g->ready_at = bl__clock();
+}
+
 /* ---- Chunks, under the buffer's lock ---- */
 
 static uint64_t *chunk_of(const bl__trace_buf *b)
@@ -244,9 +273,10 @@ bool bl__trace_park(bl__m *m, bl__g *g)
     return in;
 }
 
-bool bl__trace_ready(bl__m *m, const bl__g *g, int result)
+bool bl__trace_ready(bl__m *m, bl__g *g, int result)
 {
     bool in = bl__enter_slow(m);
+    runnable_note(g);
     if (bl__traced()) {
         uint32_t how = result == BL_ETIMEDOUT                        ? BL__TRACE_BY_DEADLINE
                        : result == BL_ECANCELED                      ? BL__TRACE_BY_CANCEL
@@ -259,10 +289,12 @@ bool bl__trace_ready(bl__m *m, const bl__g *g, int result)
     return in;
 }
 
-void bl__trace_ready_outside(const bl__g *g)
+void bl__trace_ready_outside(bl__g *g)
 {
-    put_outside(0,
-                (event){bl__trace_now(), head_of(BL__TRACE_WAKE, 0, g->switches), g->id, false, 0});
+    runnable_note(g);
+    if (bl__traced())
+        put_outside(
+            0, (event){bl__trace_now(), head_of(BL__TRACE_WAKE, 0, g->switches), g->id, false, 0});
 }
 
 /* A site's address, with its name in the trace. */
@@ -284,11 +316,15 @@ void bl__trace_end(bl__m *m, const bl__g *g)
                    site_key(proc_buf(m->p), g->site)});
 }
 
-void bl__trace_spawn(bl__m *m, bl__p *p, uint64_t id, const bl__site *site)
+void bl__trace_spawn(bl__m *m, bl__p *p, bl__spawned *s)
 {
-    put_by(m, p != NULL,
-           (event){bl__trace_now(), head_of(BL__TRACE_SPAWN, 0, 0), id, true,
-                   site_key(p != NULL ? proc_buf(p) : NULL, site)});
+    s->special |= BL__SPAWNED_TRACED;
+    s->ready_at = latency_on() ? (uint32_t)(bl__clock() >> SPAWNED_SHIFT)
+                               : 0; /* 0 as well by chance: not recorded */
+    if (bl__traced())
+        put_by(m, p != NULL,
+               (event){bl__trace_now(), head_of(BL__TRACE_SPAWN, 0, 0), s->id, true,
+                       site_key(p != NULL ? proc_buf(p) : NULL, s->site)});
 }
 
 /* Who was left has said so just before: no time of its own. */
@@ -308,17 +344,31 @@ void bl__trace_switched(bl__m *m)
     put_run(b, now, g->id, g->switches);
 }
 
-void bl__trace_began(bl__p *p, uint64_t id) { put_run(proc_buf(p), bl__trace_now(), id, 0); }
-
-void bl__trace_yield(bl__m *m, const bl__g *g)
+void bl__trace_began(bl__p *p, const bl__spawned *s)
 {
-    put_by(m, true,
-           (event){bl__trace_now(), head_of(BL__TRACE_YIELD, 0, g->switches), g->id, false, 0});
+    if (bl__traced())
+        put_run(proc_buf(p), bl__trace_now(), s->id, 0);
+    if (latency_on() && s->ready_at != 0) {
+        uint32_t waited = (uint32_t)(bl__clock() >> SPAWNED_SHIFT) - s->ready_at;
+        bl__contended_began(s->fn, (bl_dur)waited << SPAWNED_SHIFT);
+    }
+}
+
+void bl__trace_yield(bl__m *m, bl__g *g)
+{
+    runnable_note(g);
+    if (bl__traced())
+        put_by(m, true,
+               (event){bl__trace_now(), head_of(BL__TRACE_YIELD, 0, g->switches), g->id, false, 0});
 }
 
 void bl__trace_back(bl__m *m, bool found)
 {
-    const bl__g *g = m->g;
+    bl__g *g = m->g;
+    if (!found)
+        runnable_note(g);
+    if (!bl__traced())
+        return;
     if (found)
         put_run(proc_buf(m->p), bl__trace_now(), g->id, g->switches);
     else

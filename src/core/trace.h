@@ -4,7 +4,8 @@
  *
  * While nothing is recorded that costs nothing: whoever parks, yields, readies, spawns or ends enters the runtime anyway,
  * with one comparison (m->bare), and while it is recorded BL__BARE_TRACED in bare makes them all take the slow
- * way, which is here. The rest, which is rare, looks at bl__trace_on.
+ * way, which is here. The rest, which is rare, looks at bl__trace_on. The latency profile (debug/contention.c) uses the same
+ * way to note when a goroutine became runnable.
  */
 #ifndef BL__CORE_TRACE_H
 #define BL__CORE_TRACE_H
@@ -16,22 +17,24 @@
 
 /* Instead of bl__enter_slow: enters, and records for what. */
 bool bl__trace_park(bl__m *m, bl__g *g);
-bool bl__trace_ready(bl__m *m, const bl__g *g, int result);
+bool bl__trace_ready(bl__m *m, bl__g *g, int result);
 /* g is about to end on m, which has entered. */
 void bl__trace_end(bl__m *m, const bl__g *g);
 /* m has left who ran before, for m->g. */
 void bl__trace_switched(bl__m *m);
 /* A goroutine runs for the first time on p. */
-void bl__trace_began(bl__p *p, uint64_t id);
-void bl__trace_yield(bl__m *m, const bl__g *g);
+void bl__trace_began(bl__p *p, const bl__spawned *s);
+void bl__trace_yield(bl__m *m, bl__g *g);
 /* m has got a processor for the goroutine that it runs, or found none for it. */
 void bl__trace_back(bl__m *m, bool found);
-void bl__trace_spawn(bl__m *m, bl__p *p, uint64_t id, const bl__site *site);
+void bl__trace_spawn(bl__m *m, bl__p *p, bl__spawned *s);
 /* By who is no thread of the runtime. */
-void bl__trace_ready_outside(const bl__g *g);
+void bl__trace_ready_outside(bl__g *g);
 void bl__trace_steal(bl__p *p, const bl__p *victim, uint32_t n);
 void bl__trace_thread(bl__m *m);
 uint64_t bl__trace_now(void);
+/* Turns BL__TRACE_… on or off. */
+void bl__trace_switch(uint32_t what, bool on);
 /* Under sched's lock, of a processor taken at now. */
 void bl__trace_handoff(uint64_t now, uint64_t id, uint32_t processor, uint32_t why);
 

@@ -31,6 +31,7 @@
 #include <llhttp.h>
 
 #include "core/sched.h"
+#include "debug/pprof.h"
 #include "life/scope.h"
 
 enum {
@@ -42,7 +43,6 @@ enum {
 };
 #define REQUEST_TIME (10 * BL_SEC)
 #define ANSWER_TIME (30 * BL_SEC)
-#define BLOCK_RATE (10 * BL_US) /* of a block profile over some seconds, if none is recorded */
 
 /* ---- A request ---- */
 
@@ -193,8 +193,9 @@ static const struct {
     {"goroutine", "stacks of all goroutines"},
     {"goroutineleak", "stacks of those that are stuck"},
     {"threadcreate", "the runtime's threads"},
-    {"block", "where goroutines have waited; ?seconds= records it for so long"},
-    {"mutex", "who held what others waited for; ?seconds= records it for so long"},
+    {"block", "where goroutines have waited"},
+    {"mutex", "who held what others waited for"},
+    {"schedlatency", "how long goroutines that could run waited for a processor"},
 };
 enum { PROFILES = sizeof profiles / sizeof profiles[0] };
 
@@ -203,7 +204,9 @@ static void index_send(const request *r)
     char page[4096];
     int n = snprintf(page, sizeof page,
                      "<!DOCTYPE html>\n<html><head><title>" PPROF "</title></head><body>\n"
-                     "<p>%zu goroutines</p>\n<table>\n",
+                     "<p>%zu goroutines; ?seconds=N: what changes within; block, mutex and "
+                     "schedlatency are recorded "
+                     "meanwhile</p>\n<table>\n",
                      bl_goroutines());
     for (size_t i = 0; i < PROFILES; i++)
         n += snprintf(page + n, sizeof page - (size_t)n,
@@ -217,10 +220,11 @@ static void index_send(const request *r)
 }
 
 /* The file that fn has written; -1: it could not. */
-static int written(int (*fn)(int fd, const char *name, int debug), const char *name, int debug)
+static int written(int (*fn)(int fd, const char *name, int debug, bl_dur seconds), const char *name,
+                   int debug, bl_dur seconds)
 {
     int fd = memfd_create("answer", MFD_CLOEXEC);
-    if (fd >= 0 && fn(fd, name, debug) < 0) {
+    if (fd >= 0 && fn(fd, name, debug, seconds) < 0) {
         close(fd);
         fd = -1;
     }
@@ -237,66 +241,49 @@ static void written_send(const request *r, int fd, const char *type, const char 
     close(fd);
 }
 
-/* Records for so long what is not recorded already. */
-static int record(const char *name, int seconds)
-{
-    bool on = load_relaxed(&bl__contended_on) != 0;
-    if (!on && strcmp(name, "block") == 0)
-        bl_profile_block(BLOCK_RATE);
-    else if (!on)
-        bl_profile_mutex(1);
-    int e = bl_sleep(seconds * BL_SEC);
-    if (!on && strcmp(name, "block") == 0)
-        bl_profile_block(0);
-    else if (!on)
-        bl_profile_mutex(0);
-    return e;
-}
-
 static void profile_send(const request *r, const char *name)
 {
     char disposition[96];
     int debug = query_number(r, "debug", 0, 2);
     int seconds = query_number(r, "seconds", 0, SECONDS_MOST);
-    bool waits = strcmp(name, "block") == 0 || strcmp(name, "mutex") == 0;
     if (debug < 0 || seconds < 0) {
         refuse(r, 400, "debug is 0, 1 or 2, and seconds a number up to 300\n");
         return;
     }
-    if (seconds > 0 && !waits) {
-        refuse(r, 400, "seconds is for the profiles block and mutex\n");
+    if (seconds > 0 && debug > 1) {
+        refuse(r, 400, "seconds is for debug=0 and 1\n");
         return;
     }
-    if (seconds > 0 && record(name, seconds) < 0)
-        return;
     (void)snprintf(disposition, sizeof disposition,
                    "Content-Disposition: attachment; filename=\"%s.pb.gz\"\r\n", name);
-    written_send(r, written(bl_profile, name, debug),
+    written_send(r, written(bl__profile_for, name, debug, seconds * BL_SEC),
                  debug > 0 ? "text/plain; charset=utf-8" : "application/octet-stream",
                  debug > 0 ? "" : disposition);
 }
 
-static int metrics_write(int fd, const char *name, int debug)
+static int metrics_write(int fd, const char *name, int debug, bl_dur seconds)
 {
     (void)name;
     (void)debug;
+    (void)seconds;
     return bl_metrics(fd);
 }
 
-static int leaks_write(int fd, const char *name, int debug)
+static int leaks_write(int fd, const char *name, int debug, bl_dur seconds)
 {
     int n = bl_leaks(NULL, 0);
     if (n < 0 || dprintf(fd, "%d stuck goroutine%s\n\n", n, n == 1 ? "" : "s") < 0)
         return -1;
-    return bl_profile(fd, name, debug);
+    return bl__profile_for(fd, name, debug, seconds);
 }
 
-static int cmdline_write(int fd, const char *name, int debug)
+static int cmdline_write(int fd, const char *name, int debug, bl_dur seconds)
 {
     char part[1024];
     ssize_t n;
     (void)name;
     (void)debug;
+    (void)seconds;
     int in = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     while (in >= 0 && (n = read(in, part, sizeof part)) > 0)
         if (write(fd, part, (size_t)n) != n)
@@ -309,12 +296,13 @@ static void route(const request *r)
 {
     const char *path = r->target;
     if (strcmp(path, "/metrics") == 0) {
-        written_send(r, written(metrics_write, NULL, 0),
+        written_send(r, written(metrics_write, NULL, 0, 0),
                      "application/openmetrics-text; version=1.0.0; charset=utf-8", "");
     } else if (strcmp(path, "/debug/leaks") == 0) {
-        written_send(r, written(leaks_write, "goroutineleak", 2), "text/plain; charset=utf-8", "");
+        written_send(r, written(leaks_write, "goroutineleak", 2, 0), "text/plain; charset=utf-8",
+                     "");
     } else if (strcmp(path, PPROF "cmdline") == 0) {
-        written_send(r, written(cmdline_write, NULL, 0), "text/plain; charset=utf-8", "");
+        written_send(r, written(cmdline_write, NULL, 0, 0), "text/plain; charset=utf-8", "");
     } else if (strcmp(path, PPROF) == 0) {
         index_send(r);
     } else if (strcmp(path, "/") == 0 || strcmp(path, "/debug/pprof") == 0) {

@@ -358,8 +358,8 @@ static void tables_put(encoder *e)
     }
 }
 
-static void profile_put(encoder *e, const bl__stacks *s, const bl__profile_kind *kind,
-                        const locus *loci, size_t count)
+static void encode(encoder *e, const bl__stacks *s, const bl__profile_kind *kind, bl_dur took,
+                   const locus *loci, size_t count)
 {
     struct timespec now;
     int values = kind->types[1] != NULL ? 2 : 1;
@@ -369,9 +369,11 @@ static void profile_put(encoder *e, const bl__stacks *s, const bl__profile_kind 
     for (int i = 0; i < values; i++)
         type_put(e, 1, kind->types[i], kind->units[i]);
     for (size_t i = 0; i < s->count; i++)
-        sample_put(e, s, &s->entries[i], loci, count, values);
+        if (s->entries[i].values[0] != 0 || s->entries[i].values[1] != 0)
+            sample_put(e, s, &s->entries[i], loci, count, values);
     locations_put(e, loci, count);
     put_number(&e->out, 9, (uint64_t)now.tv_sec * BL_SEC + (uint64_t)now.tv_nsec);
+    put_number(&e->out, 10, (uint64_t)took);
     type_put(e, 11, kind->types[0], kind->units[0]);
     put_number(&e->out, 12, 1);
     tables_put(e);
@@ -434,7 +436,7 @@ static int profile_write(int fd, const uint8_t *p, size_t n)
     return 0;
 }
 
-int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind)
+int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind, bl_dur took)
 {
     encoder e = {0};
     bytes zipped = {0};
@@ -442,7 +444,7 @@ int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind)
     int r = BL_ENOMEM;
     locus *loci = loci_new(s, &count);
     if (loci != NULL) {
-        profile_put(&e, s, kind, loci, count);
+        encode(&e, s, kind, took, loci, count);
         gzip_put(&zipped, &e.out);
         if (!e.failed && !e.out.failed && !e.strings.failed && !zipped.failed)
             r = profile_write(fd, zipped.at, zipped.len);

@@ -29,13 +29,16 @@ static const bl__profile_kind kinds[] = {
     {"threadcreate", {"threadcreate", NULL}, {"count", NULL}},
     {"block", {"contentions", "delay"}, {"count", "nanoseconds"}},
     {"mutex", {"contentions", "delay"}, {"count", "nanoseconds"}},
+    {"schedlatency", {"wakeups", "delay"}, {"count", "nanoseconds"}},
 };
-enum { KIND_GOROUTINE, KIND_LEAK, KIND_THREADS, KIND_BLOCK, KIND_MUTEX };
+enum { KIND_GOROUTINE, KIND_LEAK, KIND_THREADS, KIND_CONTENDED };
 
 typedef struct profiling {
     int fd;
     int debug;
     const bl__profile_kind *kind;
+    bl_dur seconds;    /* what happened within; 0: all so far, or what is now */
+    bl__stacks before; /* what there was then */
     const bl__g *self; /* NULL: the caller is no goroutine */
     bl__trace trace;   /* the caller's */
     bl_leak *leaks;    /* by id */
@@ -99,9 +102,11 @@ static void threads_add(profiling *p)
 }
 
 /* What was recorded, and is there after the run as well. */
-static bool is_contention(const bl__profile_kind *kind)
+static bool is_contention(const bl__profile_kind *kind) { return kind >= &kinds[KIND_CONTENDED]; }
+
+static bl__contended contended_of(const bl__profile_kind *kind)
 {
-    return kind == &kinds[KIND_BLOCK] || kind == &kinds[KIND_MUTEX];
+    return (bl__contended)(kind - &kinds[KIND_CONTENDED]); /* in the order of bl__contended */
 }
 
 /* ---- As text ---- */
@@ -158,11 +163,13 @@ static int text_write(const profiling *p)
     bool timed = is_contention(p->kind);
     if (timed) /* as in Go; a cycle is a nanosecond */
         bl__out_printf(&o, "--- %s:\ncycles/second=1000000000\n",
-                       p->kind == &kinds[KIND_MUTEX] ? "mutex" : "contention");
+                       contended_of(p->kind) == BL__CONTENDED_BLOCK ? "contention" : p->kind->name);
     else
         bl__out_printf(&o, "%s profile: total %lld\n", p->kind->name, (long long)s->totals[0]);
     for (size_t i = 0; i < s->count; i++) {
         const bl__stack_entry *e = &s->entries[i];
+        if (e->values[0] == 0 && e->values[1] == 0)
+            continue; /* of a difference */
         if (timed)
             bl__out_printf(&o, "%lld ", (long long)e->values[1]);
         bl__out_printf(&o, "%lld @", (long long)e->values[0]);
@@ -194,14 +201,22 @@ static void profile_make(void *arg)
     if (p->kind == &kinds[KIND_THREADS])
         threads_add(p);
     else if (is_contention(p->kind))
-        bl__contended_copy(
-            p->kind == &kinds[KIND_BLOCK] ? BL__CONTENDED_BLOCK : BL__CONTENDED_MUTEX, &p->stacks);
-    else
+        bl__contended_copy(contended_of(p->kind), &p->stacks);
+    else if (load_relaxed(&bl__rt.running))
         bl__each_goroutine(goroutine_add, p);
     if (!bl__stacks_trim(&p->stacks))
         p->result = BL_ENOMEM;
+}
+
+static void profile_put(void *arg)
+{
+    profiling *p = arg;
+    if (p->seconds > 0 && !bl__stacks_subtract(&p->stacks, &p->before))
+        p->result = BL_ENOMEM;
+    else if (p->debug > 0)
+        p->result = text_write(p);
     else
-        p->result = p->debug > 0 ? text_write(p) : bl__pprof_write(p->fd, &p->stacks, p->kind);
+        p->result = bl__pprof_write(p->fd, &p->stacks, p->kind, p->seconds);
 }
 
 /* The stuck goroutines; false: no memory. */
@@ -220,7 +235,8 @@ static bool leaks_get(profiling *p)
     }
 }
 
-static void profile_run(profiling *p)
+/* Calls fn on a stack of its own. */
+static void profile_run(profiling *p, void (*fn)(void *arg))
 {
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER; /* beside it there is memory enough */
     char *stack = mmap(NULL, PROFILE_STACK, PROT_READ | PROT_WRITE,
@@ -231,9 +247,9 @@ static void profile_run(profiling *p)
     }
     pthread_mutex_lock(&one);
     if (BL__ASAN || BL__TSAN) /* which want to know of every stack, and make theirs larger */
-        profile_make(p);
+        fn(p);
     else
-        bl__stack_call(stack + PROFILE_STACK, profile_make, p);
+        bl__stack_call(stack + PROFILE_STACK, fn, p);
     pthread_mutex_unlock(&one);
     munmap(stack, PROFILE_STACK);
 }
@@ -246,11 +262,53 @@ static const bl__profile_kind *profile_kind(const char *name)
     return NULL;
 }
 
-int bl_profile(int fd, const char *name, int debug)
+/* Fills in p->stacks. */
+static void profile_gather(profiling *p)
+{
+    if (p->kind == &kinds[KIND_LEAK] && !leaks_get(p))
+        p->result = BL_ENOMEM;
+    else
+        profile_run(p, profile_make);
+    bl__trace_space_free(&p->memo.space);
+    p->memo = (bl__trace_memo){0};
+}
+
+/* What there was before it; then the caller sleeps, and what there is afterwards is left to who called. */
+static void profile_wait(profiling *p)
+{
+    bool started = is_contention(p->kind) && bl__contended_start(contended_of(p->kind));
+    profile_gather(p);
+    p->before = p->stacks;
+    p->stacks = (bl__stacks){0};
+    bl__free(p->leaks);
+    p->leaks = NULL;
+    if (p->result == 0)
+        p->result = bl_sleep(p->seconds);
+    if (started)
+        bl__contended_stop(contended_of(p->kind));
+}
+
+static int profile_whole(profiling *p)
+{
+    bool text = p->debug >= 2 && p->kind == &kinds[KIND_LEAK];
+    if (p->seconds > 0)
+        profile_wait(p);
+    if (p->result == 0 && text)
+        p->result = leaks_get(p) ? 0 : BL_ENOMEM;
+    else if (p->result == 0)
+        profile_gather(p);
+    if (p->result == 0 && text)
+        bl__report_run(p->fd, profile_leaks, p);
+    else if (p->result == 0)
+        profile_run(p, profile_put);
+    return p->result;
+}
+
+int bl__profile_for(int fd, const char *name, int debug, bl_dur seconds)
 {
     const bl__profile_kind *kind = profile_kind(name);
     const bl__m *m = bl__this_m();
-    if (kind == NULL || debug < 0)
+    if (kind == NULL || debug < 0 || (seconds > 0 && debug >= 2))
         return BL_EINVAL;
     if (write(fd, "", 0) < 0)
         return -errno;
@@ -263,18 +321,15 @@ int bl_profile(int fd, const char *name, int debug)
     p->fd = fd;
     p->debug = debug;
     p->kind = kind;
+    p->seconds = seconds;
     p->self = m != NULL && m->g->task.kind == BL__TASK_G ? m->g : NULL;
     bl__trace_here(&p->trace, __builtin_return_address(0));
-    if (kind == &kinds[KIND_LEAK] && !leaks_get(p))
-        p->result = BL_ENOMEM;
-    else if (debug >= 2 && kind == &kinds[KIND_LEAK])
-        bl__report_run(fd, profile_leaks, p);
-    else if (load_relaxed(&bl__rt.running) || kind == &kinds[KIND_THREADS] || is_contention(kind))
-        profile_run(p);
-    int result = p->result;
-    bl__trace_space_free(&p->memo.space);
+    int result = profile_whole(p);
     bl__stacks_free(&p->stacks);
+    bl__stacks_free(&p->before);
     bl__free(p->leaks);
     bl__free(p);
     return result;
 }
+
+int bl_profile(int fd, const char *name, int debug) { return bl__profile_for(fd, name, debug, 0); }

@@ -139,17 +139,6 @@ static void live_begin(bool file)
 
 /* ---- On and off ---- */
 
-static void switch_to_traced(bool on)
-{
-    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    store_relaxed(&bl__trace_on, (uint32_t)on);
-    for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
-        uint32_t bare = load_relaxed(&m->bare) & ~(uint32_t)BL__BARE_TRACED;
-        store_relaxed(&m->bare, on ? bare | BL__BARE_TRACED : bare);
-    }
-    bl__unlock(&bl__rt.lock);
-}
-
 /* Ticks a second, roughly. */
 static uint64_t calibrate(void)
 {
@@ -274,7 +263,7 @@ int bl_trace_start(const char *where)
     add_release(&bl__tracer.generation, 1u); /* ORD(trace): with proc_buf_slow */
     if (ring == 0)
         names_begin();
-    switch_to_traced(true);
+    bl__trace_switch(BL__TRACE_EVENTS, true);
     if (load_relaxed(&bl__rt.running))
         live_begin(ring == 0);
     if (ring == 0 && swap_acq_rel(&noted, 1u) == 0) /* ORD(recorder) */
@@ -288,7 +277,7 @@ void bl_trace_stop(void)
     bool file = state_take(RECORDER_FILE);
     if (!file && !state_take(RECORDER_RING))
         return;
-    switch_to_traced(false);
+    bl__trace_switch(BL__TRACE_EVENTS, false);
     if (file) {
         bl__trace_put_sync();
         flush_all(true);

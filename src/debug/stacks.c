@@ -153,6 +153,19 @@ void bl__stacks_add_part(bl__stacks *s, const bl__stacks *from, const bl__stack_
     count(s, &key, from->pcs + e->first + first, from->texts + e->text, e->values);
 }
 
+bool bl__stacks_subtract(bl__stacks *s, const bl__stacks *before)
+{
+    for (size_t i = 0; i < before->count; i++) {
+        const bl__stack_entry *e = &before->entries[i];
+        bl__stack_entry key = {.depth = e->depth, .labels = e->labels, .bytes = e->bytes};
+        int64_t values[BL__STACK_VALUES];
+        for (int k = 0; k < BL__STACK_VALUES; k++)
+            values[k] = -e->values[k];
+        count(s, &key, before->pcs + e->first, before->texts + e->text, values);
+    }
+    return !s->failed;
+}
+
 void bl__stacks_free(bl__stacks *s)
 {
     bl__free(s->entries);

@@ -37,6 +37,8 @@ void bl__stacks_add(bl__stacks *s, const bl__trace *t, const bl__labels *labels,
 /* The same for the frames [first, last) of the entry e of from. */
 void bl__stacks_add_part(bl__stacks *s, const bl__stacks *from, const bl__stack_entry *e,
                          uint32_t first, uint32_t last);
+/* Takes what before has from s; what is nothing then stays, with zeros. False: no memory. */
+bool bl__stacks_subtract(bl__stacks *s, const bl__stacks *before);
 void bl__stacks_free(bl__stacks *s);
 
 /* Room for one more element of size bytes in *at, which has count of them; false: there is no memory. */
