@@ -103,6 +103,7 @@
 #include "test/bubble.c"
 #include "test/check.c"
 #include "test/corpus.c"
+#include "test/cover.c"
 #include "test/flags.c"
 #include "test/fuzz.c"
 #include "test/junit.c"

@@ -32,14 +32,6 @@ static bool is_source(const char *file)
     return false;
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat sa;
-    struct stat sb;
-    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
-           sa.st_ino == sb.st_ino;
-}
-
 static int check_files(const flags *f, const char *out)
 {
     if (f->files.len == 0) {
@@ -66,7 +58,7 @@ static int check_files(const flags *f, const char *out)
                 file);
             return EXIT_USAGE;
         }
-        if (same_file(file, out)) {
+        if (path_same(file, out)) {
             complain("-o %s would overwrite a file of the program", out);
             return EXIT_USAGE;
         }
@@ -87,18 +79,6 @@ static void add_words(words *command, const words *more)
 {
     for (size_t i = 0; i < more->len; i++)
         words_add(command, more->at[i]);
-}
-
-/* What is in PATH under that name, and may be run. */
-static bool in_path(const char *name)
-{
-    for (const char *at = getenv("PATH"); at && *at; at += strspn(at, ":")) {
-        int len = (int)strcspn(at, ":");
-        if (access(text_format("%.*s/%s", len, at, name), X_OK) == 0)
-            return true;
-        at += len;
-    }
-    return false;
 }
 
 /* A library of clang's runtime: its path; NULL: the compiler is no clang, or has none. */
@@ -140,7 +120,7 @@ static const char *clang_find(const char *library, const char **found)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         words compiler = {0};
         words_add(&compiler, names[i]);
-        if (!in_path(names[i]))
+        if (!process_found(names[i]))
             continue;
         if (runtime_find(&compiler, library))
             return names[i];
@@ -177,7 +157,7 @@ static const char *default_compiler(const flags *f, mode m)
         const char *clang = clang_find("fuzzer_no_main", &found);
         return clang ? clang : found ? found : "cc";
     }
-    return m == MODE_RACE ? race_compiler() : "cc";
+    return m == MODE_RACE && !f->cover ? race_compiler() : "cc";
 }
 
 /* The compiler's command line, or an exit status. */
@@ -196,7 +176,10 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     add_words(&compiler, command);
     if (f->fuzz)
         words_add(command, "-fsanitize=fuzzer-no-link");
-    words_add_split(command, f->debug ? "-O0 -g3" : "-O2 -g");
+    words_add_split(command, f->debug || f->cover ? "-O0 -g3" : "-O2 -g");
+    if (f->cover) /* the functions that src/test/cover.c calls */
+        words_add_split(command, "--coverage -fprofile-update=atomic -Wl,-u,__gcov_dump "
+                                 "-Wl,-u,__gcov_reset");
     if (lib->mode == MODE_ASAN)
         words_add_split(command, "-fsanitize=address,undefined -fno-omit-frame-pointer");
     if (lib->mode ==

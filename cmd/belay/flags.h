@@ -13,6 +13,7 @@ typedef struct flags {
     bool test;       /* of `belay test`: with a main of its own and unwinding */
     bool ubsan;      /* -ubsan, of `belay test` */
     bool fuzz;       /* -fuzz, of `belay test`: with libFuzzer */
+    bool cover;      /* -cover, of `belay test` */
     bool debug;      /* -g */
     bool trace;      /* -x */
     bool help;       /* -h, -help */

@@ -159,27 +159,62 @@ int process_run(const words *command, process_kind kind, process_end *end)
     return err;
 }
 
-bool process_line(const words *command, char *line, size_t size)
+bool process_read(const words *command, bool quiet,
+                  void (*take)(void *arg, const char *text, size_t n), void *arg)
 {
+    static char part[65536];
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
         return false;
     pid_t pid = fork();
     if (pid == 0) {
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
         dup2(fds[1], STDOUT_FILENO);
+        if (quiet && null >= 0)
+            dup2(null, STDERR_FILENO);
         execvp(command->at[0], command->at);
         _exit(127);
     }
     close(fds[1]);
-    size_t len = 0;
-    for (ssize_t n; len < size && (n = read(fds[0], line + len, size - len)) > 0;)
-        len += (size_t)n;
+    for (ssize_t n; (n = read(fds[0], part, sizeof part)) > 0;)
+        take(arg, part, (size_t)n);
     close(fds[0]);
     int status = 1;
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    char *end = memchr(line, '\n', len);
-    if (status != 0 || !end)
+    return status == 0;
+}
+
+bool process_found(const char *name)
+{
+    for (const char *at = getenv("PATH"); at && *at; at += strspn(at, ":")) {
+        int len = (int)strcspn(at, ":");
+        if (access(text_format("%.*s/%s", len, at, name), X_OK) == 0)
+            return true;
+        at += len;
+    }
+    return false;
+}
+
+typedef struct beginning {
+    char *at;
+    size_t len, size;
+} beginning;
+
+static void beginning_take(void *arg, const char *text, size_t n)
+{
+    beginning *b = arg;
+    n = n < b->size - b->len ? n : b->size - b->len;
+    memcpy(b->at + b->len, text, n);
+    b->len += n;
+}
+
+bool process_line(const words *command, char *line, size_t size)
+{
+    beginning b = {line, 0, size};
+    bool ok = process_read(command, false, beginning_take, &b);
+    char *end = memchr(line, '\n', b.len);
+    if (!ok || !end)
         return false;
     *end = '\0';
     return true;

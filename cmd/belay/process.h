@@ -27,6 +27,13 @@ void process_init(void);
  */
 int process_run(const words *command, process_kind kind, process_end *end);
 
+/* Hands what the command prints to take, piece by piece; quiet: what it says on stderr is dropped. False: it failed. */
+bool process_read(const words *command, bool quiet,
+                  void (*take)(void *arg, const char *text, size_t n), void *arg);
+
+/* PATH has a program of that name. */
+bool process_found(const char *name);
+
 /* The first line that the command prints, without its end; false: it failed, or printed none that short. */
 bool process_line(const words *command, char *line, size_t size);
 

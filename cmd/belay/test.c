@@ -70,7 +70,8 @@ typedef struct running {
     int output, progress;
 } running;
 
-static bool program_start(running *r, const test_file *file, const test_flags *f, const char *part)
+static bool program_start(running *r, const test_file *file, const test_flags *f, const char *part,
+                          const char *counts)
 {
     int fds[2], says[2] = {-1, -1};
     if (pipe2(fds, O_CLOEXEC) < 0)
@@ -94,6 +95,10 @@ static bool program_start(running *r, const test_file *file, const test_flags *f
             words_add(&command, text_format("-fuzzcachedir=%s", test_files_fuzz_dir(file)));
         if (says[1] >= 0 && fcntl(says[1], F_SETFD, 0) == 0)
             words_add(&command, text_format("-progress=%d", says[1]));
+        if (counts) { /* there, and by their names alone */
+            setenv("GCOV_PREFIX", counts, 1);
+            setenv("GCOV_PREFIX_STRIP", "999", 1);
+        }
         dup2(fds[1], STDOUT_FILENO);
         dup2(fds[1], STDERR_FILENO);
         if (getppid() == parent && chdir(file->dir) == 0)
@@ -149,7 +154,8 @@ static void program_run(const test_file *file, const test_flags *f, outcome *o)
     running r;
     const char *part = f->junit ? test_junit_part() : NULL;
     size_t from = o->len;
-    if (!program_start(&r, file, f, part)) {
+    const char *counts = f->build.cover && !f->list ? test_cover_begin(file) : NULL;
+    if (!program_start(&r, file, f, part, counts)) {
         complain("%s cannot be run: %s", file->path, strerror(errno));
         o->failed = true;
         return;
@@ -162,6 +168,8 @@ static void program_run(const test_file *file, const test_flags *f, outcome *o)
     int status = 1;
     while (waitpid(r.pid, &status, 0) < 0 && errno == EINTR)
         ;
+    if (counts)
+        test_cover_end(file, counts);
     if (f->json && o->len > 0)
         lines_out(o, true);
     o->failed |= status != 0;
@@ -209,6 +217,7 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, b
     bool bad = o.failed || !built;
     if ((bad || process_interrupted()) && o.len > 0)
         fwrite(o.text, 1, o.len, stdout);
+    const char *covered = f->build.cover && !f->list && built ? test_cover_say() : "";
     bool none = o.len > 0 && strstr(o.text, "testing: warning: no tests to run") != NULL;
     if (f->list) {
         /* the names are out */
@@ -217,8 +226,11 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, b
     } else if (!built) {
         line_say(f, "FAIL", "31", text_format("\t%s [build failed]", dir));
     } else {
+        if (bad && *covered)
+            line_say(f, "", "0", covered);
         line_say(f, bad ? "FAIL" : "ok  ", bad ? "31" : "32",
-                 text_format("\t%s\t%.3fs%s", dir, took, none && !bad ? " [no tests to run]" : ""));
+                 text_format("\t%s\t%.3fs%s%s%s", dir, took, *covered && !bad ? "\t" : "",
+                             bad ? "" : covered, none && !bad ? " [no tests to run]" : ""));
     }
     if (f->json)
         test_json_end(!files->at[at].path ? "skip" : bad ? "fail" : "pass", took);
@@ -253,6 +265,8 @@ int test_command(char **argv)
         i += dir_run(&files, i, &f, &failed);
     free(files.at);
     if (f.junit && test_junit_end(f.junit) != 0)
+        failed = true;
+    if (f.coverprofile && test_cover_profile(f.coverprofile) != 0)
         failed = true;
     if (failed && !f.json)
         puts("FAIL");

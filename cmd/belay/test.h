@@ -11,7 +11,8 @@ typedef struct test_flags {
     bool verbose, json, bench, list;
     bool compile;      /* -c */
     const char *junit; /* -junit; NULL: not given */
-    words places;      /* DIR, DIR/..., FILE */
+    const char *coverprofile;
+    words places; /* DIR, DIR/..., FILE */
 } test_flags;
 
 /* As flags_parse. */
@@ -43,6 +44,17 @@ const char *test_files_fuzz_dir(const test_file *file);
 
 /* Writes the programs to where -o says. */
 int test_files_keep(const test_files *files, const test_flags *f);
+
+/* -cover. find: what it needs, or an exit status after it has complained. flags: those that the compiler makes notes with, and
+ * built: it has. begin: where a run of the program is to leave its counts, and end: they are added. say: "coverage: 83.3% of
+ * statements", of the runs since it was asked last. profile: writes what all have counted. */
+int test_cover_find(const test_flags *f);
+int test_cover_flags(words *command, const char *program);
+bool test_cover_built(const char *program);
+const char *test_cover_begin(const test_file *file);
+void test_cover_end(const test_file *file, const char *dir);
+const char *test_cover_say(void);
+int test_cover_profile(const char *path);
 
 /* -junit: a file for the results of one program, then what it has written, or that there was none; and all of it into the file. */
 const char *test_junit_part(void);

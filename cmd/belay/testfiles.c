@@ -138,8 +138,8 @@ static void cache_trim(const char *dir)
     time_t oldest = time(NULL) - KEEP_DAYS * 24L * 3600;
     for (struct dirent *e; d && (e = readdir(d));) {
         struct stat st;
-        if (text_ends_with(e->d_name, ".test") && fstatat(dirfd(d), e->d_name, &st, 0) == 0 &&
-            st.st_mtime < oldest)
+        if ((text_ends_with(e->d_name, ".test") || text_ends_with(e->d_name, ".gcno")) &&
+            fstatat(dirfd(d), e->d_name, &st, 0) == 0 && st.st_mtime < oldest)
             (void)unlinkat(dirfd(d), e->d_name, 0);
     }
     if (d)
@@ -154,29 +154,9 @@ static uint64_t hash(uint64_t h, const void *data, size_t n)
     return h;
 }
 
-/* What the command prints goes into h. False: it failed. */
-static bool hash_output(uint64_t *h, const words *command)
+static void hash_take(void *h, const char *text, size_t n)
 {
-    int fds[2];
-    if (pipe2(fds, O_CLOEXEC) < 0)
-        return false;
-    pid_t pid = fork();
-    if (pid == 0) {
-        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-        dup2(fds[1], STDOUT_FILENO);
-        dup2(null, STDERR_FILENO);
-        execvp(command->at[0], command->at);
-        _exit(127);
-    }
-    close(fds[1]);
-    static char part[65536];
-    for (ssize_t n; (n = read(fds[0], part, sizeof part)) > 0;)
-        *h = hash(*h, part, (size_t)n);
-    close(fds[0]);
-    int status = 1;
-    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return status == 0;
+    *(uint64_t *)h = hash(*(uint64_t *)h, text, n);
 }
 
 /* The checksum of what the command makes its program of; false: it cannot be known. */
@@ -196,7 +176,7 @@ static bool command_hash(uint64_t *h, const words *command)
         }
     }
     words_add(&preprocess, "-E");
-    return hash_output(h, &preprocess);
+    return process_read(&preprocess, true, hash_take, h);
 }
 
 const char *test_files_fuzz_dir(const test_file *file)
@@ -249,9 +229,12 @@ static int file_build(const test_file *file, const test_flags *f, const char *ca
     const char *program =
         known ? text_format("%s/%016llx-%s.test", cache, (unsigned long long)key, name)
               : text_format("%s/%d-%s.test", cache, (int)getpid(), name);
-    if (!known || access(program, X_OK) != 0) {
+    bool built = known && access(program, X_OK) == 0;
+    if (!built || (build.cover && !test_cover_built(program))) {
         const char *fresh = text_format("%s.%d", program, (int)getpid());
         command.at[command.len - 1] = text_format("%s", fresh);
+        if (build.cover && (err = test_cover_flags(&command, program)) != 0)
+            return err;
         err = build_run(&command, &build);
         if (err == 0 && rename(fresh, program) < 0) {
             complain("%s: %s", program, strerror(errno));
@@ -314,6 +297,11 @@ int test_files_build(test_files *files, const test_flags *f)
     if (!cache)
         return EXIT_FAILED;
     cache_trim(cache);
+    if (f->build.cover) {
+        int unfit = test_cover_find(f);
+        if (unfit)
+            return unfit;
+    }
     words nothing = {0}; /* makes the library, once and not by several at a time */
     flags probe = f->build;
     for (size_t i = 0; i < files->len && probe.files.len == 0; i++)

@@ -9,9 +9,9 @@ static const char *const with_value[] = {
     "seed", "leak", "list",  "bench", "benchtime", "fuzz",     "fuzztime",     NULL};
 static const char *const without[] = {"v",      "short",    "failfast", "until-fail",
                                       "update", "benchmem", NULL};
-static const char *const own[] = {"race", "asan", "ubsan", "g",    "x",
-                                  "json", "c",    "h",     "help", NULL};
-static const char *const own_with_value[] = {"o", "junit", NULL};
+static const char *const own[] = {"race", "asan", "ubsan", "g",     "x", "json",
+                                  "c",    "h",    "help",  "cover", NULL};
+static const char *const own_with_value[] = {"o", "junit", "coverprofile", NULL};
 
 static bool among(const char *name, const char *const *list)
 {
@@ -51,6 +51,7 @@ static int own_flag(test_flags *f, const char *name)
     f->build.debug |= strcmp(name, "g") == 0;
     f->build.trace |= strcmp(name, "x") == 0;
     f->build.help |= name[0] == 'h';
+    f->build.cover |= strcmp(name, "cover") == 0;
     f->json |= strcmp(name, "json") == 0;
     f->compile |= strcmp(name, "c") == 0;
     return 0;
@@ -83,7 +84,10 @@ static int flag_take(test_flags *f, char ***argv)
     }
     *argv += takes && !equals;
     if (mine) {
-        *(strcmp(name, "o") == 0 ? &f->build.out : &f->junit) = value;
+        *(strcmp(name, "o") == 0       ? &f->build.out
+          : strcmp(name, "junit") == 0 ? &f->junit
+                                       : &f->coverprofile) = value;
+        f->build.cover |= f->coverprofile != NULL;
         return 0;
     }
     f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
@@ -105,6 +109,10 @@ int test_flags_parse(test_flags *f, char **argv)
         int err = flag_take(f, &argv);
         if (err)
             return err;
+    }
+    if (f->build.cover && f->build.fuzz) {
+        complain("-cover and -fuzz do not go together: libFuzzer counts for itself");
+        return EXIT_USAGE;
     }
     if (f->places.len == 0)
         words_add(&f->places, ".");

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* The command is over in a moment, so what it allocates stays until then, and reachable. */
 struct kept {
@@ -131,6 +132,14 @@ bool text_ends_with(const char *text, const char *end)
     size_t len = strlen(text);
     size_t end_len = strlen(end);
     return len >= end_len && strcmp(text + len - end_len, end) == 0;
+}
+
+bool path_same(const char *a, const char *b)
+{
+    struct stat sa;
+    struct stat sb;
+    return stat(a, &sa) == 0 && stat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+           sa.st_ino == sb.st_ino;
 }
 
 /* Edits (a letter put in, left out, changed, or swapped with the next) from a to b; both short. */

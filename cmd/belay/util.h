@@ -31,6 +31,9 @@ char *text_own(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 bool text_ends_with(const char *text, const char *end);
 
+/* Both paths are of one file. */
+bool path_same(const char *a, const char *b);
+
 /* The name in names (NULL behind the last) that was probably meant by word, or NULL. */
 const char *text_nearest(const char *word, const char *const *names);
 

@@ -135,7 +135,7 @@ static void crash_print(bl__out *o, const crash *c)
 static void die(int sig, bool fault)
 {
     struct sigaction dfl = {.sa_handler = SIG_DFL};
-    bl__trace_dying();
+    bl__fatal_last();
     sigaction(sig, &dfl, NULL);
     if (!fault)
         syscall(SYS_tgkill, getpid(), gettid(), sig);

@@ -64,10 +64,19 @@ void bl__fatal_trace_print(bl__out *o, const bl__g *g, const bl__trace *trace)
     store_relaxed(&bl__fatal_dying.doing, (uint32_t)BL__DYING_OTHER);
 }
 
+void (*bl__fatal_hook)(void);
+
+void bl__fatal_last(void)
+{
+    bl__trace_dying();
+    if (bl__fatal_hook != NULL)
+        bl__fatal_hook();
+}
+
 static BL__NORETURN void fatal_exit(void)
 {
     bl__fatal_flush();
-    bl__trace_dying();
+    bl__fatal_last();
     if (bl__traceback_level() == BL__TRACEBACK_CRASH) {
         signal(SIGABRT, SIG_DFL);
         abort();

@@ -40,6 +40,10 @@ void bl__fatal_trace_print(bl__out *o, const bl__g *g, const bl__trace *trace);
 /* The end of a fatal error's output: the other goroutines, where they are asked for. */
 void bl__fatal_others(bl__out *o, const bl__g *g);
 
+/* The last thing of a process that dies: the trace is written, and the hook called, if there is one. */
+void bl__fatal_last(void);
+extern void (*bl__fatal_hook)(void); /* set before goroutines run */
+
 /* Writes out what the program has printed to stdout, unless somebody is in the middle of that. */
 void bl__fatal_flush(void);
 

@@ -250,6 +250,7 @@ static void finder_act(void)
     if (bl__rt.options.on_deadlock == BL_DEADLOCK_REPORT)
         return;
     bl__fatal_flush();
+    bl__fatal_last();
     if (bl__rt.options.on_deadlock == BL_DEADLOCK_EXIT)
         _exit(EXIT_STUCK);
     signal(SIGABRT, SIG_DFL);

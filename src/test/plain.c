@@ -49,9 +49,12 @@ static void plain_over(void)
 
 void bl__test_plain_end(void)
 {
-    if (bl__test_plain_child())
+    if (bl__test_plain_child()) {
+        bl__test_cover_dump();
         _exit(1);
+    }
     plain_over();
+    bl__test_cover_dump();
     _exit(0); /* not by way of the exit handlers: this may be a goroutine, in the middle of a run */
 }
 

@@ -210,6 +210,10 @@ bl_test *bl__test_of(const bl__g *g);
 /* t; or if that is NULL the caller's own. */
 bl_test *bl__test_given(bl_test *t);
 
+/* -cover: cover.c. The process is a worker's, and counts; it ends without exit. */
+void bl__test_cover_begin(void);
+void bl__test_cover_dump(void);
+
 /* What is allocated while that is counted: allocs.c. */
 typedef struct bl__allocs {
     uint64_t count, bytes;

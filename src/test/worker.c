@@ -136,6 +136,7 @@ void bl__test_worker(const bl__items *items, int events)
 {
     bl__test_events = events;
     items_run = items;
+    bl__test_cover_begin();
     if (items->only >= 0 && items->at[items->only].entry->plain != NULL)
         plain_run(items);
     bl__held_hook = bl__test_held;
