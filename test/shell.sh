@@ -7,7 +7,7 @@
 #   expect NAME STATUS         passes if the last run ended with STATUS
 #   expect_out NAME REGEX      … and its standard output has a line that matches (grep -E)
 #   expect_err NAME REGEX      … and its standard error has one
-#   ok NAME COMMAND…           passes if the command succeeds
+#   ok NAME COMMAND…           passes if the command succeeds; it may look at $work/out and $work/err
 #
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -36,6 +36,7 @@ fail() { # NAME, WHY
     failed=$((failed + 1))
     echo "FAIL $1: $2"
     echo "    command: ${last_run:-}"
+    [ -s "$work/ok" ] && head -n 15 "$work/ok" | sed 's/^/    says:   /'
     [ -e "$work/out" ] && head -n 15 "$work/out" | sed 's/^/    stdout: /'
     [ -e "$work/err" ] && head -n 15 "$work/err" | sed 's/^/    stderr: /'
 }
@@ -62,7 +63,8 @@ ok() { # NAME COMMAND…
     local name=$1
     shift
     last_run="$*"
-    if "$@" >"$work/out" 2>"$work/err"; then pass; else fail "$name" "it failed"; fi
+    if "$@" >"$work/ok" 2>&1; then pass; else fail "$name" "it failed"; fi
+    rm -f "$work/ok"
 }
 
 finish() {
