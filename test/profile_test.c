@@ -26,8 +26,7 @@ __attribute__((noinline)) static int profile_receiver(void *arg)
 
 static int profile_labelled(void *arg)
 {
-    (void)arg;
-    BL_CHECK(t, bl_label("job", "sum") == 0);
+    BL_CHECK(t, bl_label("job", arg) == 0);
     int r = profile_receiver(NULL);
     return r < 0 ? r : 0; /* not its last call, so it has a frame */
 }
@@ -77,15 +76,18 @@ static int counts_root(void *arg)
     (void)arg;
     for (int i = 0; i < RECEIVERS; i++)
         bl_go(s, profile_receiver, NULL);
-    bl_go(s, profile_labelled, NULL);
-    until_waiting(RECEIVERS + 1);
+    bl_go(s, profile_labelled, "sum");
+    bl_go(s, profile_labelled, "GET \"/\"\n\ngoroutine 99 [running]:\x1b");
+    until_waiting(RECEIVERS + 2);
 
     char *text = written("goroutine", 1, &bytes);
-    BL_CHECK(t, has_line(text, "goroutine profile: total ", "42"));
+    BL_CHECK(t, has_line(text, "goroutine profile: total ", "43"));
 #ifdef BL__HAVE_LIBBACKTRACE /* else the library's own functions are not known */
     BL_CHECK(t, has_line(text, "40 @ 0x", ""));
 #endif
     BL_CHECK(t, has_line(text, "# labels: ", "{\"job\":\"sum\"}"));
+    BL_CHECK(t, has_line(text, "# labels: ",
+                         "{\"job\":\"GET \\\"/\\\"\\n\\ngoroutine 99 [running]:\\x1b\"}"));
     free(text);
     text = written("goroutine", 0, &bytes);
     BL_CHECK(t, bytes > 200 && memcmp(text, "\x1f\x8b\x08", 3) == 0);
@@ -93,6 +95,8 @@ static int counts_root(void *arg)
     free(text);
     text = written("goroutine", 2, &bytes);
     BL_CHECK(t, has_line(text, "goroutine 1 ", "[running]:"));
+    BL_CHECK(t, has_line(text, "labels: job=\"GET \\\"/\\\"\\n\\ngoroutine 99 ", "]:\\x1b\""));
+    BL_CHECK(t, !has_line(text, "goroutine 99 ", "")); /* what a peer has sent is no goroutine */
     free(text);
     text = written("goroutineleak", 1, &bytes);
     BL_CHECK(t, has_line(text, "goroutineleak profile: total ", "0"));
@@ -101,8 +105,8 @@ static int counts_root(void *arg)
     BL_CHECK(t, has_line(text, "threadcreate profile: total ", ""));
     free(text);
     text = written(NULL, 0, &bytes);
-    BL_CHECK(t, has_line(text, "belay_goroutines{state=\"waiting\"} ", "41"));
-    BL_CHECK(t, has_line(text, "belay_goroutines_started_total ", "42"));
+    BL_CHECK(t, has_line(text, "belay_goroutines{state=\"waiting\"} ", "42"));
+    BL_CHECK(t, has_line(text, "belay_goroutines_started_total ", "43"));
     BL_CHECK(t, bytes > 6 && strcmp(text + bytes - 6, "# EOF\n") == 0);
     free(text);
     bl_chan_close(quiet);

@@ -272,6 +272,18 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
         bl__out_printf(o, "...%u more for reading...\n", g->reads_count - BL__READS);
 }
 
+/* A label may hold what a peer has sent, which must not look like lines of the report. */
+static void label_print(bl__out *o, const char *text)
+{
+    bool plain = *text != 0;
+    for (const char *c = text; *c != 0; c++)
+        plain = plain && (unsigned char)*c >= ' ' && *c != 127 && strchr("\"\\,=", *c) == NULL;
+    if (plain)
+        bl__out_printf(o, "%s", text);
+    else
+        bl__out_quoted(o, text);
+}
+
 void bl__describe_labels(bl__out *o, const bl__g *g)
 {
     bl__labels head;
@@ -287,7 +299,10 @@ void bl__describe_labels(bl__out *o, const bl__g *g)
         const char *value = p + strlen(p) + 1;
         if (value >= end)
             break;
-        bl__out_printf(o, "%s%s=%s", i == 0 ? "labels: " : ", ", p, value);
+        bl__out_printf(o, "%s", i == 0 ? "labels: " : ", ");
+        label_print(o, p);
+        bl__out_printf(o, "=");
+        label_print(o, value);
         p = value + strlen(value) + 1;
     }
     bl__out_printf(o, "\n");

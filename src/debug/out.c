@@ -223,6 +223,25 @@ void bl__out_printf(bl__out *o, const char *format, ...)
     va_end(args);
 }
 
+void bl__out_quoted(bl__out *o, const char *s)
+{
+    bl__out_bytes(o, "\"", 1);
+    for (; *s != 0; s++) {
+        unsigned char c = (unsigned char)*s;
+        if (c == '"' || c == '\\')
+            bl__out_printf(o, "\\%c", c);
+        else if (c == '\n')
+            bl__out_bytes(o, "\\n", 2);
+        else if (c == '\t')
+            bl__out_bytes(o, "\\t", 2);
+        else if (c < ' ' || c == 127)
+            bl__out_printf(o, "\\x%02x", c);
+        else
+            bl__out_bytes(o, s, 1);
+    }
+    bl__out_bytes(o, "\"", 1);
+}
+
 void bl__out_size(bl__out *o, size_t bytes)
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB"};

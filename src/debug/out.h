@@ -29,6 +29,9 @@ void bl__out_vprintf(bl__out *o, const char *format, va_list args)
 
 void bl__out_bytes(bl__out *o, const char *s, size_t n);
 
+/* s in double quotes, on one line: quotes, backslashes and control characters escaped (Go: %q). */
+void bl__out_quoted(bl__out *o, const char *s);
+
 /* A byte count as people write it: "64 KiB", "8 MiB", "100 bytes". */
 void bl__out_size(bl__out *o, size_t bytes);
 

@@ -130,7 +130,10 @@ static void text_labels(bl__out *o, const bl__stacks *s, const bl__stack_entry *
         return;
     for (uint32_t i = 0; i < e->labels; i++) {
         const char *value = p + strlen(p) + 1;
-        bl__out_printf(o, "%s\"%s\":\"%s\"", i == 0 ? "# labels: {" : ", ", p, value);
+        bl__out_printf(o, "%s", i == 0 ? "# labels: {" : ", ");
+        bl__out_quoted(o, p);
+        bl__out_printf(o, ":");
+        bl__out_quoted(o, value);
         p = value + strlen(value) + 1;
     }
     bl__out_printf(o, "}\n");
