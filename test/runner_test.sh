@@ -16,7 +16,7 @@ ulimit -c 0
 mkdir "$work/all"
 cp "$root"/test/testdata/runner/* "$work/all"
 
-# `ok` runs a command itself, and its output takes the place of what it is about; so that is kept.
+# What several checks are about, while other commands run.
 keep() { cp "$work/out" "$work/said"; cp "$work/err" "$work/warned"; }
 
 lines() { # NAME, then the lines that stdout must have in this order, others between them
@@ -71,7 +71,9 @@ cp "$root/test/testdata/bubble/bubble_test.c" "$work/bubble"
 run "$belay" test "$work/bubble"
 expect 'bubbles' 1
 lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutines in bubble are blocked$' \
-    'goroutine [0-9]+ .chan receive .leaked..:$' '^ +receives$' '^--- FAIL: nested' 'bl_bubble in a bubble$' '^--- FAIL: require' \
+    'goroutine [0-9]+ .chan receive .leaked..:$' '^ +receives$' \
+    '^ +in scope "s" .*, in "stuck" [^,]*, in "tests"' '^ +cause: nobody is left to send on the channel' \
+    '^--- FAIL: nested' 'bl_bubble in a bubble$' '^--- FAIL: require' \
     'failed: bl_sleep.BL_HOUR. != 0$' '^--- FAIL: result' 'returned BL_EINVAL$' '^--- FAIL: deaf' \
     'leak: 1 goroutine was left' 'goroutine [0-9]+ .sleep .leaked..:$' '^--- FAIL: locked' 'deadlock: all goroutines in bubble' \
     'fatal error: goroutine is not in a bubble' '^--- FAIL: wait_outside'
@@ -167,7 +169,7 @@ expect_err 'the nearest' 'did you mean -run\?$'
 run "$belay" test "$work/missing"
 expect 'no such directory' 2
 run "$belay" test -timeout soon "$work/all"
-expect 'a bad duration' 1
+expect 'a bad duration' 2
 run "$belay" test -timeout 100ms -test-timeout 0 -run late "$work/all/..."
 expect 'out of time' 1
 

@@ -8,6 +8,7 @@
  */
 #include "debug/cause.h"
 
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -57,14 +58,20 @@ static const char *const late_causes[BL__WAIT_REASONS] = {
 
 /* ---- Where ---- */
 
-/* Its scope, the one that was the opener's then, and so on up. */
+/* Its scope, the one that was the opener's then, and so on up. A test has several at
+ * one place. */
 static void path_print(bl__out *o, const bl_scope *at)
 {
     bl_scope s;
     bool some = false;
+    const bl__site *before = NULL;
     for (int i = 0; i < SCOPES_SHOWN && at != NULL && bl__peek(&s, at, sizeof s) &&
                     s.bl__magic == BL__SCOPE_OPEN && at != &bl__rt.root && s.bl__made != NULL;
          i++, at = s.bl__parent) {
+        if (before != NULL && s.bl__made->line == before->line &&
+            strcmp(s.bl__made->file, before->file) == 0)
+            continue;
+        before = s.bl__made;
         bl__out_printf(o, "%s\"%s\" (%s:%d)", i == 0 ? "in scope " : ", in ",
                        s.bl__name != NULL ? s.bl__name : s.bl__made->what, s.bl__made->file,
                        s.bl__made->line);

@@ -75,7 +75,7 @@ static bool bubble_in(const bl__g *g, void *arg)
     return !bl__test_bubble_conducts(g) && bl__scope_within(g, &r->bubble->scope);
 }
 
-static void bubble_print(bl__out *o, void *arg) { bl__report_goroutines(o, bubble_in, arg); }
+static void bubble_print(bl__out *o, void *arg) { bl__report_stuck(o, bubble_in, arg); }
 
 /* True: the bubble is over. False: it has come to a deadlock, was cancelled, and has come to another. */
 static bool bubble_keep(bl__test_bubble *r)
