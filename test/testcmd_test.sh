@@ -83,6 +83,32 @@ run "$belay" test -junti x
 expect_err 'the nearest flag' 'did you mean -junit\?$'
 run "$belay" test -junit
 expect_err 'a flag without its value' '^belay: -junit needs a value'
+if [ -w /dev/full ]; then
+    run bash -c "'$belay' test -run passes ./ends >/dev/full"
+    expect 'results that are lost' 1
+    expect_err 'are no success' '^belay: standard output cannot be written$'
+fi
+run "$belay" test -count many ./ends ./allocs
+expect 'a value that the tests do not take' 2
+expect_err 'is named once' '^belay: -count=many is not a number$'
+ok 'and nothing ran' test ! -s "$work/out" -a "$(wc -l <"$work/err")" -eq 1
+run "$belay" test -v -run 'crashes/not well' ./ends
+expect_out 'blanks of a name in a pattern' '^    --- FAIL: crashes/not_well'
+
+# ---- Two programs in a directory ----
+
+mkdir two
+cp ends/ends_test.c two
+printf '#include <belay/test.h>\nBL_TEST(other) { BL_CHECK(t, true); }\n' >two/other_test.c
+run "$belay" test -run other ./two
+expect_out 'tests in one of two programs are tests' '^ok  	./two	[0-9.]+s$'
+run "$belay" test -run nobody ./two
+expect_out 'tests in neither' '^ok  	./two	[0-9.]+s \[no tests to run\]$'
+run "$belay" test -v -run nobody ./two
+expect_out 'also with -v' '^ok  	./two	[0-9.]+s \[no tests to run\]$'
+run "$belay" test -failfast -v -run 'passes|fails|other' ./two
+expect '-failfast' 1
+ok 'ends with the first program that fails' bash -c "! grep -q other '$work/out'"
 run "$belay" test -short -v -run fails ./ends
 expect_out '-short is known to the tests' 'short: yes$'
 
@@ -125,6 +151,9 @@ fi
 run "$belay" test -run none -bench . -benchtime 5x ./allocs
 expect_out 'one that asks itself' '^BenchmarkOne-2.*[0-9] ns/op	.*alloc'
 expect_out 'one that does not' '^BenchmarkThree-2	 +5	 +[0-9.]+ ns/op$'
+run "$belay" test -run none -bench '^BenchmarkThree$' -benchtime 5x ./allocs
+expect_out 'one by the name that was printed' '^BenchmarkThree-2	 +5	'
+ok 'and no other' bash -c "! grep -q BenchmarkOne '$work/out'"
 
 # ---- Fuzz targets ----
 
@@ -190,7 +219,8 @@ suites = [(s.getAttribute("name"), s.getAttribute("tests"), s.getAttribute("fail
 assert suites == [("./ends/ends_test.c", "7", "3", "0"), ("./bad/bad_test.c", "1", "0", "1")], suites'
 run "$belay" test -junit no/where.xml -run passes ./ends
 expect 'a file that cannot be written' 1
-expect_err 'is named' 'no/where.xml: No such file'
+expect_err 'is named' '^belay: -junit no/where.xml: No such file'
+ok 'before anything is run' test ! -s "$work/out"
 
 if command -v gotestsum >/dev/null; then
     run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none

@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     (void)argc;
     process_init();
     int status = dispatch(argv);
-    if (fflush(stdout) != 0 && status == 0) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
         complain("standard output cannot be written");
         return EXIT_FAILED;
     }

@@ -20,11 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#define NO_TESTS "testing: warning: no tests to run\n"
+enum { STATUS_FLAGS = 2 }; /* of a test program: it does not take a flag */
+
 /* What the programs of a directory have printed, and how they ended. */
 typedef struct outcome {
     char *text;
     size_t len;
-    bool failed, none;
+    size_t run, none; /* programs; of them those that had no tests to run */
+    bool failed, usage;
 } outcome;
 
 static double seconds(void)
@@ -85,7 +89,7 @@ static bool program_start(running *r, const test_file *file, const test_flags *f
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         words command = {0};
-        words_add(&command, file->program);
+        words_add(&command, "belay"); /* whose flags they are, should one be wrong */
         for (size_t i = 0; i < f->pass.len; i++)
             words_add(&command, f->pass.at[i]);
         words_add(&command, text_format("-file=%s", file->path));
@@ -102,7 +106,7 @@ static bool program_start(running *r, const test_file *file, const test_flags *f
         dup2(fds[1], STDOUT_FILENO);
         dup2(fds[1], STDERR_FILENO);
         if (getppid() == parent && chdir(file->dir) == 0)
-            execv(command.at[0], command.at);
+            execv(file->program, command.at);
         fprintf(stderr, "%s: %s\n", file->program, strerror(errno));
         _exit(127);
     }
@@ -116,7 +120,7 @@ static bool program_start(running *r, const test_file *file, const test_flags *f
 static void program_watch(const test_flags *f, outcome *o, const running *run)
 {
     bool stream = f->verbose || f->bench || f->list || f->build.fuzz;
-    bool told = false;
+    bool told = false, none = false;
     int says = run->progress;
     while (true) {
         static char part[65536];
@@ -136,7 +140,8 @@ static void program_watch(const test_flags *f, outcome *o, const running *run)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return;
+            break;
+        none |= memmem(part, (size_t)n, NO_TESTS, strlen(NO_TESTS)) != NULL;
         if (!f->json && stream) {
             test_progress_erase(part, (size_t)n);
             fwrite(part, 1, (size_t)n, stdout);
@@ -147,6 +152,8 @@ static void program_watch(const test_flags *f, outcome *o, const running *run)
         if (f->json)
             lines_out(o, false);
     }
+    o->run++;
+    o->none += none;
 }
 
 static void program_run(const test_file *file, const test_flags *f, outcome *o)
@@ -173,6 +180,7 @@ static void program_run(const test_file *file, const test_flags *f, outcome *o)
     if (f->json && o->len > 0)
         lines_out(o, true);
     o->failed |= status != 0;
+    o->usage |= WIFEXITED(status) && WEXITSTATUS(status) == STATUS_FLAGS;
     if (part)
         test_junit_add(file->path, part, status != 0 && o->text ? o->text + from : "");
     if (WIFSIGNALED(status) && !process_interrupted())
@@ -194,8 +202,14 @@ static void line_say(const test_flags *f, const char *result, const char *colour
     free(line);
 }
 
+/* The next program is run: not after ^C, a flag that none takes, or with -failfast a failure. */
+static bool goes_on(const test_flags *f, const outcome *o)
+{
+    return !process_interrupted() && !o->usage && !(f->failfast && o->failed);
+}
+
 /* The files from at on that are of one directory; how many. */
-static size_t dir_run(const test_files *files, size_t at, const test_flags *f, bool *failed)
+static size_t dir_run(const test_files *files, size_t at, const test_flags *f, outcome *all)
 {
     const char *dir = files->at[at].dir;
     outcome o = {0};
@@ -210,17 +224,17 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, b
         built &= !lacks;
         if (lacks && f->junit)
             test_junit_add(file->path, NULL, "it could not be built");
-        if (file->program && !process_interrupted())
+        if (file->program && goes_on(f, &o))
             program_run(file, f, &o);
     }
     double took = seconds() - began;
     bool bad = o.failed || !built;
     if ((bad || process_interrupted()) && o.len > 0)
-        fwrite(o.text, 1, o.len, stdout);
-    const char *covered = f->build.cover && !f->list && built ? test_cover_say() : "";
-    bool none = o.len > 0 && strstr(o.text, "testing: warning: no tests to run") != NULL;
-    if (f->list) {
-        /* the names are out */
+        fwrite(o.text, 1, o.len, o.usage ? stderr : stdout);
+    const char *covered = f->build.cover && !f->list && !o.usage && built ? test_cover_say() : "";
+    bool none = o.run > 0 && o.none == o.run;
+    if (f->list || o.usage) {
+        /* the names are out, or what was wrong */
     } else if (!files->at[at].path) {
         line_say(f, "?   ", "33", text_format("\t%s\t[no test files]", dir));
     } else if (!built) {
@@ -236,7 +250,8 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, b
         test_json_end(!files->at[at].path ? "skip" : bad ? "fail" : "pass", took);
     fflush(stdout);
     free(o.text);
-    *failed |= bad;
+    all->failed |= bad;
+    all->usage |= o.usage;
     return n;
 }
 
@@ -260,19 +275,23 @@ int test_command(char **argv)
         err = test_files_keep(&files, &f);
     if (err || f.compile)
         return err;
-    bool failed = false;
-    for (size_t i = 0; i < files.len && !process_interrupted();)
-        i += dir_run(&files, i, &f, &failed);
+    if (f.junit && test_junit_begin(f.junit) != 0)
+        return EXIT_FAILED;
+    outcome all = {0};
+    for (size_t i = 0; i < files.len && goes_on(&f, &all);)
+        i += dir_run(&files, i, &f, &all);
     free(files.at);
-    if (f.junit && test_junit_end(f.junit) != 0)
-        failed = true;
+    if (all.usage)
+        return EXIT_USAGE;
+    if (f.junit && test_junit_end() != 0)
+        all.failed = true;
     if (f.coverprofile && test_cover_profile(f.coverprofile) != 0)
-        failed = true;
-    if (failed && !f.json)
+        all.failed = true;
+    if (all.failed && !f.json)
         puts("FAIL");
     if (process_interrupted()) {
         fflush(stdout);
         process_die(process_interrupted());
     }
-    return failed ? EXIT_FAILED : 0;
+    return all.failed ? EXIT_FAILED : 0;
 }

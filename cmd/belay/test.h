@@ -8,7 +8,7 @@
 typedef struct test_flags {
     flags build;
     words pass; /* to the test programs */
-    bool verbose, json, bench, list;
+    bool verbose, json, bench, list, failfast;
     bool compile;      /* -c */
     const char *junit; /* -junit; NULL: not given */
     const char *coverprofile;
@@ -56,10 +56,12 @@ void test_cover_end(const test_file *file, const char *dir);
 const char *test_cover_say(void);
 int test_cover_profile(const char *path);
 
-/* -junit: a file for the results of one program, then what it has written, or that there was none; and all of it into the file. */
+/* -junit: opens the file; a file for the results of one program, then what it has written, or that there was none; and
+ * all of it into the file. */
+int test_junit_begin(const char *path);
 const char *test_junit_part(void);
 void test_junit_add(const char *name, const char *part, const char *output);
-int test_junit_end(const char *path);
+int test_junit_end(void);
 
 /* An output line of a test program as events. NULL: the program begins, or ends with this result. */
 void test_json_start(const char *package);

@@ -92,6 +92,8 @@ static int flag_take(test_flags *f, char ***argv)
     }
     f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
     f->bench |= strcmp(name, "bench") == 0;
+    f->failfast |=
+        strcmp(name, "failfast") == 0 && strcmp(value, "false") != 0 && strcmp(value, "0") != 0;
     f->list |= strcmp(name, "list") == 0;
     f->build.fuzz |= strcmp(name, "fuzz") == 0;
     words_add(&f->pass, text_format("-%s=%s", name, value));

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static FILE *suites; /* what there is so far */
+static const char *result; /* the name of the file … */
+static FILE *out;          /* … and the file */
+static FILE *suites;       /* what there is so far */
 
 static void text_put(const char *text)
 {
@@ -65,22 +67,30 @@ void test_junit_add(const char *name, const char *part, const char *output)
     fputs("</error></testcase>\n\t</testsuite>\n", suites);
 }
 
-int test_junit_end(const char *path)
+int test_junit_begin(const char *path)
+{
+    result = path;
+    out = fopen(path, "we");
+    if (!out)
+        complain("-junit %s: %s", path, strerror(errno));
+    return out ? 0 : EXIT_FAILED;
+}
+
+int test_junit_end(void)
 {
     static char text[65536];
-    FILE *out = fopen(path, "we");
-    bool ok = out && fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n", out) >= 0;
+    bool ok = fputs("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n", out) >= 0;
     if (suites)
         rewind(suites);
     for (size_t n; suites && ok && (n = fread(text, 1, sizeof text, suites)) > 0;)
         ok = fwrite(text, 1, n, out) == n;
     ok = ok && fputs("</testsuites>\n", out) >= 0;
     int err = errno;
-    if (out && fclose(out) != 0) {
+    if (fclose(out) != 0) {
         err = errno;
         ok = false;
     }
     if (!ok)
-        complain("%s: %s", path, strerror(err));
+        complain("-junit %s: %s", result, strerror(err));
     return ok ? 0 : EXIT_FAILED;
 }

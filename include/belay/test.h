@@ -150,8 +150,9 @@ void bl_parallel(bl_test *t);
 /* fn(arg) is called when the test and its subtests have ended: the last registered first. (Go: t.Cleanup.) */
 void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg);
 
-/* The test fails if it has not returned d from now; 0: it may take as long as it likes. Its context is
- * cancelled then, and its goroutines are shown. */
+/* The test fails if it has not returned d from now; 0: it may take as long as it likes. All goroutines are shown
+ * then, and the process ends; the tests that are left are run in another. (A test that is to end by itself opens a scope
+ * with .timeout.) */
 void bl_test_timeout(bl_test *t, bl_dur d);
 
 /* What of this kind is left behind does not fail t: BL_ALLOW_…, several or'ed. */

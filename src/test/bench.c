@@ -3,6 +3,9 @@
  * bench.c: benchmarks. As Go's b.Loop: one run of the function, in which the loop itself finds how many iterations fill
  * -benchtime; the clock is read at the ends of rows that grow, so that reading it costs nothing.
  */
+#include <ctype.h>
+#include <stdlib.h>
+
 #include "test/test.h"
 
 enum { METRICS = 8 };
@@ -19,6 +22,13 @@ typedef struct bench_run {
         const char *unit;
     } metric[METRICS];
 } bench_run;
+
+char *bl__bench_name(const char *id)
+{
+    bl__text name = {0};
+    bl__text_printf(&name, "Benchmark%c%s", toupper((unsigned char)*id), id + 1);
+    return name.at;
+}
 
 bool bl__bench_more(bl_bench *b)
 {

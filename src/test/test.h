@@ -69,6 +69,7 @@ int bl__test_flags_read(int argc, char **argv);
 /* Whether a test of this name is wanted; a parent of one that may be, too. */
 bool bl__test_wanted(const char *name);
 bool bl__bench_wanted(const char *name);
+char *bl__bench_name(const char *id); /* "sum": "BenchmarkSum", the caller's to free */
 bool bl__fuzz_wanted(const char *name);
 
 /* ---- The program's tests, by file and line ---- */

@@ -3,6 +3,7 @@
  * wanted.c: which tests -run and -skip pick. As in Go a pattern is a row of regular expressions with slashes
  * between them, one for each level of subtests; here they are POSIX extended ones.
  */
+#include <ctype.h>
 #include <regex.h>
 #include <stdlib.h>
 
@@ -35,6 +36,9 @@ static bool part_matches(const char *pattern, size_t n, const char *name, size_t
     char *s = strndup(name, len);
     regex_t re;
     bool ok = p != NULL && s != NULL;
+    for (char *c = p; ok && *c != '\0'; c++) /* as bl_subtest did in the name */
+        if (isspace((unsigned char)*c))
+            *c = '_';
     if (ok && (ok = regcomp(&re, p, REG_EXTENDED | REG_NOSUB) == 0)) {
         ok = n == 0 || regexec(&re, s, 0, NULL, 0) == 0;
         regfree(&re);
@@ -75,8 +79,17 @@ bool bl__fuzz_wanted(const char *name)
     return bl__tests.fuzz != NULL && matches(bl__tests.fuzz, name, false);
 }
 
+/* By its own name, or by the one that it is printed with. */
+static bool bench_matches(const char *pattern, const char *name, bool whole)
+{
+    char *printed = bl__bench_name(name);
+    bool yes = matches(pattern, name, whole) || matches(pattern, printed, whole);
+    free(printed);
+    return yes;
+}
+
 bool bl__bench_wanted(const char *name)
 {
-    return bl__tests.bench != NULL && matches(bl__tests.bench, name, false) &&
-           (bl__tests.skip == NULL || !matches(bl__tests.skip, name, true));
+    return bl__tests.bench != NULL && bench_matches(bl__tests.bench, name, false) &&
+           (bl__tests.skip == NULL || !bench_matches(bl__tests.skip, name, true));
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* worker.c: the process that runs the tests, one row of items after the other. */
-#include <ctype.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -71,19 +70,16 @@ static bool item_wanted(const bl__items *items, size_t i, bool failed)
 static bl_test *item_test(const bl__items *items, size_t i, bl_test *root)
 {
     const bl__test_entry *entry = items->at[i].entry;
-    bl__text name = {0};
-    bl__text_printf(&name, "%s%s", entry->bench != NULL ? "Benchmark" : "", entry->name);
-    if (entry->bench != NULL)
-        name.at[9] = (char)toupper((unsigned char)name.at[9]);
+    char *bench = entry->bench != NULL ? bl__bench_name(entry->name) : NULL;
     bl__site site = {NULL, "the test runner", entry->file, entry->line};
     root->names.len = 0; /* in each round the names are the same */
-    bl_test *t = bl__test_new(root, name.at, site);
+    bl_test *t = bl__test_new(root, bench != NULL ? bench : entry->name, site);
     t->fn = entry->bench != NULL  ? bl__bench_run
             : entry->fuzz != NULL ? bl__corpus_run
                                   : bl__test_entry_call;
     t->arg = (void *)(uintptr_t)entry;
     t->item = (int)i;
-    bl__text_free(&name);
+    free(bench);
     return t;
 }
 
