@@ -107,6 +107,13 @@ for setting in ON_LEAK=maybe:report IO=fast:handoff ON_DEADLOCK=-1:report TRACEB
     expect "$setting" 0
     expect_err "$setting" "^belay: BELAY_${setting%:*} is not one of .*, so ${setting#*:} is used$"
 done
+run env BELAY_DEBUG='handof=1,resources=yes lockorder' "$program" crowd 20
+expect 'BELAY_DEBUG' 0
+expect_err 'a word that is none' '^belay: BELAY_DEBUG=handof=1 is none of handoff, .*, so it is ignored$'
+expect_err 'a value that is no number' '^belay: BELAY_DEBUG=resources=yes gives no number to resources, '
+expect_err 'no value' '^belay: BELAY_DEBUG=lockorder gives no number to lockorder, '
+run env BELAY_DEBUG='handoff=0,lockorder=0, blockprofile=1000' "$program" crowd 20
+ok 'BELAY_DEBUG: no complaint' test ! -s "$work/err"
 run env BELAY_GRACE=99999999999999999999h "$program" crowd 20
 expect 'an endless grace' 0
 run env BELAY_PROCS= BELAY_STACK= BELAY_MAX_THREADS= BELAY_GRACE= BELAY_TRACEBACK= BELAY_ON_LEAK= \

@@ -61,6 +61,31 @@ int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
     return otherwise;
 }
 
+/* Says what BELAY_DEBUG has in it that is nothing, once a run: a word misspelt would do nothing, in silence. */
+static void debug_settings_check(void)
+{
+    static const char *const names[] = {"handoff",      "lockorder", "resources", "blockprofile",
+                                        "mutexprofile", "spare",     NULL};
+    const char *at = getenv("BELAY_DEBUG");
+    while (at != NULL && *(at += strspn(at, ", ")) != '\0') {
+        size_t all = strcspn(at, ", "), n = strcspn(at, "=, ");
+        int i = 0;
+        while (names[i] != NULL && (strlen(names[i]) != n || strncmp(names[i], at, n) != 0))
+            i++;
+        char *end = NULL;
+        if (n + 1 < all)
+            (void)strtoll(at + n + 1, &end, 10);
+        if (names[i] == NULL)
+            bl__warn("BELAY_DEBUG=%.*s is none of handoff, lockorder, resources, blockprofile, "
+                     "mutexprofile, so it is ignored",
+                     (int)all, at);
+        else if (end != at + all)
+            bl__warn("BELAY_DEBUG=%.*s gives no number to %s, as %s=1 does", (int)all, at, names[i],
+                     names[i]);
+        at += all;
+    }
+}
+
 static void asked_set(bool yield)
 {
     uint32_t order = load_relaxed(&bl__order_on) ? BL__ASKED_ORDER : 0;
@@ -69,6 +94,7 @@ static void asked_set(bool yield)
 
 void bl__handoff_begin(void)
 {
+    debug_settings_check();
     int64_t spare = bl__debug_setting("spare"); /* milliseconds, for tests */
     bl__rt.spare_for = spare > 0 ? spare * BL_MS : SPARE_FOR;
     handoff.debug = bl__debug_setting("handoff") == 1;
