@@ -122,6 +122,7 @@ run "$belay" build ends.c -- x; expect 'build with arguments' 2
 # ---- Build
 run "$belay" build ends.c; expect 'build' 0; ok 'build: default name' test -x ends
 run "$belay" build -o "$work/dir" ends.c; expect 'build into a directory' 0
+run "$belay" build -o "$work/made/" ends.c; expect 'build into a new directory' 0; ok 'it is made' test -x "$work/made/ends"
 ok 'build into a directory' test -x "$work/dir/ends"
 run "$belay" build --o=named ends.c -g; expect 'build, flags behind' 0; ok 'build: -o=' test -x named
 ok 'build: -g has debug information' sh -c 'readelf -S named | grep -q debug_info'

@@ -276,6 +276,8 @@ const char *build_out(const flags *f)
     if (!f->out)
         return NULL;
     struct stat st;
+    if (text_ends_with(f->out, "/"))
+        (void)mkdir(f->out, 0777); /* as go build does; if it fails the linker says why */
     if (stat(f->out, &st) == 0 && S_ISDIR(st.st_mode))
         return text_format("%s/%s", f->out, build_name(f));
     return f->out;
