@@ -88,6 +88,11 @@ expect 'no such column' 2
 run "$belay" dump "$pid"
 expect 'again' 0
 ok 'the program goes on' kill -0 "$pid"
+rm "$work/stuck"
+echo 'another one' >"$work/stuck"
+run "$belay" dump "$pid"
+expect 'a program that was built anew meanwhile' 0
+if ldd "$belay" | grep -q libdw; then expect_out 'has its names' '^receive_result$'; fi
 exec 3>&-
 wait "$pid"
 status=$?

@@ -16,6 +16,9 @@
 #include <dwarf.h>
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
 
 enum { STACK_MOST = 1 << 26, GAP = 5, KNOWN = 4096, INLINED_MOST = 12 };
 
@@ -273,9 +276,36 @@ static void root_find(stacks *s, const goroutines *all)
     s->root[strlen(file) - strlen(own)] = '\0';
 }
 
+static int module_own(Dwfl_Module *module, void **own, const char *name, Dwarf_Addr start, void *s)
+{
+    (void)module, (void)name, (void)start;
+    *own = s;
+    return DWARF_CB_OK;
+}
+
+/* As elfutils does it, but for the program's own file if it was built anew meanwhile: the old one is there for as long as
+ * it runs. */
+static int file_find(Dwfl_Module *module, void **own, const char *name, Dwarf_Addr start,
+                     char **file, Elf **elf)
+{
+    const stacks *s = *own;
+    char link[PATH_MAX];
+    char *exe = text_own("/proc/%d/exe", (int)s->t->pid);
+    ssize_t n = text_ends_with(name, " (deleted)") ? readlink(exe, link, sizeof link) : -1;
+    int fd = n > 0 && (size_t)n == strlen(name) && memcmp(link, name, (size_t)n) == 0
+                 ? open(exe, O_RDONLY | O_CLOEXEC)
+                 : -1;
+    if (fd >= 0) {
+        *file = exe;
+        return fd;
+    }
+    free(exe);
+    return dwfl_linux_proc_find_elf(module, own, name, start, file, elf);
+}
+
 stacks *stacks_open(const target *t, const goroutines *all)
 {
-    static const Dwfl_Callbacks files = {.find_elf = dwfl_linux_proc_find_elf,
+    static const Dwfl_Callbacks files = {.find_elf = file_find,
                                          .find_debuginfo = dwfl_standard_find_debuginfo};
     static const Dwfl_Thread_Callbacks threads = {.next_thread = no_next,
                                                   .get_thread = the_thread,
@@ -290,6 +320,7 @@ stacks *stacks_open(const target *t, const goroutines *all)
     s->dwfl = dwfl_begin(&files);
     if (s->known == NULL || s->dwfl == NULL || dwfl_linux_proc_report(s->dwfl, t->pid) != 0 ||
         dwfl_report_end(s->dwfl, NULL, NULL) != 0 ||
+        dwfl_getmodules(s->dwfl, module_own, s, 0) != 0 ||
         !dwfl_attach_state(s->dwfl, NULL, t->pid, &threads, s)) {
         stacks_close(s);
         return NULL;
