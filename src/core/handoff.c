@@ -197,7 +197,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
         if (done) {
             who = (taken){m->g->id, m->g->site, p->id, load_relaxed(&m->tid)};
             m->away = why;
-            store_relaxed(&m->g->since, load_relaxed(&p->seen_since));
+            store_relaxed(&m->g->away_since, load_relaxed(&p->seen_since));
             store_relaxed(&bl__rt.away, bl__rt.away + 1);
             store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
             if (bl__traced())

@@ -103,8 +103,7 @@ struct bl__g {
     bl_ctx *ctx;          /* g: its current context; borrowed from its scope */
     bl_ctx *registered;   /* lock: of that ctx: in whose list of goroutines it is, or NULL */
     const void *wait_obj; /* g; read by reports while parked */
-    bl_time since;        /* g: when it parked, on the coarse clock; or, of one that runs with no
-                             processor: since when it had not let go of that. core/handoff.c */
+    bl_time since;        /* g: when it parked, on the coarse clock */
     uint8_t reason;       /* g: bl__reason */
     uint8_t wait_kind;    /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
     uint8_t canary;       /* immutable: its stack has a canary and no guard page */
@@ -137,11 +136,12 @@ struct bl__g {
     uint8_t race[2];  /* bytes for race.h: what it did before it waited, what its waker did */
     uint8_t told;     /* its waker, while it is claimed: has used its byte */
 #endif
-    void *copy_heap;       /* g: bl_go_copy's value where it is large */
-    bl_time blocked_at;    /* atomic: when it parked, while that is recorded */
-    bl_time ready_at;      /* since when it could run, likewise; 0 once that is recorded */
-    uint32_t thread_futex; /* a plain thread's: 1 when woken */
-    uint32_t lock;         /* for waits that have no object */
+    void *copy_heap;    /* g: bl_go_copy's value where it is large */
+    bl_time blocked_at; /* atomic: when it parked, while that is recorded */
+    bl_time ready_at;   /* since when it could run, likewise; 0 once that is recorded */
+    bl_time away_since; /* atomic: since when it has not let go, if it runs without a processor */
+    uint32_t thread_futex;                         /* a plain thread's: 1 when woken */
+    uint32_t lock;                                 /* for waits that have no object */
     uint64_t copy[5] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 

@@ -227,6 +227,7 @@ static void begin(bl__p *p, bl__g *g, bl__spawned *s)
     g->switches = 0;
     g->ctx = s->scope->bl__ctx;
     g->registered = NULL;
+    store_relaxed(&g->away_since, 0);
     g->scope = s->scope;
     g->inner = s->scope;
     g->held = NULL;

@@ -138,7 +138,7 @@ static bl_time running_since(const bl__g *at)
                        ? load_relaxed(&p->seen_since)
                        : 0;
     }
-    return at->task.kind == BL__TASK_G ? load_relaxed(&at->since) : 0;
+    return at->task.kind == BL__TASK_G ? load_relaxed(&at->away_since) : 0;
 }
 
 /* g: a copy of the record at, which is NULL for the caller's own and for what has not run. */

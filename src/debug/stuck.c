@@ -397,6 +397,7 @@ static bool timer_add(notes *n, node *d, const bl_chan *at, const bl_chan *c)
 static bool chan_add(notes *n, node *d, const bl_chan *at)
 {
     bl_chan c;
+    bl__site made;
     char what[8] = {0};
     if (at == NULL)
         return true;
@@ -404,7 +405,7 @@ static bool chan_add(notes *n, node *d, const bl_chan *at)
         return false;
     if (c.timer)
         return timer_add(n, d, at, &c);
-    if (c.made == NULL || !bl__peek(what, c.made->what, sizeof what))
+    if (!bl__peek(&made, c.made, sizeof made) || !bl__peek(what, made.what, sizeof what))
         return false;
     if (memcmp(what, "channel", sizeof what) != 0 && c.ctx != NULL) /* those of a pipe have none */
         return done_add(n, d, c.ctx);
