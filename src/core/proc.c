@@ -295,11 +295,15 @@ static inline __attribute__((always_inline)) void park_switch_now(bl__g *g)
     bl__p *p = m->p;
     uint32_t tick = p->tick;
     bl__task *t = __builtin_expect(tick % BL__FAIR_TICK != 0, 1) ? pick_here(p) : NULL;
-    if (__builtin_expect(t == NULL || t->kind != BL__TASK_G, 0)) {
-        park_rest(m, g, t);
+    if (__builtin_expect(t == NULL, 0)) {
+        park_rest(m, g, NULL);
         return;
     }
     store_relaxed(&p->tick, tick + 1);
+    if (__builtin_expect(t->kind != BL__TASK_G, 0)) {
+        park_rest(m, g, t);
+        return;
+    }
     switch_only(m, g, BL__SWITCH_PARK, (bl__g *)(void *)t);
     m = bl__this_m();
     bl__g *prev = m->prev;
@@ -699,11 +703,11 @@ void bl_yield(void)
         yield_alone(m);
         return;
     }
+    store_relaxed(&p->tick, tick + 1);
     if (__builtin_expect(t->kind != BL__TASK_G, 0)) {
         yield_rest(m, t);
         return;
     }
-    store_relaxed(&p->tick, tick + 1);
     bl__g *g = m->g;
     g->switches++;
     switch_only(m, g, BL__SWITCH_YIELD, (bl__g *)(void *)t);
