@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * file.c: reads of 4 KiB at random places of a regular file, in memory (FileCached) and not (FileCold, by 1
- * goroutine and by 32), and how long the longest gap of one was that yields all the time meanwhile. To be run by hand with
+ * goroutine and by 32); and meanwhile (Stall) the longest gap of one that yields all the time, median of nine
+ * short rounds, since a long one has the machine's own gaps. To be run by hand with
  * each BELAY_IO; where the file system keeps what it is asked to drop (tmpfs) FileCold is FileCached.
  */
 #include <belay.h>
@@ -13,7 +14,7 @@
 
 #include "bench.h"
 
-enum { PIECE = 4096, PIECES = 1 << 14, READS = 4000, CROWD = 32, ROUNDS = 9 };
+enum { PIECE = 4096, PIECES = 1 << 14, READS = 4000, WATCHED = 400, CROWD = 32, ROUNDS = 9 };
 
 typedef struct reader {
     int fd;
@@ -75,7 +76,8 @@ static void measure(const char *name, const char *path, size_t crowd, bool cold,
         int fd = open(path, O_RDONLY | O_CLOEXEC);
         bench_check(fd >= 0, "the file opens again");
         posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
-        readers[i] = (reader){.fd = fd, .seed = i, .reads = bench_scale(READS) / crowd};
+        readers[i] =
+            (reader){.fd = fd, .seed = i, .reads = bench_scale(watched ? WATCHED : READS) / crowd};
     }
     for (int k = 0; k < ROUNDS; k++) {
         if (cold)
@@ -110,6 +112,7 @@ static int run(void *arg)
     (void)arg;
     int fd = file_new(path);
     measure("FileCached", path, 1, false, false);
+    measure("FileCachedStall32", path, CROWD, false, true);
     measure("FileCold1", path, 1, true, false);
     measure("FileCold32", path, CROWD, true, false);
     measure("FileColdStall1", path, 1, true, true);
