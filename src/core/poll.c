@@ -175,6 +175,7 @@ void bl__poll_reset(void)
     store_relaxed(&bl__rt.poll.waiters, 0u);
     store_relaxed(&bl__rt.poll.sleeper, NULL);
     store_relaxed(&bl__rt.poll.occupied, 0u);
+    store_relaxed(&bl__rt.file_waiters, 0u);
 }
 
 void bl__poll_forked(void)
