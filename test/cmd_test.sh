@@ -133,6 +133,21 @@ if grep -q '^BELAY_SANITIZE:.*=thread' "$build/CMakeCache.txt" 2>/dev/null; then
     echo 'skip -asan: this build tree is ThreadSanitizer'"'"'s'
 else
     run "$belay" build -asan -x ends.c; expect '-asan' 0; expect_err '-asan' '-fsanitize=address'
+    if grep -q '^BELAY_SANITIZE:[^=]*=$' "$build/CMakeCache.txt"; then # else it has but one library
+        exec {lock}<"$build" # as another belay that builds there
+        flock "$lock"
+        last_run='belay build -asan, twice at once'
+        "$belay" build -asan ends.c >"$work/out" 2>"$work/err" {lock}<&- &
+        for ((i = 0; i < 3000; i++)); do
+            [ ! -s "$work/err" ] || break
+            sleep 0.01
+        done
+        expect_err 'the second one waits' '^belay: another belay builds in .*; waiting for it$'
+        exec {lock}<&-
+        wait $!
+        status=$?
+        expect 'and gets on' 0
+    fi
 fi
 CFLAGS="-DVALUE=4.0 '-DTEXT=\"a b\"'" LDLIBS=-lm run "$belay" run -x two.c two_more.c
 expect 'CFLAGS and LDLIBS' 0; expect_out 'CFLAGS' '^2$'

@@ -11,10 +11,14 @@
 
 #include "process.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The directory of this executable, or NULL. */
@@ -63,6 +67,22 @@ static int make_archive(const char *tree, const char *name)
     return EXIT_FAILED;
 }
 
+/* One belay at a time builds in a tree: another would link what is half there. A descriptor that holds the lock, or -1. */
+static int tree_lock(const char *tree)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    int fd = open(tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool told = false;
+    while (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK &&
+           !process_interrupted()) {
+        if (!told)
+            complain("another belay builds in %s; waiting for it", tree);
+        told = true;
+        nanosleep(&pause, NULL);
+    }
+    return fd;
+}
+
 static int find_in_tree(library *lib, mode m, const char *tree)
 {
     lib->include = resolved(text_format("%s/include", tree));
@@ -80,9 +100,14 @@ static int find_in_tree(library *lib, mode m, const char *tree)
     lib->mode = m;
     const char *name = m == MODE_ASAN ? "asan" : "race";
     lib->archive = text_format("%s/libbelay_%s.a", tree, name);
-    if (exists(lib->archive) && !older(lib->archive, plain))
-        return 0;
-    return make_archive(tree, name);
+    int lock = tree_lock(tree), err = 0;
+    if (process_interrupted())
+        err = EXIT_FAILED;
+    else if (!exists(lib->archive) || older(lib->archive, plain))
+        err = make_archive(tree, name);
+    if (lock >= 0)
+        close(lock);
+    return err;
 }
 
 int library_find(library *lib, mode m)
