@@ -91,6 +91,7 @@
 #include "debug/stacks.c"
 #include "debug/stuck.c"
 #include "debug/symbol.c"
+#include "debug/table.c"
 #include "debug/traceback.c"
 
 #include "io/calls.c"

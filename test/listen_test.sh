@@ -52,6 +52,18 @@ get /debug/pprof; expect_out 'where that is' '^Location: /debug/pprof/.$'
 get /debug/leaks; expect_out 'leaks' '^[0-9]+ stuck goroutines?$'
 get /debug/pprof/cmdline; expect_out 'cmdline' serve
 get '/debug/pprof/mutex?debug=1&seconds=1'; expect_out 'the mutex over a second' '	locker	'
+get /debug/goroutines; expect_out 'the table' "^[0-9]+	w	-	[0-9]+	[0-9]+	[0-9]+	chan receive	receiver	.*serve\.c:[0-9]+ \(serve\)\$"
+id=$(awk -F '\t' '$8 == "receiver" { print $1; exit }' "$work/out")
+get "/debug/goroutines?id=$id"; expect_out 'one of them' "^goroutine $id \[chan receive(, [0-9]+s)?\]:\$"
+get '/debug/goroutines?id=x'; expect_out 'no goroutine' '^HTTP/1.1 400 Bad Request.$'
+if [ -x "$build/belay" ]; then
+    run "$build/belay" top -once -sort id "http://127.0.0.1:$said/"; expect 'top' 0
+    expect_out 'its head' "^belay top: process $server, 2 processors, [0-9]+ threads; [0-9]+ goroutines: [0-9]+ running, "
+    expect_out 'a row' "^ +$id  chan receive +[-0-9.a-z]+ +[0-9]+ +[0-9]+%  receiver +.*serve\.c:[0-9]+ \(serve\)\$"
+    ok 'in order' bash -c "sed 1,2d '$work/out' | awk '/^ *[0-9]/ { print \$1 }' | sort -nc"
+    run "$build/belay" top -once http://127.0.0.1:1; expect 'nobody listens' 1
+    run "$build/belay" top -once ftp://127.0.0.1; expect 'no address' 2
+fi
 get /nothing; expect_out 'not found' '^HTTP/1.1 404 Not Found.$'
 get '/debug/pprof/goroutine?debug=x'; expect_out 'no number' '^HTTP/1.1 400 Bad Request.$'
 get '/debug/pprof/goroutine?debug=2&seconds=1'; expect_out 'no seconds' '^HTTP/1.1 400 Bad Request.$'
@@ -90,6 +102,10 @@ ok 'and says nothing' test ! -s "$work/warned"
 begin 2 "unix:$work/socket"
 ok 'a socket' test "$said" = 0 -a -S "$work/socket"
 ok 'for its owner' test "$(stat -c %a "$work/socket")" = 600
+if [ -x "$build/belay" ]; then
+    run "$build/belay" top -once -filter receiver "unix:$work/socket"; expect 'top by a socket' 0
+    ok 'seven rows' test "$(grep -c ' receiver ' "$work/out")" = 7
+fi
 run "$work/serve" "unix:$work/socket"; expect_out 'in use' '^BL_EADDRINUSE$'
 kill -9 "$server"
 wait "$server" 2>/dev/null

@@ -141,11 +141,13 @@ static const char dump_text[] =
     "Status: 0, 1 it cannot be read, 2 the command line was wrong.\n";
 
 static const char top_text[] =
-    "Usage: belay top [-once] [-sort COLUMN] [-filter TEXT] PID\n"
+    "Usage: belay top [-once] [-sort COLUMN] [-filter TEXT] PID|URL\n"
     "\n"
-    "Shows the goroutines of the running program PID, read anew each second: state, since when,\n"
-    "switches, how much of the stack is used, function, and where it was started. On top stands\n"
-    "what looks wrong: blocked for more than a minute, not yielding, a stack that is nearly full.\n"
+    "Shows the goroutines of the running program PID, or of one whose debug endpoint\n"
+    "(bl_debug_listen) is at http://HOST:PORT or unix:/PATH, read anew each second: state,\n"
+    "since when, switches, how much of the stack is used, function, and where it was started.\n"
+    "On top stands what looks wrong: blocked for more than a minute, not yielding, a stack that\n"
+    "is nearly full.\n"
     "\n"
     "  -once        print the table and end; so it does in a pipe\n"
     "  -sort COLUMN since, switches, stack, state or id (since)\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * top.c: a live table of a program's goroutines, with plain escape sequences, which every terminal of
- * today knows. Each second the process is read anew (goroutine.c); it is never stopped.
+ * today knows. Each second the program is read anew (local.c, remote.c); it is never stopped.
  */
 #include "help.h"
 #include "look.h"
@@ -35,21 +35,6 @@ static void screen_size(screen *s)
     s->columns = known ? w.ws_col : 80;
 }
 
-static void goroutine_show(screen *s)
-{
-    const goroutine *g = &s->v.all.at[s->v.rows[s->selected]];
-    frames f;
-    printf("goroutine %llu [%s]:\033[K\n", (unsigned long long)g->id, goroutine_state(s->v.t, g));
-    if (!stacks_walk(s->v.s, g, &f)) {
-        printf("its stack cannot be had: it runs\033[K\n");
-        return;
-    }
-    for (size_t i = f.from < f.to ? f.from : 0; i < f.to && i * 2 + 6 < s->lines; i++)
-        printf("%s\033[K\n        %s\033[K\n", f.at[i].func,
-               f.at[i].place != NULL ? f.at[i].place : "?");
-    frames_free(&f);
-}
-
 static void screen_print(screen *s)
 {
     screen_size(s);
@@ -62,7 +47,8 @@ static void screen_print(screen *s)
         s->first = s->selected - visible + 1;
     printf("\033[H");
     if (s->looking && s->v.rows_len > 0)
-        goroutine_show(s);
+        s->v.from->look(s->v.from, s->v.all.at[s->v.rows[s->selected]].id, stdout, s->lines - 1,
+                        "\033[K\n");
     else
         view_print(&s->v, stdout, s->first, s->lines - 1, s->columns, s->selected, "\033[K\n");
     printf("\033[J\033[%zuH", s->lines);
@@ -143,20 +129,20 @@ static int live(screen *s)
     tcsetattr(STDIN_FILENO, TCSANOW, &s->before);
     if (there)
         return 0;
-    complain("process %d has ended", (int)s->v.t->pid);
+    complain("the program has ended");
     return EXIT_FAILED;
 }
 
-/* Flags up to the process's number. */
-static int arguments_take(screen *s, char **argv, bool *once, const char **pid)
+/* Flags and what to look at. */
+static int arguments_take(screen *s, char **argv, bool *once, const char **where)
 {
     for (; *argv != NULL; argv++) {
         const char *word = argv[0];
         const char *name = word + (word[0] == '-') + (word[0] == '-' && word[1] == '-');
         if (name == word) {
-            if (*pid != NULL)
+            if (*where != NULL)
                 break;
-            *pid = word;
+            *where = word;
         } else if (strcmp(name, "once") == 0) {
             *once = true;
         } else if (strcmp(name, "sort") == 0 && argv[1] != NULL) {
@@ -177,9 +163,10 @@ static int arguments_take(screen *s, char **argv, bool *once, const char **pid)
             return EXIT_USAGE;
         }
     }
-    if (*pid != NULL && *argv == NULL)
+    if (*where != NULL && *argv == NULL)
         return 0;
-    complain("top takes the number of one process, as in 'belay top 4711'");
+    complain("top takes the number of one process or the address of a debug endpoint, as in "
+             "'belay top 4711'");
     return EXIT_USAGE;
 }
 
@@ -187,21 +174,18 @@ int top_main(char **argv)
 {
     screen s = {.lines = 0};
     bool once = false;
-    const char *pid = NULL;
-    target t;
+    const char *where = NULL;
     if (argv[0] != NULL && (strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "-help") == 0 ||
                             strcmp(argv[0], "--help") == 0))
         return help_command("top");
-    int err = arguments_take(&s, argv, &once, &pid);
-    if (err || (err = target_open(&t, pid)) != 0)
+    int err = arguments_take(&s, argv, &once, &where);
+    if (err)
         return err;
-    s.v.t = &t;
-    goroutines main_one; /* leads to the library's sources */
-    (void)goroutines_read(&t, &main_one);
-    s.v.s = stacks_open(&t, &main_one);
-    goroutines_free(&main_one);
+    s.v.from = strchr(where, ':') != NULL ? source_url(where, &err) : source_process(where, &err);
+    if (s.v.from == NULL)
+        return err;
     if (!view_read(&s.v)) {
-        complain("process %d has ended", (int)t.pid);
+        complain("the program has ended");
         err = EXIT_FAILED;
     } else if (once || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO)) {
         view_print(&s.v, stdout, 0, 0, 0, SIZE_MAX, "\n");
@@ -209,6 +193,6 @@ int top_main(char **argv)
         err = live(&s);
     }
     view_close(&s.v);
-    stacks_close(s.v.s);
+    s.v.from->close(s.v.from);
     return err;
 }

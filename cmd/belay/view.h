@@ -3,32 +3,23 @@
 #ifndef BELAY_CMD_VIEW_H
 #define BELAY_CMD_VIEW_H
 
-#include "stack.h"
+#include "source.h"
 
 #include <stdio.h>
 
 typedef enum view_sort { SORT_SINCE, SORT_SWITCHES, SORT_STACK, SORT_STATE, SORT_ID } view_sort;
 extern const char *const view_sort_names[]; /* NULL behind the last */
 
-/* Names that were looked up, kept between readings. */
-typedef struct view_name {
-    uint64_t key;
-    char *text;
-} view_name;
-
 typedef struct view {
-    const target *t;
-    stacks *s;
+    source *from;
     view_sort sort;
     char filter[64]; /* shown is what has this in its row; empty: all */
-    view_name *names;
-    size_t names_len;
-    goroutines all;
+    reading all;
     size_t *rows; /* of all.at, in the order to show */
     size_t rows_len;
 } view;
 
-/* Reads the process anew. False: it is gone. */
+/* Reads the program anew. False: it is gone. */
 bool view_read(view *v);
 void view_close(view *v);
 

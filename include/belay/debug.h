@@ -110,7 +110,7 @@ int bl_metrics(int fd);
 /*
  * Serves all of this from goroutines in s, until s is cancelled: /debug/pprof/ with an index and the profiles as Go has them
  * (?debug=1, 2; ?seconds=N: what changed within, for which block, mutex and schedlatency are recorded), so that `go tool pprof http://ADDRESS/debug/pprof/goroutine` works; /metrics;
- * /debug/leaks. Since s is not joined before it is cancelled, s is best bl_root() or a scope of its own.
+ * /debug/leaks; /debug/goroutines, for `belay top`. Since s is not joined before it is cancelled, s is best bl_root() or a scope of its own.
  *
  * where: "unix:/path", a socket that its owner alone may use; "127.0.0.1:6060", "[::1]:6060", "localhost:0", which
  * takes a free port. Anything but this machine's own addresses has to be asked for, as "tcp:0.0.0.0:6060": whoever reaches it sees

@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 
 #include "core/sched.h"
 #include "debug/pprof.h"
+#include "debug/table.h"
 #include "life/scope.h"
 
 enum {
@@ -292,6 +294,13 @@ static int cmdline_write(int fd, const char *name, int debug, bl_dur seconds)
     return in < 0 ? -1 : 0;
 }
 
+static int table_write(int fd, const char *name, int id, bl_dur seconds)
+{
+    (void)name;
+    (void)seconds;
+    return bl__table_write(fd, (uint64_t)id);
+}
+
 static void route(const request *r)
 {
     const char *path = r->target;
@@ -301,6 +310,12 @@ static void route(const request *r)
     } else if (strcmp(path, "/debug/leaks") == 0) {
         written_send(r, written(leaks_write, "goroutineleak", 2, 0), "text/plain; charset=utf-8",
                      "");
+    } else if (strcmp(path, "/debug/goroutines") == 0) {
+        int id = query_number(r, "id", 0, INT_MAX);
+        if (id < 0)
+            refuse(r, 400, "id is the number of a goroutine\n");
+        else
+            written_send(r, written(table_write, NULL, id, 0), "text/plain; charset=utf-8", "");
     } else if (strcmp(path, PPROF "cmdline") == 0) {
         written_send(r, written(cmdline_write, NULL, 0, 0), "text/plain; charset=utf-8", "");
     } else if (strcmp(path, PPROF) == 0) {
