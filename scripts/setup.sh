@@ -22,11 +22,13 @@ libs="$run pg_config:libpq-dev /usr/lib/postgresql/15/bin/postgres:postgresql-15
 
 # Without these something is left out, and that is said.
 wishes="/usr/share/llhttp/llhttp.c:node-llhttp gotestsum:gotestsum
+    /usr/include/$(uname -m)-linux-gnu/sys/sdt.h:systemtap-sdt-dev
     /usr/lib/llvm-14/lib/clang/14.0.6/share/asan_ignorelist.txt:libclang-rt-14-dev"
 left_out() { # PACKAGE
     case $1 in
     node-llhttp) echo "the debug endpoint (bl_debug_listen)" ;;
     libclang-rt-14-dev) echo "'belay test -fuzz', and -race by clang," ;;
+    systemtap-sdt-dev) echo "the USDT probes" ;;
     gotestsum) echo "a test of what it reads of 'belay test -json'" ;;
     esac
 }

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/probe.h"
 #include "core/trace.h"
 #include "debug/fatal.h"
 #include "os/os.h"
@@ -200,6 +201,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
             store_relaxed(&m->g->away_since, load_relaxed(&p->seen_since));
             store_relaxed(&bl__rt.away, bl__rt.away + 1);
             store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
+            BL__PROBE3(handoff, who.goroutine, who.processor, why);
             if (bl__traced())
                 bl__trace_handoff(traced_at, who.goroutine, who.processor, why);
         } else {

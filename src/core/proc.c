@@ -22,6 +22,7 @@
 
 #include <sched.h>
 
+#include "arch/probe.h"
 #include "arch/sanitize.h"
 #include "arch/switch.h"
 #include "core/bubble.h"
@@ -281,6 +282,7 @@ static __attribute__((noinline)) void parked_slow(bl__m *m)
 static inline __attribute__((always_inline)) void park_switch_now(bl__g *g)
 {
     bl__m *m = bl__this_m();
+    BL__PROBE3(goroutine__park, g->id, g->reason, g->wait_obj);
     bool in = bl__enter_quick(m);
     g->switches++;
 #if BL__RACE
@@ -507,6 +509,7 @@ static inline __attribute__((always_inline)) bool ready_enter(bl__m *m, bl__g *g
 void bl__ready(bl__g *g, int result)
 {
     BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
+    BL__PROBE2(goroutine__ready, g->id, result);
     g->result = result;
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0)) {
         /* Counted out here and not when it runs: who is woken can wake others, and until it gets a
@@ -552,6 +555,7 @@ void bl__ready_behind(bl__g *g, int result)
         return;
     }
     BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
+    BL__PROBE2(goroutine__ready, g->id, result);
     g->result = result;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
     if (ready_enter(m, g, result, &was)) {

@@ -9,6 +9,7 @@
  * A slot is read before the compare-and-swap that makes it the reader's: if that succeeds, head had
  * not moved, so the owner had not filled the slot again.
  */
+#include "arch/probe.h"
 #include "core/trace.h"
 
 /* What a ring ran over: an array, since following a list through records that are long out of the cache
@@ -164,6 +165,7 @@ bl__task *bl__runq_steal(bl__p *p, bl__p *victim, bool take_next)
         bl__task *last = p->ring[(to + n - 1) % BL__RING];
         if (n > 1)
             store_release(&p->tail, to + n - 1); /* ORD(tail) */
+        BL__PROBE3(steal, p->id, victim->id, n);
         if (bl__traced())
             bl__trace_steal(p, victim, n);
         return last;
@@ -171,6 +173,7 @@ bl__task *bl__runq_steal(bl__p *p, bl__p *victim, bool take_next)
     bl__task *t = load_relaxed(&victim->next);
     if (!take_next || t == NULL || !cas_acquire(&victim->next, &t, NULL)) /* ORD(next): with put */
         return NULL;
+    BL__PROBE3(steal, p->id, victim->id, 1);
     if (bl__traced())
         bl__trace_steal(p, victim, 1);
     return t;

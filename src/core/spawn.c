@@ -13,6 +13,7 @@
  */
 #include <string.h>
 
+#include "arch/probe.h"
 #include "arch/sanitize.h"
 #include "arch/switch.h"
 #include "core/label.h"
@@ -165,6 +166,7 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
 #if BL__RACE
     s->fiber = bl__race_fiber_new(s->id, false);
 #endif
+    BL__PROBE3(goroutine__spawn, s->id, fn, s->parent);
     if (traced)
         bl__trace_spawn(m, p, s);
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
@@ -288,6 +290,7 @@ static void end(bl__g *g, int result)
     bl__labels_release(g->labels);
     g->labels = NULL;
     store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
+    BL__PROBE2(goroutine__end, g->id, result);
     bl__p *p = bl__this_m()->p;
     store_relaxed(&p->ended, p->ended + 1);
     bl__scope_ended(g, g->scope, result);

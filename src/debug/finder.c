@@ -27,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "arch/probe.h"
 #include "core/proc.h"
 #include "debug/fatal.h"
 #include "debug/maps.h"
@@ -272,7 +273,10 @@ static bool finder_tell(const bl__search *search)
         bl__report_run(STDERR_FILENO, stuck_print, &t);
         for (uint32_t i = 0; i < finder.suspects_count; i++) {
             suspect *s = &finder.suspects[i];
-            s->said = s->said || (s->leaked == t.leaks && suspect_sure(s, search));
+            if (s->said || s->leaked != t.leaks || !suspect_sure(s, search))
+                continue;
+            BL__PROBE2(leak__found, s->who.id, proven);
+            s->said = true;
         }
     }
     bl__unlock(&finder.lock);

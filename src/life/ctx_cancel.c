@@ -14,6 +14,8 @@
  */
 #include "life/ctx.h"
 
+#include "arch/probe.h"
+
 enum {
     WAKE_BATCH = 64
 }; /* goroutines woken before the context's lock is given back for a moment */
@@ -123,6 +125,7 @@ static bool cancel_one(bl_ctx *c, int state, int cause, bl_ctx **work)
     }
     bl__race_release(c);
     c->cause = cause;
+    BL__PROBE3(cancel, c, state, cause);
     if (bl__traced() && (c->waiting != NULL || c->children != NULL)) /* somebody hears of it */
         bl__trace_cancel(c, cause);
     store_release(&c->state, state); /* ORD(cancel): with the loads of state */
