@@ -51,6 +51,7 @@ enum {
     KEEP_PAGES = 2, /* topmost pages that a free stack keeps */
     LOOK_PAGES = 64,
     SAMPLE = 4, /* of how many that are to be trimmed it is looked at whether they have to be */
+    AHEAD = 6,  /* records that are fetched before they are looked at */
     RACE_LEAST = 256 << 10,
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };
@@ -447,12 +448,23 @@ void bl__each_arena(void (*fn)(const void *low, const void *high, void *arg), vo
         fn(a->base, a->base + a->bytes, arg);
 }
 
+/* A crowd's records are cold. */
+static void record_prefetch(const bl__arena *a, size_t i, size_t used)
+{
+    if (i >= used)
+        return;
+    const char *g = (const char *)bl__slot_record(a->base + i * mem.slot, i);
+    for (size_t at = 0; at < sizeof(bl__g); at += BL__CACHE_LINE)
+        __builtin_prefetch(g + at);
+}
+
 void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg)
 {
     for (bl__arena *a = load_acquire(&bl__rt.arenas); a != NULL; a = a->next) { /* ORD(arena) */
         size_t used = load_acquire(&a->used);
         for (size_t i = 0; i < used; i++) {
             bl__g *g = bl__slot_record(a->base + i * mem.slot, i);
+            record_prefetch(a, i + AHEAD, used);
             if (load_relaxed(&g->task.status) != BL__G_DEAD)
                 fn(g, arg);
         }

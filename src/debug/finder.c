@@ -39,6 +39,7 @@ enum {
     SHARE = 300, /* a search that took t is not followed by another of its kind for SHARE * t */
     TRIES = 5,
     CONFIRMED = 3, /* searches */
+    APART = 100,   /* as SHARE, of the second question's first search behind that of the first */
     BURST = 8,     /* searches until the pause that they owe */
     MOST = 512,    /* goroutines that are told of, in a run */
     LOST_MOST = 64,
@@ -328,7 +329,8 @@ static bl_dur finder_used(void)
     return t.tv_sec * BL_SEC + t.tv_nsec;
 }
 
-static void finder_ask(question *q)
+/* What it took, of this thread's time. */
+static bl_dur finder_ask(question *q)
 {
     bl__search *search = &finder.search;
     bl_dur took = 0;
@@ -353,23 +355,30 @@ static void finder_ask(question *q)
     if (q->open && ++q->burst < BURST) {
         bl_dur pause = SHARE * took < PAUSE_LONG ? SHARE * took : PAUSE_LONG;
         q->next = bl__clock() + (pause > PAUSE_OPEN ? pause : PAUSE_OPEN);
-        return;
+        return took;
     }
     q->next = bl__clock() + (SHARE * q->owed > PAUSE ? SHARE * q->owed : PAUSE);
     q->burst = 0;
     q->owed = 0;
+    return took;
 }
 
 static void finder_search(void)
 {
     uint64_t picks = finder_picks();
     bl_time next = BL_NEVER;
+    bl_dur took = 0;
     bool open = false;
     for (size_t i = 0; i < sizeof finder.questions / sizeof finder.questions[0]; i++) {
         question *q = &finder.questions[i];
         q->leaks = i == 1;
+        if (q->next == 0 &&
+            APART * took > PAUSE) { /* a crowd, and the first look: not both at once */
+            q->next = bl__clock() + APART * took;
+            picks = UINT64_MAX; /* to be looked at again, whatever happens */
+        }
         if (q->next <= bl__clock())
-            finder_ask(q);
+            took = finder_ask(q);
         open = open || q->open;
         next = q->next < next ? q->next : next;
     }

@@ -36,12 +36,12 @@ bool bl__reach_begin(bl__reach *r);
 /* What stands in [low, high) is the runtime's: of an object, who waits on it. */
 void bl__reach_skip(bl__reach *r, const void *low, const void *high);
 
-/* A stack of the set, of which [low, high) is in use: its item. */
-uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high);
+/* A stack of the set, of which [low, high) is in use: its item. sure: it can be read, for certain. */
+uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high, bool sure);
 /* An object that somebody waits on: its number. */
 uint32_t bl__reach_object(bl__reach *r, const void *at);
 /* Memory of those who run, beside what everybody gets at; and an address that they have. */
-void bl__reach_root(bl__reach *r, const void *low, const void *high);
+void bl__reach_root(bl__reach *r, const void *low, const void *high, bool sure);
 void bl__reach_value(bl__reach *r, const void *value);
 
 /* Builds the graph, reading at most limit bytes. False: it was too much. */

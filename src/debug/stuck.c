@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/proc.h"
+#include "debug/maps.h"
 #include "debug/peek.h"
 #include "debug/reach.h"
 #include "debug/symbol.h"
@@ -83,7 +84,11 @@ typedef struct notes {
         rw[RW_NODES]; /* who was parked with a read lock, or wants a write lock, the first ones */
     uint32_t rw_count;
     uint32_t objects;
-    bl_time before; /* parked since then, or earlier */
+    bl_time before;       /* parked since then, or earlier */
+    const bl__site *made; /* that was looked at last, … */
+    bool is_chan;         /* … and whether it is a channel of a user's */
+    const bl_ctx *ctx_at; /* the context that was looked at last, … */
+    bl_ctx ctx;           /* … and what it was */
     bool failed;
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
     const char *active[ACTIVE]; /* functions that those who are alive are known to be in */
@@ -118,12 +123,6 @@ static uint32_t home_of(notes *n, const bl_scope *s)
     n->homes[n->homes_count] = (home){.at = s, .opener = NOBODY};
     n->by_scope[i] = ++n->homes_count;
     return n->homes_count - 1;
-}
-
-static void count_node(const bl__g *g, void *arg)
-{
-    (void)g;
-    ++*(uint32_t *)arg;
 }
 
 /* The end of a run, which waits no longer than its grace. */
@@ -405,9 +404,15 @@ static bool chan_add(notes *n, node *d, const bl_chan *at)
         return false;
     if (c.timer)
         return timer_add(n, d, at, &c);
-    if (!bl__peek(&made, c.made, sizeof made) || !bl__peek(what, made.what, sizeof what))
+    if (c.made == NULL)
         return false;
-    if (memcmp(what, "channel", sizeof what) != 0 && c.ctx != NULL) /* those of a pipe have none */
+    if (c.made != n->made) {
+        if (!bl__peek(&made, c.made, sizeof made) || !bl__peek(what, made.what, sizeof what))
+            return false;
+        n->made = c.made;
+        n->is_chan = memcmp(what, "channel", sizeof what) == 0;
+    }
+    if (!n->is_chan && c.ctx != NULL) /* those of a pipe have none */
         return done_add(n, d, c.ctx);
     object_add(n, d, at);
     return true;
@@ -446,6 +451,19 @@ static bool select_add(notes *n, node *d)
     return true;
 }
 
+/* A copy of a context: most have the same one. False: it cannot be read. */
+static bool ctx_read(notes *n, bl_ctx *to, const bl_ctx *at)
+{
+    if (at == NULL || at != n->ctx_at) {
+        n->ctx_at = NULL;
+        if (!bl__peek(&n->ctx, at, sizeof n->ctx))
+            return false;
+        n->ctx_at = at;
+    }
+    *to = n->ctx;
+    return true;
+}
+
 /* Who gets at the scope or at one of the contexts from the goroutine's up to that scope's can cancel it.
  * False: it is cancelled already, or will be at a time. */
 static bool cancels_add(notes *n, node *d)
@@ -453,7 +471,7 @@ static bool cancels_add(notes *n, node *d)
     uint16_t before = d->objects;
     const bl_ctx *at = d->ctx;
     bl_ctx c;
-    for (int i = 0; i < CONTEXTS && at != NULL && bl__peek(&c, at, sizeof c); i++) {
+    for (int i = 0; i < CONTEXTS && at != NULL && ctx_read(n, &c, at); i++) {
         if (c.is_static)
             break;
         if (c.state != 0 || c.deadline != BL_NEVER)
@@ -519,6 +537,14 @@ static void resources_skip(notes *n)
 /* Its function was given a copy that is in its record. */
 static bool has_copy(const bl__g *g) { return g->arg == g->copy; }
 
+/* Its stack in use is where stacks are (core/stack.c), so it can be read. */
+static bool is_sound(const node *d)
+{
+    uintptr_t record = (uintptr_t)d->at, low = (uintptr_t)d->at->stack_lo;
+    return (uintptr_t)d->high == record / 16 * 16 && low % BL__MAPS_PAGE == 0 && low < record &&
+           record - low < bl__rt.stack_slot && (uintptr_t)d->low >= low && d->low < d->high;
+}
+
 static uint32_t objects_find(notes *n)
 {
     uint32_t stuck = 0;
@@ -527,10 +553,11 @@ static uint32_t objects_find(notes *n)
         if (d->alive)
             continue;
         if (objects_add(n, d) && (d->objects == 0 || !n->blind)) {
-            d->stack = bl__reach_stack(n->reach, d->low, d->high);
+            d->stack = bl__reach_stack(n->reach, d->low, d->high, is_sound(d));
             if (has_copy(d->at))
-                d->copy = bl__reach_stack(n->reach, d->at->copy,
-                                          d->at->copy + sizeof d->at->copy / sizeof d->at->copy[0]);
+                d->copy =
+                    bl__reach_stack(n->reach, d->at->copy,
+                                    d->at->copy + sizeof d->at->copy / sizeof d->at->copy[0], true);
             stuck++;
         } else {
             d->objects = 0;
@@ -542,7 +569,7 @@ static uint32_t objects_find(notes *n)
 
 static void root_range(const void *low, const void *high, void *arg)
 {
-    bl__reach_root(arg, low, high);
+    bl__reach_root(arg, low, high, true);
 }
 
 /* The memory of those who are alive. A goroutine that has not run has its argument. */
@@ -559,7 +586,7 @@ static void roots_add(notes *n)
         if (n->s->self != NULL && (const char *)n->s->self > (const char *)g->stack_lo &&
             (const char *)n->s->self < d->high)
             low = n->s->self;
-        bl__reach_root(n->reach, low, d->high);
+        bl__reach_root(n->reach, low, d->high, !runs && is_sound(d));
         bl__reach_value(n->reach, d->ctx);
         bl__reach_value(n->reach, g->arg);
         for (size_t k = 0; has_copy(g) && k < sizeof g->copy / sizeof g->copy[0]; k++)
@@ -829,17 +856,16 @@ static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
 void bl__stuck_search(bl__search *s)
 {
     uint64_t before = picks();
-    uint32_t expected = 0;
+    size_t expected = bl_goroutines();
     s->count = s->looked = 0;
     s->running_count = s->lost_count = 0;
     s->named = false;
     s->by_memory = false;
     s->undecided = true;
     pthread_mutex_lock(&one_search);
-    bl__each_goroutine(count_node, &expected);
     notes n = {.s = s,
                .before = s->parked > 0 ? load_relaxed(&bl__rt.coarse) - s->parked : BL_NEVER};
-    if (notes_new(&n, expected)) {
+    if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);
     }
