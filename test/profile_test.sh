@@ -53,7 +53,8 @@ run cat "$work/top"
 ok 'none who only receives' bash -c "! grep -q receiver '$work/out'"
 ok 'latency.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/profile/latency.c" \
     "$build/libbelay.a" -lpthread -o "$work/latency"
-run env BELAY_PROCS=1 "$work/latency" "$work/waited"; expect 'latency' 0
+run env BELAY_PROCS=1 BELAY_DEBUG=schedprofile=1 "$work/latency" "$work/waited"; expect 'latency' 0
+[ -s "$work/err" ] && fail 'the setting is known' 'there was a warning' || pass
 run go tool pprof -top -cum -sample_index=delay "$work/waited"; expect 'latency' 0
 expect_out 'they wait for those before them' ' ([0-9.]+s|[1-9][0-9]+(\.[0-9]+)?ms) +[0-9.]+%  hog$'
 run go tool pprof -top -cum -sample_index=wakeups "$work/waited"
