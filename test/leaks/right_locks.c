@@ -2,11 +2,7 @@
 /* All right: locks, conditions, groups, semaphores, pools that look as if nobody came, and somebody does. */
 #include <time.h>
 
-#include "leaks.h"
-
-#define LONG (700 * BL_MS) /* long enough for the finder to look a few times */
-
-static int nap(bl_dur d) { return bl_sleep(d) < 0 ? 1 : 0; }
+#include "right.h"
 
 typedef struct shared {
     bl_mutex lock, second;

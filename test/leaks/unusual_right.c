@@ -10,36 +10,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "leaks.h"
-
-#define LONG (600 * BL_MS) /* long enough for the finder to look a few times */
-
-static int nap(bl_dur d) { return bl_sleep(d) < 0 ? 1 : 0; }
+#include "right.h"
 
 static void nap_plainly(void)
 {
     struct timespec t = {.tv_nsec = LONG};
     nanosleep(&t, NULL);
-}
-
-static int recv_one(void *arg)
-{
-    int v;
-    return bl_chan_recv((bl_chan *)arg, &v);
-}
-
-static int recv_all(void *arg)
-{
-    int v;
-    while (bl_chan_recv((bl_chan *)arg, &v) == 0)
-        continue;
-    return 0;
-}
-
-static int send_one(void *arg)
-{
-    int v = 1;
-    return bl_chan_send((bl_chan *)arg, &v);
 }
 
 /* A channel somebody receives from in s, and its address in *at alone. */
