@@ -5,17 +5,13 @@
  */
 #include "perfetto.h"
 
+#include "debug/protobuf.h"
 #include "util.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { PACKET_MOST = 65536, NAMES = 64, SEQUENCE = 1 };
-
-typedef struct bytes {
-    size_t len;
-    uint8_t at[PACKET_MOST];
-} bytes;
+enum { NAMES = 64, SEQUENCE = 1 };
 
 struct perfetto {
     FILE *out;
@@ -23,34 +19,25 @@ struct perfetto {
     uint64_t tracks;
     char *names[NAMES]; /* interned, by number - 1; beyond these they are written in full */
     size_t names_len;
-    bytes packet, event, part;
+    bl__bytes packet, event, part;
 };
 
-static void put(bytes *b, const void *from, size_t n)
+static bool bytes_room(bl__bytes *b, size_t n)
 {
-    if (n > sizeof b->at - b->len)
-        return; /* texts are cut before, so this does not come */
-    memcpy(b->at + b->len, from, n);
-    b->len += n;
+    if (b->len + n <= b->room)
+        return true;
+    size_t room = 2 * (b->len + n) + 256;
+    uint8_t *more = realloc(b->at, room);
+    if (more == NULL) {
+        complain("out of memory");
+        exit(EXIT_FAILED);
+    }
+    b->at = more;
+    b->room = room;
+    return true;
 }
 
-static void put_varint(bytes *b, uint64_t v)
-{
-    uint8_t buf[10];
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7)
-        buf[n++] = (uint8_t)(v | 0x80);
-    buf[n++] = (uint8_t)v;
-    put(b, buf, n);
-}
-
-static void put_number(bytes *b, unsigned field, uint64_t v)
-{
-    put_varint(b, field << 3);
-    put_varint(b, v);
-}
-
-static void put_fixed(bytes *b, unsigned field, uint64_t v)
+static void put_fixed(bl__bytes *b, unsigned field, uint64_t v)
 {
     uint8_t buf[8];
     for (int i = 0; i < 8; i++)
@@ -59,30 +46,16 @@ static void put_fixed(bytes *b, unsigned field, uint64_t v)
     put(b, buf, sizeof buf);
 }
 
-static void put_bytes(bytes *b, unsigned field, const void *from, size_t n)
-{
-    put_varint(b, field << 3 | 2);
-    put_varint(b, n);
-    put(b, from, n);
-}
-
-static void put_text(bytes *b, unsigned field, const char *text)
+static void put_text(bl__bytes *b, unsigned field, const char *text)
 {
     put_bytes(b, field, text, strnlen(text, 1024));
 }
 
-/* Appends part to b as a field, and empties it. */
-static void put_message(bytes *b, unsigned field, bytes *part)
-{
-    put_bytes(b, field, part->at, part->len);
-    part->len = 0;
-}
-
 static void packet_end(perfetto *p)
 {
-    bytes *b = &p->part;
-    put_number(&p->packet, 10, SEQUENCE);
-    put_number(&p->packet, 13, p->begun ? 2 : 1); /* needs, or clears, what was interned */
+    bl__bytes *b = &p->part;
+    put_field(&p->packet, 10, SEQUENCE);
+    put_field(&p->packet, 13, p->begun ? 2 : 1); /* needs, or clears, what was interned */
     p->begun = true;
     put_varint(b, 1 << 3 | 2);
     put_varint(b, p->packet.len);
@@ -107,6 +80,9 @@ bool perfetto_close(perfetto *p)
     bool ok = !p->failed && fflush(p->out) == 0;
     for (size_t i = 0; i < p->names_len; i++)
         free(p->names[i]);
+    free(p->packet.at);
+    free(p->event.at);
+    free(p->part.at);
     free(p);
     return ok;
 }
@@ -114,17 +90,17 @@ bool perfetto_close(perfetto *p)
 uint64_t perfetto_track(perfetto *p, uint64_t parent, const char *name, int pid, uint64_t rank)
 {
     uint64_t track = ++p->tracks;
-    put_number(&p->event, 1, track);
+    put_field(&p->event, 1, track);
     if (parent == 0) {
-        put_number(&p->part, 1, (uint64_t)pid);
+        put_field(&p->part, 1, (uint64_t)pid);
         put_text(&p->part, 6, name);
         put_message(&p->event, 3, &p->part);
     } else {
         put_text(&p->event, 2, name);
-        put_number(&p->event, 5, parent);
+        put_field(&p->event, 5, parent);
     }
-    put_number(&p->event, 11, 3); /* its children in the order of rank */
-    put_number(&p->event, 12, rank);
+    put_field(&p->event, 11, 3); /* its children in the order of rank */
+    put_field(&p->event, 12, rank);
     put_message(&p->packet, 60, &p->event);
     packet_end(p);
     return track;
@@ -139,24 +115,25 @@ static uint64_t name_of(perfetto *p, const char *name)
     if (p->names_len == NAMES)
         return 0;
     p->names[p->names_len++] = text_own("%s", name);
-    bytes one = {.len = 0};
-    put_number(&one, 1, p->names_len);
+    bl__bytes one = {.len = 0};
+    put_field(&one, 1, p->names_len);
     put_text(&one, 2, name);
     put_message(&p->part, 2, &one);
     put_message(&p->packet, 12, &p->part);
+    free(one.at);
     return p->names_len;
 }
 
 void perfetto_put(perfetto *p, const perfetto_event *e)
 {
-    bytes *b = &p->event;
-    put_number(&p->packet, 8, (uint64_t)e->at);
-    put_number(b, 9, (uint64_t)e->type);
-    put_number(b, 11, e->track);
+    bl__bytes *b = &p->event;
+    put_field(&p->packet, 8, (uint64_t)e->at);
+    put_field(b, 9, (uint64_t)e->type);
+    put_field(b, 11, e->track);
     if (e->name != NULL) {
         uint64_t n = name_of(p, e->name);
         if (n != 0)
-            put_number(b, 10, n);
+            put_field(b, 10, n);
         else
             put_text(b, 23, e->name);
     }
@@ -165,7 +142,7 @@ void perfetto_put(perfetto *p, const perfetto_event *e)
         if (e->args[i].text != NULL)
             put_text(&p->part, 6, e->args[i].text);
         else
-            put_number(&p->part, 3, e->args[i].number);
+            put_field(&p->part, 3, e->args[i].number);
         put_message(b, 4, &p->part);
     }
     if (e->flow != 0)

@@ -16,15 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "debug/protobuf.h"
 #include "debug/symbol.h"
 
 enum { BLOCK = 65535, PATIENCE_MS = 5000, ID_MOST = 64 };
-
-typedef struct bytes {
-    uint8_t *at;
-    size_t len, room;
-    bool failed;
-} bytes;
 
 typedef struct function {
     uint64_t name, file;
@@ -42,62 +37,34 @@ typedef struct locus {
 } locus;
 
 typedef struct encoder {
-    bytes out;
-    bytes strings; /* each with its 0 */
+    bl__bytes out;
+    bl__bytes strings; /* each with its 0 */
     uint64_t strings_count;
     function *functions;
     size_t functions_count, functions_room;
     mapping *mappings;
     size_t mappings_count, mappings_room;
-    bytes location; /* the one at hand */
+    bl__bytes location; /* the one at hand */
     bool failed;
 } encoder;
 
-/* ---- The wire format ---- */
-
-static void put(bytes *b, const void *p, size_t n)
+static bool bytes_room(bl__bytes *b, size_t n)
 {
-    if (!bl__stacks_room(&b->at, 1, b->len, n, &b->room)) {
-        b->failed = true;
-        return;
-    }
-    if (n > 0)
-        memcpy(b->at + b->len, p, n);
-    b->len += n;
+    return bl__stacks_room(&b->at, 1, b->len, n, &b->room);
 }
 
-static void put_varint(bytes *b, uint64_t v)
+static void put_number(bl__bytes *b, unsigned field, uint64_t v)
 {
-    uint8_t buf[10];
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7)
-        buf[n++] = (uint8_t)(v | 0x80);
-    buf[n++] = (uint8_t)v;
-    put(b, buf, n);
-}
-
-static void put_number(bytes *b, unsigned field, uint64_t v)
-{
-    if (v == 0)
-        return; /* the default */
-    put_varint(b, field << 3);
-    put_varint(b, v);
-}
-
-static void put_bytes(bytes *b, unsigned field, const void *p, size_t n)
-{
-    put_varint(b, field << 3 | 2);
-    put_varint(b, n);
-    put(b, p, n);
+    if (v != 0) /* the default */
+        put_field(b, field, v);
 }
 
 /* Appends part to b as a field, and frees it. */
-static void put_message(bytes *b, unsigned field, bytes *part)
+static void put_whole(bl__bytes *b, unsigned field, bl__bytes *part)
 {
-    put_bytes(b, field, part->at, part->len);
-    b->failed = b->failed || part->failed;
+    put_message(b, field, part);
     bl__free(part->at);
-    *part = (bytes){0};
+    *part = (bl__bytes){0};
 }
 
 /* ---- Tables ---- */
@@ -282,73 +249,73 @@ static bool line_put(const bl__symbol *s, void *arg)
             unknown[2 + i] = digits[n - 1 - i];
     }
     const char *file = s->file != NULL ? s->file : s->module != NULL ? s->module : "";
-    bytes line = {0};
+    bl__bytes line = {0};
     put_number(&line, 1, function_of(e, s->func != NULL ? s->func : unknown, file));
     put_number(&line, 2, s->file != NULL ? (uint64_t)s->line : 0);
-    put_message(&e->location, 4, &line);
+    put_whole(&e->location, 4, &line);
     return false;
 }
 
 static void locations_put(encoder *e, const locus *loci, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        e->location = (bytes){0};
+        e->location = (bl__bytes){0};
         put_number(&e->location, 1, i + 1);
         for (size_t m = 0; m < e->mappings_count; m++)
             if (loci[i].pc >= e->mappings[m].low && loci[i].pc < e->mappings[m].high)
                 put_number(&e->location, 2, m + 1);
         put_number(&e->location, 3, loci[i].pc);
         bl__symbol_each(loci[i].pc, line_put, e);
-        put_message(&e->out, 4, &e->location);
+        put_whole(&e->out, 4, &e->location);
     }
 }
 
 static void sample_put(encoder *e, const bl__stacks *s, const bl__stack_entry *it,
                        const locus *loci, size_t count, int values)
 {
-    bytes sample = {0}, part = {0};
+    bl__bytes sample = {0}, part = {0};
     for (uint32_t i = 0; i < it->depth; i++)
         put_varint(&part, (uint64_t)(loci_find(loci, count, s->pcs[it->first + i]) - loci) + 1);
-    put_message(&sample, 1, &part);
+    put_whole(&sample, 1, &part);
     for (int i = 0; i < values; i++)
         put_varint(&part, (uint64_t)it->values[i]);
-    put_message(&sample, 2, &part);
+    put_whole(&sample, 2, &part);
     const char *p = s->texts + it->text;
     for (uint32_t i = 0; i < it->labels; i++) {
         const char *value = p + strlen(p) + 1;
         put_number(&part, 1, string_of(e, p));
         put_number(&part, 2, string_of(e, value));
-        put_message(&sample, 3, &part);
+        put_whole(&sample, 3, &part);
         p = value + strlen(value) + 1;
     }
-    put_message(&e->out, 2, &sample);
+    put_whole(&e->out, 2, &sample);
 }
 
 static void type_put(encoder *e, unsigned field, const char *type, const char *unit)
 {
-    bytes b = {0};
+    bl__bytes b = {0};
     put_number(&b, 1, string_of(e, type));
     put_number(&b, 2, string_of(e, unit));
-    put_message(&e->out, field, &b);
+    put_whole(&e->out, field, &b);
 }
 
 static void tables_put(encoder *e)
 {
     for (size_t i = 0; i < e->mappings_count; i++) {
         const mapping *m = &e->mappings[i];
-        bytes b = {0};
+        bl__bytes b = {0};
         uint64_t fields[] = {i + 1, m->low, m->high, m->offset, m->file, m->build_id, 1, 1, 1, 1};
         for (unsigned f = 0; f < sizeof fields / sizeof fields[0]; f++)
             put_number(&b, f + 1, fields[f]);
-        put_message(&e->out, 3, &b);
+        put_whole(&e->out, 3, &b);
     }
     for (size_t i = 0; i < e->functions_count; i++) {
-        bytes b = {0};
+        bl__bytes b = {0};
         put_number(&b, 1, i + 1);
         put_number(&b, 2, e->functions[i].name);
         put_number(&b, 3, e->functions[i].name);
         put_number(&b, 4, e->functions[i].file);
-        put_message(&e->out, 5, &b);
+        put_whole(&e->out, 5, &b);
     }
     size_t at = 0;
     for (uint64_t i = 0; i < e->strings_count; i++) {
@@ -394,13 +361,13 @@ static uint32_t crc32_of(const uint8_t *p, size_t n)
     return ~crc;
 }
 
-static void put_little(bytes *b, uint32_t v, size_t n)
+static void put_little(bl__bytes *b, uint32_t v, size_t n)
 {
     uint8_t buf[4] = {(uint8_t)v, (uint8_t)(v >> 8), (uint8_t)(v >> 16), (uint8_t)(v >> 24)};
     put(b, buf, n);
 }
 
-static void gzip_put(bytes *to, const bytes *from)
+static void gzip_put(bl__bytes *to, const bl__bytes *from)
 {
     static const uint8_t head[10] = {0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3}; /* deflate; Unix */
     size_t at = 0;
@@ -439,7 +406,7 @@ static int profile_write(int fd, const uint8_t *p, size_t n)
 int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind, bl_dur took)
 {
     encoder e = {0};
-    bytes zipped = {0};
+    bl__bytes zipped = {0};
     size_t count = 0;
     int r = BL_ENOMEM;
     locus *loci = loci_new(s, &count);
