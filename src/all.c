@@ -90,6 +90,8 @@
 #include "debug/report.c"
 #include "debug/stacks.c"
 #include "debug/stuck.c"
+#include "debug/stuck_idle.c"
+#include "debug/stuck_objects.c"
 #include "debug/symbol.c"
 #include "debug/table.c"
 #include "debug/traceback.c"

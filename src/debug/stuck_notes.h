@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stuck_notes.h: what a search for stuck goroutines notes of each, for its parts: stuck.c asks who is alive, stuck_objects.c
+ * what each waits on, stuck_idle.c who may wait on purpose.
+ */
+#ifndef BL__DEBUG_STUCK_NOTES_H
+#define BL__DEBUG_STUCK_NOTES_H
+
+#include "debug/reach.h"
+#include "debug/stuck.h"
+#include "life/ctx.h"
+
+enum {
+    BL__STUCK_CONTEXTS = 8,                      /* looked at on the way up from a goroutine's */
+    BL__STUCK_OBJECTS = BL__STUCK_CONTEXTS + 24, /* of a goroutine; with more it counts as alive */
+    BL__STUCK_RW = 64,
+    BL__STUCK_ACTIVE = 256,
+    BL__STUCK_RW_HELD = 2 /* for writing: of an rwmutex's word, as in sync/rwmutex.c */
+};
+
+#define BL__NOBODY UINT32_MAX
+
+typedef struct bl__node {
+    const bl__g *at;
+    uint64_t id;
+    const void *obj;
+    const bl_scope *home;
+    const bl_ctx *ctx;
+    const char *low; /* its stack in use */
+    const char *high;
+    uint32_t switches;
+    uint32_t scope;              /* index of home in scopes */
+    uint32_t stack;              /* item of its stack, while it may be stuck */
+    uint32_t copy;               /* item of its copy of bl_go_copy's value, likewise */
+    uint32_t first;              /* of its objects */
+    const void *read[BL__READS]; /* read locks that it holds */
+    uint16_t objects;
+    uint16_t cancels; /* of them the last ones: with which it can be cancelled */
+    uint8_t reason;
+    uint8_t alive;
+    uint8_t cancellable;
+    uint8_t proven;
+    uint8_t opener; /* it has a scope open: who cancels it ends that, and does not make it go on */
+    uint8_t reads;  /* how many are in read */
+    uint8_t kept;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
+} bl__node;
+
+typedef struct bl__home {
+    const bl_scope *at;
+    uint32_t opener; /* its node; BL__NOBODY: it is no goroutine, or not known */
+    uint32_t members;
+    uint32_t alive; /* of them */
+    bool timers;    /* some of its after-functions are pending */
+} bl__home;
+
+typedef struct bl__notes {
+    bl__search *s;
+    bl__reach *reach;
+    bl__node *nodes;
+    uint32_t count, most;
+    uint32_t *by_record; /* hash tables, open addressing: index + 1 */
+    uint32_t *by_scope;
+    uint32_t mask;
+    bl__home *homes;
+    uint32_t homes_count;
+    uint32_t rw
+        [BL__STUCK_RW]; /* who was parked with a read lock, or wants a write lock, the first ones */
+    uint32_t rw_count;
+    uint32_t objects;
+    bl_time before;       /* parked since then, or earlier */
+    const bl__site *made; /* that was looked at last, … */
+    bool is_chan;         /* … and whether it is a channel of a user's */
+    const bl_ctx *ctx_at; /* the context that was looked at last, … */
+    bl_ctx ctx;           /* … and what it was */
+    bool failed;
+    bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
+    const char
+        *active[BL__STUCK_ACTIVE]; /* functions that those who are alive are known to be in */
+    uint32_t active_count;
+    bool unknown; /* some run whose registers are not known */
+} bl__notes;
+
+/* Somebody who is alive can wake it. */
+static inline void bl__node_revive(bl__notes *n, bl__node *d)
+{
+    if (d->alive)
+        return;
+    d->alive = 1;
+    n->homes[d->scope].alive++;
+}
+
+/* stuck.c: d waits for an rwmutex that somebody keeps for reading who is stuck himself. */
+bool bl__node_kept(const bl__notes *n, const bl__node *d);
+
+/* stuck_objects.c: adds to n->reach what d waits on, and with what it can be cancelled. False: it is alive after all. */
+bool bl__node_objects(bl__notes *n, bl__node *d);
+/* What belongs to a scope is not got at by who has the scope. */
+void bl__notes_skip(bl__notes *n);
+
+/* stuck_idle.c: spares who may be idle on purpose. True: there is somebody. */
+bool bl__notes_spare(bl__notes *n);
+
+#endif
