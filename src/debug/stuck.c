@@ -91,7 +91,8 @@ static void note_lost(bl__notes *n, const bl__node *d)
     if (s->lost_count == BL__STUCK_LOST || !bl__peek(&c, d->ctx, sizeof c) ||
         c.magic != BL__CTX_MAGIC || c.scope != at || !bl__peek(&inner, at, sizeof inner))
         return;
-    bool left = (const char *)at >= (const char *)d->at->stack_lo && (const char *)at < d->low;
+    bool left = (const char *)at >= (const char *)d->at->stack_lo && (const char *)at < d->low &&
+                d->low < d->high; /* else it waits on a stack of its own */
     if (left || inner.bl__magic != BL__SCOPE_OPEN || inner.bl__ctx != d->ctx ||
         inner.bl__made != c.made)
         s->lost[s->lost_count++] =

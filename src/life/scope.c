@@ -165,14 +165,15 @@ const bl__site *bl__scope_opened(const bl__g *g)
 }
 
 /* The innermost scope of g lies in a frame that has been left: below frame, which is of g's last call, or where something
- * else is now. */
+ * else is now. Of who calls on a stack of its own nothing is known. */
 static bool is_left_open(const bl__g *g, const void *frame)
 {
     const bl_scope *s = g->inner;
-    return g->task.kind == BL__TASK_G && (const char *)s >= (const char *)g->stack_lo &&
-           (const char *)s < (const char *)g->stack_hi &&
-           ((const char *)s < (const char *)frame ||
-            load_relaxed(&s->bl__magic) != BL__SCOPE_OPEN || s->bl__ctx != g->ctx);
+    uintptr_t low = (uintptr_t)g->stack_lo, size = (uintptr_t)g->stack_hi - low;
+    return g->task.kind == BL__TASK_G && (uintptr_t)s - low < size &&
+           (uintptr_t)frame - low < size &&
+           ((uintptr_t)s < (uintptr_t)frame || load_relaxed(&s->bl__magic) != BL__SCOPE_OPEN ||
+            s->bl__ctx != g->ctx);
 }
 
 static __attribute__((noreturn, cold)) void left_open(const bl__g *g, const char *meanwhile)
