@@ -44,7 +44,7 @@ static void plain_over(void)
                   : load_relaxed(&t->skipped) ? BL__ITEM_SKIPPED
                                               : BL__ITEM_PASSED,
                   NULL, 0);
-    bl__test_tell('Z', NULL, 0, NULL, 0);
+    bl__test_tell('Z', NULL, (int64_t)bl__race_errors(), NULL, 0);
 }
 
 void bl__test_plain_end(void)

@@ -35,7 +35,8 @@ static struct {
     pid_t pid;
     int events; /* the pipe's end */
     bl__text pending;
-    bool complete; /* the worker has run all that it was to run */
+    bool complete; /* the worker has run all that it was to run … */
+    int64_t races; /* … and so many races were met, for which it ends with a status of its own */
     bool late;     /* a limit is over */
     bool stopping; /* ^C was passed on */
     bool all_late; /* that of -timeout */
@@ -82,6 +83,7 @@ static void event_take(const bl__event *e, const char *name, const char *text)
 {
     if (e->kind == 'Z') {
         sup.complete = true;
+        sup.races = e->value;
         return;
     }
     bl__watched *w = bl__watched_get(e->item, name);
@@ -414,6 +416,7 @@ static int worker_fork(int only)
     }
     sup.items->only = only;
     sup.complete = sup.late = false;
+    sup.races = 0;
     sup.pending.len = 0;
     sup.pid = fork();
     if (sup.pid < 0) {
@@ -510,10 +513,13 @@ int bl__test_supervise(bl__items *items)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     for (int next; sup_interrupted == 0 && !sup.all_late && (next = next_work()) != NOTHING_LEFT;) {
+        size_t failed = sup.failed;
         int status = worker_fork(next);
         if (sup_interrupted != 0)
             break;
-        if (sup.complete && status == 0)
+        bool raced =
+            sup.races > 0 && WIFEXITED(status) && sup.failed > failed; /* and that is said */
+        if (sup.complete && (status == 0 || raced))
             continue; /* all, or up to a test that left goroutines behind */
         bool known = !sup.complete && worker_died(end_text(status, buf, sizeof buf));
         if (!known) {

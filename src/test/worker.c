@@ -112,7 +112,7 @@ static int bl__test_worker_main(void *arg)
     bl_test *root = bl__test_new(NULL, "tests", site);
     for (size_t i = 0; i < items->len;)
         i = bl__test_row_run(items, i, root);
-    bl__test_tell('Z', NULL, 0, NULL, 0);
+    bl__test_tell('Z', NULL, (int64_t)bl__race_errors(), NULL, 0);
     bl__test_drop(root);
     return 0;
 }
