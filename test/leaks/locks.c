@@ -368,8 +368,9 @@ static int config_each(config *c, int (*fn)(config *c))
 {
     int sum = 0;
     bl_rwmutex_rlock(&c->lock);
-    for (int i = 0; i < 2; i++) {
-        bl_chan_close(c->inside);
+    for (int i = 0; i < 100; i++) { /* once the writer waits it is fatal */
+        if (i == 0)
+            bl_chan_close(c->inside);
         if (bl_sleep(20 * BL_MS) < 0)
             break;
         sum += fn(c);
