@@ -5,7 +5,8 @@
  *
  * sysmon looks at every processor. One that has picked nothing since the look before, while work waits
  * that no idle processor could do, is taken from its thread: at once if that thread sleeps in the
- * kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes. Another
+ * kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes. As long as
+ * sysmon is eager, since it has taken one lately, a thread that has slept since the look before, and does now, needs no second look. Another
  * thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
  * It is "away": it runs its goroutine as before, and finds that it has no processor when it enters the
  * runtime the next time (bl__enter in proc.h). What it does there is done as by a plain thread; where
@@ -33,7 +34,7 @@
 #include "debug/fatal.h"
 #include "os/os.h"
 
-enum { HOG_NS = 10000000, HOGS_MOST = 4 /* beyond the processors */ };
+enum { HOG_NS = 10000000, SLEPT_NS = 10000, HOGS_MOST = 4 /* beyond the processors */ };
 
 #define SPARE_FOR (10 * BL_SEC)
 
@@ -247,8 +248,20 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
     return take(p, tick, BL__AWAY_HOG) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
 }
 
+/* Has m, which holds p, slept since the look before? Its CPU time tells that in less than a microsecond; its
+ * state, from /proc, takes nine. */
+static bool has_slept(bl__p *p, const bl__m *m, bl_time now)
+{
+    int64_t cpu = bl__thread_cpu(load_relaxed(&m->tid));
+    int64_t idle = now - p->seen_at - (cpu - p->seen_cpu);
+    bool slept = cpu >= 0 && p->seen_cpu >= 0 && m == p->seen_m && idle > SLEPT_NS;
+    p->seen_at = now;
+    p->seen_cpu = cpu;
+    return slept;
+}
+
 /* Looks at all processors once. */
-bl__look bl__handoff_look(void)
+bl__look bl__handoff_look(bool eager)
 {
     bl__look found = BL__LOOK_NOTHING;
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
@@ -267,9 +280,13 @@ bl__look bl__handoff_look(void)
         uint32_t tick = load_relaxed(&p->tick);
         bool stuck = tick == load_relaxed(&p->seen_tick) && m == p->seen_m && m != NULL;
         if (!stuck) {
+            bool slept = eager && waits && !helpers && m != NULL && has_slept(p, m, now);
             store_relaxed(&p->seen_tick, tick);
             store_relaxed(&p->seen_since, now);
             p->seen_m = m;
+            if (slept && load_relaxed(&m->inside) == 0 &&
+                bl__thread_sleeps(load_relaxed(&m->tid)) == 1 && take(p, tick, BL__AWAY_BLOCKED))
+                found = BL__LOOK_TAKEN;
         } else if (helpers) {
             if (found == BL__LOOK_NOTHING && work_behind(p, now) &&
                 (next == NULL || next == p->seen_next))

@@ -106,6 +106,8 @@ struct bl__p {
     uint32_t seen_tick; /* atomic: for reports */
     uint32_t asked;     /* atomic: its goroutine is to yield (bl__asked) */
     bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
+    bl_time seen_at;    /* when sysmon was last eager and looked at it */
+    int64_t seen_cpu;   /* and the CPU time of its thread then */
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
@@ -349,9 +351,10 @@ bl__timers *bl__timers_here(void);                   /* those of this thread's P
 /* handoff.c */
 bool bl__enter_slow(bl__m *m);
 typedef enum bl__look { BL__LOOK_NOTHING, BL__LOOK_WORK, BL__LOOK_TAKEN } bl__look;
-bl__look bl__handoff_look(void); /* by sysmon: has it found work that waits, or taken a processor */
-void bl__handoff_begin(void);    /* a run begins */
-void bl__handoff_stop(void);     /* no thread picks a goroutine any more */
+/* By sysmon: has it found work that waits, or taken a processor? eager: it has lately. */
+bl__look bl__handoff_look(bool eager);
+void bl__handoff_begin(void); /* a run begins */
+void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
 
 /* sysmon.c */
 int bl__sysmon_start(void);

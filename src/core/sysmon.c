@@ -162,7 +162,7 @@ static void *sysmon_main(void *arg)
             idle_since = 0;
             (void)finder_turn();
             timers_watch(now);
-            bl__look found = bl__handoff_look();
+            bl__look found = bl__handoff_look(now < eager_until);
             if (found == BL__LOOK_TAKEN)
                 eager_until = now + EAGER_FOR;
             pause_for(found == BL__LOOK_TAKEN                       ? SHORTEST

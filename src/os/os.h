@@ -37,6 +37,8 @@ void bl__thread_punctual(void);
 int bl__thread_id(void);
 /* 1: that thread of this process sleeps in the kernel; 0: it runs or could; -1: it cannot be told. */
 int bl__thread_sleeps(int tid);
+/* Nanoseconds of CPU time that it has had; -1: it cannot be told. */
+int64_t bl__thread_cpu(int tid);
 /* The system call that it sleeps in. False: it is in none, or that cannot be told. */
 typedef struct bl__thread_call {
     long number;
