@@ -165,9 +165,17 @@ seed() { # TARGET NAME TEXT
 run "$belay" test -v ./fuzz
 expect 'targets without inputs' 0
 seed checks harmless fun
+mkdir fuzz/testdata/fuzz/checks/more
 run "$belay" test -v -run checks ./fuzz
 expect 'a seed that passes' 0
 expect_out 'is a subtest' '^    --- PASS: checks/harmless '
+ok 'a directory is none' bash -c "! grep -q checks/more '$work/out'"
+rmdir fuzz/testdata/fuzz/checks/more
+ln -s . fuzz/testdata/fuzz/checks/loop
+run "$belay" test -v -run checks ./fuzz
+expect 'a seed that cannot be read' 1
+expect_out 'fails' 'testdata/fuzz/checks/loop: Is a directory$'
+rm fuzz/testdata/fuzz/checks/loop
 fuzzer=$(clang -print-file-name="libclang_rt.fuzzer_no_main-$(uname -m).a" 2>/dev/null)
 if [ -n "$sanitize" ]; then
     : # its library goes with gcc's sanitizers, not with clang's

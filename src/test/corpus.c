@@ -37,7 +37,8 @@ static void input_run(bl_test *t, void *arg)
     bl__text_free(&text);
 }
 
-static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+/* As Go: a directory among them is no input. */
+static int visible(const struct dirent *e) { return e->d_name[0] != '.' && e->d_type != DT_DIR; }
 
 void bl__corpus_run(bl_test *t, void *arg)
 {

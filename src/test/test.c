@@ -518,7 +518,10 @@ bool bl__file_read(const char *path, bl__text *b)
     bl__text_put(b, "", 0);
     for (size_t n; (n = fread(part, 1, sizeof part, in)) > 0;)
         bl__text_put(b, part, n);
-    return fclose(in) == 0;
+    int err = ferror(in) ? errno : 0;
+    (void)fclose(in);
+    errno = err;
+    return err == 0;
 }
 
 static bool golden_write(bl_test *t, const char *path, const void *data, size_t size)
