@@ -70,14 +70,14 @@ typedef struct bl__notes {
     bl_time before;       /* parked since then, or earlier */
     const bl__site *made; /* that was looked at last, … */
     bool is_chan;         /* … and whether it is a channel of a user's */
-    const bl_ctx *ctx_at; /* the context that was looked at last, … */
-    bl_ctx ctx;           /* … and what it was */
     bool failed;
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
     const char
         *active[BL__STUCK_ACTIVE]; /* functions that those who are alive are known to be in */
     uint32_t active_count;
-    bool unknown; /* some run whose registers are not known */
+    bool unknown;         /* some run whose registers are not known */
+    const bl_ctx *ctx_at; /* the context that was looked at last, … */
+    bl_ctx ctx;           /* … and what it was */
 } bl__notes;
 
 /* Somebody who is alive can wake it. */
