@@ -312,8 +312,9 @@ void bl__timer_wait_fired_in(void *heap, const bl_timer *t)
 
 void bl__timer_wait_fired(bl_timer *t)
 {
-    if (t->bl__fired_in != NULL) /* else never fired */
-        bl__timer_wait_fired_in(t->bl__fired_in, t);
+    const bl__timer_head *head = (const void *)t; /* which is all that some timers have */
+    if (head->bl__fired_in != NULL)               /* else never fired */
+        bl__timer_wait_fired_in(head->bl__fired_in, t);
 }
 
 bl_time bl_now(void)
