@@ -143,7 +143,7 @@ void bl__stacks_add(bl__stacks *s, const bl__trace *t, const bl__labels *labels,
     char text[LABELS_MOST];
     bl__stack_entry key = {.depth = trace_pcs(t, pcs)};
     key.labels = labels_copy(labels, text, &key.bytes);
-    count(s, &key, pcs, text, values);
+    count(s, &key, pcs, key.bytes != 0 ? text : "", values);
 }
 
 void bl__stacks_add_part(bl__stacks *s, const bl__stacks *from, const bl__stack_entry *e,
