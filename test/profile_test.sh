@@ -47,8 +47,8 @@ expect_out 'who receives' ' [34] +[0-9.]+%  receiver$'
 expect_out 'who waits for the mutex' ' 2 +[0-9.]+%  holder$'
 run go tool pprof -top -cum -sample_index=delay "$work/mutex"; expect 'mutex' 0
 cp "$work/out" "$work/top"
-delay holder 60 "$mutex_most" # 20 ms for two, then for one
-delay writer 30 "$lock_most"
+delay holder 55 "$mutex_most" # 20 ms for two, then for one; less what had gone by when they came
+delay writer 25 "$lock_most"
 run cat "$work/top"
 ok 'none who only receives' bash -c "! grep -q receiver '$work/out'"
 ok 'latency.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/profile/latency.c" \
