@@ -139,7 +139,7 @@ else
         last_run='belay build -asan, twice at once'
         "$belay" build -asan ends.c >"$work/out" 2>"$work/err" {lock}<&- &
         for ((i = 0; i < 3000; i++)); do
-            [ ! -s "$work/err" ] || break
+            ! grep -q 'waiting for it$' "$work/err" || break
             sleep 0.01
         done
         expect_err 'the second one waits' '^belay: another belay builds in .*; waiting for it$'

@@ -9,7 +9,7 @@ source "$(dirname "$0")/shell.sh"
 setup=$root/scripts/setup.sh
 bin=$work/bin
 mkdir "$bin"
-for tool in sh cat sort tr mktemp rm tail printf env; do
+for tool in sh cat sort tr mktemp rm tail printf env uname; do
     ln -s "$(command -v $tool)" "$bin/$tool"
 done
 fake() { # NAME SCRIPT
