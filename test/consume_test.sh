@@ -15,10 +15,10 @@ prints_45() { # NAME PROGRAM
     run "$2"; expect "$1" 0; expect_out "$1" '^45$'
 }
 
-# ---- One file: the amalgamation, by both compilers
+# ---- One file: the amalgamation, by both compilers, which find more to warn of there
 for compiler in gcc clang-14; do
     # shellcheck disable=SC2086
-    ok "one file, $compiler" "$compiler" -std=gnu11 $flags -I"$root/include" -I"$root/src" \
+    ok "one file, $compiler" "$compiler" -std=gnu11 $flags -O2 -I"$root/include" -I"$root/src" \
         "$consume/program.c" "$root/src/all.c" "$root/src/arch/switch_$(uname -m).S" \
         -o "$work/one" -lpthread
     prints_45 "one file, $compiler" "$work/one"
@@ -83,7 +83,7 @@ add_subdirectory("$root" belay)
 add_executable(program "$consume/program.c")
 target_link_libraries(program PRIVATE belay::belay)
 END
-ok 'add_subdirectory' cmake -S "$work/sub" -B "$work/sub/build"
+ok 'add_subdirectory' cmake -S "$work/sub" -B "$work/sub/build" -DCMAKE_BUILD_TYPE=Debug
 ok 'add_subdirectory: build' cmake --build "$work/sub/build" --target program
 prints_45 'add_subdirectory' "$work/sub/build/program"
 finish
