@@ -21,7 +21,7 @@
 #include "sync/chan.h"
 #include "sync/object.h"
 
-enum { SCOPES_SHOWN = 8 };
+enum { SCOPES_SHOWN = 8, WATCH_LOOKS = 8 /* at a thread, while it is watched */ };
 
 #define WATCHED (2 * BL_MS)
 
@@ -186,19 +186,30 @@ static void loop_print(bl__out *o, const bl__g *g)
                    loop, state < 0 ? bl_err_name(state) : "BL_ECANCELED");
 }
 
+/* Watches the thread for a while. True: it was seen in a call that waits; one that sleeps again and again is
+ * between two of them now and then. */
+static bool call_watch(int tid, bl__thread_call *call)
+{
+    struct timespec pause = {.tv_nsec = WATCHED / WATCH_LOOKS};
+    bool seen = false;
+    for (int i = 0; i < WATCH_LOOKS; i++) {
+        nanosleep(&pause, NULL);
+        seen = seen || (tid != 0 && bl__thread_in_call(tid, call));
+    }
+    return seen;
+}
+
 static void running_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
 {
     bl__thread_call call;
     uint32_t before = load_relaxed(&at->switches);
-    struct timespec pause = {.tv_nsec = WATCHED};
-    int tid = bl__thread_of(at);
-    nanosleep(&pause, NULL);
+    bool waits = call_watch(bl__thread_of(at), &call);
     if (load_relaxed(&at->id) != g->id)
         return;
     bool refused = g->result < 0 && ctx_state(g) != 0;
     if (refused || load_relaxed(&at->switches) != before || before != g->switches)
         loop_print(o, g);
-    else if (tid != 0 && bl__thread_in_call(tid, &call))
+    else if (waits)
         blocked_print(o, &call);
     else if (load_relaxed(&at->task.status) == BL__G_RUNNING)
         bl__out_printf(o,
