@@ -25,14 +25,16 @@ typedef struct waiter {
 static int waiter_send(void *arg)
 {
     waiter *w = arg;
-    w->result = bl_chan_send_until(w->c, &w->value, w->deadline);
+    int r = bl_chan_send_until(w->c, &w->value, w->deadline);
+    __atomic_store_n(&w->result, r, __ATOMIC_RELEASE);
     return 0;
 }
 
 static int waiter_recv(void *arg)
 {
     waiter *w = arg;
-    w->result = bl_chan_recv_until(w->c, &w->value, w->deadline);
+    int r = bl_chan_recv_until(w->c, &w->value, w->deadline);
+    __atomic_store_n(&w->result, r, __ATOMIC_RELEASE);
     return 0;
 }
 
