@@ -369,10 +369,11 @@ static ssize_t write_all(io_call *c, bl_time deadline)
     ssize_t r = io_start(c, BL_WRITABLE, deadline);
     if (r < 0 || (size_t)r >= all)
         return r;
+    io_call more = *c;
+    more.iov = rest;
     for (size_t done = (size_t)r;;) {
-        c->iov = rest;
-        c->iovcnt = iov_rest(rest, iov, iovcnt, done);
-        r = io_loop(c, BL_WRITABLE, deadline);
+        more.iovcnt = iov_rest(rest, iov, iovcnt, done);
+        r = io_loop(&more, BL_WRITABLE, deadline);
         if (r <= 0)
             return (ssize_t)done;
         done += (size_t)r;
