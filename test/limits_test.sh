@@ -112,7 +112,7 @@ expect 'BELAY_DEBUG' 0
 expect_err 'a word that is none' '^belay: BELAY_DEBUG=handof=1 is none of handoff, .*, so it is ignored$'
 expect_err 'a value that is no number' '^belay: BELAY_DEBUG=resources=yes gives no number to resources, '
 expect_err 'no value' '^belay: BELAY_DEBUG=lockorder gives no number to lockorder, '
-run env BELAY_DEBUG='handoff=0,lockorder=0, blockprofile=1000' "$program" crowd 20
+run env BELAY_DEBUG='handoff=0,lockorder=0, blockprofile=1000,cold=1,spare=9' "$program" crowd 20
 ok 'BELAY_DEBUG: no complaint' test ! -s "$work/err"
 run env BELAY_GRACE=99999999999999999999h "$program" crowd 20
 expect 'an endless grace' 0

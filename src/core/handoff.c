@@ -6,8 +6,8 @@
  * sysmon looks at every processor. One that has picked nothing since the look before, while work waits
  * that no idle processor could do, is taken from its thread: at once if that thread sleeps in the
  * kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes. As long as
- * sysmon is eager, since it has taken one lately, a thread that has slept since the look before, and does now, needs no second look. Another
- * thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
+ * sysmon is eager, since it has taken one lately, a thread that has slept since the look before, and does
+ * now, needs no second look. Another thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
  * It is "away": it runs its goroutine as before, and finds that it has no processor when it enters the
  * runtime the next time (bl__enter in proc.h). What it does there is done as by a plain thread; where
  * it needs a processor, it takes an idle one or queues its goroutine (bl__come_back).
@@ -66,8 +66,9 @@ int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
 /* Says what BELAY_DEBUG has in it that is nothing, once a run: a word misspelt would do nothing, in silence. */
 static void debug_settings_check(void)
 {
-    static const char *const names[] = {"handoff",      "lockorder",    "resources", "blockprofile",
-                                        "mutexprofile", "schedprofile", "spare",     NULL};
+    static const char *const names[] = {
+        "handoff", "lockorder", "resources", "blockprofile", "mutexprofile", "schedprofile",
+        "spare",   "cold",      NULL}; /* the last two are for tests */
     const char *at = getenv("BELAY_DEBUG");
     while (at != NULL && *(at += strspn(at, ", ")) != '\0') {
         size_t all = strcspn(at, ", "), n = strcspn(at, "=, ");

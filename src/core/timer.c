@@ -310,8 +310,7 @@ void bl__timer_wait_fired_in(void *heap, const bl_timer *t)
             sched_yield();
 }
 
-/* Out of line: a timer's head alone will do, of which gcc would warn in the one-file build. */
-__attribute__((noinline)) void bl__timer_wait_fired(bl_timer *t)
+void bl__timer_wait_fired(bl_timer *t)
 {
     const bl__timer_head *head = (const void *)t; /* which is all that some timers have */
     if (head->bl__fired_in != NULL)               /* else never fired */

@@ -14,8 +14,7 @@
  * missing SIGPIPE is blocked in this thread around the write, and one that the write has raised is
  * taken back; the process's disposition is never touched.
  *
- * Each system call stands in a function of its own that is not inlined and returns the negated errno: a
- * goroutine can resume on another thread, and compilers keep the address of errno.
+ * Each system call stands in a function of its own (once.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,6 +32,7 @@
 #include "arch/sanitize.h"
 #include "core/proc.h"
 #include "io/fd.h"
+#include "io/once.h"
 #include "io/regular.h"
 
 #ifndef RWF_NOSIGNAL
@@ -55,14 +55,6 @@ typedef struct io_call {
     bl_time deadline; /* of a read or write */
     uint32_t use;     /* as io_loop saw it */
 } io_call;
-
-#define ONCE static __attribute__((noinline)) ssize_t
-
-#define CALL(r, expr)                                                                              \
-    do {                                                                                           \
-        (r) = (expr);                                                                              \
-    } while ((r) < 0 && errno == EINTR);                                                           \
-    (r) = (r) < 0 ? -errno : (r)
 
 /* recv and send of a call that does not wait, without what libc does around them for who may be
  * cancelled (pthread_cancel), which takes longer than all that is ours. Sanitizers want to see them. */

@@ -22,17 +22,10 @@
 #include <unistd.h>
 
 #include "core/proc.h"
+#include "io/once.h"
 #include "sync/object.h"
 
 enum { PARTS = 16 };
-
-#define ONCE static __attribute__((noinline)) ssize_t /* calls.c says why */
-
-#define FILE_CALL(r, expr)                                                                         \
-    do {                                                                                           \
-        (r) = (expr);                                                                              \
-    } while ((r) < 0 && errno == EINTR);                                                           \
-    (r) = (r) < 0 ? -errno : (r)
 
 bool bl__regular_waits(const bl__g *g)
 {
@@ -44,7 +37,7 @@ bool bl__regular_waits(const bl__g *g)
 ONCE file_take(int fd, const struct iovec *iov, int iovcnt, int flags)
 {
     ssize_t r;
-    FILE_CALL(r, preadv2(fd, iov, iovcnt, -1, flags));
+    CALL(r, preadv2(fd, iov, iovcnt, -1, flags));
     return r;
 }
 
@@ -131,7 +124,7 @@ static int fetch_blocking(void *arg)
 {
     file_call *c = arg;
     ssize_t r; /* an error is the caller's own read's */
-    FILE_CALL(r, preadv2((int)c->f->number, c->iov, c->iovcnt, c->at, 0));
+    CALL(r, preadv2((int)c->f->number, c->iov, c->iovcnt, c->at, 0));
     return (int)(r < 0);
 }
 
@@ -229,7 +222,7 @@ static int write_blocking(void *arg)
         c->result = BL_ECLOSED;
         return 0;
     }
-    FILE_CALL(c->result, pwritev2((int)c->f->number, c->iov, c->iovcnt, -1, 0));
+    CALL(c->result, pwritev2((int)c->f->number, c->iov, c->iovcnt, -1, 0));
     return 0;
 }
 
