@@ -47,6 +47,22 @@ expect_out 'their end' '^# EOF$'
 get '/debug/pprof/goroutine?debug=1'; expect_out 'text' '^7 @( 0x[0-9a-f]+)+$'
 expect_out 'a function' '	receiver	'
 get '/debug/pprof/goroutine?debug=2'; expect_out 'each' '^goroutine [0-9]+ \[chan receive(, [0-9]+s)?\]:$'
+# Of the library's own goroutines: what they do, and not how they are switched.
+awk '/^goroutine / { head = $0; getline; if ($0 == "server_main") print head }' "$work/out" >"$work/own"
+ok 'its own goroutine' grep -qE '^goroutine [0-9]+ \[IO wait(, [0-9]+s)?\]:$' "$work/own"
+inside='switch_only|switch_to|bl__park|bl__goroutine_main|bl__entry|main_goroutine'
+ok 'the inside is hidden' test "$(grep -cE "$inside" "$work/out")" = 0
+get '/debug/pprof/goroutine?debug=1'; expect_out 'its call' '	bl_accept	'
+ok 'hidden there, too' test "$(grep -cE "$inside" "$work/out")" = 0
+if [ -x "$build/belay" ]; then
+    run "$build/belay" dump "$server"
+    if [ "$status" -eq 0 ] && ldd "$build/belay" | grep -q libdw; then
+        awk '/^goroutine / { head = $0; getline; if ($0 == "server_main") print head }' "$work/out" >"$work/own"
+        ok 'from outside' grep -qE '^goroutine [0-9]+ \[IO wait(, [0-9]+s)?\]:$' "$work/own"
+        ok 'hidden from outside' test "$(grep -cE "$inside" "$work/out")" = 0
+        run "$build/belay" top -once "$server"; expect_out 'the main goroutine' '^ +1  .*  serve +$'
+    fi
+fi
 get /debug/pprof/; expect_out 'the index' '<a href="goroutineleak.debug=1">goroutineleak</a>'
 get /debug/pprof; expect_out 'where that is' '^Location: /debug/pprof/.$'
 get /debug/leaks; expect_out 'leaks' '^[0-9]+ stuck goroutines?$'
@@ -60,6 +76,7 @@ if [ -x "$build/belay" ]; then
     run "$build/belay" top -once -sort id "http://127.0.0.1:$said/"; expect 'top' 0
     expect_out 'its head' "^belay top: process $server, 2 processors, [0-9]+ threads; [0-9]+ goroutines: [0-9]+ running, "
     expect_out 'a row' "^ +$id  chan receive +[-0-9.a-z]+ +[0-9]+ +[0-9]+%  receiver +.*serve\.c:[0-9]+ \(serve\)\$"
+    expect_out 'the main goroutine, by address' '^ +1  .*  serve +$'
     ok 'in order' bash -c "sed 1,2d '$work/out' | awk '/^ *[0-9]/ { print \$1 }' | sort -nc"
     run "$build/belay" top -once http://127.0.0.1:1; expect 'nobody listens' 1
     run "$build/belay" top -once ftp://127.0.0.1; expect 'no address' 2

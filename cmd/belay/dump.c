@@ -72,7 +72,7 @@ int dump_main(char **argv)
         return err;
     goroutines all;
     bool whole = goroutines_read(&t, &all);
-    stacks *s = stacks_open(&t, &all);
+    stacks *s = stacks_open(&t);
     for (size_t i = 0; i < all.len; i++)
         goroutine_print(&t, s, &all.at[i]);
     if (all.len == 0 && whole)

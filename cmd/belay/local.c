@@ -148,8 +148,7 @@ source *source_process(const char *pid, int *err)
         free(l);
         return NULL;
     }
-    (void)goroutines_read(&l->t, &l->all); /* leads to the library's sources */
-    l->stacks = stacks_open(&l->t, &l->all);
+    l->stacks = stacks_open(&l->t);
     return &l->s;
 }
 

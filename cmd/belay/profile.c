@@ -95,7 +95,7 @@ static void group_print(const entry *all, const group *g)
 /* Prints them; false: out of memory. */
 static bool profile_print(const target *t, const goroutines *all)
 {
-    stacks *s = stacks_open(t, all);
+    stacks *s = stacks_open(t);
     entry *entries = calloc(all->len + 1, sizeof *entries);
     group *groups = calloc(all->len + 1, sizeof *groups);
     bool ok = entries != NULL && groups != NULL;

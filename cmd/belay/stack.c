@@ -47,11 +47,15 @@ static void frame_add(stacks *s, const char *func, const char *file, int line)
     frames *f = s->out;
     if (f->len == FRAMES_MOST)
         return;
-    bool own = strncmp(func, "bl_", 3) == 0 ||
-               (s->root != NULL && file != NULL && strncmp(file, s->root, strlen(s->root)) == 0);
-    f->at[f->len++] = (frame){.func = text_own("%s", func),
-                              .place = file != NULL ? text_own("%s:%d", file, line) : NULL,
-                              .runtime = own};
+    size_t root = s->root != NULL ? strlen(s->root) : 0;
+    bool own = root > 0 && file != NULL && strncmp(file, s->root, root) == 0;
+    frame *at = &f->at[f->len++];
+    *at = (frame){.func = text_own("%s", func),
+                  .place = file != NULL ? text_own("%s:%d", file, line) : NULL,
+                  .runtime = own || strncmp(func, "bl_", 3) == 0};
+    for (size_t i = 0;
+         own && i + 1 < sizeof at->layer && file[root + i] != '/' && file[root + i] != '\0'; i++)
+        at->layer[i] = file[root + i];
 }
 
 static int attribute_number(Dwarf_Die *die, unsigned name)
@@ -115,9 +119,10 @@ static void pc_look_up(stacks *s, Dwarf_Addr pc)
 
 static frame frame_copy(const frame *f)
 {
-    return (frame){.func = text_own("%s", f->func),
-                   .place = f->place != NULL ? text_own("%s", f->place) : NULL,
-                   .runtime = f->runtime};
+    frame copy = *f;
+    copy.func = text_own("%s", f->func);
+    copy.place = f->place != NULL ? text_own("%s", f->place) : NULL;
+    return copy;
 }
 
 static void known_forget(known *k)
@@ -220,6 +225,22 @@ static int frame_met(Dwfl_Frame *state, void *arg)
     return DWARF_CB_OK;
 }
 
+static bool switches(const frame *f)
+{
+    return f->layer[0] == '\0' || strcmp(f->layer, "core") == 0 || strcmp(f->layer, "arch") == 0;
+}
+
+/* Of a goroutine of the library's own: what is in the layer that it was started in. */
+static void own_ends_find(frames *f)
+{
+    f->from = 0;
+    f->to = f->len;
+    while (f->to > 0 && switches(&f->at[f->to - 1]))
+        f->to--;
+    while (f->from < f->to && strcmp(f->at[f->from].layer, f->at[f->to - 1].layer) != 0)
+        f->from++;
+}
+
 /* The runtime's frames at both ends. Without debug information of the library its static functions are
  * known by standing between others of it. */
 static void ends_find(const stacks *s, frames *f)
@@ -234,6 +255,8 @@ static void ends_find(const stacks *s, frames *f)
     }
     while (f->to > f->from && f->at[f->to - 1].runtime)
         f->to--;
+    if (f->from == f->to)
+        own_ends_find(f);
 }
 
 bool stacks_walk(stacks *s, const goroutine *g, frames *f)
@@ -262,18 +285,26 @@ bool stacks_walk(stacks *s, const goroutine *g, frames *f)
     return ok;
 }
 
-/* The main goroutine is started with a function of core/run.c. */
-static void root_find(stacks *s, const goroutines *all)
+/* By the body of all goroutines, which lies in the module that the runtime is in. */
+static void root_find(stacks *s)
 {
-    static const char own[] = "core/run.c";
-    Dwfl_Module *module =
-        all->len > 0 && all->at[0].id == 1 ? dwfl_addrmodule(s->dwfl, all->at[0].fn) : NULL;
-    Dwfl_Line *at = module != NULL ? dwfl_module_getsrc(module, all->at[0].fn) : NULL;
-    const char *file = at != NULL ? dwfl_lineinfo(at, NULL, NULL, NULL, NULL, NULL) : NULL;
-    if (file == NULL || !text_ends_with(file, own))
+    static const char body[] = "bl__goroutine_main", own[] = "core/spawn.c";
+    Dwfl_Module *module = dwfl_addrmodule(s->dwfl, s->t->rt);
+    int symbols = module != NULL ? dwfl_module_getsymtab(module) : 0;
+    for (int i = 0; i < symbols; i++) {
+        GElf_Sym symbol;
+        GElf_Addr at;
+        const char *name = dwfl_module_getsym_info(module, i, &symbol, &at, NULL, NULL, NULL);
+        if (name == NULL || strcmp(name, body) != 0)
+            continue;
+        Dwfl_Line *line = dwfl_module_getsrc(module, at);
+        const char *file = line != NULL ? dwfl_lineinfo(line, NULL, NULL, NULL, NULL, NULL) : NULL;
+        if (file != NULL && text_ends_with(file, own)) {
+            s->root = text_own("%s", file);
+            s->root[strlen(file) - strlen(own)] = '\0';
+        }
         return;
-    s->root = text_own("%s", file);
-    s->root[strlen(file) - strlen(own)] = '\0';
+    }
 }
 
 static int module_own(Dwfl_Module *module, void **own, const char *name, Dwarf_Addr start, void *s)
@@ -303,7 +334,7 @@ static int file_find(Dwfl_Module *module, void **own, const char *name, Dwarf_Ad
     return dwfl_linux_proc_find_elf(module, own, name, start, file, elf);
 }
 
-stacks *stacks_open(const target *t, const goroutines *all)
+stacks *stacks_open(const target *t)
 {
     static const Dwfl_Callbacks files = {.find_elf = file_find,
                                          .find_debuginfo = dwfl_standard_find_debuginfo};
@@ -325,7 +356,7 @@ stacks *stacks_open(const target *t, const goroutines *all)
         stacks_close(s);
         return NULL;
     }
-    root_find(s, all);
+    root_find(s);
     return s;
 }
 
@@ -344,9 +375,9 @@ void stacks_close(stacks *s)
 
 #else
 
-stacks *stacks_open(const target *t, const goroutines *all)
+stacks *stacks_open(const target *t)
 {
-    (void)t, (void)all;
+    (void)t;
     return NULL;
 }
 

@@ -12,20 +12,22 @@ enum { FRAMES_MOST = 256 };
 
 typedef struct frame {
     char *func;
-    char *place;  /* "file:line", or the module; NULL: not known */
-    bool runtime; /* one of belay's own */
+    char *place;   /* "file:line", or the module; NULL: not known */
+    bool runtime;  /* one of belay's own */
+    char layer[8]; /* of those: the folder of the library's sources; "": not known */
 } frame;
 
 typedef struct frames {
     frame at[FRAMES_MOST];
     size_t len;
-    size_t from, to; /* the program's own: without the runtime's at both ends */
+    size_t from,
+        to; /* the goroutine's own: without the runtime's at both ends. The same: there are none */
 } frames;
 
 typedef struct stacks stacks;
 
 /* NULL: names cannot be had. The process's files are looked at once. */
-stacks *stacks_open(const target *t, const goroutines *all);
+stacks *stacks_open(const target *t);
 void stacks_close(stacks *s);
 
 /* The stack of a goroutine that is switched off. False: it runs, or ran meanwhile, or it cannot be had.

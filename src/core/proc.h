@@ -211,7 +211,6 @@ typedef struct bl__sched {
     uint32_t io;              /* immutable in a run: BL__IO_…, what BELAY_IO says */
     uint32_t io_cold;         /* immutable in a run: as if no file were in memory; for tests */
     bl_options options;       /* immutable in a run */
-    bl_fn main_fn;            /* immutable in a run: what bl_run was given */
     size_t stack_size;        /* immutable while there are stacks: usable bytes */
     size_t stack_slot;        /* immutable while there are stacks: bytes from one to the next */
     const void *layout;       /* immutable: bl__layout, for who reads the process from outside */

@@ -303,6 +303,7 @@ bl_scope *bl_root(void)
 static int main_goroutine(void *arg)
 {
     run_main *run = arg;
+    store_relaxed(&bl__self()->fn, run->fn); /* what it is called by whoever shows it */
     run->result = run->fn(run->arg);
     bl__held_at_end(bl__self());
     run->left = bl__root_close(&bl__rt.root);
@@ -478,7 +479,6 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__m_reap();
     left_forget();
     rt_reset();
-    bl__rt.main_fn = fn;
     bl__helpers_begin();
     int err = options_take(opts);
     if (err < 0) {

@@ -120,7 +120,7 @@ struct bl__g {
     void *held_rw;         /* g: bl_rwmutex it holds for writing, linked by bl__held */
     const void *reads[BL__READS]; /* g: bl_rwmutex it holds for reading, the first ones */
     uint32_t reads_count;         /* g: how many it holds for reading (sync/object.h) */
-    bl_fn fn;                     /* immutable */
+    bl_fn fn;                     /* immutable; of the main goroutine, once it runs: bl_run's */
     void *arg;                    /* immutable */
     uint64_t id;                  /* immutable while it lives */
     uint64_t parent;              /* immutable: the id of who started it */

@@ -33,7 +33,8 @@ typedef struct mapping {
 /* A program counter of the profile, with what is known of it. */
 typedef struct locus {
     uintptr_t pc;
-    bool runtime; /* all functions there are the library's */
+    bool runtime;      /* all functions there are the library's */
+    const char *layer; /* of the outermost of them that does more than switch; NULL: of none */
 } locus;
 
 typedef struct encoder {
@@ -169,11 +170,14 @@ static int locus_compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static bool is_users(const bl__symbol *s, void *arg)
+static bool locus_take(const bl__symbol *s, void *arg)
 {
-    bool *runtime = arg;
-    *runtime = bl__symbol_is_runtime(s);
-    return !*runtime;
+    locus *l = arg;
+    const char *layer = bl__symbol_layer(s);
+    if (layer != NULL && !bl__layer_switches(layer))
+        l->layer = layer;
+    l->runtime = bl__symbol_is_runtime(s);
+    return !l->runtime;
 }
 
 /* The program counters of s, each once, in order. NULL: no memory. */
@@ -190,7 +194,7 @@ static locus *loci_new(const bl__stacks *s, size_t *count)
         if (i == 0 || loci[i].pc != loci[n - 1].pc)
             loci[n++] = loci[i];
     for (size_t i = 0; i < n; i++)
-        bl__symbol_each(loci[i].pc, is_users, &loci[i].runtime);
+        bl__symbol_each(loci[i].pc, locus_take, &loci[i]);
     *count = n;
     return loci;
 }
@@ -201,6 +205,23 @@ static const locus *loci_find(const locus *loci, size_t count, uintptr_t pc)
     return bsearch(&key, loci, count, sizeof key, locus_compare);
 }
 
+/* Of a goroutine of the library's own: what is in the layer that it was started in. */
+static void own_trim(const bl__stacks *s, const bl__stack_entry *e, const locus *loci, size_t count,
+                     uint32_t *first, uint32_t *last)
+{
+    const uintptr_t *pcs = s->pcs + e->first;
+    const char *layer = NULL;
+    uint32_t at = 0, end = e->depth;
+    while (end > 0 && (layer = loci_find(loci, count, pcs[end - 1])->layer) == NULL)
+        end--;
+    while (at < end && loci_find(loci, count, pcs[at])->layer != layer)
+        at++;
+    if (at > 0 && loci_find(loci, count, pcs[at - 1])->layer != NULL)
+        at--; /* the call that it is in */
+    *first = at;
+    *last = end > 0 ? end : e->depth;
+}
+
 static void entry_trim(bl__stacks *to, const bl__stacks *s, const bl__stack_entry *e,
                        const locus *loci, size_t count)
 {
@@ -209,12 +230,10 @@ static void entry_trim(bl__stacks *to, const bl__stacks *s, const bl__stack_entr
         first++;
     while (last > first && loci_find(loci, count, s->pcs[e->first + last - 1])->runtime)
         last--;
-    if (first == last) { /* the runtime's own */
-        first = 0;
-        last = e->depth;
-    } else if (first > 0) {
+    if (first == last)
+        own_trim(s, e, loci, count, &first, &last);
+    else if (first > 0)
         first--;
-    }
     bl__stacks_add_part(to, s, e, first, last);
 }
 

@@ -33,15 +33,16 @@ static bool first_name_take(const bl__symbol *s, void *arg)
     return false;
 }
 
-/* Of the function that bl_run was given, which nothing else tells. */
-static const char *main_name(bl__notes *n)
+/* Of the function that bl_run was given, which no site tells. */
+static const char *main_name(bl__notes *n, const bl__g *g)
 {
     static bl_fn known;
     static const char *name; /* under one_search */
-    if (known != bl__rt.main_fn) {
+    bl_fn fn = load_relaxed(&g->fn);
+    if (known != fn) {
         name = NULL;
-        bl__symbol_each((uintptr_t)bl__rt.main_fn, first_name_take, &name);
-        known = bl__rt.main_fn;
+        bl__symbol_each((uintptr_t)fn, first_name_take, &name);
+        known = fn;
         n->s->named = true;
     }
     return name;
@@ -49,13 +50,13 @@ static const char *main_name(bl__notes *n)
 
 static void active_find(bl__notes *n)
 {
-    const char *main = main_name(n);
     n->active_count = 0;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         if (!d->alive || d->at == NULL)
             continue;
-        if (d->id == 1 && main != NULL)
+        const char *main = d->id == 1 ? main_name(n, d->at) : NULL;
+        if (main != NULL)
             active_add(n, main);
         if (d->id != 1 && d->at->site != NULL)
             active_add(n, d->at->site->what);

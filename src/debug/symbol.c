@@ -255,28 +255,30 @@ static bool root_take(const bl__symbol *s, void *arg)
 
 /* The folders of layers: where the library was built from a relative path, "src/", the program may
  * have one of that name too. */
-static bool is_layer(const char *path)
-{
-    static const char *const layers[] = {"arch/", "core/", "debug/", "io/",
-                                         "life/", "os/",   "sync/",  "test/"};
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
-        if (strncmp(path, layers[i], strlen(layers[i])) == 0)
-            return true;
-    return false;
-}
+static const char *const layers[] = {"arch/", "core/", "debug/", "io/",
+                                     "life/", "os/",   "sync/",  "test/"};
 
-bool bl__symbol_is_runtime(const bl__symbol *s)
+const char *bl__symbol_layer(const bl__symbol *s)
 {
-    if (s->func != NULL && strncmp(s->func, "bl_", 3) == 0)
-        return true;
     if (load_acquire(&source_root.known) == 0) { /* ORD(source-root) */
         bl__symbol_each((uintptr_t)&bl__symbol_is_runtime, root_take, NULL);
         store_release(&source_root.known, 1u); /* ORD(source-root) */
     }
     size_t len = load_relaxed(&source_root.len);
-    return s->file != NULL && len > 0 &&
-           strncmp(s->file, load_relaxed(&source_root.path), len) == 0 && is_layer(s->file + len);
+    if (s->file == NULL || len == 0 || strncmp(s->file, load_relaxed(&source_root.path), len) != 0)
+        return NULL;
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++)
+        if (strncmp(s->file + len, layers[i], strlen(layers[i])) == 0)
+            return layers[i];
+    return NULL;
 }
+
+bool bl__symbol_is_runtime(const bl__symbol *s)
+{
+    return (s->func != NULL && strncmp(s->func, "bl_", 3) == 0) || bl__symbol_layer(s) != NULL;
+}
+
+bool bl__layer_switches(const char *layer) { return layer == layers[0] || layer == layers[1]; }
 
 bool bl__symbol_is_libc(uintptr_t pc)
 {

@@ -27,6 +27,13 @@ const char *bl__symbol_data(const void *at, uintptr_t *offset);
 /* True: s is a function of this library (never the program's own). */
 bool bl__symbol_is_runtime(const bl__symbol *s);
 
+/* The folder of the library's sources that s comes from, always the same string for one folder. NULL: it is the program's,
+ * or there is no debug information. */
+const char *bl__symbol_layer(const bl__symbol *s);
+
+/* True: the layer is one of those that switch goroutines, and no goroutine's own code. */
+bool bl__layer_switches(const char *layer);
+
 /* True: pc is in the C library, and that is not linked into the program. */
 bool bl__symbol_is_libc(uintptr_t pc);
 

@@ -467,10 +467,12 @@ void bl__traceback_check(void)
 
 enum { PENDING = 8 };
 
-/* Frames of the runtime wait in pending until a frame of the program follows. */
+/* Frames of the runtime wait in pending until a frame of the program follows. Of a goroutine of the library's own,
+ * what is above the layer of its function is the runtime. */
 typedef struct printer {
     bl__out *out;
     bool system;
+    const char *layer; /* NULL: it is the program's */
     bool started;
     uint32_t pending_count;
     bl__symbol pending[PENDING];
@@ -500,7 +502,8 @@ static void pending_print(printer *p)
 static bool printer_take(const bl__symbol *s, void *arg)
 {
     printer *p = arg;
-    bool hide = !p->system && bl__symbol_is_runtime(s);
+    bool hide = !p->system &&
+                (p->layer != NULL ? bl__symbol_layer(s) != p->layer : bl__symbol_is_runtime(s));
     if (hide && !p->started)
         return false;
     if (hide && p->pending_count < PENDING) {
@@ -520,27 +523,53 @@ static bool outermost_take(const bl__symbol *s, void *arg)
     return false;
 }
 
-void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)
+static void frames_print_all(printer *p, const bl__trace *t)
 {
-    printer p = {.out = o, .system = system};
     uint64_t inner = t->total < BL__TRACE_INNER ? t->total : BL__TRACE_INNER;
     for (uint64_t i = 0; i < inner; i++)
-        bl__symbol_each(t->inner[i], printer_take, &p);
+        bl__symbol_each(t->inner[i], printer_take, p);
 
     uint64_t next = inner;
     if (t->total > BL__TRACE_INNER + BL__TRACE_OUTER) {
         next = t->total - BL__TRACE_OUTER;
-        pending_print(&p);
-        bl__out_printf(o, "...%llu frames elided...\n", (unsigned long long)(next - inner));
+        pending_print(p);
+        bl__out_printf(p->out, "...%llu frames elided...\n", (unsigned long long)(next - inner));
     }
     for (; next < t->total; next++)
-        bl__symbol_each(t->outer[next % BL__TRACE_OUTER], printer_take, &p);
-    p.pending_count = 0;
+        bl__symbol_each(t->outer[next % BL__TRACE_OUTER], printer_take, p);
+    p->pending_count = 0;
+}
+
+static bool layer_take(const bl__symbol *s, void *arg)
+{
+    const char *layer = bl__symbol_layer(s);
+    if (layer != NULL && !bl__layer_switches(layer))
+        *(const char **)arg = layer;
+    return false;
+}
+
+/* The layer that a goroutine of the library's own was started in. */
+static const char *trace_layer(const bl__trace *t)
+{
+    const char *layer = NULL;
+    for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER; i++)
+        bl__symbol_each(t->inner[i], layer_take, &layer);
+    for (uint64_t i = BL__TRACE_INNER; i < t->total && i < BL__TRACE_INNER + BL__TRACE_OUTER; i++)
+        bl__symbol_each(t->outer[i % BL__TRACE_OUTER], layer_take, &layer);
+    return layer;
+}
+
+void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)
+{
+    printer p = {.out = o, .system = system};
+    frames_print_all(&p, t);
+    if (!p.started && (p.layer = trace_layer(t)) != NULL)
+        frames_print_all(&p, t);
     if (!p.started && fn != NULL) {
         bl__symbol outermost = {.pc = (uintptr_t)fn};
         bl__symbol_each((uintptr_t)fn, outermost_take, &outermost);
-        (void)printer_take(&outermost, &p);
-    }
-    if (!p.started && !system && t->total > 0)
+        symbol_print(o, &outermost);
+    } else if (!p.started && !system && t->total > 0) {
         bl__trace_print(o, t, NULL, true);
+    }
 }
