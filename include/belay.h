@@ -627,7 +627,7 @@ void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what w
     void *bl__heap;            /* lock to write, atomic: the heap that it is in, or NULL */        \
     uint64_t bl__index;        /* lock: where in it */                                             \
     void (*bl__fire)(struct bl_timer * t, bl_time now); /* immutable while armed */                \
-    struct bl_timer *bl__next; /* lock: when there is no room in the heap's array */               \
+    struct bl_timer *bl__next; /* lock: in a list and not in the heap's array */                   \
     void *bl__fired_in;        /* the heap that fired it last */
 
 /* Valid when zero; in the caller's storage, which stays in use until it was stopped, or has fired: its

@@ -37,6 +37,7 @@
 #include "core/stack.c"
 #include "core/sysmon.c"
 #include "core/timer.c"
+#include "core/timer_queue.c"
 #include "core/trace.c"
 #include "core/wait_reason.c"
 

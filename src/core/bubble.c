@@ -89,6 +89,7 @@ bl__bubble *bl__bubble_new(uint64_t seed, void *owner)
         }
     }
     b->timers.first = BL_NEVER;
+    b->timers.horizon = UINT64_MAX; /* shuffle wants all in the heap */
     b->now = BL__BUBBLE_BEGIN;
     b->rng = seed;
     b->id = id;

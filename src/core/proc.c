@@ -409,25 +409,16 @@ static int park_thread(bl__g *g, const bl__wait *w)
     return g->result;
 }
 
-/* A deadline of a parked goroutine has come. Under the lock of the heap, which keeps the frame that
- * the timer is in from going away (park_timed). */
-void bl__park_timer_fire(bl_timer *t, bl_time now)
-{
-    bl__g *g = ((bl__park_timer *)(void *)t)->g;
-    (void)now;
-    if (bl__claim(g))
-        bl__ready(g, BL_ETIMEDOUT);
-}
-
 static __attribute__((noinline)) void park_timed(bl__g *g, bl_time deadline)
 {
     bl__park_timer timer = {.g = g};
     timer.head.bl__when = deadline;
-    timer.head.bl__fire = bl__park_timer_fire;
     g->park_timer = (bl_timer *)(void *)&timer;
     park_switch(g);
     g->park_timer = NULL;
-    bl__lock(&timer.in->lock, BL__RANK_HEAP); /* always: it may be about to fire */
+    if (load_acquire(&timer.head.bl__heap) == NULL) /* ORD(heap): with bl__timers_remove */
+        return;
+    bl__lock(&timer.in->lock, BL__RANK_HEAP);
     if (timer.head.bl__heap != NULL)
         bl__timers_remove(timer.in, (bl_timer *)(void *)&timer);
     bl__unlock(&timer.in->lock);

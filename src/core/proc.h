@@ -62,17 +62,28 @@ typedef struct bl__timer_entry {
     bl_timer *timer;
 } bl__timer_entry;
 
-/* Pending timers: a 4-ary heap in an array, which is cheap on the cache, and a list for what found
- * no room in it. */
+typedef struct bl__timer_chunk bl__timer_chunk;
+
+enum { BL__WHEEL_LEVELS = 4, BL__WHEEL_SLOTS = 64 };
+
+/* Pending timers, see timer_queue.c. */
 typedef struct bl__timers {
     uint32_t lock;
     uint32_t reserved;
-    bl_time first;             /* lock to write; atomic to read: the earliest due, or BL_NEVER */
-    bl__timer_entry *entries;  /* lock */
-    size_t count;              /* lock */
+    bl_time
+        first; /* lock to write; atomic to read: nothing is due before it; BL_NEVER: there is none */
+    bl__timer_entry *entries;  /* lock: the heap */
+    size_t count;              /* lock: of entries */
     size_t capacity;           /* lock */
-    bl_timer *spill;           /* lock */
+    bl_timer *spill;           /* lock: those that found no room in the heap */
     struct bl__firing *firing; /* lock: calls of bl__fire under way */
+    uint64_t
+        horizon; /* lock: the first tick that is not in the heap yet; UINT64_MAX: the wheel is not used */
+    uint64_t used[BL__WHEEL_LEVELS]; /* lock: bits of the slots that hold any */
+    bl__timer_chunk **moving;        /* lock: the slot that is taken apart, or NULL */
+    bl__timer_chunk *wheel[BL__WHEEL_LEVELS * BL__WHEEL_SLOTS]; /* lock */
+    bl__timer_chunk *chunks;                                    /* lock: free ones */
+    bl__timer_chunk *slabs; /* lock to write, atomic: where all chunks are */
 } bl__timers;
 
 struct bl__p {
@@ -111,14 +122,12 @@ struct bl__p {
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
-/* The deadline of a park, in the parked goroutine's frame: the head of a bl_timer, and whose it is. */
+/* The deadline of a park, in the parked goroutine's frame: the head of a bl_timer without a function, and whose it is. */
 typedef struct bl__park_timer {
     bl__timer_head head;
     bl__timers *in; /* immutable while parked: the heap that it was put in */
     bl__g *g;       /* immutable */
 } bl__park_timer;
-
-void bl__park_timer_fire(bl_timer *t, bl_time now);
 
 enum {
     BL__SWITCH_NONE,
@@ -339,13 +348,23 @@ void bl__each_spawned_part(bool all, void (*fn)(const void *low, const void *hig
 void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg);
 void bl__spawn_fini(bool keep);
 
+/* timer_queue.c; under the lock, if nothing else is said. */
+void bl__timers_insert(bl__timers *ts, bl_timer *t);   /* never fails */
+void bl__timers_remove(bl__timers *ts, bl_timer *t);   /* t is in it */
+bl_timer *bl__timers_due(bl__timers *ts, bl_time now); /* one that is, or NULL */
+void bl__timers_prefetch(const bl__timers *ts);        /* those that may be the next */
+void bl__timers_each(bl__timers *ts, void (*fn)(bl_timer *t, void *arg), void *arg);
+/* The memory that timers are noted in, beside the heap's; without the lock. */
+void bl__timers_each_slab(const bl__timers *ts,
+                          void (*fn)(const void *low, const void *high, void *arg), void *arg);
+/* The end of a run: what is still armed is in no queue any more. ts itself stays for the next, since a plain
+ * thread may be about to look at it (disarm). Takes the lock. */
+void bl__timers_forget(bl__timers *ts);
+
 /* timer.c */
 void bl__timers_run(bl__timers *ts, bl_time now); /* fires what is due */
-void bl__timers_forget(bl__timers *ts);
-bl_time bl__timers_first(void);                      /* of all Ps */
-void bl__timers_insert(bl__timers *ts, bl_timer *t); /* under its lock */
-void bl__timers_remove(bl__timers *ts, bl_timer *t); /* under its lock; t is in it */
-bl__timers *bl__timers_here(void);                   /* those of this thread's P, or of some P */
+bl_time bl__timers_first(void);                   /* of all Ps */
+bl__timers *bl__timers_here(void);                /* those of this thread's P, or of some P */
 
 /* handoff.c */
 bool bl__enter_slow(bl__m *m);

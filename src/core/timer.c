@@ -1,18 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * timer.c: pending timers, a 4-ary heap for each processor.
+ * timer.c: arming, firing and taking back timers; and sleep. What is pending is in timer_queue.c.
  *
- * Four children a node and the due times in the array itself, not behind the pointers: half the
- * levels of a binary heap and one or two cache lines a level (LaMarca and Ladner, The influence of
- * caches on the performance of heaps, 1996; Go's timers have the same shape). A timer knows its place
- * (bl__index), so that it can be taken out.
- *
- * Arming never fails: when the array cannot grow, timers go on a list beside it, which is slow and
- * right.
- *
- * Firing. A park's deadline is fired under the heap's lock: the goroutine that it belongs to takes
- * that lock before its frame goes away. Any other is taken out and fired with no
- * lock held, since what it does takes locks that rank above the heap's; it is on the heap's list of
+ * Firing. A park's deadline is claimed while it is in the queue and under the queue's lock, and taken out before its
+ * goroutine is made ready: who finds its timer in no queue need not take the lock before its frame goes away. Any other is taken
+ * out and fired with no lock held, since what it does takes locks that rank above the heap's; it is on the heap's list of
  * firings for as long. Who wants its storage back waits until it is on that list no more. Nothing of
  * the timer is touched once bl__fire was called: its storage may be gone when that returns.
  */
@@ -26,120 +18,6 @@
 void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
 void (*bl__unmade_hook)(const void *obj);
 
-static void place(bl__timers *ts, size_t i, bl__timer_entry e)
-{
-    ts->entries[i] = e;
-    e.timer->bl__index = i;
-}
-
-static void sift_up(bl__timers *ts, size_t i, bl__timer_entry e)
-{
-    while (i > 0) {
-        size_t parent = (i - 1) / 4;
-        if (ts->entries[parent].when <= e.when)
-            break;
-        place(ts, i, ts->entries[parent]);
-        i = parent;
-    }
-    place(ts, i, e);
-}
-
-static void sift_down(bl__timers *ts, size_t i, bl__timer_entry e)
-{
-    for (;;) {
-        size_t first = 4 * i + 1;
-        if (first >= ts->count)
-            break;
-        size_t last = first + 4 < ts->count ? first + 4 : ts->count;
-        size_t least = first;
-        for (size_t c = first + 1; c < last; c++)
-            if (ts->entries[c].when < ts->entries[least].when)
-                least = c;
-        if (ts->entries[least].when >= e.when)
-            break;
-        place(ts, i, ts->entries[least]);
-        i = least;
-    }
-    place(ts, i, e);
-}
-
-static void first_update(bl__timers *ts)
-{
-    bl_time first = ts->count > 0 ? ts->entries[0].when : BL_NEVER;
-    for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
-        first = t->bl__when < first ? t->bl__when : first;
-    store_relaxed(&ts->first, first);
-}
-
-static bool grow(bl__timers *ts)
-{
-    size_t capacity = ts->capacity > 0 ? 2 * ts->capacity : 64;
-    bl__timer_entry *entries = bl__alloc(capacity * sizeof *entries);
-    if (entries == NULL)
-        return false;
-    for (size_t i = 0; i < ts->count; i++)
-        entries[i] = ts->entries[i];
-    bl__free(ts->entries);
-    ts->entries = entries;
-    ts->capacity = capacity;
-    return true;
-}
-
-#define SPILLED UINT64_MAX
-
-void bl__timers_insert(bl__timers *ts, bl_timer *t)
-{
-    store_release(&t->bl__heap, (void *)ts); /* ORD(heap): with the loads in disarm */
-    if (ts->count == ts->capacity && !grow(ts)) {
-        t->bl__index = SPILLED;
-        t->bl__next = ts->spill;
-        ts->spill = t;
-    } else {
-        sift_up(ts, ts->count++, (bl__timer_entry){t->bl__when, t});
-    }
-    if (t->bl__when < ts->first)
-        store_relaxed(&ts->first, t->bl__when);
-}
-
-void bl__timers_remove(bl__timers *ts, bl_timer *t)
-{
-    if (t->bl__index == SPILLED) {
-        bl_timer **at = &ts->spill;
-        while (*at != t)
-            at = &(*at)->bl__next;
-        *at = t->bl__next;
-    } else {
-        size_t i = t->bl__index;
-        bl__timer_entry last = ts->entries[--ts->count];
-        if (i != ts->count && i > 0 && last.when < ts->entries[(i - 1) / 4].when)
-            sift_up(ts, i, last);
-        else if (i != ts->count)
-            sift_down(ts, i, last);
-    }
-    store_release(&t->bl__heap, NULL); /* ORD(heap) */
-    if (t->bl__when <= ts->first)
-        first_update(ts);
-}
-
-/* The timer that is due, or NULL. */
-static bl_timer *due(bl__timers *ts, bl_time now)
-{
-    if (ts->count > 0 && ts->entries[0].when <= now)
-        return ts->entries[0].timer;
-    for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
-        if (t->bl__when <= now)
-            return t;
-    return NULL;
-}
-
-/* The next to fire is the first entry, and those after it are among the four behind it. They lie in
- * frames of goroutines that have slept for long: all cold. */
-static inline void prefetch_next(const bl__timers *ts)
-{
-    for (size_t i = 0; i < 5 && i < ts->count; i++)
-        __builtin_prefetch(ts->entries[i].timer);
-}
-
 /* A call of bl__fire under way, on the stack of its thread. */
 typedef struct bl__firing {
     const bl_timer *timer;
@@ -152,15 +30,20 @@ void bl__timers_run(bl__timers *ts, bl_time now)
     if (load_relaxed(&ts->first) > now)
         return;
     bl__lock(&ts->lock, BL__RANK_HEAP);
-    while ((t = due(ts, now)) != NULL) {
+    while ((t = bl__timers_due(ts, now)) != NULL) {
         void (*fire)(bl_timer *, bl_time) = t->bl__fire;
-        t->bl__fired_in = ts; /* seen by who sees it out of the heap */
-        bl__timers_remove(ts, t);
-        prefetch_next(ts);
-        if (fire == bl__park_timer_fire) {
-            fire(t, now);
+        if (fire == NULL) {
+            bl__g *g = ((bl__park_timer *)(void *)t)->g;
+            bool claimed = bl__claim(g);
+            bl__timers_remove(ts, t);
+            bl__timers_prefetch(ts);
+            if (claimed)
+                bl__ready(g, BL_ETIMEDOUT);
             continue;
         }
+        t->bl__fired_in = ts; /* seen by who sees it out of the heap */
+        bl__timers_remove(ts, t);
+        bl__timers_prefetch(ts);
         bl__firing firing = {t, ts->firing};
         ts->firing = &firing;
         bl__unlock(&ts->lock);
@@ -171,23 +54,6 @@ void bl__timers_run(bl__timers *ts, bl_time now)
             at = &(*at)->next;
         *at = firing.next;
     }
-    bl__unlock(&ts->lock);
-}
-
-/* The end of a run: what is still armed is in no heap any more. ts itself stays for the next, since
- * a plain thread may be about to look at it (disarm). */
-void bl__timers_forget(bl__timers *ts)
-{
-    bl__lock(&ts->lock, BL__RANK_HEAP);
-    for (size_t i = 0; i < ts->count; i++)
-        store_release(&ts->entries[i].timer->bl__heap, NULL); /* ORD(heap) */
-    for (bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
-        store_release(&t->bl__heap, NULL); /* ORD(heap) */
-    bl__free(ts->entries);
-    ts->entries = NULL;
-    ts->count = ts->capacity = 0;
-    ts->spill = NULL;
-    store_relaxed(&ts->first, BL_NEVER);
     bl__unlock(&ts->lock);
 }
 
@@ -245,16 +111,24 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
         bl__wake_one(); /* who sleeps now does not know of it */
 }
 
+typedef struct sought {
+    const bl_timer *timer;
+    bool found;
+} sought;
+
+static void compare(bl_timer *t, void *arg)
+{
+    sought *s = arg;
+    s->found |= t == s->timer;
+}
+
 static bool is_in(bl__timers *ts, const bl_timer *t)
 {
-    bool found = false;
+    sought s = {t, false};
     bl__lock(&ts->lock, BL__RANK_HEAP);
-    for (size_t i = 0; i < ts->count && !found; i++)
-        found = ts->entries[i].timer == t;
-    for (const bl_timer *at = ts->spill; at != NULL && !found; at = at->bl__next)
-        found = at == t;
+    bl__timers_each(ts, compare, &s);
     bl__unlock(&ts->lock);
-    return found;
+    return s.found;
 }
 
 bool bl__timer_pending(const bl_timer *t)

@@ -108,6 +108,7 @@ static void skip_timers(bl__maps *m, const bl__timers *ts)
     const bl__timer_entry *entries = load_relaxed(&ts->entries);
     if (entries != NULL)
         bl__maps_skip(m, entries, entries + load_relaxed(&ts->capacity));
+    bl__timers_each_slab(ts, skip_range, m);
 }
 
 static void skip_runtime(bl__maps *m)

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* timer_queue_test.c: the queue of pending timers against a plain array, over times from microseconds to days (core/timer_queue.c). */
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+//belay:libs -Wl,--wrap=malloc,--wrap=posix_memalign
+#include <belay/test.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/proc.h"
+
+enum { TIMERS = 3000, STEPS = 30000 };
+
+static bool
+    refusing; /* every second request for memory of the queue under test; of one goroutine, see the test */
+static unsigned requests;
+
+// NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): names of the linker's --wrap
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+int __real_posix_memalign(void **p, size_t alignment, size_t size);
+int __wrap_posix_memalign(void **p, size_t alignment, size_t size);
+
+static void refuse_no_more(bool *set) { *set = refusing = false; }
+
+static bool refuse(void) { return refusing && requests++ % 2 == 0; }
+
+void *__wrap_malloc(size_t size)
+{
+    if (!refuse())
+        return __real_malloc(size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+int __wrap_posix_memalign(void **p, size_t alignment, size_t size)
+{
+    return refuse() ? ENOMEM : __real_posix_memalign(p, alignment, size);
+}
+// NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+
+typedef struct model {
+    bl__timers queue;
+    bl_time now;
+    uint64_t random;
+    size_t pending;
+    size_t fired;
+    bl_timer timers[TIMERS];
+    bool armed[TIMERS];
+} model;
+
+static uint64_t draw(model *m)
+{
+    m->random ^= m->random << 13;
+    m->random ^= m->random >> 7;
+    m->random ^= m->random << 17;
+    return m->random;
+}
+
+/* Up to a microsecond, …, up to a month, evenly; a third of them multiples of a tick of the wheel. */
+static bl_dur draw_time(model *m)
+{
+    bl_dur d = (bl_dur)(draw(m) & ((UINT64_C(1) << (10 + draw(m) % 42)) - 1));
+    return draw(m) % 3 == 0 ? d >> 20 << 20 : d;
+}
+
+static void arm(model *m, size_t i)
+{
+    bl_timer *timer = &m->timers[i];
+    timer->bl__when = draw(m) % 16 == 0 ? m->now - draw_time(m) : m->now + draw_time(m);
+    if (draw(m) % 64 == 0)
+        timer->bl__when = BL_NEVER - 1;
+    bl__timers_insert(&m->queue, timer);
+    m->armed[i] = true;
+    m->pending++;
+}
+
+static void disarm(model *m, size_t i)
+{
+    bl__timers_remove(&m->queue, &m->timers[i]);
+    m->armed[i] = false;
+    m->pending--;
+}
+
+/* What is due fires, and nothing else; while the queue says that there may be more. */
+static void fire(bl_test *t, model *m)
+{
+    bl_timer *timer;
+    for (int looks = 0; m->queue.first <= m->now; looks++) {
+        BL_REQUIRE(t, looks < 1000);
+        while ((timer = bl__timers_due(&m->queue, m->now)) != NULL) {
+            size_t i = (size_t)(timer - m->timers);
+            BL_REQUIRE(t, i < TIMERS && m->armed[i]);
+            BL_REQUIRE(t, timer->bl__when <= m->now);
+            disarm(m, i);
+            m->fired++;
+        }
+    }
+}
+
+static void check(bl_test *t, model *m)
+{
+    bl_time first = BL_NEVER;
+    for (size_t i = 0; i < TIMERS; i++) {
+        BL_REQUIRE(t, (m->timers[i].bl__heap != NULL) == m->armed[i]);
+        if (m->armed[i] && m->timers[i].bl__when < first)
+            first = m->timers[i].bl__when;
+    }
+    BL_REQUIRE(t, first > m->now);
+    BL_REQUIRE(t, m->queue.first <= first);
+    BL_REQUIRE(t, (m->queue.first == BL_NEVER) == (first == BL_NEVER));
+}
+
+static void count(bl_timer *timer, void *arg)
+{
+    size_t *n = arg;
+    *n += timer->bl__heap != NULL;
+}
+
+/* in_use: how many are armed, mostly. */
+static void steps(bl_test *t, size_t in_use, bool refused)
+{
+    uint64_t seed = (uint64_t)bl_now() | 1;
+    model *m = calloc(1, sizeof *m);
+    BL_REQUIRE(t, m != NULL);
+    bl_log(t, "seed %llu", (unsigned long long)seed);
+    m->random = seed;
+    m->now = bl_now();
+    m->queue.first = BL_NEVER;
+    bool set __attribute__((cleanup(refuse_no_more))) = refusing = refused;
+    for (int step = 0; step < STEPS; step++) {
+        size_t i = draw(m) % TIMERS;
+        if (m->armed[i])
+            disarm(m, i);
+        else if (m->pending < in_use)
+            arm(m, i);
+        if (draw(m) % 8 == 0) {
+            m->now += draw_time(m) >> (draw(m) % 32);
+            if (draw(m) % 4 == 0) /* the last instant before a slot of the second level */
+                m->now |= (1 << 26) - 1;
+            fire(t, m);
+            check(t, m);
+        }
+        if (step % 500 == 0) {
+            fire(t, m);
+            check(t, m);
+            size_t n = 0;
+            bl__timers_each(&m->queue, count, &n);
+            BL_REQUIRE(t, n == m->pending);
+        }
+    }
+    BL_CHECK(t, m->fired > STEPS / 100);
+    bl__timers_forget(&m->queue);
+    for (size_t i = 0; i < TIMERS; i++)
+        BL_CHECK(t, m->timers[i].bl__heap == NULL);
+    free(m);
+}
+
+BL_TEST(few_timers_fire_when_they_are_due) { steps(t, 200, false); }
+
+BL_TEST(many_timers_fire_when_they_are_due) { steps(t, TIMERS, false); }
+
+BL_TEST(without_memory_timers_fire_when_they_are_due)
+{
+    steps(t, TIMERS, true);
+    BL_CHECK(t, requests > 0);
+}
+
+/* One instant for all: more than are brought from the wheel at a time. */
+BL_TEST(a_crowd_fires_at_one_instant)
+{
+    model *m = calloc(1, sizeof *m);
+    BL_REQUIRE(t, m != NULL);
+    m->queue.first = BL_NEVER;
+    m->now = bl_now();
+    for (size_t i = 0; i < TIMERS; i++) {
+        m->timers[i].bl__when = m->now + 30 * BL_SEC;
+        bl__timers_insert(&m->queue, &m->timers[i]);
+        m->armed[i] = true;
+        m->pending++;
+    }
+    m->now += 30 * BL_SEC - 1;
+    fire(t, m);
+    BL_CHECK(t, m->fired == 0);
+    m->now++;
+    fire(t, m);
+    BL_CHECK(t, m->fired == TIMERS);
+    BL_CHECK(t, m->queue.first == BL_NEVER);
+    bl__timers_forget(&m->queue);
+    free(m);
+}
