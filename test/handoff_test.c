@@ -4,7 +4,7 @@
  * test has one processor, or fewer than there are goroutines that sit on one, and can end only if the
  * others go on meanwhile; how soon they do is the benchmarks' business.
  */
-//belay:cflags -D_GNU_SOURCE
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/debug.h>
 #include <belay/test.h>
 
@@ -19,6 +19,8 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "os/os.h"
 
 #include "fatal.h"
 
@@ -274,6 +276,93 @@ BL_TEST_PLAIN(spare_threads_end)
     BL_CHECK_EQ(t, bl_run(spares_main, &count, &(bl_options){.procs = 1}), 0);
     BL_CHECK_EQ(t, bl_run(spares_main, &count, &(bl_options){.procs = 2}), 0);
     BL_CHECK_EQ(t, unsetenv("BELAY_DEBUG"), 0);
+}
+
+/* ---- What sysmon keeps open -------------------------------------------------------------------- */
+
+static void *be_watched(void *arg)
+{
+    int *fds = arg;
+    char c;
+    atomic_store(&flag, bl__thread_id());
+    BL_CHECK_EQ(t, read(fds[0], &c, 1), 1);
+    while (atomic_load(&flag) != 0)
+        ;
+    return NULL;
+}
+
+/* Until it is so, or for ever. */
+static void await_state(const bl__thread_state *s, int sleeps)
+{
+    while (bl__thread_state_sleeps(s) != sleeps)
+        usleep(100);
+}
+
+BL_TEST_PLAIN(the_state_of_a_thread_is_kept_open)
+{
+    bl__thread_state s = {0};
+    int fds[2];
+    pthread_t thread;
+    flag = 0;
+    BL_CHECK_EQ(t, bl__thread_state_sleeps(&s), -1);
+    BL_REQUIRE(t, pipe(fds) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, be_watched, fds) == 0);
+    while (atomic_load(&flag) == 0)
+        usleep(100);
+    bl__thread_state_open(&s, atomic_load(&flag));
+    await_state(&s, 1);
+    BL_CHECK_EQ(t, write(fds[1], "x", 1), 1);
+    await_state(&s, 0);
+    atomic_store(&flag, 0);
+    pthread_join(thread, NULL);
+    await_state(&s, -1); /* the kernel's part of its end may come after the join */
+    bl__thread_state_open(&s, bl__thread_id());
+    BL_CHECK_EQ(t, bl__thread_state_sleeps(&s), 0);
+    bl__thread_state_close(&s);
+    BL_CHECK_EQ(t, bl__thread_state_sleeps(&s), -1);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static int be_away_and_back(void *arg)
+{
+    (void)arg;
+    usleep(5000);
+    bl_yield();
+    return 0;
+}
+
+static int lowest_free(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+static int naps(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    for (int i = 0; i < TICKS; i++) {
+        bl_go(s, be_away_and_back, NULL);
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    }
+    return bl_scope_wait(s);
+}
+
+static int at_home(void *arg)
+{
+    (void)arg;
+    be_home();
+    return 0;
+}
+
+BL_TEST_PLAIN(no_descriptor_is_left_open)
+{
+    run_with(at_home, (bl_options){.procs = 1}); /* opens what the process keeps */
+    int before = lowest_free();
+    run_with(naps, (bl_options){.procs = 1});
+    BL_CHECK_EQ(t, lowest_free(), before);
 }
 
 /* ---- No false deadlock ------------------------------------------------------------------------ */

@@ -34,9 +34,11 @@
 #include "debug/fatal.h"
 #include "os/os.h"
 
-enum { HOG_NS = 10000000, SLEPT_NS = 10000, HOGS_MOST = 4 /* beyond the processors */ };
+enum { HOG_NS = 10000000, SLEPT_NS = 2000, HOGS_MOST = 4 /* beyond the processors */ };
 
 #define SPARE_FOR (10 * BL_SEC)
+
+enum { WATCHED = 8 }; /* so many processors do not share one */
 
 /* sysmon's own; begun anew by each run. */
 static struct {
@@ -44,6 +46,7 @@ static struct {
     bool said_most; /* that max_threads is reached */
     bl__p *asked;   /* whose goroutine was asked to yield, at the look before */
     bool refused;   /* there was no thread for the one that it wanted to take last */
+    bl__thread_state states[WATCHED]; /* open while it is eager: of who holds a processor */
 } handoff;
 
 uint32_t bl__asked;
@@ -233,10 +236,19 @@ static bool work_behind(bl__p *p, bl_time now)
            load_relaxed(&p->timers.first) <= now;
 }
 
+static bl__thread_state *state_at(const bl__p *p) { return &handoff.states[p->id % WATCHED]; }
+
+void bl__handoff_calm(void)
+{
+    for (int i = 0; i < WATCHED; i++)
+        bl__thread_state_close(&handoff.states[i]);
+}
+
 /* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom does. */
 static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
 {
-    if (bl__thread_sleeps(load_relaxed(&m->tid)) == 1)
+    bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
+    if (bl__thread_state_sleeps(state_at(p)) == 1)
         return take(p, tick, BL__AWAY_BLOCKED) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
     if (now - load_relaxed(&p->seen_since) < HOG_NS)
         return BL__LOOK_NOTHING;
@@ -253,11 +265,13 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
  * state, from /proc, takes nine. */
 static bool has_slept(bl__p *p, const bl__m *m, bl_time now)
 {
-    int64_t cpu = bl__thread_cpu(load_relaxed(&m->tid));
+    int tid = load_relaxed(&m->tid);
+    int64_t cpu = bl__thread_cpu(tid);
     int64_t idle = now - p->seen_at - (cpu - p->seen_cpu);
     bool slept = cpu >= 0 && p->seen_cpu >= 0 && m == p->seen_m && idle > SLEPT_NS;
     p->seen_at = now;
     p->seen_cpu = cpu;
+    bl__thread_state_open(state_at(p), tid);
     return slept;
 }
 
@@ -281,12 +295,12 @@ bl__look bl__handoff_look(bool eager)
         uint32_t tick = load_relaxed(&p->tick);
         bool stuck = tick == load_relaxed(&p->seen_tick) && m == p->seen_m && m != NULL;
         if (!stuck) {
-            bool slept = eager && waits && !helpers && m != NULL && has_slept(p, m, now);
+            bool slept = eager && !helpers && m != NULL && has_slept(p, m, now);
             store_relaxed(&p->seen_tick, tick);
             store_relaxed(&p->seen_since, now);
             p->seen_m = m;
-            if (slept && load_relaxed(&m->inside) == 0 &&
-                bl__thread_sleeps(load_relaxed(&m->tid)) == 1 && take(p, tick, BL__AWAY_BLOCKED))
+            if (slept && waits && load_relaxed(&m->inside) == 0 &&
+                bl__thread_state_sleeps(state_at(p)) == 1 && take(p, tick, BL__AWAY_BLOCKED))
                 found = BL__LOOK_TAKEN;
         } else if (helpers) {
             if (found == BL__LOOK_NOTHING && work_behind(p, now) &&
@@ -305,5 +319,7 @@ bl__look bl__handoff_look(bool eager)
     }
     if (found == BL__LOOK_WORK && helpers)
         bl__wake_one();
+    if (!eager && found != BL__LOOK_TAKEN)
+        bl__handoff_calm();
     return found;
 }

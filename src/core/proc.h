@@ -371,6 +371,7 @@ bool bl__enter_slow(bl__m *m);
 typedef enum bl__look { BL__LOOK_NOTHING, BL__LOOK_WORK, BL__LOOK_TAKEN } bl__look;
 /* By sysmon: has it found work that waits, or taken a processor? eager: it has lately. */
 bl__look bl__handoff_look(bool eager);
+void bl__handoff_calm(void);  /* it is eager no more: closes what it has kept open */
 void bl__handoff_begin(void); /* a run begins */
 void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
 

@@ -175,10 +175,12 @@ static void *sysmon_main(void *arg)
             bl__futex_wait(&bl__rt.sysmon_wake, 0, USUAL);
             continue;
         }
+        bl__handoff_calm();
         deep_sleep(recheck);
         idle_since = 0;
         recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
     }
+    bl__handoff_calm();
     return NULL;
 }
 

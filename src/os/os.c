@@ -73,12 +73,17 @@ int64_t bl__thread_cpu(int tid)
     return clock_gettime(clock, &ts) == 0 ? (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec : -1;
 }
 
-/* What the kernel says of a thread in that file, as text. */
-static bool thread_file(int tid, const char *file, char *text, size_t size)
+static int thread_file_open(int tid, const char *file)
 {
     char path[48];
     snprintf(path, sizeof path, "/proc/self/task/%d/%s", tid, file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* What the kernel says of a thread in that file, as text. */
+static bool thread_file(int tid, const char *file, char *text, size_t size)
+{
+    int fd = thread_file_open(tid, file);
     if (fd < 0)
         return false;
     ssize_t n = read(fd, text, size - 1);
@@ -87,15 +92,43 @@ static bool thread_file(int tid, const char *file, char *text, size_t size)
     return n > 0;
 }
 
-int bl__thread_sleeps(int tid)
+void bl__thread_state_open(bl__thread_state *s, int tid)
+{
+    if (s->tid == tid)
+        return;
+    bl__thread_state_close(s);
+    int fd = tid != 0 ? thread_file_open(tid, "stat") : -1;
+    if (fd >= 0)
+        *s = (bl__thread_state){tid, fd};
+}
+
+void bl__thread_state_close(bl__thread_state *s)
+{
+    if (s->tid != 0)
+        close(s->fd);
+    *s = (bl__thread_state){0};
+}
+
+int bl__thread_state_sleeps(const bl__thread_state *s)
 {
     char text[128]; /* number, name in brackets, state */
-    if (!thread_file(tid, "stat", text, sizeof text))
-        return -1;
+    ssize_t n = s->tid != 0 ? pread(s->fd, text, sizeof text - 1, 0) : 0;
+    if (n <= 0)
+        return -1; /* also of a thread that has ended, whose number may be another's by now */
+    text[n] = '\0';
     const char *end = strrchr(text, ')');
     if (end == NULL || end[1] != ' ')
         return -1;
     return end[2] == 'S' || end[2] == 'D';
+}
+
+int bl__thread_sleeps(int tid)
+{
+    bl__thread_state s = {0};
+    bl__thread_state_open(&s, tid);
+    int sleeps = bl__thread_state_sleeps(&s);
+    bl__thread_state_close(&s);
+    return sleeps;
 }
 
 /* A thread of the process that the kernel started and runs: PF_IO_WORKER. */

@@ -37,6 +37,15 @@ void bl__thread_punctual(void);
 int bl__thread_id(void);
 /* 1: that thread of this process sleeps in the kernel; 0: it runs or could; -1: it cannot be told. */
 int bl__thread_sleeps(int tid);
+/* The same where the time counts: most of it goes into opening what the kernel says of the thread, which is done before.
+ * All zero it is closed. */
+typedef struct bl__thread_state {
+    int tid;
+    int fd;
+} bl__thread_state;
+void bl__thread_state_open(bl__thread_state *s, int tid); /* unless it is that thread's already */
+void bl__thread_state_close(bl__thread_state *s);
+int bl__thread_state_sleeps(const bl__thread_state *s);
 /* Nanoseconds of CPU time that it has had; -1: it cannot be told. */
 int64_t bl__thread_cpu(int tid);
 /* The system call that it sleeps in. False: it is in none, or that cannot be told. */
