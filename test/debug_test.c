@@ -120,6 +120,14 @@ BL_TEST_PLAIN(peeks)
     BL_CHECK(t, !bl__peek(copy, two + page - 5, 8));
     BL_CHECK(t, !bl__peek(copy, NULL, 1));
     BL_CHECK(t, !bl__peek(copy, (void *)0x1000, 1));
+    char text[16];
+    BL_CHECK(t, bl__peek_text(text, sizeof text, two + page - 5)); /* no further than its end */
+    BL_CHECK_STR(t, text, "tail");
+    BL_CHECK(t, bl__peek_text(text, 3, two + page - 5));
+    BL_CHECK_STR(t, text, "ta");
+    two[page - 1] = 'x';
+    BL_CHECK(t, !bl__peek_text(text, sizeof text, two + page - 5)); /* it has no end */
+    BL_CHECK(t, !bl__peek_text(text, sizeof text, NULL));
     BL_CHECK_EQ(t, errno, 77);
     munmap(two, (size_t)page);
 }

@@ -130,7 +130,7 @@ for source in "$root"/test/leaks/*.c; do
     [ $# -eq 0 ] || grep -qE "^/\*\? ($(IFS='|' && echo "$*")) " "$source" || continue
     expectations "$source" >"$work/$file.all" || { fail "$file" 'its comments'; continue; }
     for procs in $procs_list; do
-        ok "$file.c compiles" "$compiler" "${flags[@]}" "${level[$procs]}" -I"$root/include" "$source" \
+        ok "$file.c compiles" "$compiler" "${flags[@]}" "${level[$procs]}" -I"$root/include" -I"$root/src" "$source" \
             "$build/libbelay.a" -lpthread -o "$work/$file.$procs"
     done
     [ -x "$work/$file.$procs" ] || continue

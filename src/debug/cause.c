@@ -64,17 +64,17 @@ static void path_print(bl__out *o, const bl_scope *at)
 {
     bl_scope s;
     bool some = false;
-    const bl__site *before = NULL;
+    bl__site_text made, before = {.line = 0};
+    char name[BL__SCOPE_NAME];
     for (int i = 0; i < SCOPES_SHOWN && at != NULL && bl__peek(&s, at, sizeof s) &&
-                    s.bl__magic == BL__SCOPE_OPEN && at != &bl__rt.root && s.bl__made != NULL;
+                    s.bl__magic == BL__SCOPE_OPEN && at != &bl__rt.root &&
+                    bl__site_read(&made, s.bl__made) && bl__scope_name(name, &s);
          i++, at = s.bl__parent) {
-        if (before != NULL && s.bl__made->line == before->line &&
-            strcmp(s.bl__made->file, before->file) == 0)
+        if (made.line == before.line && strcmp(made.file, before.file) == 0)
             continue;
-        before = s.bl__made;
-        bl__out_printf(o, "%s\"%s\" (%s:%d)", i == 0 ? "in scope " : ", in ",
-                       s.bl__name != NULL ? s.bl__name : s.bl__made->what, s.bl__made->file,
-                       s.bl__made->line);
+        before = made;
+        bl__out_printf(o, "%s\"%s\" (%s:%d)", some ? ", in " : "in scope ", name, made.file,
+                       made.line);
         some = true;
     }
     if (some)
@@ -238,11 +238,12 @@ static bool timer_cause_print(bl__out *o, const bl__g *g)
 static void stuck_cause_print(bl__out *o, const bl__g *g)
 {
     bl_chan c;
+    bl__site_text made;
     if (timer_cause_print(o, g))
         return;
     if (g->reason == BL__WAIT_CHAN_RECV && bl__peek(&c, g->wait_obj, sizeof c) &&
-        c.magic == BL__CHAN_LIVE && c.made != NULL && !c.timer && c.ctx != NULL &&
-        !bl__describe_is_chan(c.made))
+        c.magic == BL__CHAN_LIVE && !c.timer && c.ctx != NULL && bl__site_read(&made, c.made) &&
+        !bl__describe_is_chan(&made))
         bl__out_printf(o, "cause: nobody is left to cancel the context\n");
     else if (!lock_cause_print(o, g) && g->reason < BL__WAIT_REASONS &&
              stuck_causes[g->reason] != NULL)

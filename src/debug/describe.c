@@ -24,10 +24,22 @@ enum {
     LABELS_SHOWN = 1024 /* bytes of text */
 };
 
-static void site_print(bl__out *o, const char *how, const bl__site *site)
+bool bl__site_read(bl__site_text *to, const bl__site *at)
 {
-    if (site != NULL)
-        bl__out_printf(o, ", %s by %s at %s:%d", how, site->func, site->file, site->line);
+    bl__site site;
+    if (!bl__peek(&site, at, sizeof site) || !bl__peek_text(to->what, sizeof to->what, site.what) ||
+        !bl__peek_text(to->func, sizeof to->func, site.func) ||
+        !bl__peek_text(to->file, sizeof to->file, site.file))
+        return false;
+    to->line = site.line;
+    return true;
+}
+
+static void site_print(bl__out *o, const char *how, const bl__site *at)
+{
+    bl__site_text site;
+    if (bl__site_read(&site, at))
+        bl__out_printf(o, ", %s by %s at %s:%d", how, site.func, site.file, site.line);
 }
 
 /* The address of an object in its user's storage, with what is known of where that is. */
@@ -54,7 +66,7 @@ static void owner_print(bl__out *o, const bl__g *owner)
         bl__out_printf(o, ", held by goroutine %llu", (unsigned long long)g.id);
 }
 
-bool bl__describe_is_chan(const bl__site *made) { return strcmp(made->what, "channel") == 0; }
+bool bl__describe_is_chan(const bl__site_text *made) { return strcmp(made->what, "channel") == 0; }
 
 static void chan_print(bl__out *o, const bl_chan *at, const char *how)
 {
@@ -68,14 +80,15 @@ static void chan_print(bl__out *o, const bl_chan *at, const char *how)
         bl__out_printf(o, " (freed)\n");
         return;
     }
-    const bl__site *made = c.made;
-    if (made != NULL && c.timer)
-        bl__out_printf(o, " of a %s", made->what);
-    else if (made != NULL && !bl__describe_is_chan(made) && c.ctx != NULL)
+    bl__site_text made;
+    bool known = bl__site_read(&made, c.made);
+    if (known && c.timer)
+        bl__out_printf(o, " of a %s", made.what);
+    else if (known && !bl__describe_is_chan(&made) && c.ctx != NULL)
         bl__out_printf(o, " of a context");
     else
         bl__out_printf(o, " (cap %u, %u buffered)", c.cap, c.len);
-    site_print(o, "made", made);
+    site_print(o, "made", c.made);
     bl__out_printf(o, "\n");
 }
 
@@ -143,19 +156,26 @@ static void once_print(bl__out *o, const bl_once *at)
     bl__out_printf(o, "\n");
 }
 
+bool bl__scope_name(char name[BL__SCOPE_NAME], const bl_scope *s)
+{
+    bl__site made;
+    return bl__peek_text(name, BL__SCOPE_NAME, s->bl__name) ||
+           (bl__peek(&made, s->bl__made, sizeof made) &&
+            bl__peek_text(name, BL__SCOPE_NAME, made.what));
+}
+
 static void scope_print(bl__out *o, const bl_scope *at)
 {
     bl_scope s;
     if (!bl__peek(&s, at, sizeof s) || s.bl__magic != BL__SCOPE_OPEN)
         return;
-    const bl__site *made = s.bl__made;
-    const char *name = s.bl__name != NULL ? s.bl__name : made != NULL ? made->what : NULL;
+    char name[BL__SCOPE_NAME];
     bl__out_printf(o, "waits on scope");
-    if (name != NULL)
+    if (bl__scope_name(name, &s))
         bl__out_printf(o, " \"%s\"", name);
     if (s.bl__limit != 0)
         bl__out_printf(o, " (limit %d, %d running)", s.bl__limit, s.bl__running);
-    site_print(o, "opened", made);
+    site_print(o, "opened", s.bl__made);
     bl__out_printf(o, "\n");
 }
 
@@ -183,10 +203,11 @@ static void pool_print(bl__out *o, const bl_pool *at)
     bl_pool p;
     if (!bl__peek(&p, at, sizeof p) || p.magic != BL__POOL_LIVE)
         return;
-    const bl__site *made = p.inner.bl__made;
-    bl__out_printf(o, "waits on pool \"%s\" (%u of %u queued, %u of %u workers)", p.inner.bl__name,
-                   p.tail - p.head, p.bound, p.workers, p.most);
-    site_print(o, "made", made);
+    char name[BL__SCOPE_NAME];
+    bl__out_printf(o, "waits on pool \"%s\" (%u of %u queued, %u of %u workers)",
+                   bl__scope_name(name, &p.inner) ? name : "?", p.tail - p.head, p.bound, p.workers,
+                   p.most);
+    site_print(o, "made", p.inner.bl__made);
     bl__out_printf(o, "\n");
 }
 

@@ -9,13 +9,27 @@
 /* In the words of mutexes and rwmutexes, beside the owner: as in sync/mutex.c and sync/rwmutex.c. */
 enum { BL__WORD_FLAGS = 7, BL__WORD_WRITER = 2, BL__WORD_READER = 8 };
 
+/* A copy of a place in the program. What made an object is known by the object, which may be damaged. */
+typedef struct bl__site_text {
+    char what[128], func[128], file[256];
+    int line;
+} bl__site_text;
+
+/* False: it is not readable. */
+bool bl__site_read(bl__site_text *to, const bl__site *at);
+
+enum { BL__SCOPE_NAME = 128 };
+
+/* The name of a scope, of which s is a copy; else what it is called where it was opened. False: neither is readable. */
+bool bl__scope_name(char name[BL__SCOPE_NAME], const bl_scope *s);
+
 /* g is a copy of a goroutine's record, at is the record itself. Each prints nothing where there is
  * nothing to say, or where what there was is gone. */
 void bl__describe_wait(bl__out *o, const bl__g *g);
 /* Where that was made, or NULL. */
 const bl__site *bl__describe_made(const bl__g *g);
 /* What was made there is a channel by itself, and not one of a timer or a context. */
-bool bl__describe_is_chan(const bl__site *made);
+bool bl__describe_is_chan(const bl__site_text *made);
 void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at);
 void bl__describe_labels(bl__out *o, const bl__g *g);
 

@@ -29,6 +29,7 @@
 
 #include "arch/probe.h"
 #include "core/proc.h"
+#include "debug/describe.h"
 #include "debug/fatal.h"
 #include "debug/maps.h"
 #include "debug/report.h"
@@ -293,13 +294,13 @@ static bool is_lost(const bl__g *g, void *arg) { return g->id == ((bl__lost_scop
 static void lost_print(bl__out *o, void *arg)
 {
     const bl__lost_scope *lost = arg;
-    const bl__site *at = lost->opened;
     bl__report_all what = {.want = is_lost, .arg = arg};
-    bl__out_printf(
-        o,
-        "belay: leak: scope left open: %s, opened by %s at %s:%d, and its storage is gone: "
-        "close it with bl_scope_close on each way out, or declare it with BL_SCOPE\n\n",
-        at->what, at->func, at->file, at->line);
+    bl__site_text at;
+    bl__out_printf(o, "belay: leak: scope left open: ");
+    if (bl__site_read(&at, lost->opened))
+        bl__out_printf(o, "%s, opened by %s at %s:%d, ", at.what, at.func, at.file, at.line);
+    bl__out_printf(o, "and its storage is gone: close it with bl_scope_close on each way out, or "
+                      "declare it with BL_SCOPE\n\n");
     bl__report_each(o, &what);
 }
 

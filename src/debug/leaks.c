@@ -65,7 +65,8 @@ static void leak_fill(bl_leak *out, const bl__stuck *s, bool proven)
         out->line = g.site->line;
     }
     const bl__site *made = bl__describe_made(&g);
-    if (made != NULL) {
+    bl__site_text text;
+    if (bl__site_read(&text, made)) {
         out->object_file = made->file;
         out->object_line = made->line;
     }

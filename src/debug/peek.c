@@ -8,8 +8,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+enum { PART = 4096 };
 
 /* In pieces that an empty pipe surely takes. */
 static bool pipe_copy(char *to, const char *from, size_t n)
@@ -19,7 +22,7 @@ static bool pipe_copy(char *to, const char *from, size_t n)
         return false;
     bool ok = true;
     while (ok && n > 0) {
-        size_t part = n < 4096 ? n : 4096;
+        size_t part = n < PART ? n : PART;
         ok =
             write(ends[1], from, part) == (ssize_t)part && read(ends[0], to, part) == (ssize_t)part;
         to += part;
@@ -44,4 +47,22 @@ bool bl__peek(void *to, const void *from, size_t n)
         ok = pipe_copy(to, from, n);
     errno = saved;
     return ok;
+}
+
+bool bl__peek_text(char *to, size_t room, const char *from)
+{
+    if (from == NULL)
+        return false;
+    for (size_t n = 0; n + 1 < room;) { /* what follows its end may be in no page */
+        size_t part = PART - (uintptr_t)(from + n) % PART;
+        if (part > room - 1 - n)
+            part = room - 1 - n;
+        if (!bl__peek(to + n, from + n, part))
+            return false;
+        if (memchr(to + n, 0, part) != NULL)
+            return true;
+        n += part;
+    }
+    to[room - 1] = 0;
+    return true;
 }

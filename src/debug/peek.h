@@ -14,4 +14,7 @@
 /* Copies n bytes at from to to; false: they are not all readable. Takes no lock. */
 bool bl__peek(void *to, const void *from, size_t n);
 
+/* Copies the text at from, cut off at room - 1 bytes. False: it is not readable, and to is not set. */
+bool bl__peek_text(char *to, size_t room, const char *from);
+
 #endif

@@ -16,13 +16,47 @@
 #include "debug/symbol.h"
 #include "sync/chan.h"
 
-static void active_add(bl__notes *n, const char *name)
+enum { NAME_MOST = 128 };
+
+/* Of a function's name, which is all that is known of it where something was made; 0: it is not readable. */
+static uint64_t func_hash(const char *at)
 {
-    for (uint32_t i = 0; i < n->active_count; i++)
-        if (n->active[i] == name)
-            return;
+    char name[NAME_MOST];
+    uint64_t hash = UINT64_C(0xcbf29ce484222325); /* FNV-1a */
+    if (!bl__peek_text(name, sizeof name, at))
+        return 0;
+    for (const char *c = name; *c != 0; c++)
+        hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    return hash | 1;
+}
+
+/* What made an object, or a scope, is known from there, which may be damaged; and so may a record be. */
+static uint64_t maker_hash(const bl__site *at)
+{
+    bl__site made;
+    return bl__peek(&made, at, sizeof made) ? func_hash(made.func) : 0;
+}
+
+static uint64_t started_hash(const bl__site *at)
+{
+    bl__site site;
+    return bl__peek(&site, at, sizeof site) ? func_hash(site.what) : 0;
+}
+
+static bool is_active(const bl__notes *n, uint64_t hash)
+{
+    for (uint32_t i = 0; i < n->active_count && i < BL__STUCK_ACTIVE; i++)
+        if (n->active[i] == hash)
+            return true;
+    return false;
+}
+
+static void active_add(bl__notes *n, uint64_t hash)
+{
+    if (hash == 0 || is_active(n, hash))
+        return;
     if (n->active_count < BL__STUCK_ACTIVE)
-        n->active[n->active_count] = name;
+        n->active[n->active_count] = hash;
     n->active_count +=
         n->active_count <= BL__STUCK_ACTIVE; /* with one more: there are too many to know */
 }
@@ -50,26 +84,32 @@ static const char *main_name(bl__notes *n, const bl__g *g)
 
 static void active_find(bl__notes *n)
 {
+    const bl__site *started = NULL, *opened = NULL; /* looked at last: most are the same */
     n->active_count = 0;
+    n->maker = NULL;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         if (!d->alive || d->at == NULL)
             continue;
-        const char *main = d->id == 1 ? main_name(n, d->at) : NULL;
-        if (main != NULL)
-            active_add(n, main);
-        if (d->id != 1 && d->at->site != NULL)
-            active_add(n, d->at->site->what);
+        const bl__site *site = d->at->site;
+        if (d->id == 1)
+            active_add(n, func_hash(main_name(n, d->at)));
+        else if (site != started)
+            active_add(n, started_hash(site));
+        started = site;
         const bl_scope *at = d->opener ? load_relaxed(&d->at->inner) : NULL;
         bl_scope s;
         for (int k = 0; k < BL__STUCK_CONTEXTS && at != d->home && bl__peek(&s, at, sizeof s) &&
                         s.bl__magic == BL__SCOPE_OPEN;
-             k++, at = s.bl__parent)
-            active_add(n, s.bl__made->func);
+             k++, at = s.bl__parent) {
+            if (s.bl__made != opened)
+                active_add(n, maker_hash(s.bl__made));
+            opened = s.bl__made;
+        }
     }
 }
 
-static bool made_by_active(const bl__notes *n, const bl_chan *at)
+static bool made_by_active(bl__notes *n, const bl_chan *at)
 {
     bl_chan c;
     if (at == NULL || !bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.made == NULL ||
@@ -77,10 +117,12 @@ static bool made_by_active(const bl__notes *n, const bl_chan *at)
         return false;
     if (n->active_count > BL__STUCK_ACTIVE)
         return true;
-    for (uint32_t i = 0; i < n->active_count; i++)
-        if (strcmp(n->active[i], c.made->func) == 0)
-            return true;
-    return false;
+    if (c.made != n->maker) {
+        n->maker = c.made;
+        uint64_t maker = maker_hash(c.made);
+        n->maker_active = maker == 0 || is_active(n, maker);
+    }
+    return n->maker_active;
 }
 
 static bool is_receive(bl__reason reason)
@@ -89,7 +131,7 @@ static bool is_receive(bl__reason reason)
            reason == BL__WAIT_CHAN_RECV_NIL || reason == BL__WAIT_SELECT_NONE;
 }
 
-static bool is_idle(const bl__notes *n, const bl__node *d)
+static bool is_idle(bl__notes *n, const bl__node *d)
 {
     bl__select_wait s;
     bl_case c;

@@ -72,12 +72,14 @@ typedef struct bl__notes {
     bool is_chan;         /* … and whether it is a channel of a user's */
     bool failed;
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
-    const char
-        *active[BL__STUCK_ACTIVE]; /* functions that those who are alive are known to be in */
+    uint64_t active
+        [BL__STUCK_ACTIVE]; /* functions that those who are alive are known to be in: their names' hashes */
     uint32_t active_count;
-    bool unknown;         /* some run whose registers are not known */
-    const bl_ctx *ctx_at; /* the context that was looked at last, … */
-    bl_ctx ctx;           /* … and what it was */
+    const bl__site *maker; /* what made the channel that was looked at last for that, … */
+    bool maker_active;     /* … and whether it is one of these */
+    bool unknown;          /* some run whose registers are not known */
+    const bl_ctx *ctx_at;  /* the context that was looked at last, … */
+    bl_ctx ctx;            /* … and what it was */
 } bl__notes;
 
 /* Somebody who is alive can wake it. */
