@@ -194,6 +194,16 @@ run sh -c '"$0" run dies.c -- 9; exit $?' "$belay"; expect 'SIGKILL' 137; expect
 run "$belay" run spawns.c; expect 'summary' 0
 expect_err 'summary' '^belay: goroutines: [0-9]+ started, [0-9]+ ended, 0 left$'
 BELAY_SUMMARY=0 run "$belay" run spawns.c; ok 'summary: off' test ! -s "$work/err"
+cat >starts.c <<'END'
+#include <belay.h>
+static int nothing(void *arg) { return arg != NULL; }
+int main(void) { return bl_run(nothing, NULL, &(bl_options){.stack_size = (size_t)1 << 60}) < 0; }
+END
+run "$belay" run starts.c; expect 'it cannot start' 1
+expect_err 'and says why' '^belay: no goroutine was started: bl_run returned BL_[A-Z]+: .'
+BELAY_SUMMARY=0 run "$belay" run starts.c; ok 'not without a summary' test ! -s "$work/err"
+TMPDIR=$work/none run "$belay" run spawns.c; expect 'no TMPDIR' 1
+expect_err 'no TMPDIR: said' "^belay: TMPDIR is $work/none: No such file or directory; set it to "
 
 cat >keeps.c <<'END'
 #include <belay.h>

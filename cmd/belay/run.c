@@ -16,11 +16,10 @@
 
 static char *make_directory(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    char *dir = text_format("%s/belay-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    char *dir = temporary_path("belay-XXXXXX");
     if (mkdtemp(dir))
         return dir;
-    complain("%s: %s", dir, strerror(errno));
+    temporary_complain();
     return NULL;
 }
 

@@ -228,11 +228,10 @@ static void text_take(void *arg, const char *text, size_t n) { fwrite(text, 1, n
 
 const char *test_cover_begin(const test_file *file)
 {
-    const char *tmp = getenv("TMPDIR");
-    char *dir = text_format("%s/belay-cover-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    char *dir = temporary_path("belay-cover-XXXXXX");
     char real[4096];
     if (!mkdtemp(dir) || !realpath(dir, real)) {
-        complain("%s: %s", dir, strerror(errno));
+        temporary_complain();
         return NULL;
     }
     words names = notes_of(file->program);

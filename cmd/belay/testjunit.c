@@ -31,11 +31,10 @@ static void text_put(const char *text)
 
 const char *test_junit_part(void)
 {
-    const char *tmp = getenv("TMPDIR");
-    char *path = text_format("%s/belay-junit-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    char *path = temporary_path("belay-junit-XXXXXX");
     int fd = mkstemp(path);
     if (fd < 0) {
-        complain("%s: %s", path, strerror(errno));
+        temporary_complain();
         return NULL;
     }
     close(fd);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "util.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,28 @@ char *text_own(const char *format, ...)
         exit(EXIT_FAILED);
     }
     return text;
+}
+
+static const char *temporary_folder(void)
+{
+    const char *set = getenv("TMPDIR");
+    return set != NULL && *set != '\0' ? set : NULL;
+}
+
+char *temporary_path(const char *name)
+{
+    const char *folder = temporary_folder();
+    return text_format("%s/%s", folder != NULL ? folder : "/tmp", name);
+}
+
+void temporary_complain(void)
+{
+    const char *folder = temporary_folder(), *why = strerror(errno);
+    if (folder != NULL)
+        complain("TMPDIR is %s: %s; set it to a directory that can be written to, or unset it",
+                 folder, why);
+    else
+        complain("/tmp: %s; set TMPDIR to a directory that can be written to", why);
 }
 
 bool text_ends_with(const char *text, const char *end)

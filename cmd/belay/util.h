@@ -29,6 +29,10 @@ char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* The same in memory that free takes. text_format's lasts as long as belay. */
 char *text_own(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* The path of something temporary, as mkdtemp and mkstemp take it; and what to say if they fail, by errno. */
+char *temporary_path(const char *name);
+void temporary_complain(void);
+
 bool text_ends_with(const char *text, const char *end);
 
 /* Both paths are of one file. */

@@ -457,19 +457,25 @@ void bl__report_leaks(size_t left) { bl__report_run(STDERR_FILENO, leaks_print, 
 
 static void summary_print(bl__out *o, void *arg)
 {
-    (void)arg;
+    int err = *(const int *)arg;
     uint64_t started, ended;
+    if (err < 0) {
+        bl__out_printf(
+            o, "belay: no goroutine was started: bl_run returned %s: %s\n", bl_err_name(err),
+            err == BL_EAGAIN ? "no thread can be made: memory or ulimit -u" : bl_strerror(err));
+        return;
+    }
     bl__counts(&started, &ended);
     bl__out_printf(o, "belay: goroutines: %llu started, %llu ended, %llu left\n",
                    (unsigned long long)started, (unsigned long long)ended,
                    (unsigned long long)(started - ended));
 }
 
-void bl__report_summary(void)
+void bl__report_summary(int err)
 {
     const char *set = getenv("BELAY_SUMMARY");
     if (set != NULL && strcmp(set, "1") == 0)
-        bl__report_run(STDERR_FILENO, summary_print, NULL);
+        bl__report_run(STDERR_FILENO, summary_print, &err);
 }
 
 enum { EXIT_LEAKED = 3 };
