@@ -10,8 +10,9 @@
  *             it is never set with nobody awake, which would lose one.
  *   STARVING  the front waiter was woken and lost for a millisecond: unlocking hands the mutex over,
  *             and nobody barges in. Set under bl__lock by that waiter.
- * From 0 to owner and back is one compare-and-swap each. Everything else is slow. While the mutex
- * is owned only its owner and the holder of bl__lock write the word.
+ * To take it while nobody owns it, and to give it back while nobody is to be woken, is one compare-and-swap
+ * each, waiters or not. Everything else is slow. While the mutex is owned only its owner and the holder of
+ * bl__lock write the word.
  *
  * Who gets it. An unlock wakes the front waiter and leaves the mutex free, so that who runs can take
  * it meanwhile (barging): handing over makes everybody wait for a switch, which is what makes strict
@@ -61,24 +62,25 @@ static inline void mutex_taken(bl_mutex *m, bl__g *g)
     g->held = m;
 }
 
-/* The compare-and-swap of the fast paths, by the thread of here; plain while the run is solo (core/solo.h). False also if it is
- * not known whether it is. */
-static inline __attribute__((always_inline)) bool mutex_swap(bl__g **here, bl_mutex *m,
-                                                             uintptr_t from, uintptr_t to)
+/* For the fast paths, by the thread of here: as bl__solo_look. */
+static inline __attribute__((always_inline)) bool mutex_look(bl__g **here, bool *section)
 {
-    bool section;
     BL__CHECK(!bl__solo_section() || !bl__solo_holds((void *)here) || !bl__solo_inside());
-    if (__builtin_expect(!bl__solo_look((void *)here, true, &section), 0))
-        return false;
+    return bl__solo_look((void *)here, true, section);
+}
+
+/* Then: the compare-and-swap, if the word is as expected; plain in a section, which it ends. */
+static inline __attribute__((always_inline)) bool mutex_swap(bl_mutex *m, bool section,
+                                                             bool expected, uintptr_t from,
+                                                             uintptr_t to)
+{
     if (!section)
-        return cas_acq_rel(&m->bl__word, &from, to); /* ORD(mutex) */
-    if (__builtin_expect(load_relaxed(&m->bl__word) != from, 0)) {
-        bl__solo_exit_outermost();
-        return false;
-    }
-    store_relaxed(&m->bl__word, to);
+        return __builtin_expect(expected, 1) &&
+               cas_acq_rel(&m->bl__word, &from, to); /* ORD(mutex) */
+    if (__builtin_expect(expected, 1))
+        store_relaxed(&m->bl__word, to);
     bl__solo_exit_outermost();
-    return true;
+    return expected;
 }
 
 /* Takes m off the list of what g holds. False: it is not there. */
@@ -228,11 +230,18 @@ void bl_mutex_lock(bl_mutex *m)
     BL__RACE_FRAME();
     bl__race_use(m);
     bl__g **here = bl__tls_get(); /* as bl__self */
+    bool section;
     if (__builtin_expect(here != NULL && load_relaxed(&bl__asked) == 0, 1) &&
-        __builtin_expect(mutex_swap(here, m, 0, (uintptr_t)*here), 1))
-        mutex_taken(m, *here);
-    else
-        mutex_lock_rare(m, __builtin_return_address(0));
+        __builtin_expect(mutex_look(here, &section), 1)) {
+        /* With waiters, when it is free: one barges in. */
+        uintptr_t word = load_relaxed(&m->bl__word);
+        if (__builtin_expect(
+                mutex_swap(m, section, !mutex_owner(word), word, (uintptr_t)*here | word), 1)) {
+            mutex_taken(m, *here);
+            return;
+        }
+    }
+    mutex_lock_rare(m, __builtin_return_address(0));
 }
 
 static inline bool mutex_try(bl_mutex *m, bl__g *g)
@@ -369,14 +378,19 @@ void bl_mutex_unlock(bl_mutex *m)
     bl__race_release(m);
     bl__g **here = bl__tls_get();
     bl_mutex *rest = m->bl__held;
-    uintptr_t mine = here != NULL ? (uintptr_t)*here : 0;
-    /* The load first: a compare-and-swap that fails costs as much as one that does not. */
-    if (__builtin_expect(mine != 0 && load_relaxed(&m->bl__word) == mine, 1) &&
-        __builtin_expect((*here)->held == m, 1) &&
-        __builtin_expect(mutex_swap(here, m, mine, 0), 1))
-        (*here)->held = rest;
-    else
-        mutex_unlock_slow(m);
+    bool section;
+    if (__builtin_expect(here != NULL, 1) && __builtin_expect((*here)->held == m, 1) &&
+        __builtin_expect(mutex_look(here, &section), 1)) {
+        /* The load first: a compare-and-swap that fails costs as much as one that does not. With waiters,
+         * if one is awake already. */
+        uintptr_t mine = (uintptr_t)*here, word = load_relaxed(&m->bl__word);
+        bool quick = word == mine || word == (mine | MUTEX_WAITERS | MUTEX_WOKEN);
+        if (__builtin_expect(mutex_swap(m, section, quick, word, word & MUTEX_FLAGS), 1)) {
+            (*here)->held = rest;
+            return;
+        }
+    }
+    mutex_unlock_slow(m);
 }
 
 bool bl__mutex_orphan(bl_mutex *m, bl__g *g)
