@@ -376,6 +376,26 @@ BL_TEST(half_close)
     }
 }
 
+/* Either half, by either end, while somebody waits for it; who waits for the other half goes on waiting. */
+BL_TEST(half_close_during_wait)
+{
+    pair (*const kinds[])(void) = {unix_pair, tcp_pair};
+    EACH(kinds, p)
+    {
+        BL_SCOPE(s);
+        call reads = {.fn = call_read, .obj = &p.a}, writes = {.fn = call_write, .obj = &p.a};
+        call_parks(s, &reads);
+        call_parks(s, &writes);
+        BL_CHECK_EQ(t, shutdown(p.b, SHUT_WR), 0);
+        BL_CHECK(t, call_returns(&reads));
+        BL_CHECK_EQ(t, call_result(&reads), 0);
+        BL_CHECK_EQ(t, call_result(&writes), CALL_PENDING);
+        BL_CHECK_EQ(t, shutdown(p.a, SHUT_WR), 0);
+        BL_CHECK(t, call_returns(&writes));
+        BL_CHECK_ERR(t, call_result(&writes), BL_EPIPE);
+    }
+}
+
 BL_TEST(peers_that_vanish)
 {
     pair p = tcp_pair();
@@ -389,6 +409,20 @@ BL_TEST(peers_that_vanish)
     BL_CHECK_ERR(t, call_result(&c), BL_ECONNRESET);
     BL_CHECK_ERR(t, bl_write(p.b, "x", 1), BL_EPIPE);
     BL_CHECK_EQ(t, bl_close(p.b), 0);
+}
+
+BL_TEST(readers_that_vanish)
+{
+    EACH(streams, p)
+    {
+        BL_SCOPE(s);
+        call c = {.fn = call_write, .obj = &p.a};
+        call_parks(s, &c);
+        BL_CHECK_EQ(t, bl_close(p.b), 0); /* with bytes that nobody has read: TCP resets */
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK(t, call_result(&c) == BL_EPIPE || call_result(&c) == BL_ECONNRESET);
+        p.b = dup(p.a);
+    }
 }
 
 BL_TEST(sigpipe_never_kills)
