@@ -221,8 +221,6 @@ static void fault_each(bl_fn scenario, const char *name, const bl_options *opts,
         fault->at += FAULT_STEP;
 }
 
-static void *fault_thread(void *arg) { return arg; }
-
 static void fault_every_way(bl_fn scenario, const char *name, const bl_options *opts)
 {
     bl_test_timeout(NULL, 0); /* each child has a limit of its own */
@@ -231,10 +229,6 @@ static void fault_every_way(bl_fn scenario, const char *name, const bl_options *
         fault =
             mmap(NULL, sizeof *fault, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     BL_REQUIRE(NULL, fault != MAP_FAILED);
-    pthread_t
-        thread; /* ThreadSanitizer starts one of its own with the first, and another after fork */
-    BL_REQUIRE(NULL, __real_pthread_create(&thread, NULL, fault_thread, NULL) == 0);
-    pthread_join(thread, NULL);
     fault_each(scenario, name, opts, FAULT_ALL, false);
     for (size_t i = 0; i < sizeof shortages / sizeof *shortages; i++)
         fault_each(scenario, name, opts, shortages[i], true);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "arch/sanitize.h"
 #include "calls.h"
 #include "fatal.h"
 #include "parked.h"
@@ -310,7 +311,7 @@ BL_TEST_PLAIN(the_second_kills)
     BL_CHECK(t, WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 
-#ifndef __SANITIZE_THREAD__ /* which keeps signals back in such a child, for calls that it ignores */
+#if !BL__TSAN /* which keeps signals back in such a child, for calls that it ignores */
 /* The child of a fork has nobody to act on its signals, and dies of them as any other program. */
 static int fork_and_kill(void *arg)
 {

@@ -21,7 +21,7 @@
 
 #include "core/sched.h"
 
-enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256, THREAD_STACK = 1 << 20 };
+enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256, THREAD_STACK_MOST = 64 << 20 };
 #define RESERVED ((size_t)64 << 30)
 
 void *__tsan_create_fiber(unsigned flags);
@@ -39,6 +39,7 @@ static struct {
     char *base;      /* immutable once made */
     size_t used;     /* lock */
     char *threads;   /* lock: stacks of threads that have ended, linked by their first word */
+    size_t thread;   /* lock: bytes of each, once there is one */
     uint32_t fibers; /* atomic: alive */
     uint32_t lock;
 } race;
@@ -125,6 +126,23 @@ void bl__race_arena_free(void *base, size_t bytes)
     bl__unlock(&race.lock);
 }
 
+/* Under lock: as large as any thread's, with a guard below. */
+static char *thread_stack_make(void)
+{
+    if (race.thread == 0) {
+        pthread_attr_t attr;
+        pthread_attr_init(&attr);
+        pthread_attr_getstacksize(&attr, &race.thread);
+        pthread_attr_destroy(&attr);
+        race.thread = race.thread < THREAD_STACK_MOST ? race.thread : THREAD_STACK_MOST;
+    }
+    char *p = arena_take(PAGE + race.thread);
+    if (p == NULL)
+        return NULL;
+    (void)mprotect(p, PAGE, PROT_NONE);
+    return p + PAGE;
+}
+
 int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char **stack)
 {
     pthread_attr_t attr;
@@ -133,13 +151,13 @@ int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char *
     if (p != NULL)
         race.threads = *(char **)(void *)p;
     else
-        p = arena_take(THREAD_STACK);
+        p = thread_stack_make();
     bl__unlock(&race.lock);
     if (p == NULL)
         return BL_ENOMEM;
     *stack = p;
     pthread_attr_init(&attr);
-    pthread_attr_setstack(&attr, p, THREAD_STACK);
+    pthread_attr_setstack(&attr, p, race.thread);
     int err = pthread_create(out, &attr, fn, arg);
     pthread_attr_destroy(&attr);
     if (err != 0)
@@ -149,7 +167,7 @@ int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char *
 
 void bl__race_thread_ended(char *stack)
 {
-    bl__race_forget(stack, stack + THREAD_STACK);
+    bl__race_stack_forget(stack, stack + race.thread);
     bl__lock(&race.lock, BL__RANK_MAP);
     *(char **)(void *)stack = race.threads;
     race.threads = stack;

@@ -204,3 +204,17 @@ void bl__sysmon_stop(void)
     pthread_join(bl__rt.sysmon, NULL);
     bl__finder_stop();
 }
+
+#if BL__TSAN || BL__RACE
+/* ThreadSanitizer starts a thread of its own with the first that a process makes, and one after a fork: so two, where
+ * that first one is made in the child. Here it is made, or would be with less of a stack, before there is a child. */
+static __attribute__((constructor)) void tsan_thread_start(void)
+{
+    pthread_t thread;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    (void)pthread_attr_setstacksize(&attr, SIZE_MAX / 2);
+    (void)pthread_create(&thread, &attr, sysmon_main, NULL);
+    pthread_attr_destroy(&attr);
+}
+#endif

@@ -120,9 +120,12 @@ static void options_take(const char *text)
 
 const char *__tsan_default_options(void)
 {
-    static const char own[] = "report_signal_unsafe=0:report_thread_leaks=0:"
-                              "report_destroy_locked=0:report_mutex_bugs=0:symbolize=0:"
-                              "history_size=3";
+    static const char own[] =
+        "report_signal_unsafe=0:report_thread_leaks=0:"
+        "report_destroy_locked=0:report_mutex_bugs=0:symbolize=0:"
+        "history_size=3:"
+        /* nothing runs on behind the end of a run, nor matters at a fatal error */
+        "atexit_sleep_ms=0";
     static char env[65536];
     if (said.options[0] != '\0')
         return said.options;
