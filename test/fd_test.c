@@ -473,6 +473,30 @@ BL_TEST(bad_descriptors)
     pair_close(&p);
 }
 
+/* A terminal is asked by poll(2), which knows nothing of how it was opened. */
+BL_TEST(terminals_open_one_way)
+{
+    char byte = 0;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        bl_skip(t, "there are no pseudoterminals here");
+    BL_REQUIRE(t, grantpt(master) == 0 && unlockpt(master) == 0);
+    int to = open(ptsname(master), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    int from = open(ptsname(master), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    BL_REQUIRE(t, to >= 0 && from >= 0);
+    BL_CHECK_EQ(t, bl_write(to, "x", 1), 1); /* by which it is known as a terminal */
+    BL_CHECK_ERR(t, bl_read(to, &byte, 1), BL_EBADF);
+    BL_CHECK_EQ(t, bl_read(master, &byte, 1), 1);
+    BL_CHECK_EQ(t, byte, 'x');
+    BL_CHECK_EQ(t, bl_write(master, "y\n", 2), 2);
+    BL_CHECK_EQ(t, bl_read(from, &byte, 1), 1);
+    BL_CHECK_EQ(t, byte, 'y');
+    BL_CHECK_ERR(t, bl_write(from, &byte, 1), BL_EBADF);
+    BL_CHECK_EQ(t, bl_close(to), 0);
+    BL_CHECK_EQ(t, bl_close(from), 0);
+    BL_CHECK_EQ(t, bl_close(master), 0);
+}
+
 BL_TEST(connect_refused)
 {
     struct sockaddr_in at;

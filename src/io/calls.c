@@ -119,6 +119,17 @@ ONCE poll_now(int fd, short events)
     return r < 0 ? r : p.revents & POLLNVAL ? BL_EBADF : p.revents;
 }
 
+/* Before a read (POLLIN) or a write: 1, or BL_EAGAIN. What is not open for it never has such an event, where the call itself
+ * fails at once. */
+ONCE ask(int fd, short event)
+{
+    ssize_t r = poll_now(fd, event);
+    if (r != 0)
+        return r < 0 ? r : 1;
+    int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+    return mode == (event == POLLIN ? O_WRONLY : O_RDONLY) ? BL_EBADF : BL_EAGAIN;
+}
+
 /* ---- Reading --------------------------------------------------------------------------------- */
 
 ONCE socket_read(const io_call *c)
@@ -147,8 +158,8 @@ ONCE file_read(const io_call *c, int kind)
         store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK);
         kind = BL__FD_ASK;
     }
-    if (kind == BL__FD_ASK && (r = poll_now(c->fd, POLLIN)) <= 0)
-        return r < 0 ? r : BL_EAGAIN;
+    if (kind == BL__FD_ASK && (r = ask(c->fd, POLLIN)) < 0)
+        return r;
     CALL(r, readv(c->fd, c->iov, c->iovcnt));
     return r;
 }
@@ -221,8 +232,8 @@ ONCE file_write(const io_call *c, int kind)
     }
     if (kind != BL__FD_ASK)
         return guarded_write(c->fd, c->iov, c->iovcnt, 0);
-    if ((r = poll_now(c->fd, POLLOUT)) <= 0)
-        return r < 0 ? r : BL_EAGAIN;
+    if ((r = ask(c->fd, POLLOUT)) < 0)
+        return r;
     struct iovec piece = c->iov[0];
     if (piece.iov_len > PIPE_BUF)
         piece.iov_len = PIPE_BUF;
