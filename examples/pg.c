@@ -26,6 +26,8 @@
 
 enum { CLIENTS = 200, QUERIES = 20 };
 
+#define GRACE (5 * BL_SEC)
+
 typedef struct work {
     const char *sql;
     atomic_int queries, rows, errors;
@@ -69,7 +71,8 @@ static int client(void *arg)
     int r = cancel ? 0 : failed(w, conn);
     if (r == 0) {
         bl_ctx *ctx = bl_ctx_current();
-        BL_SCOPE(s, .name = "cancel"); /* joins query_cancel, if it ran */
+        /* Joins query_cancel, if it ran: the server starts a process for each, all at the same time. */
+        BL_SCOPE(s, .name = "cancel", .grace = GRACE);
         if (!bl_ctx_after(ctx, s, query_cancel, cancel))
             r = BL_ENOMEM;
         for (int i = 0; i < QUERIES && r == 0; i++)
@@ -82,7 +85,7 @@ static int client(void *arg)
 
 static int clients_run(work *w, bl_dur timeout)
 {
-    BL_SCOPE(s, .name = "clients", .timeout = timeout, .grace = 5 * BL_SEC);
+    BL_SCOPE(s, .name = "clients", .timeout = timeout, .grace = GRACE);
     for (int i = 0; i < CLIENTS; i++)
         bl_go(s, client, w);
     return bl_scope_wait(s);

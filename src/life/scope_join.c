@@ -172,6 +172,8 @@ static void grace_print(bl__out *o, void *arg)
     bl_dur ago = bl_now() - (since != 0 ? since : join->began);
     bool seconds = ago >= BL_SEC;
     size_t left = scope_left(s);
+    if (left == 0)
+        return; /* they have ended while other reports were printed */
     bl__out_printf(o,
                    "belay: leak: scope \"%s\" (opened at %s:%d) was cancelled %lld%s ago and %lld "
                    "goroutine%s not stopped:\n",
