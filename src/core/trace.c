@@ -27,6 +27,10 @@
 
 _Static_assert(sizeof(bl__trace_header) <= BL__TRACE_HEAD, "the header has its place");
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 enum { CHUNK_HEAD = (sizeof(bl__trace_chunk) + 7) / 8 /* words */ };
 
 uint32_t bl__trace_on;
@@ -112,6 +116,8 @@ static void chunk_begin(bl__trace_buf *b)
     store_relaxed(&b->seq, b->seq + 1);
     uint64_t *words = chunk_of(b);
     bl__trace_chunk *c = (bl__trace_chunk *)(void *)words;
+    if (b->seq <= b->chunks) /* for the first time: one call instead of sixteen faults */
+        (void)madvise(words, BL__TRACE_CHUNK, MADV_POPULATE_WRITE);
     /* ORD(chunk): what is written over comes after; with the dump */
     (void)swap_acq_rel(&c->seq, UINT64_C(0));
     store_relaxed(&c->magic, BL__TRACE_CHUNK_MAGIC);
@@ -125,6 +131,7 @@ static void chunk_begin(bl__trace_buf *b)
     if (b->fd >= 0 && !b->streamed)
         b->offset += add_relaxed(&bl__tracer.size, (uint64_t)BL__TRACE_CHUNK);
     b->end = words + BL__TRACE_WORDS - BL__TRACE_EVENT_MOST;
+    b->left = NULL;
     b->last = 0;                               /* so that the first event has its time before it */
     store_release(&b->at, words + CHUNK_HEAD); /* ORD(trace) */
 }
@@ -196,17 +203,27 @@ static inline bl__trace_buf *proc_buf(const bl__p *p)
 
 /* ---- Events ---- */
 
-typedef struct event {
-    uint64_t now, head, id;
-    bool has_more;
-    uint64_t more;
-} event;
-
 static inline uint64_t head_of(bl__trace_kind kind, uint32_t how, uint32_t seq)
 {
     return (uint64_t)kind | (uint64_t)how << BL__TRACE_KIND_BITS |
            (uint64_t)(seq & 255) << BL__TRACE_SEQ_AT;
 }
+
+static __attribute__((noinline)) void chunk_full(bl__trace_buf *b)
+{
+    if (!b->shared)
+        bl__lock(&b->lock, BL__RANK_TRACE);
+    bl__trace_chunk_next(b);
+    if (!b->shared)
+        bl__unlock(&b->lock);
+}
+
+/* An event of one word, or with more behind it, of two. */
+typedef struct event {
+    uint64_t now, head, id;
+    bool has_more;
+    uint64_t more;
+} event;
 
 static inline __attribute__((always_inline)) void event_put(bl__trace_buf *b, event e)
 {
@@ -223,17 +240,12 @@ static inline __attribute__((always_inline)) void event_put(bl__trace_buf *b, ev
     if (e.has_more)
         store_relaxed(at++, e.more);
     store_release(&b->at, at); /* ORD(trace): with flush */
-    if (__builtin_expect(at < b->end, 1))
-        return;
-    if (!b->shared)
-        bl__lock(&b->lock, BL__RANK_TRACE);
-    bl__trace_chunk_next(b);
-    if (!b->shared)
-        bl__unlock(&b->lock);
+    if (__builtin_expect(at >= b->end, 0))
+        chunk_full(b);
 }
 
 /* By a thread without a processor: actor is the goroutine that it runs. */
-static void put_outside(uint64_t actor, event e)
+static __attribute__((noinline)) void put_outside(uint64_t actor, event e)
 {
     bl__trace_buf *b = &bl__tracer.outside;
     bl__lock(&b->lock, BL__RANK_TRACE);
@@ -251,7 +263,7 @@ static uint64_t actor_of(const bl__m *m)
 }
 
 /* in: m is inside with a processor. */
-static inline void put_by(bl__m *m, bool in, event e)
+static inline __attribute__((always_inline)) void put_by(bl__m *m, bool in, event e)
 {
     bl__trace_buf *b = in ? proc_buf(m->p) : NULL;
     if (__builtin_expect(b != NULL, 1))
@@ -260,13 +272,32 @@ static inline void put_by(bl__m *m, bool in, event e)
         put_outside(actor_of(m), e);
 }
 
+/* Of who leaves m now. Who is switched to comes at once, and shares the time. */
+static inline __attribute__((always_inline)) void put_left(bl__m *m, bool in, event e)
+{
+    bl__trace_buf *b = in ? proc_buf(m->p) : NULL;
+    if (__builtin_expect(b != NULL, 1)) {
+        event_put(b, e);
+        b->left = b->at;
+    } else if (!in) {
+        put_outside(actor_of(m), e);
+    }
+}
+
+static void put_run(bl__trace_buf *b, uint64_t id, uint32_t seq)
+{
+    if (b != NULL)
+        event_put(b, (event){b->left == b->at ? b->last : bl__trace_now(),
+                             head_of(BL__TRACE_RUN, 0, seq), id, false, 0});
+}
+
 bool bl__trace_park(bl__m *m, bl__g *g)
 {
     bool in = bl__enter_slow(m);
     if (bl__traced()) {
-        put_by(m, in,
-               (event){bl__trace_now(), head_of(BL__TRACE_BLOCK, 0, g->switches), g->id, true,
-                       (uint64_t)g->reason << 56 | ((uintptr_t)g->wait_obj & ~UINT64_C(0) >> 8)});
+        put_left(m, in,
+                 (event){bl__trace_now(), head_of(BL__TRACE_BLOCK, 0, g->switches), g->id, true,
+                         (uint64_t)g->reason << 56 | ((uintptr_t)g->wait_obj & ~UINT64_C(0) >> 8)});
         if (in)
             m->p->look |= BL__LOOK_TRACE;
     }
@@ -311,9 +342,9 @@ static inline uint64_t site_key(bl__trace_buf *b, const bl__site *site)
 
 void bl__trace_end(bl__m *m, const bl__g *g)
 {
-    put_by(m, true,
-           (event){bl__trace_now(), head_of(BL__TRACE_END, 0, g->switches), g->id, true,
-                   site_key(proc_buf(m->p), g->site)});
+    put_left(m, true,
+             (event){bl__trace_now(), head_of(BL__TRACE_END, 0, g->switches), g->id, true,
+                     site_key(proc_buf(m->p), g->site)});
 }
 
 void bl__trace_spawn(bl__m *m, bl__p *p, bl__spawned *s)
@@ -327,27 +358,20 @@ void bl__trace_spawn(bl__m *m, bl__p *p, bl__spawned *s)
                        site_key(p != NULL ? proc_buf(p) : NULL, s->site)});
 }
 
-/* Who was left has said so just before: no time of its own. */
-static void put_run(bl__trace_buf *b, uint64_t now, uint64_t id, uint32_t seq)
-{
-    if (b != NULL)
-        event_put(b, (event){now, head_of(BL__TRACE_RUN, 0, seq), id, false, 0});
-}
-
 void bl__trace_switched(bl__m *m)
 {
     const bl__g *g = m->g;
-    if (g == &m->g0 || g->sp == NULL) /* the latter has begun: bl__trace_began */
-        return;
-    bl__trace_buf *b = proc_buf(m->p);
-    uint64_t now = m->prev == &m->g0 || b == NULL ? bl__trace_now() : b->last;
-    put_run(b, now, g->id, g->switches);
+    bl__trace_buf *b = m->p != NULL ? proc_buf(m->p) : NULL;
+    if (g == &m->g0 && b != NULL)
+        b->left = NULL;               /* what comes next may have to be waited for */
+    if (g != &m->g0 && g->sp != NULL) /* NULL: it has begun: bl__trace_began */
+        put_run(b, g->id, g->switches);
 }
 
 void bl__trace_began(bl__p *p, const bl__spawned *s)
 {
     if (bl__traced())
-        put_run(proc_buf(p), bl__trace_now(), s->id, 0);
+        put_run(proc_buf(p), s->id, 0);
     if (latency_on() && s->ready_at != 0) {
         uint32_t waited = (uint32_t)(bl__clock() >> SPAWNED_SHIFT) - s->ready_at;
         bl__contended_began(s->fn, (bl_dur)waited << SPAWNED_SHIFT);
@@ -358,8 +382,9 @@ void bl__trace_yield(bl__m *m, bl__g *g)
 {
     runnable_note(g);
     if (bl__traced())
-        put_by(m, true,
-               (event){bl__trace_now(), head_of(BL__TRACE_YIELD, 0, g->switches), g->id, false, 0});
+        put_left(
+            m, true,
+            (event){bl__trace_now(), head_of(BL__TRACE_YIELD, 0, g->switches), g->id, false, 0});
 }
 
 void bl__trace_back(bl__m *m, bool found)
@@ -370,7 +395,7 @@ void bl__trace_back(bl__m *m, bool found)
     if (!bl__traced())
         return;
     if (found)
-        put_run(proc_buf(m->p), bl__trace_now(), g->id, g->switches);
+        put_run(proc_buf(m->p), g->id, g->switches);
     else
         put_outside(g->id, (event){bl__trace_now(), head_of(BL__TRACE_YIELD, 0, g->switches), g->id,
                                    false, 0});

@@ -44,9 +44,11 @@ enum { BL__TRACE_SITES = 64 };
 
 /* The chunk that a stream writes, and in a flight recorder those before. */
 typedef struct bl__trace_buf {
-    uint64_t *at;        /* owner; atomic to read: where the next word goes */
-    uint64_t *end;       /* owner: not an event from here on */
-    uint64_t last;       /* owner: ticks of the event before */
+    uint64_t *at;  /* owner; atomic to read: where the next word goes */
+    uint64_t *end; /* owner: not an event from here on */
+    uint64_t last; /* owner: ticks of the event before */
+    uint64_t
+        *left; /* owner: at, behind an event of who leaves the processor to the next one; NULL */
     uint32_t generation; /* owner; atomic to read: bl__tracer.generation when it was begun */
     uint32_t thread;     /* owner: of a processor: who has it */
     uint32_t lock;       /* chunks begin and end, what there is so far is written */
