@@ -14,7 +14,7 @@ for header in $(find . -name '*.h' | sed 's|^\./||'); do
 done | gcc -std=c11 -I. -E -P -x c - | tr '\n;{' ' \n\n' | grep -v 'static inline' |
     grep -oE '\bbl_[a-z0-9_]+ ?\([^*]' | sed 's,[ (].*,,' | sort -u >"$work/declared"
 
-if [ -e "$build/libbelay.so" ]; then
+if grep -q "^BELAY_SHARED:BOOL=ON" "$build/CMakeCache.txt"; then # not: the file is there, which may be of an older setting
     nm -D --defined-only "$build/libbelay.so" | awk '{ print $3 }' | grep -v '^$' | sort -u \
         >"$work/exported"
     ok 'libbelay.so exports something' test -s "$work/exported"

@@ -157,8 +157,8 @@ static const char *status_text(int status)
 }
 
 /* extra: header lines, each with its end, or "". body is a file, or -1: then text is it. */
-static void answer(const request *r, int status, const char *type, const char *extra, int body,
-                   const char *text)
+static void respond(const request *r, int status, const char *type, const char *extra, int body,
+                    const char *text)
 {
     char head[512], part[4096];
     off_t size = body >= 0 ? lseek(body, 0, SEEK_END) : (off_t)strlen(text);
@@ -180,8 +180,8 @@ static void answer(const request *r, int status, const char *type, const char *e
 
 static void refuse(const request *r, int status, const char *why)
 {
-    answer(r, status, "text/plain; charset=utf-8", status == 405 ? "Allow: GET, HEAD\r\n" : "", -1,
-           why);
+    respond(r, status, "text/plain; charset=utf-8", status == 405 ? "Allow: GET, HEAD\r\n" : "", -1,
+            why);
 }
 
 /* ---- What there is ---- */
@@ -218,7 +218,7 @@ static void index_send(const request *r)
                    "</table>\n<p><a href=\"goroutine?debug=2\">full goroutine stack dump</a></p>\n"
                    "<p><a href=\"cmdline\">cmdline</a> <a href=\"/debug/leaks\">leaks</a> "
                    "<a href=\"/metrics\">metrics</a></p>\n</body></html>\n");
-    answer(r, 200, "text/html; charset=utf-8", "", -1, page);
+    respond(r, 200, "text/html; charset=utf-8", "", -1, page);
 }
 
 /* The file that fn has written; -1: it could not. */
@@ -239,7 +239,7 @@ static void written_send(const request *r, int fd, const char *type, const char 
         refuse(r, 500, "out of memory or descriptors\n");
         return;
     }
-    answer(r, 200, type, extra, fd, NULL);
+    respond(r, 200, type, extra, fd, NULL);
     close(fd);
 }
 
@@ -321,7 +321,7 @@ static void route(const request *r)
     } else if (strcmp(path, PPROF) == 0) {
         index_send(r);
     } else if (strcmp(path, "/") == 0 || strcmp(path, "/debug/pprof") == 0) {
-        answer(r, 301, "text/plain; charset=utf-8", "Location: " PPROF "\r\n", -1, "");
+        respond(r, 301, "text/plain; charset=utf-8", "Location: " PPROF "\r\n", -1, "");
     } else {
         for (size_t i = 0; i < PROFILES; i++)
             if (strncmp(path, PPROF, strlen(PPROF)) == 0 &&
