@@ -251,7 +251,10 @@ static inline __attribute__((always_inline)) void park_to(bl__m *m, bl__g *g, bl
 {
     bl__g *to = NULL;
     uint32_t action = BL__SWITCH_PARK;
-    if (t != NULL)
+    if (t != NULL && t->kind != BL__TASK_G && m->p->free_stacks == NULL)
+        m->picked =
+            t; /* a stack has to be made, which is long: not with the lock of what g waits for */
+    else if (t != NULL)
         to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
     if (m->p != NULL && __builtin_expect(m->p->look, 0)) {
         action = m->p->look & BL__LOOK_TIMERS ? BL__SWITCH_PARK_LOOK : BL__SWITCH_PARK_TRACED;
@@ -349,7 +352,8 @@ void bl__schedule(void)
 {
     bl__m *m = bl__this_m();
     bl__task *t;
-    while ((t = bl__find_task(m)) != NULL) {
+    while ((t = m->picked != NULL ? m->picked : bl__find_task(m)) != NULL) {
+        m->picked = NULL;
         bl__g *g = bl__task_goroutine(m, t);
         if (g != NULL)
             bl__switch_to(m, &m->g0, BL__SWITCH_NONE, g);

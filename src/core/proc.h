@@ -165,6 +165,7 @@ struct bl__m {
     int32_t tid;   /* atomic: the kernel's number of the thread; 0: not known yet */
     void *crash_stack;         /* debug/crash.c's */
     struct bl__bubble *bubble; /* owner: whose timers it fires */
+    bl__task *picked;          /* owner: what the scheduler's loop goes on with, or NULL */
     struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
     bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };

@@ -65,7 +65,7 @@ enum { GUARD_MADVISE = 1, GUARD_MPROTECT, GUARD_NONE };
 static struct {
     size_t page;
     size_t slot;    /* bytes from one stack to the next: guard and stack */
-    int guard;      /* GUARD_… */
+    int guard;      /* stack_lock to write, atomic: GUARD_… */
     int pidfd;      /* of this process, for process_madvise; -1: it does not do it */
     size_t guards;  /* stack_lock: made by mprotect */
     bool unguarded; /* stack_lock: said that some have none */
@@ -201,41 +201,53 @@ static size_t advise_slots(char *first, size_t n, size_t offset, int advice)
 static size_t guards_make(char *first, size_t n)
 {
     size_t done = 0;
-    if (mem.guard == GUARD_MADVISE)
+    if (load_relaxed(&mem.guard) == GUARD_MADVISE)
         done = advise_slots(first, n, 0, MADV_GUARD_INSTALL);
+    if (done == n)
+        return n;
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     while (done < n && mem.guard != GUARD_NONE && mem.guards < GUARD_BUDGET &&
            mprotect(first + done * mem.slot, mem.page, PROT_NONE) == 0) {
         mem.guards++;
         done++;
     }
-    if (done == n)
-        return n;
-    if (mem.guard == GUARD_MPROTECT)
-        mem.guard = GUARD_NONE;
-    if (!mem.unguarded)
+    bool warn = done < n && !mem.unguarded;
+    if (done < n) {
+        if (mem.guard == GUARD_MPROTECT)
+            store_relaxed(&mem.guard, GUARD_NONE);
+        mem.unguarded = true;
+    }
+    bl__unlock(&bl__rt.stack_lock);
+    if (warn)
         bl__warn("the kernel allows no more guard pages (vm.max_map_count, or memory), so further "
                  "stacks have a canary only");
-    mem.unguarded = true;
     for (size_t i = done; i < n; i++)
         *(uint64_t *)(void *)(first + i * mem.slot + mem.page) = CANARY;
     return done;
 }
 
-/* Under stack_lock: makes a batch of stacks and puts them on the list. How many; 0: there is no
- * address space or memory. */
+/* Makes a batch of stacks and puts them on the list. How many; 0: there is no address space or memory.
+ * The lock is held to take the slots, not while the kernel makes pages. Reports may come by a slot that is taken and
+ * find its record all 0, which is that of no goroutine. */
 static size_t stacks_make(bl__g **list)
 {
+    bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     bl__arena *a = bl__rt.arenas;
-    if ((a == NULL || a->used == a->slots) && (a = arena_new()) == NULL)
+    if ((a == NULL || a->used == a->slots) && (a = arena_new()) == NULL) {
+        bl__unlock(&bl__rt.stack_lock);
         return 0;
-    size_t n = a->slots - a->used < mem.batch ? a->slots - a->used : mem.batch;
+    }
+    size_t at = a->used;
+    size_t n = a->slots - at < mem.batch ? a->slots - at : mem.batch;
     mem.batch = mem.batch * 2 < BATCH ? mem.batch * 2 : BATCH;
-    char *first = a->base + a->used * mem.slot;
+    store_release(&a->used, at + n); /* ORD(arena) */
+    bl__unlock(&bl__rt.stack_lock);
+    char *first = a->base + at * mem.slot;
     size_t guarded = guards_make(first, n);
     if (n > BATCH_FIRST)
         (void)advise_slots(first, n, mem.slot - mem.page, MADV_POPULATE_WRITE);
     for (size_t i = n; i-- > 0;) {
-        bl__g *g = bl__slot_record(first + i * mem.slot, a->used + i);
+        bl__g *g = bl__slot_record(first + i * mem.slot, at + i);
         g->stack_lo = first + i * mem.slot + mem.page;
         g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
         bl__san_stack_made(g->stack_lo, g->stack_hi);
@@ -243,7 +255,6 @@ static size_t stacks_make(bl__g **list)
         g->canary = i >= guarded;
         list_push(list, g);
     }
-    store_release(&a->used, a->used + n); /* ORD(arena) */
     return n;
 }
 
@@ -256,9 +267,9 @@ bool bl__stack_refill(bl__p *p)
         p->free_stacks_count++;
         bl__rt.free_stacks_count--;
     }
+    bl__unlock(&bl__rt.stack_lock);
     if (p->free_stacks == NULL)
         p->free_stacks_count += (uint32_t)stacks_make(&p->free_stacks);
-    bl__unlock(&bl__rt.stack_lock);
     return p->free_stacks != NULL;
 }
 
@@ -388,8 +399,15 @@ bool bl__stack_retry(void)
     bool busy = bl__rt.idle_all < bl__rt.ps_made; /* and may have free ones */
     bl__unlock(&bl__rt.lock);
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
-    if (bl__rt.no_stack != NULL && bl__rt.free_stacks == NULL)
-        bl__rt.free_stacks_count += stacks_make(&bl__rt.free_stacks);
+    if (bl__rt.no_stack != NULL && bl__rt.free_stacks == NULL) {
+        bl__g *made = NULL;
+        bl__unlock(&bl__rt.stack_lock);
+        size_t more = stacks_make(&made);
+        bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
+        while (made != NULL)
+            list_push(&bl__rt.free_stacks, list_pop(&made));
+        bl__rt.free_stacks_count += more;
+    }
     size_t n = bl__rt.free_stacks_count;
     bool some = bl__rt.no_stack != NULL && n > 0;
     waiting_retry(n == 0 && busy ? 1 : n);
