@@ -233,6 +233,40 @@ static int append_by_many(void *arg)
 
 BL_TEST_PLAIN(appended_lines_are_whole) { each_mode(append_by_many, 0); }
 
+enum { BLOCK = 4096, BLOCKS = 4 };
+
+/* What has no memory in between (O_DIRECT) is read and written on a thread of bl_blocking. */
+static int direct(void *arg)
+{
+    void *buf = NULL;
+    int file = numbered((size_t)BLOCK * BLOCKS);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+    if (fd < 0) /* not on this file system */
+        return bl_close(file);
+    BL_REQUIRE(t, posix_memalign(&buf, BLOCK, (size_t)2 * BLOCK) == 0);
+    for (size_t at = 0; at < (size_t)BLOCK * BLOCKS; at += (size_t)2 * BLOCK) {
+        BL_CHECK_EQ(t, bl_read(fd, buf, (size_t)2 * BLOCK), 2 * BLOCK);
+        BL_CHECK(t, is_numbered(buf, at, (size_t)2 * BLOCK));
+    }
+    BL_CHECK_EQ(t, load_relaxed(&bl__rt.helpers.count) != 0, *(int *)arg != HANDOFF);
+    BL_CHECK_EQ(t, bl_read(fd, buf, BLOCK), 0);
+    BL_CHECK_EQ(t, lseek(fd, BLOCK, SEEK_SET), BLOCK);
+    memset(buf, 'x', BLOCK);
+    BL_CHECK_EQ(t, bl_write(fd, buf, BLOCK), BLOCK);
+    BL_CHECK_EQ(t, lseek(fd, 0, SEEK_SET), 0);
+    BL_CHECK_EQ(t, bl_read(fd, buf, (size_t)2 * BLOCK), 2 * BLOCK);
+    BL_CHECK(t, is_numbered(buf, 0, BLOCK));
+    BL_CHECK_EQ(t, ((char *)buf)[BLOCK], 'x');
+    free(buf);
+    BL_CHECK_EQ(t, bl_close(fd), 0);
+    BL_CHECK_ERR(t, bl_read(fd, path, 1), BL_EBADF);
+    return bl_close(file);
+}
+
+BL_TEST_PLAIN(direct_files) { each_mode(direct, 0); }
+
 /* ---- Stops ----------------------------------------------------------------------------------- */
 
 /* What would have to be waited for is not; what is there is read. */

@@ -12,7 +12,7 @@
  * another descriptor for the same open file, of dup(2) or another process, has not.)
  *
  * Writes go to memory, which takes no wait worth the trouble; only those that are to be on the disk when they
- * return (O_SYNC, O_DSYNC) or have no memory in between (O_DIRECT) are made on a thread of bl_blocking.
+ * return (O_SYNC, O_DSYNC) are made on a thread of bl_blocking, and whatever has no memory in between (O_DIRECT).
  */
 #include "io/regular.h"
 
@@ -51,10 +51,11 @@ ONCE file_left(int fd, off_t *at)
     return *at < st.st_size ? st.st_size - *at : 0;
 }
 
-ONCE file_flags(int fd)
+/* Is any of these set? */
+ONCE file_has(int fd, int flags)
 {
-    int flags = fcntl(fd, F_GETFL);
-    return flags < 0 ? -errno : flags;
+    int all = fcntl(fd, F_GETFL);
+    return all >= 0 && (all & flags);
 }
 
 /* ---- Turns ---- */
@@ -108,7 +109,7 @@ static void turn_give(bl__fd *f)
         bl__ready(next->g, 1);
 }
 
-/* ---- Reading ---- */
+/* ---- On a thread ---- */
 
 /* A call on a thread of bl_blocking, in the frame of who waits for it. */
 typedef struct file_call {
@@ -119,6 +120,28 @@ typedef struct file_call {
     off_t at;
     ssize_t result;
 } file_call;
+
+/* The call, c, by fn on a thread of bl_blocking; what it returned, or, stopped before it began, as bl_blocking. */
+static ssize_t file_by_thread(file_call *c, bl_fn fn, bl_time deadline)
+{
+    int r = bl__blocking(fn, c, c->f, deadline);
+    if (r == BL_EAGAIN || r == BL_ENOMEM) /* no thread for it */
+        (void)fn(c);
+    else if (r < 0)
+        return r;
+    return c->result;
+}
+
+/* Closed meanwhile, the number may be another's by now. */
+static bool file_closed(file_call *c)
+{
+    if (load_acquire(&c->f->use) == c->use) /* ORD(fd): with close */
+        return false;
+    c->result = BL_ECLOSED;
+    return true;
+}
+
+/* ---- Reading ---- */
 
 static int fetch_blocking(void *arg)
 {
@@ -192,23 +215,42 @@ static ssize_t file_read_rest(bl__fd *f, uint32_t use, const struct iovec *iov, 
     }
 }
 
-ssize_t bl__regular_read(bl__fd *f, uint32_t use, const struct iovec *iov, int iovcnt,
-                         bl_time deadline)
+/* From memory, and what is not there by way of it. */
+static ssize_t file_read_in_turn(bl__fd *f, uint32_t use, const struct iovec *iov, int iovcnt,
+                                 bl_time deadline)
 {
     size_t all = 0;
     for (int i = 0; i < iovcnt; i++)
         all += iov[i].iov_len;
+    ssize_t r = bl__rt.io_cold ? BL_EAGAIN : file_take((int)f->number, iov, iovcnt, RWF_NOWAIT);
+    if (r == BL_ENOTSUP || r == BL_EINVAL) /* not on this file system */
+        return file_take((int)f->number, iov, iovcnt, 0);
+    if (r == BL_EAGAIN || (r > 0 && (size_t)r < all))
+        return file_read_rest(f, use, iov, iovcnt, r, deadline);
+    return r;
+}
+
+static int read_blocking(void *arg)
+{
+    file_call *c = arg;
+    if (!file_closed(c))
+        c->result = file_take((int)c->f->number, c->iov, c->iovcnt, 0);
+    return 0;
+}
+
+ssize_t bl__regular_read(bl__fd *f, uint32_t use, const struct iovec *iov, int iovcnt,
+                         bl_time deadline)
+{
+    file_call c = {.f = f, .use = use, .iov = iov, .iovcnt = iovcnt};
     ssize_t r = turn_take(f, use, deadline);
     if (r < 0)
         return r;
-    if (load_acquire(&f->use) != use) /* ORD(fd): with close */
+    if (file_closed(&c))
         r = BL_ECLOSED;
+    else if (file_has((int)f->number, O_DIRECT))
+        r = file_by_thread(&c, read_blocking, deadline);
     else
-        r = bl__rt.io_cold ? BL_EAGAIN : file_take((int)f->number, iov, iovcnt, RWF_NOWAIT);
-    if (r == BL_ENOTSUP || r == BL_EINVAL) /* not on this file system, or O_DIRECT */
-        r = file_take((int)f->number, iov, iovcnt, 0);
-    else if (r == BL_EAGAIN || (r > 0 && (size_t)r < all))
-        r = file_read_rest(f, use, iov, iovcnt, r, deadline);
+        r = file_read_in_turn(f, use, iov, iovcnt, deadline);
     turn_give(f);
     return r;
 }
@@ -218,10 +260,8 @@ ssize_t bl__regular_read(bl__fd *f, uint32_t use, const struct iovec *iov, int i
 static int write_blocking(void *arg)
 {
     file_call *c = arg;
-    if (load_acquire(&c->f->use) != c->use) { /* ORD(fd): with close */
-        c->result = BL_ECLOSED;
+    if (file_closed(c))
         return 0;
-    }
     CALL(c->result, pwritev2((int)c->f->number, c->iov, c->iovcnt, -1, 0));
     return 0;
 }
@@ -230,13 +270,8 @@ ssize_t bl__regular_write(bl__fd *f, uint32_t use, const struct iovec *iov, int 
                           bl_time deadline)
 {
     file_call c = {.f = f, .use = use, .iov = iov, .iovcnt = iovcnt};
-    ssize_t flags = file_flags((int)f->number);
-    int r = BL_EAGAIN;
-    if (flags >= 0 && (flags & (O_DSYNC | O_DIRECT))) /* O_SYNC is more than O_DSYNC */
-        r = bl__blocking(write_blocking, &c, f, deadline);
-    if (r == BL_EAGAIN || r == BL_ENOMEM) /* no thread for it */
-        (void)write_blocking(&c);
-    else if (r < 0)
-        return r;
+    if (file_has((int)f->number, O_DSYNC | O_DIRECT)) /* O_SYNC is more than O_DSYNC */
+        return file_by_thread(&c, write_blocking, deadline);
+    (void)write_blocking(&c);
     return c.result;
 }
