@@ -8,7 +8,7 @@
  *
  *   bl__race_release(key)     what the caller did so far, to all who acquire key from now on (merged)
  *   bl__race_acquire(key)     the other side
- *   bl__race_store(byte)      release that replaces what was there: exact, and writes the byte
+ *   bl__race_store(byte)      release that replaces what was there: exact
  *   bl__race_use(object)      the object's memory is used, atomically: plain accesses to it are races
  *   bl__race_read/write(p,n)  the user's memory is accessed for the calling goroutine
  *   BL__RACE_FRAME()          first in a public function: reports name it, and the place of its call
@@ -50,7 +50,22 @@ enum { BL__RACE_NO_SYNC = 1 };
 
 #define bl__race_acquire(key) __tsan_acquire((void *)(uintptr_t)(key))
 #define bl__race_release(key) __tsan_release((void *)(uintptr_t)(key))
-#define bl__race_store(byte) __tsan_atomic8_store((byte), 0, __ATOMIC_RELEASE)
+
+/* What Go's ThreadSanitizer exports, clang's has inside, and gcc's keeps to itself (NULL): a release that replaces what was
+ * there, alone and together with an acquire of that, in one call where the C interface takes two. */
+__attribute__((weak)) void bl__tsan_release_store(
+    void *fiber, uintptr_t pc,
+    uintptr_t addr) __asm__("_ZN6__tsan12ReleaseStoreEPNS_11ThreadStateEmm");
+__attribute__((weak)) void bl__tsan_exchange(void *fiber, uintptr_t pc, uintptr_t addr) __asm__(
+    "_ZN6__tsan19ReleaseStoreAcquireEPNS_11ThreadStateEmm");
+
+static inline void bl__race_store(uint8_t *byte)
+{
+    if (bl__tsan_release_store != NULL)
+        bl__tsan_release_store(__tsan_get_current_fiber(), 0, (uintptr_t)byte);
+    else
+        __tsan_atomic8_store(byte, 0, __ATOMIC_RELEASE);
+}
 #define bl__race_use(object)                                                                       \
     ((void)__tsan_atomic8_load((const volatile uint8_t *)(object), __ATOMIC_RELAXED))
 
@@ -106,17 +121,34 @@ static inline void bl__race_back(void *own) { __tsan_switch_to_fiber(own, BL__RA
     bl__race_back(bl__race_own);                                                                   \
     bl__race_fiber_free(bl__race_nobody)
 
-/* One slot of a buffer: the k-th send orders the k-th receive, which orders the (k + C)-th send. A pair
- * of bytes: what the last sender did, what the last receiver did. */
-static inline void bl__race_slot_send(uint8_t *pair)
+/* Two sides that meet again and again, in turns or each once: what either did before is seen by the other, and replaces what
+ * it did the last time. A slot of a buffer (the k-th send orders the k-th receive, which orders the (k + C)-th send), or
+ * a waiter and its waker. Each byte has a word: ThreadSanitizer looks up words. */
+typedef struct bl__race_pair {
+    uint64_t
+        side[2]; /* of which a byte is used; the first alone, if both go by bl__tsan_exchange */
+} bl__race_pair;
+
+static inline uint8_t *bl__race_side(bl__race_pair *pair, int side)
 {
-    bl__race_store(&pair[0]);
-    bl__race_acquire(&pair[1]);
+    return (uint8_t *)&pair->side[bl__tsan_exchange != NULL ? 0 : side];
 }
-static inline void bl__race_slot_recv(uint8_t *pair)
+static inline void bl__race_say(bl__race_pair *pair, int me)
 {
-    bl__race_store(&pair[1]);
-    bl__race_acquire(&pair[0]);
+    bl__race_store(bl__race_side(pair, me));
+}
+static inline void bl__race_hear(bl__race_pair *pair, int me)
+{
+    bl__race_acquire(bl__race_side(pair, !me));
+}
+static inline void bl__race_meet(bl__race_pair *pair, int me)
+{
+    if (bl__tsan_exchange != NULL) {
+        bl__tsan_exchange(__tsan_get_current_fiber(), 0, (uintptr_t)pair);
+        return;
+    }
+    bl__race_say(pair, me);
+    bl__race_hear(pair, me);
 }
 
 /* Fibers. new: for goroutine id, ordered after the caller's past, or (alone) after nothing. A fiber is

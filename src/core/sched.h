@@ -132,9 +132,9 @@ struct bl__g {
     void *stack_hi;               /* immutable */
     void *fiber;                  /* the sanitizers' */
 #if BL__RACE
-    void *fiber_idle; /* a plain thread's: what it is while it waits, see park_thread */
-    uint8_t race[2];  /* bytes for race.h: what it did before it waited, what its waker did */
-    uint8_t told;     /* its waker, while it is claimed: has used its byte */
+    void *fiber_idle;   /* a plain thread's: what it is while it waits, see park_thread */
+    bl__race_pair race; /* for race.h: side 0 is this one, that waits, side 1 its waker */
+    uint8_t told;       /* its waker, while it is claimed: has used its side */
 #endif
     void *copy_heap;    /* g: bl_go_copy's value where it is large */
     bl_time blocked_at; /* atomic: when it parked, while that is recorded */

@@ -62,7 +62,7 @@ bl_chan *bl__chan_make(size_t elem_size, size_t cap, const bl__site *site)
         __builtin_add_overflow(bytes, sizeof(bl_chan) + CACHE_LINE - MALLOC_ALIGN, &bytes))
         return NULL;
 #if BL__RACE
-    if (__builtin_add_overflow(bytes, cap * 2, &bytes))
+    if (__builtin_add_overflow(bytes, cap * sizeof(bl__race_pair) + 7, &bytes))
         return NULL;
 #endif
     char *memory = bl__alloc(bytes);

@@ -136,10 +136,11 @@ static inline void *bl__chan_slot(bl_chan *c, uint32_t i)
 }
 
 #if BL__RACE
-/* The two bytes of slot i for race.h, behind the buffer; those of a buffer of 0 are never used. */
-static inline uint8_t *bl__chan_race(bl_chan *c, uint32_t i)
+/* The pair of slot i for race.h, behind the buffer: side 0 sends. Those of a buffer of 0 are never used. */
+static inline bl__race_pair *bl__chan_race(bl_chan *c, uint32_t i)
 {
-    return (uint8_t *)(c + 1) + (size_t)c->cap * c->size + (size_t)i * 2;
+    uintptr_t end = (uintptr_t)(c + 1) + (size_t)c->cap * c->size;
+    return (bl__race_pair *)((end + 7) & ~(uintptr_t)7) + i;
 }
 #endif
 
@@ -182,7 +183,7 @@ static inline void bl__chan_race_put(bl_chan *c, bl__waiter *sender)
     if (c->timer)
         return;
     void *own = sender ? bl__race_as(sender->g->fiber) : NULL;
-    bl__race_slot_send(bl__chan_race(c, c->tail));
+    bl__race_meet(bl__chan_race(c, c->tail), 0);
     if (sender)
         bl__race_back(own);
 #endif
@@ -195,7 +196,7 @@ static inline void bl__chan_race_take(bl_chan *c)
     if (c->timer)
         bl__race_acquire(c);
     else
-        bl__race_slot_recv(bl__chan_race(c, c->head));
+        bl__race_meet(bl__chan_race(c, c->head), 1);
 #endif
     (void)c;
 }

@@ -57,13 +57,13 @@ static inline bool bl__waiter_linked(const bl__waiter *w)
 }
 
 /* A meeting of two orders each after what the other did before (race.h): who waits offers what it did,
- * its waker takes that and gives its own. The bytes are the record's and not the waiter's, whose memory
+ * its waker takes that and gives its own. The pair is the record's and not the waiter's, whose memory
  * is that of frames that the program had before. Around the wait, which has one waker: */
 static inline void bl__wait_race_offer(bl__g *g)
 {
 #if BL__RACE
     g->told = 0;
-    bl__race_store(&g->race[0]);
+    bl__race_say(&g->race, 0);
 #endif
     (void)g;
 }
@@ -71,7 +71,7 @@ static inline void bl__wait_race_woken(bl__g *g)
 {
 #if BL__RACE
     if (g->told)
-        bl__race_acquire(&g->race[1]);
+        bl__race_hear(&g->race, 0);
 #endif
     (void)g;
 }
@@ -79,7 +79,7 @@ static inline void bl__wait_race_woken(bl__g *g)
 static inline void bl__wait_race_tell(bl__g *g)
 {
 #if BL__RACE
-    bl__race_store(&g->race[1]);
+    bl__race_say(&g->race, 1);
     g->told = 1;
 #endif
     (void)g;
@@ -87,8 +87,8 @@ static inline void bl__wait_race_tell(bl__g *g)
 static inline void bl__wait_race_meet(bl__g *g)
 {
 #if BL__RACE
-    bl__wait_race_tell(g);
-    bl__race_acquire(&g->race[0]);
+    bl__race_meet(&g->race, 1);
+    g->told = 1;
 #endif
     (void)g;
 }
