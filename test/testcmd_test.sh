@@ -92,6 +92,12 @@ run "$belay" test -count many ./ends ./allocs
 expect 'a value that the tests do not take' 2
 expect_err 'is named once' '^belay: -count=many is not a number$'
 ok 'and nothing ran' test ! -s "$work/out" -a "$(wc -l <"$work/err")" -eq 1
+mkdir empty
+run "$belay" test -cpu 1,x ./empty
+expect 'a value, and nothing to run' 2
+expect_err 'is looked at first' '^belay: -cpu=1,x is not numbers of processors like 1,2,4$'
+run "$belay" test -cuont=2 ./empty
+expect_err 'a flag that is misspelt' '^belay: unknown flag -cuont=2; did you mean -count\?$'
 run "$belay" test -v -run 'crashes/not well' ./ends
 expect_out 'blanks of a name in a pattern' '^    --- FAIL: crashes/not_well'
 

@@ -21,14 +21,13 @@
 #include <unistd.h>
 
 #define NO_TESTS "testing: warning: no tests to run\n"
-enum { STATUS_FLAGS = 2 }; /* of a test program: it does not take a flag */
 
 /* What the programs of a directory have printed, and how they ended. */
 typedef struct outcome {
     char *text;
     size_t len;
     size_t run, none; /* programs; of them those that had no tests to run */
-    bool failed, usage;
+    bool failed;
 } outcome;
 
 static double seconds(void)
@@ -180,7 +179,6 @@ static void program_run(const test_file *file, const test_flags *f, outcome *o)
     if (f->json && o->len > 0)
         lines_out(o, true);
     o->failed |= status != 0;
-    o->usage |= WIFEXITED(status) && WEXITSTATUS(status) == STATUS_FLAGS;
     if (part)
         test_junit_add(file->path, part, status != 0 && o->text ? o->text + from : "");
     if (WIFSIGNALED(status) && !process_interrupted())
@@ -202,10 +200,10 @@ static void line_say(const test_flags *f, const char *result, const char *colour
     free(line);
 }
 
-/* The next program is run: not after ^C, a flag that none takes, or with -failfast a failure. */
+/* The next program is run: not after ^C, or with -failfast a failure. */
 static bool goes_on(const test_flags *f, const outcome *o)
 {
-    return !process_interrupted() && !o->usage && !(f->failfast && o->failed);
+    return !process_interrupted() && !(f->failfast && o->failed);
 }
 
 /* The files from at on that are of one directory; how many. */
@@ -230,11 +228,11 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, o
     double took = seconds() - began;
     bool bad = o.failed || !built;
     if ((bad || process_interrupted()) && o.len > 0)
-        fwrite(o.text, 1, o.len, o.usage ? stderr : stdout);
-    const char *covered = f->build.cover && !f->list && !o.usage && built ? test_cover_say() : "";
+        fwrite(o.text, 1, o.len, stdout);
+    const char *covered = f->build.cover && !f->list && built ? test_cover_say() : "";
     bool none = o.run > 0 && o.none == o.run;
-    if (f->list || o.usage) {
-        /* the names are out, or what was wrong */
+    if (f->list) {
+        /* the names are out */
     } else if (!files->at[at].path) {
         line_say(f, "?   ", "33", text_format("\t%s\t[no test files]", dir));
     } else if (!built) {
@@ -251,7 +249,6 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, o
     fflush(stdout);
     free(o.text);
     all->failed |= bad;
-    all->usage |= o.usage;
     return n;
 }
 
@@ -281,8 +278,6 @@ int test_command(char **argv)
     for (size_t i = 0; i < files.len && goes_on(&f, &all);)
         i += dir_run(&files, i, &f, &all);
     free(files.at);
-    if (all.usage)
-        return EXIT_USAGE;
     if (f.junit && test_junit_end() != 0)
         all.failed = true;
     if (f.coverprofile && test_cover_profile(f.coverprofile) != 0)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "test/test.h"
+
 static const char *const with_value[] = {
     "run",  "skip", "count", "cpu",   "timeout",   "parallel", "test-timeout", "shuffle",
     "seed", "leak", "list",  "bench", "benchtime", "fuzz",     "fuzztime",     NULL};
@@ -89,6 +91,11 @@ static int flag_take(test_flags *f, char ***argv)
                                        : &f->coverprofile) = value;
         f->build.cover |= f->coverprofile != NULL;
         return 0;
+    }
+    const char *wants = bl__test_flag_set(name, value);
+    if (wants) {
+        complain("-%s=%s is not %s", name, value, wants);
+        return EXIT_USAGE;
     }
     f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
     f->bench |= strcmp(name, "bench") == 0;

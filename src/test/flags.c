@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * flags.c: the flags of a test program, go test's: -run or -test.run, with one dash or two, the value behind = or,
- * where there has to be one, in the next word.
+ * where there has to be one, in the next word. `belay test` has this file too, so that what no program would take is
+ * refused before one is built.
  */
 #include <errno.h>
 #include <math.h>
@@ -206,6 +207,23 @@ static int flag_bad(const char *program, const char *format, const char *a, cons
     return 2;
 }
 
+static size_t flag_find(const char *name, size_t len)
+{
+    size_t i = 0;
+    while (i < sizeof known / sizeof *known &&
+           (strlen(known[i].name) != len || strncmp(known[i].name, name, len) != 0))
+        i++;
+    return i;
+}
+
+const char *bl__test_flag_set(const char *name, const char *value)
+{
+    size_t i = flag_find(name, strlen(name));
+    if (i == sizeof known / sizeof *known)
+        return "a flag of a test program";
+    return known[i].read(value, known[i].to) ? NULL : known[i].wants;
+}
+
 /* One flag; moves *argv on to its value. */
 static int test_flag_read(const char *program, char ***argv)
 {
@@ -214,20 +232,17 @@ static int test_flag_read(const char *program, char ***argv)
     if (strncmp(name, "test.", 5) == 0)
         name += 5;
     const char *equals = strchr(name, '=');
-    size_t len = equals != NULL ? (size_t)(equals - name) : strlen(name);
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (strlen(known[i].name) != len || strncmp(known[i].name, name, len) != 0)
-            continue;
-        const char *value = equals != NULL ? equals + 1 : known[i].plain ? "" : (*argv)[1];
-        if (value == NULL)
-            return flag_bad(program, "%s needs %s", word, known[i].wants);
-        if (!known[i].read(value, known[i].to))
-            return flag_bad(program, "%s is not %s", word, known[i].wants);
-        if (equals == NULL && !known[i].plain)
-            ++*argv;
-        return 0;
-    }
-    return flag_bad(program, "unknown flag %s%s", word, "");
+    size_t i = flag_find(name, equals != NULL ? (size_t)(equals - name) : strlen(name));
+    if (i == sizeof known / sizeof *known)
+        return flag_bad(program, "unknown flag %s%s", word, "");
+    const char *value = equals != NULL ? equals + 1 : known[i].plain ? "" : (*argv)[1];
+    if (value == NULL)
+        return flag_bad(program, "%s needs %s", word, known[i].wants);
+    if (!known[i].read(value, known[i].to))
+        return flag_bad(program, "%s is not %s", word, known[i].wants);
+    if (equals == NULL && !known[i].plain)
+        ++*argv;
+    return 0;
 }
 
 static const char *program_name(const char *path)
@@ -249,10 +264,6 @@ int bl__test_flags_read(int argc, char **argv)
         if (err != 0)
             return err;
     }
-    if (bl__tests.ncpus == 0)
-        bl__tests.cpus[bl__tests.ncpus++] = bl_procs();
-    if (bl__tests.parallel == 0)
-        bl__tests.parallel = bl_procs();
     if (bl__tests.file == NULL)
         bl__tests.file = program_name(program);
     return 0;

@@ -81,6 +81,10 @@ int bl_test_main(int argc, char **argv)
     int err = bl__test_flags_read(argc, argv);
     if (err != 0)
         return err;
+    if (bl__tests.ncpus == 0)
+        bl__tests.cpus[bl__tests.ncpus++] = bl_procs();
+    if (bl__tests.parallel == 0)
+        bl__tests.parallel = bl_procs();
     const bl__test_entry **list;
     size_t n = bl__test_entries(&list);
     if (bl__tests.list != NULL)

@@ -65,6 +65,8 @@ extern bl__test_flags bl__tests;
 
 /* 0, or the exit status after it has complained. */
 int bl__test_flags_read(int argc, char **argv);
+/* One, by its name alone: NULL, or what it would have as its value. */
+const char *bl__test_flag_set(const char *name, const char *value);
 
 /* Whether a test of this name is wanted; a parent of one that may be, too. */
 bool bl__test_wanted(const char *name);
