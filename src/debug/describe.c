@@ -68,6 +68,17 @@ static void owner_print(bl__out *o, const bl__g *owner)
 
 bool bl__describe_is_chan(const bl__site_text *made) { return strcmp(made->what, "channel") == 0; }
 
+const bl_timer *bl__timer_silent(const bl_chan *at, const bl_chan *c)
+{
+    const bl_timer *t =
+        (const bl_timer *)(const void *)((const char *)at - offsetof(bl_timer, bl__chan));
+    bl_timer copy;
+    return bl__peek(&copy, t, sizeof copy) && copy.bl__self == t && copy.bl__heap == NULL &&
+                   copy.bl__period == 0 && copy.bl__lock == 0 && c->len == 0 && !bl__timer_firing(t)
+               ? t
+               : NULL;
+}
+
 static void chan_print(bl__out *o, const bl_chan *at, const char *how)
 {
     bl_chan c;
@@ -89,7 +100,7 @@ static void chan_print(bl__out *o, const bl_chan *at, const char *how)
     else
         bl__out_printf(o, " (cap %u, %u buffered)", c.cap, c.len);
     site_print(o, "made", c.made);
-    bl__out_printf(o, "\n");
+    bl__out_printf(o, "%s\n", c.timer && bl__timer_silent(at, &c) != NULL ? "; not armed" : "");
 }
 
 static void select_print(bl__out *o, const bl__select_wait *at)

@@ -23,6 +23,10 @@ enum { BL__SCOPE_NAME = 128 };
 /* The name of a scope, of which s is a copy; else what it is called where it was opened. False: neither is readable. */
 bool bl__scope_name(char name[BL__SCOPE_NAME], const bl_scope *s);
 
+/* The timer or ticker whose channel at is, of which c is a copy, if nothing comes from it unless somebody starts it again;
+ * else NULL: it is armed, or somebody works on it. */
+const bl_timer *bl__timer_silent(const bl_chan *at, const bl_chan *c);
+
 /* g is a copy of a goroutine's record, at is the record itself. Each prints nothing where there is
  * nothing to say, or where what there was is gone. */
 void bl__describe_wait(bl__out *o, const bl__g *g);

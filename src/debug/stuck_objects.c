@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/proc.h"
+#include "debug/describe.h"
 #include "debug/peek.h"
 #include "sync/chan.h"
 #include "sync/object.h"
@@ -41,12 +42,8 @@ static bool done_add(bl__notes *n, bl__node *d, const bl_ctx *at)
  * can start it again. False: it is armed, or somebody works on it. */
 static bool timer_add(bl__notes *n, bl__node *d, const bl_chan *at, const bl_chan *c)
 {
-    const bl_timer *t =
-        (const bl_timer *)(const void *)((const char *)at - offsetof(bl_timer, bl__chan));
-    bl_timer copy;
-    if (!bl__peek(&copy, t, sizeof copy) || copy.bl__self != t || copy.bl__heap != NULL ||
-        copy.bl__period != 0 || copy.bl__lock != 0 || c->len != 0 || c->bubble != 0 ||
-        bl__timer_firing(t))
+    const bl_timer *t = c->bubble == 0 ? bl__timer_silent(at, c) : NULL;
+    if (t == NULL)
         return false;
     bl__reach_skip(n->reach, t, t + 1);
     object_add(n, d, t);

@@ -66,6 +66,7 @@ static void after_free(after *a)
     a->use++;
     a->timer = NULL;
     a->scope = NULL;
+    a->arg = NULL; /* else it is in reach for ever: debug/reach.h */
     bl__lock(&after_pool.lock, BL__RANK_POOL);
     a->next = after_pool.free;
     after_pool.free = a;

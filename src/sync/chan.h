@@ -130,6 +130,15 @@ static inline void bl__elem_move(void *to, const void *from, size_t size)
         bl__elem_move_any(to, from, size);
 }
 
+/* What was taken from a buffer leaves nothing there that would be in reach (debug/reach.h). */
+static inline void bl__elem_clear(void *at, size_t size)
+{
+    if (BL__LIKELY(size == 8))
+        memset(at, 0, 8);
+    else if (size > 8) /* a smaller one has room for no address */
+        bl__elem_move_any(at, NULL, size);
+}
+
 static inline void *bl__chan_slot(bl_chan *c, uint32_t i)
 {
     return (char *)(c + 1) + (size_t)i * c->size;
@@ -249,12 +258,14 @@ static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake)
 {
     wake->g = NULL;
     if (c->len) {
+        void *slot = bl__chan_slot(c, c->head);
         bl__chan_race_take(c);
-        bl__elem_move(v, bl__chan_slot(c, c->head), c->size);
+        bl__elem_move(v, slot, c->size);
         c->head = bl__chan_next(c, c->head);
         bl__waiter *sender =
             c->sendq.head && BL__LIKELY(!c->closed) ? bl__chan_claim(&c->sendq) : NULL;
         if (!sender) {
+            bl__elem_clear(slot, c->size);
             store_relaxed(&c->len, c->len - 1);
             return 0;
         }
