@@ -20,11 +20,31 @@
 
 enum { FATAL_PATIENCE = 30 /* seconds */ };
 
+struct bl__symbol;
+void bl__symbol_each(uintptr_t pc, bool (*fn)(const struct bl__symbol *s, void *arg), void *arg);
+
+static inline bool fatal_symbol(const struct bl__symbol *s, void *arg)
+{
+    (void)s;
+    (void)arg;
+    return true;
+}
+
+/* The first child of a process reads the debug information for its traceback, which takes longer than all else; for those
+ * after it their parent has. */
+static inline void fatal_symbols(void)
+{
+    static int checks;
+    if (checks++ == 1)
+        bl__symbol_each((uintptr_t)bl_run, fatal_symbol, NULL);
+}
+
 static inline bool check_fatal(bl_test *t, bl_fn fn, const char *text, const char *name,
                                const char *file, int line)
 {
     int fds[2];
     BL_REQUIRE_EQ(t, pipe(fds), 0);
+    fatal_symbols();
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
