@@ -48,6 +48,8 @@ FAIL: serial
     PASS: serial/passes#01
 END
 grep '^=== RUN' "$work/out" | sort | uniq -c | sort -nr >begun
+ok 'what its body says is printed once' test "$(grep -cE '^ *again_test.c:[0-9]+: [a-z ]+: [01]$' "$work/out")" -eq 11
+ok 'no directory is left' test -z "$(find . -maxdepth 1 -name 'belay-test-*')"
 ok 'each began once' test "$(wc -l <begun) $(sed -n '1s/^ *\([0-9]*\) .*/\1/p' begun)" = '12 1'
 
 run "$belay" test -run 'serial|between|nested|body|last' .

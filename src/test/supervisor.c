@@ -104,7 +104,13 @@ static void event_take(const bl__event *e, const char *name, const char *text)
         w->began = bl_now();
         break;
     case 'O': bl__text_put(&w->log, text, e->text); break;
+    case 'D':
+        free(w->tempdir);
+        w->tempdir = strndup(text, e->text);
+        break;
     case 'E':
+        free(w->tempdir);
+        w->tempdir = NULL;
         w->ended = (int)e->value;
         w->running = false;
         w->took = bl_now() - w->began;
@@ -441,6 +447,7 @@ static int worker_fork(int only)
     int status = 0;
     while (waitpid(sup.pid, &status, 0) < 0 && errno == EINTR)
         ;
+    bl__watched_sweep();
     return status;
 }
 

@@ -488,7 +488,7 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
     return 0;
 }
 
-static void tempdir_remove(void *arg) { (void)nftw(arg, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+void bl__tempdir_remove(void *path) { (void)nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
 
 const char *bl_tempdir(bl_test *t)
 {
@@ -505,7 +505,8 @@ const char *bl_tempdir(bl_test *t)
         return NULL;
     }
     t->tempdir = dir;
-    bl_cleanup(t, tempdir_remove, dir);
+    bl__test_tell('D', t, 0, dir, strlen(dir)); /* who has to remove it if this process dies */
+    bl_cleanup(t, bl__tempdir_remove, dir);
     return dir;
 }
 

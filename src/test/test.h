@@ -70,6 +70,9 @@ const char *bl__test_flag_set(const char *name, const char *value);
 
 /* Whether a test of this name is wanted; a parent of one that may be, too. */
 bool bl__test_wanted(const char *name);
+
+/* Removes a directory with all that is in it. */
+void bl__tempdir_remove(void *path);
 bool bl__bench_wanted(const char *name);
 char *bl__bench_name(const char *id); /* "sum": "BenchmarkSum", the caller's to free */
 bool bl__fuzz_wanted(const char *name);
@@ -247,7 +250,7 @@ void bl__bench_run(bl_test *t, void *arg);
 typedef struct bl__event {
     char
         kind; /* S began, A ended before and is not run again, P paused, C goes on, L has a limit, O logged,
-                 E ended, Z all have ended */
+                 D has a directory, E ended, Z all have ended */
     int32_t item;
     int64_t value;       /* of L: ns; of E: BL__ITEM_… */
     uint32_t name, text; /* bytes that follow */

@@ -41,8 +41,20 @@ void bl__watched_drop(int item)
         }
         *at = w->next;
         bl__text_free(&w->log);
+        bl__text_free(&w->before);
+        free(w->tempdir);
         free(w->name);
         bl__free(w);
+    }
+}
+
+void bl__watched_sweep(void)
+{
+    for (bl__watched *w = bl__watched_first; w != NULL; w = w->next) {
+        if (w->tempdir != NULL)
+            bl__tempdir_remove(w->tempdir);
+        free(w->tempdir);
+        w->tempdir = NULL;
     }
 }
 
@@ -50,8 +62,11 @@ void bl__watched_rewind(void)
 {
     for (bl__watched *w = bl__watched_first; w != NULL; w = w->next) {
         w->running = w->paused = w->met = false;
-        if (!w->ended)
-            bl__text_free(&w->log);
+        if (w->ended)
+            continue;
+        bl__text_free(&w->before);
+        w->before = w->log;
+        w->log = (bl__text){0};
     }
 }
 

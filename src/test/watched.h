@@ -23,6 +23,9 @@ typedef struct bl__watched {
     bl_dur limit; /* 0: none */
     bl_dur took;  /* when it has ended */
     bl__text log;
+    bl__text before; /* what it had logged in a worker that died */
+    size_t again;    /* the worker's: of which it has logged so much once more */
+    char *tempdir;   /* bl_tempdir's, until it has ended; NULL: none */
 } bl__watched;
 
 extern bl__watched *bl__watched_first;
@@ -32,7 +35,9 @@ bl__watched *bl__watched_find(int item, const char *name);
 bl__watched *bl__watched_get(int item, const char *name);
 /* Forgets the item's, or all (-1). */
 void bl__watched_drop(int item);
-/* The worker is gone: what has not ended is to begin again. */
+/* The worker is gone: its directories go, too. */
+void bl__watched_sweep(void);
+/* What has not ended is to begin again. */
 void bl__watched_rewind(void);
 
 /* It has ended in a worker before, with its subtests, and was asked for again. */

@@ -12,7 +12,7 @@ static void sub(bl_test *t, void *arg)
 {
     const char *what = arg;
     printf("ran %s\n", bl_test_name(t));
-    bl_log(t, "in %s", what);
+    bl_log(t, "in %s, with %s", what, bl_tempdir(t) != NULL ? "a directory" : "none");
     if (strcmp(what, "aborts") == 0)
         abort();
     if (strcmp(what, "segfaults") == 0)
