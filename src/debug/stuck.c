@@ -316,6 +316,8 @@ static void root_range(const void *low, const void *high, void *arg)
 static void roots_add(bl__notes *n)
 {
     bl__each_spawned_part(false, root_range, n->reach);
+    /* of the root scope, which is the runtime's own; those of others are found in their frames */
+    bl__reach_value(n->reach, load_relaxed(&bl__rt.root.bl__timers));
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         const bl__g *g = d->at;
