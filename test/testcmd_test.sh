@@ -92,6 +92,20 @@ run "$belay" test -count many ./ends ./allocs
 expect 'a value that the tests do not take' 2
 expect_err 'is named once' '^belay: -count=many is not a number$'
 ok 'and nothing ran' test ! -s "$work/out" -a "$(wc -l <"$work/err")" -eq 1
+cat >ub_test.c <<'END'
+#include <belay/test.h>
+BL_TEST(overflows)
+{
+    volatile int most = 2147483647;
+    most = most + 1;
+}
+BL_TEST(adds) { BL_CHECK(t, true); }
+END
+run "$belay" test -ubsan -v ./ub_test.c
+expect 'undefined behaviour' 1
+expect_out 'fails its test' '^--- FAIL: overflows '
+expect_out 'and no other' '^--- PASS: adds '
+expect_out 'with a traceback' '^Test_overflows$'
 mkdir empty
 run "$belay" test -cpu 1,x ./empty
 expect 'a value, and nothing to run' 2

@@ -196,6 +196,8 @@ static int compose(words *command, const flags *f, const library *lib, const cha
         words_add(command, "-fexceptions"); /* BL_REQUIRE unwinds */
     if (f->ubsan)
         words_add_split(command, "-fsanitize=undefined");
+    if (f->test && (f->ubsan || lib->mode == MODE_ASAN))
+        words_add(command, "-fno-sanitize-recover=undefined"); /* as all that fails a test */
     words_add(command, text_format("-I%s", lib->include));
     words_add_split(command, lib->defines ? lib->defines : "");
     add_words(command, &own.cflags);
