@@ -106,6 +106,26 @@ expect 'undefined behaviour' 1
 expect_out 'fails its test' '^--- FAIL: overflows '
 expect_out 'and no other' '^--- PASS: adds '
 expect_out 'with a traceback' '^Test_overflows$'
+cat >ended_test.c <<'END'
+#include <belay/test.h>
+static int *frame;
+static int ends(void *arg)
+{
+    int own = 1;
+    (void)arg;
+    frame = &own;
+    return own - 1;
+}
+BL_TEST(reads_a_frame)
+{
+    BL_CHECK_EQ(t, bl_go(bl_test_scope(t), ends, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(bl_test_scope(t)), 0);
+    bl_log(t, "%d", *frame);
+}
+END
+run "$belay" test -asan -cpu 1 ./ended_test.c
+expect 'the stack of a goroutine that has ended' 1
+expect_out 'is not to be used' '^--- FAIL: reads_a_frame '
 mkdir empty
 run "$belay" test -cpu 1,x ./empty
 expect 'a value, and nothing to run' 2

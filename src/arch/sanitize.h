@@ -4,7 +4,7 @@
  * it is empty in an ordinary build, but valgrind's, which is a few instructions when a stack is made.
  *
  * ASan: start_switch_fiber before leaving a stack (NULL instead of the place to save when it ends),
- * finish_switch_fiber on the other; a stack is unpoisoned before it is used again.
+ * finish_switch_fiber on the other; a free stack is poisoned, and unpoisoned before it is used again.
  * TSan: each goroutine is a fiber. The runtime is instrumented in this build, which is for finding its
  * own races between threads; so a switch orders what ran before it and after it on that thread
  * (flag 0), as the run queues' plain fields rely on it. Reports read the records of goroutines that
@@ -79,6 +79,16 @@ static inline void bl__san_stack_reuse(void *lo, void *hi)
 {
 #if BL__ASAN
     __asan_unpoison_memory_region(lo, (size_t)((char *)hi - (char *)lo));
+#endif
+    (void)lo;
+    (void)hi;
+}
+
+/* Nobody's until it is used again: who has kept a pointer into it is told. */
+static inline void bl__san_stack_free(void *lo, void *hi)
+{
+#if BL__ASAN
+    __asan_poison_memory_region(lo, (size_t)((char *)hi - (char *)lo));
 #endif
     (void)lo;
     (void)hi;

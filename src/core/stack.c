@@ -434,6 +434,7 @@ void bl__stack_put(bl__p *p, bl__g *g)
         hand_over(g);
         return;
     }
+    bl__san_stack_free((char *)g->stack_lo + sizeof(uint64_t), g->stack_hi);
     list_push(&p->free_stacks, g);
     if (__builtin_expect(++p->free_stacks_count >= BL__STACK_CACHE, 0))
         spill(p);
