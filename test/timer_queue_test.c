@@ -128,7 +128,7 @@ static void steps(bl_test *t, size_t in_use, bool refused)
     m->random = seed;
     m->now = bl_now();
     m->queue.first = BL_NEVER;
-    bool set __attribute__((cleanup(refuse_no_more))) = refusing = refused;
+    bool set __attribute__((cleanup(refuse_no_more), unused)) = refusing = refused;
     for (int step = 0; step < STEPS; step++) {
         size_t i = draw(m) % TIMERS;
         if (m->armed[i])
