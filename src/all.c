@@ -91,6 +91,7 @@
 #include "debug/report.c"
 #include "debug/stacks.c"
 #include "debug/stuck.c"
+#include "debug/stuck_deadlines.c"
 #include "debug/stuck_idle.c"
 #include "debug/stuck_objects.c"
 #include "debug/symbol.c"

@@ -68,8 +68,9 @@ static bool slot_take(bl__bubble *b)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bool room = slots_used < BL__BUBBLES_MOST;
     if (room) {
-        b->slot = ++slots_used;
+        b->slot = (uint16_t)(slots_used + 1);
         slots[b->slot] = b;
+        store_release(&slots_used, b->slot); /* ORD(slots): with bl__bubbles_each */
     }
     bl__unlock(&bl__rt.lock);
     return room;
@@ -119,6 +120,12 @@ void bl__bubble_end(bl__bubble *b)
     b->pool_next = bl__rt.bubble_pool;
     bl__rt.bubble_pool = b;
     bl__unlock(&bl__rt.lock);
+}
+
+void bl__bubbles_each(void (*fn)(bl__bubble *b, void *arg), void *arg)
+{
+    for (uint16_t i = 1; i <= load_acquire(&slots_used); i++) /* ORD(slots): with slot_take */
+        fn(slots[i], arg);
 }
 
 /* ---- Waiting ---- */

@@ -78,6 +78,8 @@ int bl__bubble_wait(void);
 
 /* Under sched's lock: a bubble for which there is something to do, or NULL. */
 bl__bubble *bl__bubbles_find(void);
+/* Of all there ever were, which are kept. */
+void bl__bubbles_each(void (*fn)(bl__bubble *b, void *arg), void *arg);
 /* By the thread that has found it, with a processor and without the lock. */
 void bl__bubble_move(bl__m *m, bl__bubble *b);
 

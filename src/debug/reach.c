@@ -222,6 +222,15 @@ void bl__reach_value(bl__reach *r, const void *value)
         r->values[r->values_count++] = (uintptr_t)value;
 }
 
+uint32_t bl__reach_values(const bl__reach *r) { return r->values_count; }
+
+const void *bl__reach_value_take(bl__reach *r, uint32_t i)
+{
+    const void *value = (const void *)r->values[i]; // NOLINT(performance-no-int-to-ptr)
+    r->values[i] = 0;
+    return value;
+}
+
 static void reach_edge_add(bl__reach *r, uint32_t from, uint32_t to)
 {
     reach_item *it = &r->items[from];

@@ -43,6 +43,9 @@ uint32_t bl__reach_object(bl__reach *r, const void *at);
 /* Memory of those who run, beside what everybody gets at; and an address that they have. */
 void bl__reach_root(bl__reach *r, const void *low, const void *high, bool sure);
 void bl__reach_value(bl__reach *r, const void *value);
+/* How many such addresses there are; takes one of them away again. */
+uint32_t bl__reach_values(const bl__reach *r);
+const void *bl__reach_value_take(bl__reach *r, uint32_t i);
 
 /* Builds the graph, reading at most limit bytes. False: it was too much. */
 bool bl__reach_solve(bl__reach *r, size_t limit);

@@ -447,7 +447,7 @@ static void search_memory(bl__notes *n)
     }
     roots_add(n);
     bl__notes_skip(n);
-    n->failed = !bl__reach_solve(n->reach, n->s->limit);
+    n->failed = !bl__notes_deadlines(n) || !bl__reach_solve(n->reach, n->s->limit);
     if (n->failed)
         return;
     spread_reach(n);

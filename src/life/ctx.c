@@ -89,6 +89,13 @@ static void deadline_fire(bl_timer *t, bl_time now)
     BL__RACE_NOBODY_END();
 }
 
+const bl_ctx *bl__ctx_of_deadline(const bl_timer *t)
+{
+    return t->bl__fire == deadline_fire
+               ? (const bl_ctx *)(const void *)((const char *)t - offsetof(bl_ctx, timer))
+               : NULL;
+}
+
 bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scope *scope,
                      const bl__site *site)
 {

@@ -91,6 +91,9 @@ void bl__ctx_unhold(bl_ctx *c);
 /* Takes c off its upstream's list, if it is there. */
 void bl__ctx_unlink(bl_ctx *c);
 
+/* Whose deadline a pending timer is, or NULL. */
+const bl_ctx *bl__ctx_of_deadline(const bl_timer *t);
+
 /* The deadline's timer; only if has_timer. */
 static inline bl_timer *bl__ctx_timer(bl_ctx *c) { return (bl_timer *)(void *)c->timer; }
 

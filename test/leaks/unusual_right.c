@@ -525,6 +525,44 @@ static int closed_after_a_context(void *arg)
     return r;
 }
 
+/* Nothing but the deadline closes it: who has the contexts is who waits. */
+static int closed_after(bl_scope *s, bl_ctx *late, bl_ctx *c)
+{
+    bl_chan *done = bl_scope_chan(s, sizeof(int), 0);
+    int v, r = 0;
+    if (bl_ctx_after(c, s, close_when_cancelled, done) == NULL)
+        return 1;
+    while ((r = bl_chan_recv(done, &v)) == 0)
+        continue;
+    bl_ctx_release(c);
+    bl_ctx_release(late);
+    return r == BL_ECLOSED ? bl_scope_wait(s) : r;
+}
+
+/*? closed_after_a_deadline right
+ */
+static int closed_after_a_deadline(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_ctx *late = bl_ctx_with_timeout(bl_ctx_background(), LONG);
+    return closed_after(s, late, bl_ctx_retain(late));
+}
+
+/*? closed_after_a_deadline_above right
+ */
+static int closed_after_a_deadline_above(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_ctx *late = bl_ctx_with_timeout(bl_ctx_background(), LONG);
+    bl_ctx *beside = bl_ctx_with_cancel(late), *c = bl_ctx_with_cancel(late);
+    int r = closed_after(s, late, bl_ctx_with_cancel(c));
+    bl_ctx_release(c);
+    bl_ctx_release(beside);
+    return r;
+}
+
 static int read_pipe(void *arg)
 {
     char b[8];
@@ -630,6 +668,8 @@ PROGRAMS({"in_a_mapping", in_a_mapping}, {"in_a_shared_mapping", in_a_shared_map
          {"signal_comes_late", signal_comes_late},
          {"component_until_the_end", component_until_the_end},
          {"mail_now_and_then", mail_now_and_then}, {"one_wakes_the_next", one_wakes_the_next},
-         {"closed_after_a_context", closed_after_a_context}, {"pipe_in_memory", pipe_in_memory},
-         {"once_waits_for_a_message", once_waits_for_a_message},
+         {"closed_after_a_context", closed_after_a_context},
+         {"closed_after_a_deadline", closed_after_a_deadline},
+         {"closed_after_a_deadline_above", closed_after_a_deadline_above},
+         {"pipe_in_memory", pipe_in_memory}, {"once_waits_for_a_message", once_waits_for_a_message},
          {"readers_and_writers", readers_and_writers})
