@@ -5,7 +5,9 @@
 # command, from C and C++; the source tree as a CMake subdirectory; and the library as one file.
 # test/consume_test.sh BUILD
 #
-# builds: release (what is installed; dev has no shared library)
+# It is what release installs.
+#
+# builds: release
 source "$(dirname "$0")/shell.sh"
 consume=$root/test/consume
 prefix="$work/the prefix"

@@ -42,6 +42,8 @@ static void m_exit(bl__m *m)
     bl__crash_thread_fini();
     bl__tls_set(NULL);
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    if (m->p != NULL) /* the end of the run, with a processor that sysmon may look at once more */
+        store_relaxed(&m->p->m, NULL);
     bl__m **at = &bl__rt.all_m;
     while (*at != m)
         at = &(*at)->all_next;

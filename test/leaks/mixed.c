@@ -9,6 +9,7 @@ typedef struct room {
     bl_cond change;
     bl_waitgroup wg;
     bl_sem slots;
+    _Atomic bool taken; /* that the one who is to be first has the lock */
     int count;
 } room;
 
@@ -61,6 +62,7 @@ static int take_message(void *arg)
     room *r = arg;
     int m;
     bl_rwmutex_lock(&r->members);
+    r->taken = true;
     int err = bl_chan_recv(r->messages, &m); /* @take_recv */
     bl_rwmutex_unlock(&r->members);
     return err;
@@ -69,7 +71,9 @@ static int take_message(void *arg)
 static int put_message(void *arg)
 {
     room *r = arg;
-    int m = 1, err = bl_sleep(5 * BL_MS);
+    int m = 1, err = 0;
+    while (!r->taken)
+        bl_yield();
     bl_rwmutex_rlock(&r->members); /* @put_rlock */
     err = err < 0 ? err : bl_chan_send(r->messages, &m);
     bl_rwmutex_runlock(&r->members);
