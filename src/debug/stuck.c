@@ -29,15 +29,15 @@ enum {
 
 /* ---- Taking notes ---- */
 
-static uint32_t notes_hash(const bl__notes *n, const void *key)
+static uint32_t notes_hash(const void *key, uint32_t mask)
 {
     uint64_t h = (uint64_t)(uintptr_t)key * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(h >> 32) & n->mask;
+    return (uint32_t)(h >> 32) & mask;
 }
 
 static uint32_t node_of(const bl__notes *n, const void *record)
 {
-    for (uint32_t i = notes_hash(n, record);; i = (i + 1) & n->mask) {
+    for (uint32_t i = notes_hash(record, n->record_mask);; i = (i + 1) & n->record_mask) {
         if (n->by_record[i] == 0)
             return BL__NOBODY;
         if (n->nodes[n->by_record[i] - 1].at == record)
@@ -47,8 +47,8 @@ static uint32_t node_of(const bl__notes *n, const void *record)
 
 static uint32_t home_of(bl__notes *n, const bl_scope *s)
 {
-    uint32_t i = notes_hash(n, s);
-    for (; n->by_scope[i] != 0; i = (i + 1) & n->mask)
+    uint32_t i = notes_hash(s, n->scope_mask);
+    for (; n->by_scope[i] != 0; i = (i + 1) & n->scope_mask)
         if (n->homes[n->by_scope[i] - 1].at == s)
             return n->by_scope[i] - 1;
     n->homes[n->homes_count] = (bl__home){.at = s, .opener = BL__NOBODY};
@@ -99,6 +99,17 @@ static void note_lost(bl__notes *n, const bl__node *d)
             (bl__lost_scope){.who = {d->id, d->at, d->switches, 1}, .opened = c.made};
 }
 
+/* Of the node that is being written. */
+static void note_reader(bl__notes *n, const bl__g *g)
+{
+    if (n->rw_count == BL__STUCK_RW)
+        return;
+    bl__reader *has = &n->rw[n->rw_count++];
+    has->node = n->count;
+    has->reads = g->reads_count < BL__READS ? g->reads_count : BL__READS;
+    memcpy(has->read, g->reads, sizeof has->read);
+}
+
 static void note(const bl__g *g, void *arg)
 {
     bl__notes *n = arg;
@@ -127,10 +138,8 @@ static void note(const bl__g *g, void *arg)
         d->alive = load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
                    g->park_timer != NULL || g->since > n->before ||
                    waits_for_nobody((bl__reason)g->reason) || is_runs_end(g);
-        d->reads = (uint8_t)(g->reads_count < BL__READS ? g->reads_count : BL__READS);
-        memcpy(d->read, g->reads, sizeof d->read);
-        if ((d->reads > 0 || d->reason == BL__WAIT_RW_LOCK) && n->rw_count < BL__STUCK_RW)
-            n->rw[n->rw_count++] = n->count;
+        if (g->reads_count > 0 || d->reason == BL__WAIT_RW_LOCK)
+            note_reader(n, g);
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
             note_running(n, d);
         if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
@@ -159,9 +168,9 @@ static void notes_index(bl__notes *n)
 {
     for (uint32_t i = 0; i < n->count; i++) {
         bl__node *d = &n->nodes[i];
-        uint32_t at = notes_hash(n, d->at);
+        uint32_t at = notes_hash(d->at, n->record_mask);
         while (n->by_record[at] != 0)
-            at = (at + 1) & n->mask;
+            at = (at + 1) & n->record_mask;
         if (d->at != NULL)
             n->by_record[at] = i + 1;
         d->scope = home_of(n, d->home);
@@ -213,14 +222,15 @@ bool bl__node_kept(const bl__notes *n, const bl__node *d)
     if (load_relaxed(&bl__reads_handed) || n->rw_count == BL__STUCK_RW)
         return false;
     for (uint32_t i = 0; i < n->rw_count; i++) {
-        const bl__node *r = &n->nodes[n->rw[i]];
+        const bl__reader *has = &n->rw[i];
+        const bl__node *r = &n->nodes[has->node];
         if (r->obj == d->obj && r->reason == BL__WAIT_RW_LOCK) {
             if (r->alive && d->reason == BL__WAIT_RW_RLOCK)
                 return false;
             writer = true;
         }
-        for (uint32_t k = 0; !r->alive && k < r->reads; k++)
-            kept = kept || r->read[k] == d->obj;
+        for (uint32_t k = 0; !r->alive && k < has->reads; k++)
+            kept = kept || has->read[k] == d->obj;
     }
     return kept && writer;
 }
@@ -407,11 +417,11 @@ static void answer(bl__notes *n)
 static bool notes_new(bl__notes *n, uint32_t expected)
 {
     uint32_t most = expected + expected / 8 + 64;
-    uint32_t slots = 64;
-    while (slots < 4 * most)
+    uint32_t slots = 64; /* for the records; there may be twice as many scopes */
+    while (slots < 2 * most)
         slots *= 2;
     size_t bytes =
-        most * (sizeof(bl__node) + 2 * sizeof(bl__home)) + 2 * (size_t)slots * sizeof(uint32_t);
+        most * (sizeof(bl__node) + 2 * sizeof(bl__home)) + 3 * (size_t)slots * sizeof(uint32_t);
     size_t more = (size_t)BL__STUCK_OBJECTS * most < OBJECTS_MORE ? (size_t)BL__STUCK_OBJECTS * most
                                                                   : OBJECTS_MORE;
     void *extra;
@@ -419,7 +429,8 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     if (n->reach == NULL)
         return false;
     n->most = most;
-    n->mask = slots - 1;
+    n->record_mask = slots - 1;
+    n->scope_mask = 2 * slots - 1;
     n->nodes = extra;
     n->homes = (bl__home *)(void *)(n->nodes + most);
     n->by_record = (uint32_t *)(void *)(n->homes + 2 * (size_t)most);

@@ -29,11 +29,10 @@ typedef struct bl__node {
     const char *low; /* its stack in use */
     const char *high;
     uint32_t switches;
-    uint32_t scope;              /* index of home in scopes */
-    uint32_t stack;              /* item of its stack, while it may be stuck */
-    uint32_t copy;               /* item of its copy of bl_go_copy's value, likewise */
-    uint32_t first;              /* of its objects */
-    const void *read[BL__READS]; /* read locks that it holds */
+    uint32_t scope; /* index of home in scopes */
+    uint32_t stack; /* item of its stack, while it may be stuck */
+    uint32_t copy;  /* item of its copy of bl_go_copy's value, likewise */
+    uint32_t first; /* of its objects */
     uint16_t objects;
     uint16_t cancels; /* of them the last ones: with which it can be cancelled */
     uint8_t reason;
@@ -41,9 +40,15 @@ typedef struct bl__node {
     uint8_t cancellable;
     uint8_t proven;
     uint8_t opener; /* it has a scope open: who cancels it ends that, and does not make it go on */
-    uint8_t reads;  /* how many are in read */
     uint8_t kept;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
 } bl__node;
+
+/* Who has read locks, or wants a write lock. */
+typedef struct bl__reader {
+    uint32_t node;
+    uint32_t reads; /* how many are in read */
+    const void *read[BL__READS];
+} bl__reader;
 
 typedef struct bl__home {
     const bl_scope *at;
@@ -60,11 +65,10 @@ typedef struct bl__notes {
     uint32_t count, most;
     uint32_t *by_record; /* hash tables, open addressing: index + 1 */
     uint32_t *by_scope;
-    uint32_t mask;
+    uint32_t record_mask, scope_mask;
     bl__home *homes;
     uint32_t homes_count;
-    uint32_t rw
-        [BL__STUCK_RW]; /* who was parked with a read lock, or wants a write lock, the first ones */
+    bl__reader rw[BL__STUCK_RW]; /* the first ones */
     uint32_t rw_count;
     uint32_t objects;
     bl_time before;       /* parked since then, or earlier */
