@@ -20,8 +20,7 @@ typedef struct frame {
 typedef struct frames {
     frame at[FRAMES_MOST];
     size_t len;
-    size_t from,
-        to; /* the goroutine's own: without the runtime's at both ends. The same: there are none */
+    size_t from, to; /* without the runtime at both ends; the same: there are none */
 } frames;
 
 typedef struct stacks stacks;

@@ -252,8 +252,7 @@ static inline __attribute__((always_inline)) void park_to(bl__m *m, bl__g *g, bl
     bl__g *to = NULL;
     uint32_t action = BL__SWITCH_PARK;
     if (t != NULL && t->kind != BL__TASK_G && m->p->free_stacks == NULL)
-        m->picked =
-            t; /* a stack has to be made, which is long: not with the lock of what g waits for */
+        m->picked = t; /* making a stack is long: not with the lock of what g waits for */
     else if (t != NULL)
         to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
     if (m->p != NULL && __builtin_expect(m->p->look, 0)) {

@@ -70,15 +70,13 @@ enum { BL__WHEEL_LEVELS = 4, BL__WHEEL_SLOTS = 64 };
 typedef struct bl__timers {
     uint32_t lock;
     uint32_t reserved;
-    bl_time
-        first; /* lock to write; atomic to read: nothing is due before it; BL_NEVER: there is none */
+    bl_time first;             /* lock to write, atomic: nothing is due before; BL_NEVER: none */
     bl__timer_entry *entries;  /* lock: the heap */
     size_t count;              /* lock: of entries */
     size_t capacity;           /* lock */
     bl_timer *spill;           /* lock: those that found no room in the heap */
     struct bl__firing *firing; /* lock: calls of bl__fire under way */
-    uint64_t
-        horizon; /* lock: the first tick that is not in the heap yet; UINT64_MAX: the wheel is not used */
+    uint64_t horizon;          /* lock: the first tick not in the heap yet; UINT64_MAX: no wheel */
     uint64_t used[BL__WHEEL_LEVELS]; /* lock: bits of the slots that hold any */
     bl__timer_chunk **moving;        /* lock: the slot that is taken apart, or NULL */
     bl__timer_chunk *wheel[BL__WHEEL_LEVELS * BL__WHEEL_SLOTS]; /* lock */

@@ -12,9 +12,7 @@
 #include "debug/peek.h"
 #include "life/ctx.h"
 
-enum {
-    DEADLINE_CONTEXTS = 1 << 16
-}; /* contexts that are looked at in all; of more, nothing is said */
+enum { DEADLINE_CONTEXTS = 1 << 16 }; /* looked at in all; of more, nothing is said */
 
 typedef struct sought_arena {
     const void *at;

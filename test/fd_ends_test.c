@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/* fd_ends_test.c: descriptors whose other side ends, or that are none. */
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
+
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/un.h>
+
+#include "pairs.h"
+
+BL_TEST(end_of_file)
+{
+    EACH(streams, p)
+    {
+        BL_SCOPE(s);
+        char buf[16];
+        call c = {.fn = call_read, .obj = &p.b};
+        call_parks(s, &c);
+        BL_CHECK_EQ(t, bl_close(p.a), 0);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, call_result(&c), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 0);
+        p.a = dup(p.b);
+    }
+}
+
+BL_TEST(last_bytes_and_the_end_together)
+{
+    EACH(streams, p)
+    {
+        char buf[16];
+        BL_CHECK_ERR(t, bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)),
+                     BL_ETIMEDOUT); /* registered */
+        BL_CHECK_EQ(t, bl_write(p.a, "bye", 3), 3);
+        BL_CHECK_EQ(t, bl_close(p.a), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 3);
+        BL_CHECK_EQ(t, bl_read_until(p.b, buf, sizeof buf, bl_in(LATE)), 0);
+        p.a = dup(p.b);
+    }
+}
+
+BL_TEST(half_close)
+{
+    pair (*const kinds[])(void) = {unix_pair, tcp_pair};
+    EACH(kinds, p)
+    {
+        char buf[16];
+        BL_CHECK_EQ(t, shutdown(p.a, SHUT_WR), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 0);
+        for (int i = 0; i < 3; i++) {
+            BL_SCOPE(s);
+            call c = {.fn = call_read, .obj = &p.a};
+            call_parks(s, &c);
+            BL_CHECK_EQ(t, bl_write(p.b, "y", 1), 1); /* the other half still works */
+            BL_CHECK(t, call_returns(&c));
+            BL_CHECK_EQ(t, call_result(&c), 1);
+        }
+    }
+}
+
+/* Either half, by either end, while somebody waits for it; who waits for the other half goes on waiting. */
+BL_TEST(half_close_during_wait)
+{
+    pair (*const kinds[])(void) = {unix_pair, tcp_pair};
+    EACH(kinds, p)
+    {
+        BL_SCOPE(s);
+        call reads = {.fn = call_read, .obj = &p.a}, writes = {.fn = call_write, .obj = &p.a};
+        call_parks(s, &reads);
+        call_parks(s, &writes);
+        BL_CHECK_EQ(t, shutdown(p.b, SHUT_WR), 0);
+        BL_CHECK(t, call_returns(&reads));
+        BL_CHECK_EQ(t, call_result(&reads), 0);
+        BL_CHECK_EQ(t, call_result(&writes), CALL_PENDING);
+        BL_CHECK_EQ(t, shutdown(p.a, SHUT_WR), 0);
+        BL_CHECK(t, call_returns(&writes));
+        BL_CHECK_ERR(t, call_result(&writes), BL_EPIPE);
+    }
+}
+
+BL_TEST(peers_that_vanish)
+{
+    pair p = tcp_pair();
+    struct linger now = {1, 0};
+    BL_SCOPE(s);
+    call c = {.fn = call_read, .obj = &p.b};
+    call_parks(s, &c);
+    BL_CHECK_EQ(t, setsockopt(p.a, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+    BL_CHECK_EQ(t, bl_close(p.a), 0); /* a reset */
+    BL_CHECK(t, call_returns(&c));
+    BL_CHECK_ERR(t, call_result(&c), BL_ECONNRESET);
+    BL_CHECK_ERR(t, bl_write(p.b, "x", 1), BL_EPIPE);
+    BL_CHECK_EQ(t, bl_close(p.b), 0);
+}
+
+BL_TEST(readers_that_vanish)
+{
+    EACH(streams, p)
+    {
+        BL_SCOPE(s);
+        call c = {.fn = call_write, .obj = &p.a};
+        call_parks(s, &c);
+        BL_CHECK_EQ(t, bl_close(p.b), 0); /* with bytes that nobody has read: TCP resets */
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK(t, call_result(&c) == BL_EPIPE || call_result(&c) == BL_ECONNRESET);
+        p.b = dup(p.a);
+    }
+}
+
+BL_TEST(sigpipe_never_kills)
+{
+    struct sigaction before;
+    sigset_t pending;
+    BL_CHECK_EQ(t, sigaction(SIGPIPE, &(struct sigaction){.sa_handler = SIG_DFL}, &before), 0);
+    EACH(streams, p)
+    {
+        char data[200];
+        BL_CHECK_EQ(t, bl_close(p.b), 0);
+        ssize_t r = bl_write(p.a, "x", 1);
+        while (r >= 0) { /* TCP learns of it with the answer to the first */
+            bl_yield();
+            r = bl_write(p.a, data, sizeof data);
+        }
+        BL_CHECK(t, r == BL_EPIPE || r == BL_ECONNRESET);
+        BL_CHECK_ERR(t, bl_write(p.a, "x", 1), BL_EPIPE);
+        BL_CHECK_ERR(t, bl_writev(p.a, &(struct iovec){data, sizeof data}, 1), BL_EPIPE);
+        sigemptyset(&pending);
+        BL_CHECK_EQ(t, sigpending(&pending), 0);
+        BL_CHECK_EQ(t, sigismember(&pending, SIGPIPE), 0);
+        p.b = dup(p.a);
+    }
+    BL_CHECK_EQ(t, sigaction(SIGPIPE, &before, NULL), 0);
+}
+
+BL_TEST(bad_descriptors)
+{
+    char byte = 0;
+    int open_one = eventfd(0, EFD_CLOEXEC);
+    int bad[] = {-1, INT_MAX, open_one + 500, open_one};
+    BL_CHECK_EQ(t, close(open_one), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        BL_CHECK_ERR(t, bl_read(bad[i], &byte, 1), BL_EBADF);
+        BL_CHECK_ERR(t, bl_write(bad[i], &byte, 1), BL_EBADF);
+        BL_CHECK_ERR(t, bl_recvfrom(bad[i], &byte, 1, 0, NULL, NULL), BL_EBADF);
+        BL_CHECK_ERR(t, bl_sendto(bad[i], &byte, 1, 0, NULL, 0), BL_EBADF);
+        BL_CHECK_ERR(t, bl_accept(bad[i], NULL, NULL), BL_EBADF);
+        BL_CHECK_ERR(t, bl_fd_wait(bad[i], BL_READABLE, BL_NEVER), BL_EBADF);
+        BL_CHECK_ERR(t, bl_close(bad[i]), BL_EBADF);
+    }
+    BL_CHECK_ERR(t, bl_fd_wait(0, 0, BL_NEVER), BL_EINVAL);
+    BL_CHECK_ERR(t, bl_fd_wait(0, 8, BL_NEVER), BL_EINVAL);
+    pair p = pipe_pair();
+    BL_CHECK_ERR(t, bl_recvfrom(p.b, &byte, 1, 0, NULL, NULL), BL_ENOTSOCK);
+    BL_CHECK_ERR(t, bl_read(p.a, &byte, 1), BL_EBADF);
+    pair_close(&p);
+}
+
+/* A terminal is asked by poll(2), which knows nothing of how it was opened. */
+BL_TEST(terminals_open_one_way)
+{
+    char byte = 0;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        bl_skip(t, "there are no pseudoterminals here");
+    BL_REQUIRE(t, grantpt(master) == 0 && unlockpt(master) == 0);
+    int to = open(ptsname(master), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    int from = open(ptsname(master), O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    BL_REQUIRE(t, to >= 0 && from >= 0);
+    BL_CHECK_EQ(t, bl_write(to, "x", 1), 1); /* by which it is known as a terminal */
+    BL_CHECK_ERR(t, bl_read(to, &byte, 1), BL_EBADF);
+    BL_CHECK_EQ(t, bl_read(master, &byte, 1), 1);
+    BL_CHECK_EQ(t, byte, 'x');
+    BL_CHECK_EQ(t, bl_write(master, "y\n", 2), 2);
+    BL_CHECK_EQ(t, bl_read(from, &byte, 1), 1);
+    BL_CHECK_EQ(t, byte, 'y');
+    BL_CHECK_ERR(t, bl_write(from, &byte, 1), BL_EBADF);
+    BL_CHECK_EQ(t, bl_close(to), 0);
+    BL_CHECK_EQ(t, bl_close(from), 0);
+    BL_CHECK_EQ(t, bl_close(master), 0);
+}
+
+BL_TEST(connect_refused)
+{
+    struct sockaddr_in at;
+    int listener = tcp_listen(&at);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    BL_CHECK_ERR(t, bl_connect(fd, (struct sockaddr *)&at, sizeof at), BL_ECONNREFUSED);
+    BL_CHECK_EQ(t, bl_close(fd), 0);
+}
+
+BL_TEST(unix_connect_waits_for_room)
+{
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    int n = snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "belay-fd-test-%d", (int)getpid());
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd[8];
+    size_t made = 0;
+    BL_CHECK_EQ(t, bind(listener, (struct sockaddr *)&at, len), 0);
+    BL_CHECK_EQ(t, listen(listener, 1), 0);
+    for (int r = 0; r == 0 && made < 8;) {
+        fd[made] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        r = bl_connect_until(fd[made++], (struct sockaddr *)&at, len, bl_in(2 * BL_MS));
+        BL_CHECK(t, r == 0 || r == BL_ETIMEDOUT);
+    }
+    BL_CHECK(t, made < 8);
+    int got = bl_accept(listener, NULL, NULL);
+    BL_CHECK_EQ(t, bl_connect(fd[made - 1], (struct sockaddr *)&at, len), 0);
+    BL_CHECK_EQ(t, bl_close(got), 0);
+    for (size_t i = 0; i < made; i++)
+        BL_CHECK_EQ(t, bl_close(fd[i]), 0);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
+}
