@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define BL__LIKELY(x) __builtin_expect(!!(x), 1)
+#define BL__UNLIKELY(x) __builtin_expect(!!(x), 0)
+
 #define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define load_seq_cst(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)

@@ -49,8 +49,6 @@ static struct {
     bl__thread_state states[WATCHED]; /* open while it is eager: of who holds a processor */
 } handoff;
 
-uint32_t bl__asked;
-
 int64_t bl__debug_setting(const char *name) { return bl__debug_setting_or(name, 0); }
 
 int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
@@ -95,7 +93,7 @@ static void debug_settings_check(void)
 static void asked_set(bool yield)
 {
     uint32_t order = load_relaxed(&bl__order_on) ? BL__ASKED_ORDER : 0;
-    store_relaxed(&bl__asked, order | (yield ? BL__ASKED_YIELD : 0));
+    store_relaxed(&bl__solo.asked, order | (yield ? BL__ASKED_YIELD : 0));
 }
 
 void bl__handoff_begin(void)

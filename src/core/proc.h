@@ -113,7 +113,7 @@ struct bl__p {
     bl__task *seen_next;
     bl__m *seen_m;
     uint32_t seen_tick; /* atomic: for reports */
-    uint32_t asked;     /* atomic: its goroutine is to yield (bl__asked) */
+    uint32_t asked;     /* atomic: its goroutine is to yield (bl__solo.asked) */
     bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
     bl_time seen_at;    /* when sysmon was last eager and looked at it */
     int64_t seen_cpu;   /* and the CPU time of its thread then */

@@ -206,9 +206,7 @@ void bl__ready_behind(bl__g *g, int result);
 
 /* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls in
  * anyway, before its processor is taken from it (handoff.c). */
-extern uint32_t
-    bl__asked; /* atomic: BL__ASKED_…: two things that a mutex looks for with one load */
-enum { BL__ASKED_YIELD = 1, BL__ASKED_ORDER = 2 /* bl__order_on */ };
+enum { BL__ASKED_YIELD = 1, BL__ASKED_ORDER = 2 /* bl__order_on */ }; /* bl__solo.asked */
 void bl__asked_yield(void);
 
 /* The order in which locks are taken is recorded: debug/lockorder.c. */

@@ -26,11 +26,18 @@
 enum { BL__SOLO_OFF, BL__SOLO_ON, BL__SOLO_ENDING };
 
 typedef struct bl__solo_state {
-    uint32_t on;    /* atomic: BL__SOLO_… */
+    uint32_t on __attribute__((aligned(8))); /* atomic: BL__SOLO_… */
+    uint32_t asked; /* atomic: BL__ASKED_…, which a mutex looks for with the same load */
     uint32_t depth; /* atomic; written by the holder of the processor: sections it is in */
 } bl__solo_state;
 
 extern bl__solo_state bl__solo;
+
+/* on, with what is asked in the upper half. */
+static inline uint64_t bl__solo_mode(void)
+{
+    return load_acquire((const uint64_t *)(const void *)&bl__solo); /* ORD(solo) */
+}
 
 /* Ends solo, and returns when it has ended. Not inside a section. */
 void bl__solo_end(void);
@@ -48,12 +55,24 @@ static inline void bl__solo_leave_outsider(void)
         bl__solo_end();
 }
 
+/* By thread m, when it was solo just now. True: the caller is in a section, until bl__solo_exit_outermost.
+ * False: it is not solo any more, or m is not the holder. The caller is in no section yet: depth is not
+ * counted then, but written, since sections that follow each other would wait for what the one before stored. */
+static inline __attribute__((always_inline)) bool bl__solo_enter_outermost(void *m)
+{
+    if (__builtin_expect(!bl__solo_holds(m), 0))
+        return false;
+    store_relaxed(&bl__solo.depth, 1u);
+    fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
+    if (__builtin_expect(load_relaxed(&bl__solo.on) == BL__SOLO_ON, 1))
+        return true;
+    store_release(&bl__solo.depth, 0u); /* ORD(solo): with the load in bl__solo_end */
+    return false;
+}
+
 /* Before the lock of an object, by thread m. True: it is known whether the caller is in a section now, or has to
- * lock. False: it is not, and bl__solo_enter tells it; for fast paths, which call nobody.
- * outermost: the caller is in no section yet, as whoever the program called; the end is bl__solo_exit_outermost.
- * Depth is not counted then, but written: sections that follow each other would wait for what the one before has stored. */
-static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool outermost,
-                                                                bool *section)
+ * lock. False: it is not, and bl__solo_enter tells it; for fast paths, which call nobody. */
+static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool *section)
 {
     /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
      * which did not write the lock */
@@ -63,7 +82,7 @@ static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool ou
         return true;
     if (__builtin_expect(!bl__solo_holds(m), 0))
         return false;
-    uint32_t depth = outermost ? 0 : load_relaxed(&bl__solo.depth);
+    uint32_t depth = load_relaxed(&bl__solo.depth);
     store_relaxed(&bl__solo.depth, depth + 1);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
     if (__builtin_expect(load_relaxed(&bl__solo.on) == BL__SOLO_ON, 1))
@@ -76,7 +95,7 @@ static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool ou
 static inline bool bl__solo_enter(void)
 {
     bool section;
-    if (__builtin_expect(bl__solo_look(bl__tls_get(), false, &section), 1))
+    if (__builtin_expect(bl__solo_look(bl__tls_get(), &section), 1))
         return section;
     if (!bl__solo_holder())
         bl__solo_end();

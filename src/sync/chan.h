@@ -97,8 +97,6 @@ bool bl__chan_timer_drain(bl_chan *c);
 /* bl_chan_try_send of a value that is the library's, which is nobody's access (arch/race.h). */
 int bl__chan_try_send_own(bl_chan *c, const void *v, size_t size);
 
-#define BL__LIKELY(x) __builtin_expect(!!(x), 1)
-#define BL__UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define BL__HOT inline __attribute__((always_inline))
 
 /* A user's deadline as bl__park takes it, which refuses 0: it has passed just the same. */

@@ -53,34 +53,18 @@ const bl__g *bl__mutex_holder(const void *mutex)
 }
 
 /* What the new owner does with a mutex whose word names it. */
-static inline void mutex_taken(bl_mutex *m, bl__g *g)
+static inline void mutex_hold(bl_mutex *m, bl__g *g)
 {
-    BL__CHECK_COPY(m, "sync.Mutex");
     bl__race_acquire(m);
     m->bl__tick = g->switches;
     m->bl__held = g->held;
     g->held = m;
 }
 
-/* For the fast paths, by the thread of here: as bl__solo_look. */
-static inline __attribute__((always_inline)) bool mutex_look(bl__g **here, bool *section)
+static inline void mutex_taken(bl_mutex *m, bl__g *g)
 {
-    BL__CHECK(!bl__solo_section() || !bl__solo_holds((void *)here) || !bl__solo_inside());
-    return bl__solo_look((void *)here, true, section);
-}
-
-/* Then: the compare-and-swap, if the word is as expected; plain in a section, which it ends. */
-static inline __attribute__((always_inline)) bool mutex_swap(bl_mutex *m, bool section,
-                                                             bool expected, uintptr_t from,
-                                                             uintptr_t to)
-{
-    if (!section)
-        return __builtin_expect(expected, 1) &&
-               cas_acq_rel(&m->bl__word, &from, to); /* ORD(mutex) */
-    if (__builtin_expect(expected, 1))
-        store_relaxed(&m->bl__word, to);
-    bl__solo_exit_outermost();
-    return expected;
+    BL__CHECK_COPY(m, "sync.Mutex");
+    mutex_hold(m, g);
 }
 
 /* Takes m off the list of what g holds. False: it is not there. */
@@ -216,7 +200,7 @@ static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m, const void *f
 {
     bl__g *g = bl__self();
     bl__solo_leave_outsider();
-    if (load_relaxed(&bl__asked) != 0)
+    if (load_relaxed(&bl__solo.asked) != 0)
         bl__asked_yield();
     bool order = bl__order_before(g, m, load_relaxed(&m->bl__self), BL__ORDER_MUTEX, true, from);
     (void)mutex_lock_slow(m, g, BL_NEVER, false);
@@ -224,21 +208,39 @@ static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m, const void *f
         bl__order_has(g, m, from);
 }
 
-/* All that is not the fast path is one call at its end, so it saves no registers. */
+static inline __attribute__((always_inline)) bool mutex_enter(bl__g **here)
+{
+    BL__CHECK(!bl__solo_holds((void *)here) || !bl__solo_inside());
+    return bl__solo_enter_outermost((void *)here);
+}
+
+/* All that is not the fast path is one call at its end, so it saves no registers: a first use, too. */
 void bl_mutex_lock(bl_mutex *m)
 {
     BL__RACE_FRAME();
     bl__race_use(m);
     bl__g **here = bl__tls_get(); /* as bl__self */
-    bool section;
-    if (__builtin_expect(here != NULL && load_relaxed(&bl__asked) == 0, 1) &&
-        __builtin_expect(mutex_look(here, &section), 1)) {
+    if (BL__LIKELY(here != NULL)) {
+        bl__g *g = *here;
+        uint64_t mode = bl__solo_mode();
         /* With waiters, when it is free: one barges in. */
-        uintptr_t word = load_relaxed(&m->bl__word);
-        if (__builtin_expect(
-                mutex_swap(m, section, !mutex_owner(word), word, (uintptr_t)*here | word), 1)) {
-            mutex_taken(m, *here);
-            return;
+        if (mode == BL__SOLO_ON && mutex_enter(here)) {
+            uintptr_t word = load_relaxed(&m->bl__word);
+            bool taken = !mutex_owner(word) && load_relaxed(&m->bl__self) == m;
+            if (BL__LIKELY(taken))
+                store_relaxed(&m->bl__word, (uintptr_t)g | word);
+            bl__solo_exit_outermost();
+            if (BL__LIKELY(taken)) {
+                mutex_hold(m, g);
+                return;
+            }
+        } else if (mode == BL__SOLO_OFF && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
+            uintptr_t word = load_relaxed(&m->bl__word);
+            if (BL__LIKELY(!mutex_owner(word)) &&
+                cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)) { /* ORD(mutex) */
+                mutex_hold(m, g);
+                return;
+            }
         }
     }
     mutex_lock_rare(m, __builtin_return_address(0));
@@ -350,6 +352,15 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
     return true;
 }
 
+/* What a quick unlock by g makes of the word; the word itself where it has to be a slow one. With waiters,
+ * it is quick if one is awake already. */
+static inline __attribute__((always_inline)) uintptr_t mutex_left(uintptr_t word, bl__g *g)
+{
+    if (BL__LIKELY(word == (uintptr_t)g))
+        return 0;
+    return word == ((uintptr_t)g | MUTEX_WAITERS | MUTEX_WOKEN) ? word & MUTEX_FLAGS : word;
+}
+
 static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
 {
     bl__g *g = bl__self();
@@ -377,17 +388,29 @@ void bl_mutex_unlock(bl_mutex *m)
     bl__race_use(m);
     bl__race_release(m);
     bl__g **here = bl__tls_get();
-    bl_mutex *rest = m->bl__held;
-    bool section;
-    if (__builtin_expect(here != NULL, 1) && __builtin_expect((*here)->held == m, 1) &&
-        __builtin_expect(mutex_look(here, &section), 1)) {
-        /* The load first: a compare-and-swap that fails costs as much as one that does not. With waiters,
-         * if one is awake already. */
-        uintptr_t mine = (uintptr_t)*here, word = load_relaxed(&m->bl__word);
-        bool quick = word == mine || word == (mine | MUTEX_WAITERS | MUTEX_WOKEN);
-        if (__builtin_expect(mutex_swap(m, section, quick, word, word & MUTEX_FLAGS), 1)) {
-            (*here)->held = rest;
-            return;
+    if (BL__LIKELY(here != NULL) && BL__LIKELY((*here)->held == m)) {
+        bl__g *g = *here;
+        bl_mutex *rest = m->bl__held;
+        uint32_t on = load_acquire(&bl__solo.on); /* ORD(solo) */
+        /* The load first: a compare-and-swap that fails costs as much as one that does not. */
+        if (on == BL__SOLO_ON && mutex_enter(here)) {
+            uintptr_t word = load_relaxed(&m->bl__word);
+            uintptr_t left = mutex_left(word, g);
+            if (BL__LIKELY(left != word))
+                store_relaxed(&m->bl__word, left);
+            bl__solo_exit_outermost();
+            if (BL__LIKELY(left != word)) {
+                g->held = rest;
+                return;
+            }
+        } else if (on == BL__SOLO_OFF) {
+            uintptr_t word = load_relaxed(&m->bl__word);
+            uintptr_t left = mutex_left(word, g);
+            if (BL__LIKELY(left != word) &&
+                cas_release(&m->bl__word, &word, left)) { /* ORD(mutex) */
+                g->held = rest;
+                return;
+            }
         }
     }
     mutex_unlock_slow(m);
