@@ -15,6 +15,8 @@
 #include "arch/relax.h"
 #include "os/os.h"
 
+enum { PREFETCH = 4 }; /* cache lines of a record and of a stack */
+
 void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
 void (*bl__unmade_hook)(const void *obj);
 
@@ -23,6 +25,15 @@ typedef struct bl__firing {
     const bl_timer *timer;
     struct bl__firing *next;
 } bl__firing;
+
+/* What g touches first when it goes on: after a sleep it is cold, and of a crowd of sleepers every line is a miss. */
+static void prefetch(const bl__g *g)
+{
+    for (size_t line = 0; line < PREFETCH; line++) {
+        __builtin_prefetch((const char *)g->sp + line * BL__CACHE_LINE);
+        __builtin_prefetch((const char *)g + (line + 1) * BL__CACHE_LINE);
+    }
+}
 
 void bl__timers_run(bl__timers *ts, bl_time now)
 {
@@ -37,8 +48,10 @@ void bl__timers_run(bl__timers *ts, bl_time now)
             bool claimed = bl__claim(g);
             bl__timers_remove(ts, t);
             bl__timers_prefetch(ts);
-            if (claimed)
+            if (claimed) {
+                prefetch(g);
                 bl__ready(g, BL_ETIMEDOUT);
+            }
             continue;
         }
         t->bl__fired_in = ts; /* seen by who sees it out of the heap */
