@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/proc.h"
+#include "debug/report.h"
 #include "os/os.h"
 
 #include "fatal.h"
@@ -252,6 +254,112 @@ BL_TEST_PLAIN(a_thousand_readers)
     /* One run takes seconds, so each number that the tests are run at has one; make test's have both in each build. */
     int procs = bl_procs() > 2 ? 1 : 2;
     BL_CHECK_EQ(t, bl_run(many_readers_main, &count, &(bl_options){.procs = procs}), 0);
+}
+
+/* ---- The library itself ----------------------------------------------------------------------- */
+
+/* Reads until nobody writes any more. */
+static int drain(void *arg)
+{
+    char part[4096];
+    while (read(*(int *)arg, part, sizeof part) > 0)
+        continue;
+    return 0;
+}
+
+static void pipe_fill(int fd)
+{
+    static const char part[4096];
+    int flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    while (write(fd, part, sizeof part) > 0)
+        continue;
+    fcntl(fd, F_SETFL, flags);
+}
+
+static void warning_print(bl__out *o, void *arg)
+{
+    (void)arg;
+    bl__out_printf(o, "a warning\n");
+}
+
+/* Nobody reads it but a goroutine, which needs the processor for that. */
+ONE_PROC(reports_into_a_full_pipe)
+{
+    int fds[2];
+    (void)arg;
+    if (!BL_CHECK(t, pipe(fds) == 0))
+        return BL_EMFILE;
+    BL_SCOPE(s);
+    bl_go(s, drain, &fds[0]);
+    pipe_fill(fds[1]);
+    BL_CHECK_EQ(t, bl_dump(fds[1]), 0);
+    be_home();
+    pipe_fill(fds[1]);
+    BL_CHECK_EQ(t, bl_profile(fds[1], "goroutine", 1), 0);
+    be_home();
+    pipe_fill(fds[1]);
+    bl__report_run(fds[1], warning_print, NULL);
+    be_home();
+    close(fds[1]);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    close(fds[0]);
+    return 0;
+}
+
+ONE_PROC(a_processor_is_let_go)
+{
+    bl_stat st;
+    (void)arg;
+    bool gone = bl__let_go();
+    BL_CHECK(t, gone);
+    BL_CHECK(t, !bl__let_go());
+    bl_stats(&st);
+    BL_CHECK_EQ(t, st.threads_away, 1);
+    bl__take_up(gone);
+    bl_stats(&st);
+    BL_CHECK_EQ(t, st.threads_away, 0);
+    be_home();
+    return 0;
+}
+
+static int wait_for_close(void *arg)
+{
+    return bl_chan_recv((bl_chan *)arg, NULL) == BL_ECLOSED ? 0 : 1;
+}
+
+enum { LOOK_PROFILE, LOOK_DUMP, LOOK_LEAKS, LOOK_STATS, LOOKS };
+
+/* Who looks at many goroutines lets another thread have the processor: there are two then. */
+static int look_main(void *arg)
+{
+    enum { CROWD = 1200 };
+    bl_stat st;
+    int fd = memfd_create("looked at", MFD_CLOEXEC);
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, 1, 0);
+    for (int i = 0; i < CROWD; i++)
+        BL_CHECK_EQ(t, bl_go(s, wait_for_close, c), 0);
+    bl_yield();
+    switch (*(int *)arg) {
+    case LOOK_PROFILE: BL_CHECK_EQ(t, bl_profile(fd, "goroutine", 0), 0); break;
+    case LOOK_DUMP: BL_CHECK_EQ(t, bl_dump(fd), 0); break;
+    case LOOK_LEAKS: BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0); break;
+    default: bl_stats(&st); break;
+    }
+    bl_stats(&st);
+    BL_CHECK(t, st.threads >= 2);
+    be_home();
+    bl_chan_close(c);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    close(fd);
+    return 0;
+}
+
+BL_TEST_PLAIN(who_looks_at_many_lets_others_run)
+{
+    for (int look = 0; look < LOOKS; look++)
+        BL_CHECK_EQ(t, bl_run(look_main, &look, &(bl_options){.procs = 1}), 0);
 }
 
 /* Of the threads that the readers had most are spare, and end when they have been idle for a while; the next

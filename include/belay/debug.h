@@ -64,7 +64,7 @@ int bl_leaks(bl_leak *out, size_t max);
  * so that pprof needs no program. 1 is text: counts, addresses and names, the most frequent first. 2 (goroutine and
  * goroutineleak) is each goroutine by itself, as bl_dump. Frames of this library are left out, but for the call that a
  * goroutine is in. 0; BL_EINVAL: no such profile; BL_ENOMEM; or why fd could not be written to. It blocks its thread while
- * it works: some microseconds for each different stack, and one for each goroutine. (Go: pprof.Lookup(name).WriteTo.)
+ * it works, and no other goroutine: some microseconds for each different stack, and one for each goroutine. (Go: pprof.Lookup(name).WriteTo.)
  */
 int bl_profile(int fd, const char *name, int debug);
 

@@ -10,7 +10,8 @@
  * now, needs no second look. Another thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
  * It is "away": it runs its goroutine as before, and finds that it has no processor when it enters the
  * runtime the next time (bl__enter in proc.h). What it does there is done as by a plain thread; where
- * it needs a processor, it takes an idle one or queues its goroutine (bl__come_back).
+ * it needs a processor, it takes an idle one or queues its goroutine (bl__come_back). In the same way a goroutine
+ * that is about to work for long inside of the library gives its processor up by itself (bl__let_go).
  *
  * Invariants
  *   - A processor is taken under sched's lock, after the handshake of bl__enter: so from a thread that is
@@ -134,6 +135,47 @@ void bl__handoff_stop(void)
     bl__unlock(&bl__rt.lock);
 }
 
+/* Under sched's lock: m goes on without its processor p, which another has by now. */
+static void away_begin(bl__m *m, const bl__p *p, uint32_t why, bl_time since, uint64_t traced_at)
+{
+    m->away = why;
+    store_relaxed(&m->g->away_since, since);
+    store_relaxed(&bl__rt.away, bl__rt.away + 1);
+    store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
+    BL__PROBE3(handoff, m->g->id, p->id, why);
+    if (bl__traced())
+        bl__trace_handoff(traced_at, m->g->id, p->id, why);
+}
+
+bool bl__let_go(void)
+{
+    bl__m *m = bl__this_m(), *heir = NULL;
+    bool done = false;
+    if (m == NULL || load_relaxed(&m->inside) != 0 || load_relaxed(&m->p) == NULL)
+        return false;
+    bl_time now = bl__clock();
+    uint64_t traced_at = bl__traced() ? bl__trace_now() : 0; /* as in take */
+    bl__solo_end();
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bl__p *p = load_relaxed(&m->p);
+    if (p != NULL && !load_relaxed(&bl__rt.stopping) && !load_relaxed(&bl__rt.frozen) &&
+        bl__p_give(p, &heir) == 0) {
+        store_relaxed(&m->bare, load_relaxed(&m->bare) | BL__BARE_TAKEN);
+        away_begin(m, p, BL__AWAY_BLOCKED, now, traced_at);
+        done = true;
+    }
+    bl__unlock(&bl__rt.lock);
+    if (heir != NULL)
+        bl__m_wake(heir);
+    return done;
+}
+
+void bl__take_up(bool gone)
+{
+    if (gone)
+        bl_yield();
+}
+
 /* ---- sysmon's side ---- */
 
 /* Who was taken from, for the debug line. */
@@ -189,8 +231,8 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m *m = p->m;
     if (m != NULL && load_relaxed(&p->tick) == tick && !load_relaxed(&bl__rt.stopping) &&
-        !load_relaxed(&bl__rt.frozen) && load_relaxed(&bl__rt.reports) == 0 &&
-        (why != BL__AWAY_HOG || hogs_count() < HOGS_MOST)) {
+        !load_relaxed(&bl__rt.frozen) &&
+        (why != BL__AWAY_HOG || (load_relaxed(&bl__rt.reports) == 0 && hogs_count() < HOGS_MOST))) {
         uint32_t bare = load_relaxed(&m->bare);
         store_relaxed(&m->bare, bare | BL__BARE_TAKEN);
         bl__heavy_barrier();
@@ -200,13 +242,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
         }
         if (done) {
             who = (taken){m->g->id, m->g->site, p->id, load_relaxed(&m->tid)};
-            m->away = why;
-            store_relaxed(&m->g->away_since, load_relaxed(&p->seen_since));
-            store_relaxed(&bl__rt.away, bl__rt.away + 1);
-            store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
-            BL__PROBE3(handoff, who.goroutine, who.processor, why);
-            if (bl__traced())
-                bl__trace_handoff(traced_at, who.goroutine, who.processor, why);
+            away_begin(m, p, why, load_relaxed(&p->seen_since), traced_at);
         } else {
             store_relaxed(&m->bare, bare);
         }

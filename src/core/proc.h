@@ -216,7 +216,7 @@ typedef struct bl__sched {
     uint32_t stopping;        /* atomic */
     uint32_t asymmetric;      /* immutable: the kernel does our fences (bl__heavy_barrier) */
     uint32_t frozen;          /* atomic: a fatal error is being reported */
-    uint32_t reports;         /* atomic: being written; no processor changes hands meanwhile */
+    uint32_t reports;         /* atomic: being written; nobody loses a processor for being long */
     uint32_t max_threads;     /* immutable in a run */
     uint32_t io;              /* immutable in a run: BL__IO_…, what BELAY_IO says */
     uint32_t io_cold;         /* immutable in a run: as if no file were in memory; for tests */
@@ -375,6 +375,11 @@ bl__look bl__handoff_look(bool eager);
 void bl__handoff_calm(void);  /* it is eager no more: closes what it has kept open */
 void bl__handoff_begin(void); /* a run begins */
 void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
+/* The caller will work for long and calls nothing meanwhile that needs a processor: another thread goes on with the one
+ * that it has. What that returns (false: it has none, or there is no thread) is for bl__take_up, which may return on another
+ * thread. No lock of the runtime is held. */
+bool bl__let_go(void);
+void bl__take_up(bool gone);
 
 /* sysmon.c */
 int bl__sysmon_start(void);

@@ -449,6 +449,7 @@ static void left_forget(void)
 
 static void run_end(bool clean)
 {
+    bl__quit_wait();
     if (clean) {
         ps_forget();
         bl__stack_fini(false);

@@ -43,13 +43,18 @@ int bl_dump(int fd)
         return -errno;
     if (m != NULL && m->g->task.kind == BL__TASK_G)
         call.self = m->g;
-    bl__report_run(fd, dump_print, &call);
+    bl__report_run_aside(fd, dump_print, &call);
     return 0;
 }
 
 /* ---- bl_leaks ---- */
 
-enum { LEAKS_MEMORY_SHIFT = 36 }; /* 64 GiB: as much as there is */
+enum {
+    LEAKS_MEMORY_SHIFT = 36, /* 64 GiB: as much as there is */
+    LEAKS_CROWD = 1000       /* goroutines that take long to look at: others run meanwhile */
+};
+
+static bool crowd_let_go(void) { return bl_goroutines() > LEAKS_CROWD && bl__let_go(); }
 
 static void leak_fill(bl_leak *out, const bl__stuck *s, bool proven)
 {
@@ -113,8 +118,9 @@ int bl_leaks(bl_leak *out, size_t max)
     if (!load_relaxed(&bl__rt.running))
         return 0;
     const char *self = (const char *)__builtin_frame_address(0) - BL__SAVED_REGISTERS;
+    bool gone = crowd_let_go();
     int n = leaks_find(out, max, is_goroutine ? self : NULL);
-    __asm__ volatile("" ::: "memory"); /* no tail call, which would give back the frame */
+    bl__take_up(gone); /* and no tail call before, which would give back the frame */
     return n;
 }
 
@@ -136,7 +142,9 @@ void bl_stats(bl_stat *out)
     *out = (bl_stat){0};
     if (!load_relaxed(&bl__rt.running))
         return;
+    bool gone = crowd_let_go();
     bl__each_goroutine(stat_goroutine, out);
+    bl__take_up(gone);
     bl__counts(&out->started, &out->ended);
     out->goroutines = out->started - out->ended;
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */

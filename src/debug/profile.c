@@ -238,7 +238,7 @@ static bool leaks_get(profiling *p)
     }
 }
 
-/* Calls fn on a stack of its own. */
+/* Calls fn on a stack of its own, and lets others have the processor meanwhile. */
 static void profile_run(profiling *p, void (*fn)(void *arg))
 {
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER; /* beside it there is memory enough */
@@ -248,6 +248,7 @@ static void profile_run(profiling *p, void (*fn)(void *arg))
         p->result = BL_ENOMEM;
         return;
     }
+    bool gone = bl__let_go();
     pthread_mutex_lock(&one);
     if (BL__ASAN || BL__TSAN) /* which want to know of every stack, and make theirs larger */
         fn(p);
@@ -255,6 +256,7 @@ static void profile_run(profiling *p, void (*fn)(void *arg))
         bl__stack_call(stack + PROFILE_STACK, fn, p);
     pthread_mutex_unlock(&one);
     munmap(stack, PROFILE_STACK);
+    bl__take_up(gone);
 }
 
 static const bl__profile_kind *profile_kind(const char *name)
@@ -301,7 +303,7 @@ static int profile_whole(profiling *p)
     else if (p->result == 0)
         profile_gather(p);
     if (p->result == 0 && text)
-        bl__report_run(p->fd, profile_leaks, p);
+        bl__report_run_aside(p->fd, profile_leaks, p);
     else if (p->result == 0)
         profile_run(p, profile_put);
     return p->result;

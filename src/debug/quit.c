@@ -5,7 +5,8 @@
  *
  * The handler runs on any thread, inside of anything, so it prints nothing: it notes the signal and
  * wakes sysmon, which needs neither a processor nor a lock to print. A program that is stuck, or whose
- * goroutines keep all processors busy, is shown all the same. If even sysmon does not come within
+ * goroutines keep all processors busy, is shown all the same. If it goes on afterwards, a thread of its own prints, since
+ * sysmon has others to look after, and stderr may be a pipe that nobody reads. If even sysmon does not come within
  * PATIENCE, the next SIGQUIT has its default action: it kills, with a core file.
  *
  * The program's own handler is left alone, and bl_notify of SIGQUIT takes the signal over while it
@@ -31,6 +32,9 @@ static struct {
     struct sigaction was; /* what there was before */
     bl_time asked;        /* atomic: when it came; 0: it has not, or was acted on */
     bool ignored;         /* immutable: the process was started with it ignored */
+    pthread_t thread;     /* sysmon, and the end of a run: who prints, or has */
+    bool started;         /* the same: there is a thread to be joined */
+    uint32_t printing;    /* atomic */
 } quit;
 
 static bool is_default(const struct sigaction *sa)
@@ -74,14 +78,35 @@ static void quit_print(bl__out *o, void *arg)
     bl__report_each(o, &what);
 }
 
+static void *quit_main(void *arg)
+{
+    pthread_setname_np(pthread_self(), "belay-dump");
+    bl__report_run_aside(STDERR_FILENO, quit_print, NULL);
+    store_relaxed(&quit.printing, 0u);
+    store_relaxed(&quit.asked, (bl_time)0);
+    return arg;
+}
+
+void bl__quit_wait(void)
+{
+    if (quit.started)
+        pthread_join(quit.thread, NULL);
+    quit.started = false;
+}
+
 void bl__quit_deliver(void)
 {
     if (load_relaxed(&quit.asked) == 0)
         return; /* it is a channel's */
     if (quit.on_quit != BL_QUIT_DUMP)
         bl__fatal_report(quit_print);
-    bl__report_run(STDERR_FILENO, quit_print, NULL);
-    store_relaxed(&quit.asked, (bl_time)0);
+    if (load_relaxed(&quit.printing))
+        return;
+    bl__quit_wait();
+    store_relaxed(&quit.printing, 1u);
+    quit.started = bl__thread_start(&quit.thread, quit_main, NULL, true) == 0;
+    if (!quit.started)
+        (void)quit_main(NULL);
 }
 
 void bl__quit_install(int choice)

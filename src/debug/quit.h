@@ -6,6 +6,7 @@
 /* Handles SIGQUIT unless the program does or was told not to (choice: BL_QUIT_…), and gives it back. */
 void bl__quit_install(int choice);
 void bl__quit_uninstall(void);
+void bl__quit_wait(void); /* for what is being printed; sysmon has ended */
 
 /* By sysmon, when SIGQUIT has come: prints every goroutine, and ends the process or goes on. */
 void bl__quit_deliver(void);

@@ -97,19 +97,31 @@ static void report_begin(void *arg)
     call->out = NULL;
 }
 
-void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
+static void report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
 {
     report_call call = {fd, fn, arg, NULL};
     bool locked = reporter_lock();
-    (void)add_relaxed(&bl__rt.reports, 1u); /* what it tells of stands still as far as it can */
     /* Sanitizers want to know of every stack, and give their own reports the room they need. */
     if (locked && reporter.depth == 1 && !BL__ASAN && !BL__TSAN)
         bl__stack_call(report_stack + sizeof report_stack, report_begin, &call);
     else
         report_begin(&call);
-    (void)add_relaxed(&bl__rt.reports, -1u);
     if (locked)
         bl__report_unlock();
+}
+
+void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
+{
+    (void)add_relaxed(&bl__rt.reports, 1u); /* what it tells of stands still as far as it can */
+    report_run(fd, fn, arg);
+    (void)add_relaxed(&bl__rt.reports, -1u);
+}
+
+void bl__report_run_aside(int fd, void (*fn)(bl__out *o, void *arg), void *arg)
+{
+    bool gone = bl__let_go();
+    report_run(fd, fn, arg);
+    bl__take_up(gone);
 }
 
 /* ---- One goroutine ---- */

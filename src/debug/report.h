@@ -41,6 +41,10 @@ void bl__exit_leaked(void);
  * long: that thread may be what is wrong. */
 void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg);
 
+/* The same for what was asked for, and may be long: others go on, also with the processor of the caller, if that is a
+ * goroutine, outside of the runtime. */
+void bl__report_run_aside(int fd, void (*fn)(bl__out *o, void *arg), void *arg);
+
 /* The same lock, for who stays on its stack (signal handlers). */
 void bl__report_lock(void);
 void bl__report_unlock(void);

@@ -131,7 +131,7 @@ int bl__table_write(int fd, uint64_t id)
     t->now = load_relaxed(&bl__rt.coarse);
     if (id == 0)
         running_find(t);
-    bl__report_run(fd, id != 0 ? row_look : table_print, t);
+    bl__report_run_aside(fd, id != 0 ? row_look : table_print, t);
     bl__free(t);
     return 0;
 }
