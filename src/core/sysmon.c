@@ -73,8 +73,8 @@ static bool deadlock_check(void)
     quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping) &&
             load_relaxed(&bl__rt.plain_changes) == changes;
     bl__unlock(&bl__rt.lock);
-    if (!quiet)
-        return false;
+    if (!quiet) /* a helper may have gone to rest, which wakes nobody: so look again */
+        return true;
     if (bl__signals_armed() && !is_starved()) /* asked again: by what ran between the looks */
         return false;
     if (!is_starved()) /* asked again: a goroutine may have begun to wait for a stack between the looks */
