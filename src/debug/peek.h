@@ -14,6 +14,10 @@
 /* Copies n bytes at from to to; false: they are not all readable. Takes no lock. */
 bool bl__peek(void *to, const void *from, size_t n);
 
+/* The same of count <= BL__PEEKS places at once, each of n bytes, into an array; which were readable. */
+enum { BL__PEEKS = 64 };
+void bl__peek_each(void *to, const void *const *from, size_t n, size_t count, bool *ok);
+
 /* Copies the text at from, cut off at room - 1 bytes. False: it is not readable, and to is not set. */
 bool bl__peek_text(char *to, size_t room, const char *from);
 

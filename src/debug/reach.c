@@ -56,6 +56,7 @@ typedef struct reach_object {
 /* Items by address. */
 typedef struct reach_index {
     uint32_t *items;
+    uintptr_t *lows; /* where each begins */
     uint32_t count;
     uintptr_t low, high; /* of all together */
 } reach_index;
@@ -99,7 +100,8 @@ static size_t reach_layout(bl__reach *r, char *base, size_t extra, void **extra_
     void *p[10];
     p[0] = reach_part(base, &at, sizeof *r);
     p[1] = reach_part(base, &at, r->items_most * sizeof(reach_item));
-    p[2] = reach_part(base, &at, 3 * (size_t)r->items_most * sizeof(uint32_t));
+    p[2] = reach_part(base, &at,
+                      (size_t)r->items_most * (3 * sizeof(uint32_t) + 2 * sizeof(uintptr_t)));
     p[3] = reach_part(base, &at, r->edges_most * sizeof(reach_edge));
     p[4] = reach_part(base, &at, r->objects_most * sizeof(reach_object));
     p[5] = reach_part(base, &at, r->roots_most * sizeof(reach_root));
@@ -111,7 +113,9 @@ static size_t reach_layout(bl__reach *r, char *base, size_t extra, void **extra_
         return at;
     r->records = p[8];
     r->items = p[1];
-    r->work = p[2];
+    r->fresh.lows = p[2];
+    r->all.lows = r->fresh.lows + r->items_most;
+    r->work = (uint32_t *)(void *)(r->all.lows + r->items_most);
     r->fresh.items = r->work + r->items_most;
     r->all.items = r->fresh.items + r->items_most;
     r->edges = p[3];
@@ -244,18 +248,26 @@ static void reach_edge_add(bl__reach *r, uint32_t from, uint32_t to)
     it->edges = ++r->edges_count;
 }
 
-/* Heap sort: no memory, and no worst case. */
-static void reach_sift(const reach_item *items, uint32_t *a, size_t n, size_t i)
+/* The end of the ascending run that begins at i. */
+static size_t reach_run(const reach_item *items, const uint32_t *a, size_t i, size_t n)
 {
-    for (size_t c; (c = 2 * i + 1) < n; i = c) {
-        if (c + 1 < n && items[a[c + 1]].low > items[a[c]].low)
-            c++;
-        if (items[a[i]].low >= items[a[c]].low)
-            return;
-        uint32_t t = a[i];
-        a[i] = a[c];
-        a[c] = t;
-    }
+    for (i++; i < n && items[a[i - 1]].low <= items[a[i]].low; i++)
+        continue;
+    return i < n ? i : n;
+}
+
+/* Merges neighbouring runs until there is one: stacks and blocks were mostly found in their order. */
+static void reach_sort(const reach_item *items, uint32_t *a, uint32_t *work, size_t n)
+{
+    while (reach_run(items, a, 0, n) < n)
+        for (size_t low = 0, high; low < n; low = high) {
+            size_t middle = reach_run(items, a, low, n);
+            high = middle < n ? reach_run(items, a, middle, n) : n;
+            size_t left = middle - low, i = 0, j = middle;
+            memcpy(work, a + low, left * sizeof *a);
+            for (size_t k = low; i < left; k++)
+                a[k] = j < high && items[a[j]].low < items[work[i]].low ? a[j++] : work[i++];
+        }
 }
 
 /* The items, or those of them that are fresh. */
@@ -273,14 +285,9 @@ static void reach_index_make(const bl__reach *r, reach_index *x, bool all)
         x->high = it->high > x->high ? it->high : x->high;
     }
     x->count = n;
-    for (size_t i = n / 2; i-- > 0;)
-        reach_sift(r->items, x->items, n, i);
-    for (size_t end = n; end-- > 1;) {
-        uint32_t t = x->items[0];
-        x->items[0] = x->items[end];
-        x->items[end] = t;
-        reach_sift(r->items, x->items, end, 0);
-    }
+    reach_sort(r->items, x->items, r->work, n);
+    for (uint32_t i = 0; i < n; i++)
+        x->lows[i] = r->items[x->items[i]].low;
 }
 
 /* The item that the address lies in, or BL__REACH_OPEN for none. */
@@ -291,13 +298,14 @@ static uint32_t reach_lookup(const bl__reach *r, const reach_index *x, uintptr_t
     size_t low = 0, high = x->count;
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
-        if (r->items[x->items[middle]].low <= at)
+        if (x->lows[middle] <= at)
             low = middle;
         else
             high = middle;
     }
-    const reach_item *it = &r->items[x->items[low]];
-    return it->low <= at && at < it->high ? x->items[low] : (uint32_t)BL__REACH_OPEN;
+    if (at < x->lows[low])
+        return BL__REACH_OPEN;
+    return at < r->items[x->items[low]].high ? x->items[low] : (uint32_t)BL__REACH_OPEN;
 }
 
 /* ---- Reading memory ---- */

@@ -110,6 +110,15 @@ static void note_reader(bl__notes *n, const bl__g *g)
     memcpy(has->read, g->reads, sizeof has->read);
 }
 
+static bool has_copy(const bl__g *g) { return g->arg == g->copy; }
+
+static bool is_sound(const bl__node *d)
+{
+    uintptr_t record = (uintptr_t)d->at, low = (uintptr_t)d->at->stack_lo;
+    return (uintptr_t)d->high == record / 16 * 16 && low % BL__MAPS_PAGE == 0 && low < record &&
+           record - low < bl__rt.stack_slot && (uintptr_t)d->low >= low && d->low < d->high;
+}
+
 static void note(const bl__g *g, void *arg)
 {
     bl__notes *n = arg;
@@ -135,6 +144,8 @@ static void note(const bl__g *g, void *arg)
         d->opener = g->inner != g->scope;
         d->low = load_relaxed(&g->sp);
         d->high = g->stack_hi;
+        d->sound = is_sound(d);
+        d->copied = has_copy(g);
         d->alive = load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
                    g->park_timer != NULL || g->since > n->before ||
                    waits_for_nobody((bl__reason)g->reason) || is_runs_end(g);
@@ -284,17 +295,6 @@ static void spread(bl__notes *n)
 
 /* ---- Who can get at it ---- */
 
-/* Its function was given a copy that is in its record. */
-static bool has_copy(const bl__g *g) { return g->arg == g->copy; }
-
-/* Its stack in use is where stacks are (core/stack.c), so it can be read. */
-static bool is_sound(const bl__node *d)
-{
-    uintptr_t record = (uintptr_t)d->at, low = (uintptr_t)d->at->stack_lo;
-    return (uintptr_t)d->high == record / 16 * 16 && low % BL__MAPS_PAGE == 0 && low < record &&
-           record - low < bl__rt.stack_slot && (uintptr_t)d->low >= low && d->low < d->high;
-}
-
 static uint32_t objects_find(bl__notes *n)
 {
     uint32_t stuck = 0;
@@ -303,8 +303,8 @@ static uint32_t objects_find(bl__notes *n)
         if (d->alive)
             continue;
         if (bl__node_objects(n, d) && (d->objects == 0 || !n->blind)) {
-            d->stack = bl__reach_stack(n->reach, d->low, d->high, is_sound(d));
-            if (has_copy(d->at))
+            d->stack = bl__reach_stack(n->reach, d->low, d->high, d->sound);
+            if (d->copied)
                 d->copy =
                     bl__reach_stack(n->reach, d->at->copy,
                                     d->at->copy + sizeof d->at->copy / sizeof d->at->copy[0], true);
@@ -338,10 +338,10 @@ static void roots_add(bl__notes *n)
         if (n->s->self != NULL && (const char *)n->s->self > (const char *)g->stack_lo &&
             (const char *)n->s->self < d->high)
             low = n->s->self;
-        bl__reach_root(n->reach, low, d->high, !runs && is_sound(d));
+        bl__reach_root(n->reach, low, d->high, !runs && d->sound);
         bl__reach_value(n->reach, d->ctx);
         bl__reach_value(n->reach, g->arg);
-        for (size_t k = 0; has_copy(g) && k < sizeof g->copy / sizeof g->copy[0]; k++)
+        for (size_t k = 0; d->copied && k < sizeof g->copy / sizeof g->copy[0]; k++)
             bl__reach_value(n->reach, (const void *)(uintptr_t)g->copy[k]);
     }
 }
@@ -420,8 +420,8 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     uint32_t slots = 64; /* for the records; there may be twice as many scopes */
     while (slots < 2 * most)
         slots *= 2;
-    size_t bytes =
-        most * (sizeof(bl__node) + 2 * sizeof(bl__home)) + 3 * (size_t)slots * sizeof(uint32_t);
+    size_t bytes = most * (sizeof(bl__node) + 2 * sizeof(bl__home)) +
+                   3 * (size_t)slots * sizeof(uint32_t) + sizeof(bl__chans);
     size_t more = (size_t)BL__STUCK_OBJECTS * most < OBJECTS_MORE ? (size_t)BL__STUCK_OBJECTS * most
                                                                   : OBJECTS_MORE;
     void *extra;
@@ -431,7 +431,8 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     n->most = most;
     n->record_mask = slots - 1;
     n->scope_mask = 2 * slots - 1;
-    n->nodes = extra;
+    n->chans = extra;
+    n->nodes = (bl__node *)(void *)(n->chans + 1);
     n->homes = (bl__home *)(void *)(n->nodes + most);
     n->by_record = (uint32_t *)(void *)(n->homes + 2 * (size_t)most);
     n->by_scope = n->by_record + slots;

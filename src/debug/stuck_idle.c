@@ -109,20 +109,26 @@ static void active_find(bl__notes *n)
     }
 }
 
-static bool made_by_active(bl__notes *n, const bl_chan *at)
+static bool made_by_active(bl__notes *n, const bl__site *made)
 {
-    bl_chan c;
-    if (at == NULL || !bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || c.made == NULL ||
-        c.timer) /* nothing comes from one that is not armed */
+    if (made == NULL)
         return false;
     if (n->active_count > BL__STUCK_ACTIVE)
         return true;
-    if (c.made != n->maker) {
-        n->maker = c.made;
-        uint64_t maker = maker_hash(c.made);
+    if (made != n->maker) {
+        n->maker = made;
+        uint64_t maker = maker_hash(made);
         n->maker_active = maker == 0 || is_active(n, maker);
     }
     return n->maker_active;
+}
+
+/* What made a channel; NULL: nothing comes from a timer's that is not armed. */
+static const bl__site *made_of(const bl_chan *at)
+{
+    bl_chan c;
+    bool live = at != NULL && bl__peek(&c, at, sizeof c) && c.magic == BL__CHAN_LIVE;
+    return live && !c.timer ? c.made : NULL;
 }
 
 static bool is_receive(bl__reason reason)
@@ -136,11 +142,12 @@ static bool is_idle(bl__notes *n, const bl__node *d)
     bl__select_wait s;
     bl_case c;
     if (d->reason == BL__WAIT_CHAN_RECV)
-        return made_by_active(n, d->obj);
+        return made_by_active(n, d->made);
     if (d->reason != BL__WAIT_SELECT || !bl__peek(&s, d->obj, sizeof s))
         return false;
     for (size_t i = 0; i < s.n; i++)
-        if (bl__peek(&c, s.cases + i, sizeof c) && c.op == BL__OP_RECV && made_by_active(n, c.chan))
+        if (bl__peek(&c, s.cases + i, sizeof c) && c.op == BL__OP_RECV &&
+            made_by_active(n, made_of(c.chan)))
             return true;
     return false;
 }

@@ -6,9 +6,11 @@
 #ifndef BL__DEBUG_STUCK_NOTES_H
 #define BL__DEBUG_STUCK_NOTES_H
 
+#include "debug/peek.h"
 #include "debug/reach.h"
 #include "debug/stuck.h"
 #include "life/ctx.h"
+#include "sync/chan.h"
 
 enum {
     BL__STUCK_CONTEXTS = 8,                      /* looked at on the way up from a goroutine's */
@@ -26,7 +28,8 @@ typedef struct bl__node {
     const void *obj;
     const bl_scope *home;
     const bl_ctx *ctx;
-    const char *low; /* its stack in use */
+    const bl__site *made; /* the channel that it waits for, once that was looked at; else NULL */
+    const char *low;      /* its stack in use */
     const char *high;
     uint32_t switches;
     uint32_t scope; /* index of home in scopes */
@@ -40,6 +43,8 @@ typedef struct bl__node {
     uint8_t cancellable;
     uint8_t proven;
     uint8_t opener; /* it has a scope open: who cancels it ends that, and does not make it go on */
+    uint8_t sound;  /* its stack in use is where stacks are (core/stack.c), so it can be read */
+    uint8_t copied; /* its function was given a copy that is in its record */
     uint8_t kept;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
 } bl__node;
 
@@ -58,9 +63,19 @@ typedef struct bl__home {
     bool timers;    /* some of its after-functions are pending */
 } bl__home;
 
+/* The channels that the next goroutines wait for, read together. */
+typedef struct bl__chans {
+    uint32_t count, next;
+    uint32_t nodes; /* those before are in it, or have been */
+    const void *at[BL__PEEKS];
+    bool there[BL__PEEKS];
+    bl_chan copy[BL__PEEKS];
+} bl__chans;
+
 typedef struct bl__notes {
     bl__search *s;
     bl__reach *reach;
+    bl__chans *chans;
     bl__node *nodes;
     uint32_t count, most;
     uint32_t *by_record; /* hash tables, open addressing: index + 1 */
@@ -98,7 +113,8 @@ static inline void bl__node_revive(bl__notes *n, bl__node *d)
 /* stuck.c: d waits for an rwmutex that somebody keeps for reading who is stuck himself. */
 bool bl__node_kept(const bl__notes *n, const bl__node *d);
 
-/* stuck_objects.c: adds to n->reach what d waits on, and with what it can be cancelled. False: it is alive after all. */
+/* stuck_objects.c: adds to n->reach what d waits on, and with what it can be cancelled. False: it is alive after all.
+ * Of those who may be stuck, one after the other. */
 bool bl__node_objects(bl__notes *n, bl__node *d);
 /* What belongs to a scope is not got at by who has the scope. */
 void bl__notes_skip(bl__notes *n);
