@@ -31,6 +31,7 @@
  *     context's deadline has passed. What can proceed at once proceeds.
  *   - A call may be made from any goroutine, and from a plain thread, which it then blocks.
  *     A plain thread has the background context, which is never cancelled.
+ *   - Of the macros, the last argument may have commas in it: bl_go(s, fn, &(struct job){1, 2}).
  *   - Names beginning with bl__ or BL__ are private, and so are the fields of every struct whose
  *     names begin so.
  */
@@ -55,7 +56,7 @@ extern "C" {
 
 /* ---- 1. Results ------------------------------------------------------------------------------ */
 
-/* Every error of the library: name, value, text. */
+/* Every error: name, value, text. Those of POSIX and sockets, as system calls may return them, and the library's own. */
 #define BL__ERRORS(X)                                                                              \
     X(EPERM, -EPERM, "operation not permitted")                                                    \
     X(EINTR, -EINTR, "interrupted system call")                                                    \
@@ -94,6 +95,40 @@ extern "C" {
     X(ECONNABORTED, -ECONNABORTED, "connection aborted")                                           \
     X(ECONNREFUSED, -ECONNREFUSED, "connection refused")                                           \
     X(ECONNRESET, -ECONNRESET, "connection reset by peer")                                         \
+    X(E2BIG, -E2BIG, "argument list too long")                                                     \
+    X(EALREADY, -EALREADY, "operation already in progress")                                        \
+    X(EBADMSG, -EBADMSG, "bad message")                                                            \
+    X(ECHILD, -ECHILD, "no child processes")                                                       \
+    X(EDOM, -EDOM, "argument out of domain")                                                       \
+    X(EDQUOT, -EDQUOT, "disk quota exceeded")                                                      \
+    X(EHOSTDOWN, -EHOSTDOWN, "host is down")                                                       \
+    X(EILSEQ, -EILSEQ, "illegal byte sequence")                                                    \
+    X(EINPROGRESS, -EINPROGRESS, "operation in progress")                                          \
+    X(ELOOP, -ELOOP, "too many levels of symbolic links")                                          \
+    X(EMLINK, -EMLINK, "too many links")                                                           \
+    X(ENAMETOOLONG, -ENAMETOOLONG, "file name too long")                                           \
+    X(ENETDOWN, -ENETDOWN, "network is down")                                                      \
+    X(ENETRESET, -ENETRESET, "connection aborted by network")                                      \
+    X(ENODEV, -ENODEV, "no such device")                                                           \
+    X(ENOEXEC, -ENOEXEC, "exec format error")                                                      \
+    X(ENOLCK, -ENOLCK, "no locks available")                                                       \
+    X(ENOPROTOOPT, -ENOPROTOOPT, "protocol option not available")                                  \
+    X(ENOTDIR, -ENOTDIR, "not a directory")                                                        \
+    X(ENOTEMPTY, -ENOTEMPTY, "directory not empty")                                                \
+    X(ENOTTY, -ENOTTY, "inappropriate ioctl for device")                                           \
+    X(ENXIO, -ENXIO, "no such device or address")                                                  \
+    X(EPFNOSUPPORT, -EPFNOSUPPORT, "protocol family not supported")                                \
+    X(EPROTO, -EPROTO, "protocol error")                                                           \
+    X(EPROTONOSUPPORT, -EPROTONOSUPPORT, "protocol not supported")                                 \
+    X(EPROTOTYPE, -EPROTOTYPE, "wrong protocol type for socket")                                   \
+    X(EROFS, -EROFS, "read-only file system")                                                      \
+    X(ESHUTDOWN, -ESHUTDOWN, "endpoint has been shut down")                                        \
+    X(ESOCKTNOSUPPORT, -ESOCKTNOSUPPORT, "socket type not supported")                              \
+    X(ESPIPE, -ESPIPE, "illegal seek")                                                             \
+    X(ESRCH, -ESRCH, "no such process")                                                            \
+    X(ESTALE, -ESTALE, "stale file handle")                                                        \
+    X(ETXTBSY, -ETXTBSY, "text file busy")                                                         \
+    X(EXDEV, -EXDEV, "cross-device link")                                                          \
     X(ETIMEDOUT, -ETIMEDOUT, "deadline exceeded")                                                  \
     X(ECANCELED, -ECANCELED, "context canceled")                                                   \
     X(ECLOSED, -4097, "closed")
@@ -102,6 +137,8 @@ enum {
 #define BL__ERROR_ENUM(name, value, text) BL_##name = (value),
     BL__ERRORS(BL__ERROR_ENUM)
 #undef BL__ERROR_ENUM
+    BL_EWOULDBLOCK = BL_EAGAIN,
+    BL_EOPNOTSUPP = BL_ENOTSUP
 };
 
 /* The constant's name ("BL_ECANCELED") and a text ("context canceled") for a result of this library
@@ -148,8 +185,13 @@ typedef struct bl__site {
     int line;
 } bl__site;
 
-#define BL__SITE(name, text)                                                                       \
-    static const bl__site name = {(text), __func__, __FILE__, __LINE__}
+/* The address of one for this line. Arguments of the macros stay outside of its block, in the caller's:
+ * &(struct job){…} lives as long as there, and calls within calls do not shadow each other. */
+#define BL__HERE(text)                                                                             \
+    (__extension__({                                                                               \
+        static const bl__site bl__site_here = {(text), __func__, __FILE__, __LINE__};              \
+        &bl__site_here;                                                                            \
+    }))
 
 /*
  * What becomes of goroutines that do not end. Those that are left when the root scope's grace is over
@@ -203,20 +245,13 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts);
  * thread's, so a program sets it before bl_run or not at all.
  */
 int bl__go(bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
-#define bl_go(s, fn, arg)                                                                          \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, #fn);                                                              \
-        bl__go(BL__SCOPE(s), (fn), (arg), &bl__site_here);                                         \
-    }))
+#define bl_go(s, fn, ... /* arg */) bl__go(BL__SCOPE(s), (fn), __VA_ARGS__, BL__HERE(#fn))
 
 /* The same with a copy of the size bytes at value, made before it returns; fn gets the address of
  * its copy, aligned for any type and valid until fn returns. */
 int bl__go_copy(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site);
-#define bl_go_copy(s, fn, value, size)                                                             \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, #fn);                                                              \
-        bl__go_copy(BL__SCOPE(s), (fn), (value), (size), &bl__site_here);                          \
-    }))
+#define bl_go_copy(s, fn, ... /* value, size */)                                                   \
+    bl__go_copy(BL__SCOPE(s), (fn), __VA_ARGS__, BL__HERE(#fn))
 
 /* Lets the other goroutines run (Go: runtime.Gosched). On a plain thread: sched_yield. */
 void bl_yield(void);
@@ -295,10 +330,7 @@ struct bl_scope {
  * and bl_go on it returns BL_ENOMEM. */
 int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
 #define bl_scope_open(s, ... /* o, which may have commas in braces */)                             \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, #s);                                                               \
-        bl__scope_open(BL__SCOPE(s), (__VA_ARGS__), &bl__site_here);                               \
-    }))
+    bl__scope_open(BL__SCOPE(s), (__VA_ARGS__), BL__HERE(#s))
 
 /* Cancels s (BL_ECANCELED), joins its goroutines, frees what belongs to it and closes it. What
  * bl_scope_wait would have returned. Waits and is no stop path. Fatal if s is not open, or not the
@@ -322,12 +354,12 @@ void bl__scope_leave(bl_scope (*s)[1]);
 
 /* BL_SCOPE(s, .name = "fetch", …): declares s, a scope for the rest of the block, which is cancelled
  * and joined on every path out of it: its end, return, break, goto. */
-#define BL_SCOPE(s, ...)                                                                           \
+#define BL_SCOPE(... /* s, options */) BL__SCOPE_OPEN(__VA_ARGS__, )
+#define BL__SCOPE_OPEN(s, ...)                                                                     \
     bl_scope s[1] __attribute__((cleanup(bl__scope_leave)));                                       \
     (void)(__extension__({                                                                         \
-        BL__SITE(bl__site_here, #s);                                                               \
         const bl_scope_opts bl__opts_here = {__VA_ARGS__};                                         \
-        bl__scope_open(s, &bl__opts_here, &bl__site_here);                                         \
+        bl__scope_open(s, &bl__opts_here, BL__HERE(#s));                                           \
     }))
 
 /* ---- 5. Contexts ----------------------------------------------------------------------------- */
@@ -346,16 +378,14 @@ bl_ctx *bl_ctx_background(void);
 bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void *value,
                     const bl__site *site);
 enum { BL__CTX_CANCEL, BL__CTX_DETACHED, BL__CTX_DEADLINE, BL__CTX_VALUE };
-#define BL__CTX_NEW(p, kind, t, key, value)                                                        \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "context");                                                        \
-        bl__ctx_new((p), (kind), (t), (key), (value), &bl__site_here);                             \
-    }))
+#define BL__CTX_NEW(p, kind, t, key, ... /* value */)                                              \
+    bl__ctx_new((p), (kind), (t), (key), __VA_ARGS__, BL__HERE("context"))
 #define bl_ctx_with_cancel(p) BL__CTX_NEW(p, BL__CTX_CANCEL, BL_NEVER, NULL, NULL)
 #define bl_ctx_without_cancel(p) BL__CTX_NEW(p, BL__CTX_DETACHED, BL_NEVER, NULL, NULL)
 #define bl_ctx_with_deadline(p, t) BL__CTX_NEW(p, BL__CTX_DEADLINE, t, NULL, NULL)
 #define bl_ctx_with_timeout(p, d) BL__CTX_NEW(p, BL__CTX_DEADLINE, bl_in(d), NULL, NULL)
-#define bl_ctx_with_value(p, key, value) BL__CTX_NEW(p, BL__CTX_VALUE, BL_NEVER, key, value)
+#define bl_ctx_with_value(p, key, ... /* value */)                                                 \
+    BL__CTX_NEW(p, BL__CTX_VALUE, BL_NEVER, key, __VA_ARGS__)
 
 /* Cancels c and all below it with cause (0: BL_ECANCELED). Idempotent. Does not wait. Nothing for a
  * context that can never be cancelled: the background, one without_cancel, values on such a one. */
@@ -377,11 +407,8 @@ bl_chan *bl_ctx_done(bl_ctx *c);
  * scope with .shield. The handle belongs to s, whose close stops it, once s is joined. NULL: no memory.
  * (Go: context.AfterFunc.) */
 bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
-#define bl_ctx_after(c, s, fn, arg)                                                                \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, #fn);                                                              \
-        bl__ctx_after((c), BL__SCOPE(s), (fn), (arg), &bl__site_here);                             \
-    }))
+#define bl_ctx_after(c, s, fn, ... /* arg */)                                                      \
+    bl__ctx_after((c), BL__SCOPE(s), (fn), __VA_ARGS__, BL__HERE(#fn))
 /* True: it was stopped before it started and will not run. */
 bool bl_ctx_after_stop(bl_stop *stop);
 
@@ -397,18 +424,11 @@ void bl_ctx_release(bl_ctx *c);
  * of range. (Go: make(chan T, cap).)
  */
 bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site);
-#define bl_chan_new(elem_size, cap)                                                                \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "channel");                                                        \
-        bl__chan_new((elem_size), (cap), &bl__site_here);                                          \
-    }))
+#define bl_chan_new(elem_size, cap) bl__chan_new((elem_size), (cap), BL__HERE("channel"))
 /* The same, belonging to scope s, which releases it when it closes. */
 bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__site *site);
 #define bl_scope_chan(s, elem_size, cap)                                                           \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "channel");                                                        \
-        bl__scope_chan(BL__SCOPE(s), (elem_size), (cap), &bl__site_here);                          \
-    }))
+    bl__scope_chan(BL__SCOPE(s), (elem_size), (cap), BL__HERE("channel"))
 bl_chan *bl_chan_retain(bl_chan *c);
 void bl_chan_release(bl_chan *c);
 
@@ -427,9 +447,10 @@ BL__NODISCARD int bl__chan_try_send(bl_chan *c, const void *v, size_t size);
 BL__NODISCARD int bl__chan_try_recv(bl_chan *c, void *v, size_t size);
 BL__NODISCARD int bl__chan_send_until(bl_chan *c, const void *v, size_t size, bl_time deadline);
 BL__NODISCARD int bl__chan_recv_until(bl_chan *c, void *v, size_t size, bl_time deadline);
-#define bl_chan_send(c, v) bl__chan_send((c), (v), BL__SIZE(v))
+#define bl_chan_send(c, ... /* v */) bl__chan_send((c), (__VA_ARGS__), BL__SIZE((__VA_ARGS__)))
 #define bl_chan_recv(c, v) bl__chan_recv((c), (v), BL__SIZE(v))
-#define bl_chan_try_send(c, v) bl__chan_try_send((c), (v), BL__SIZE(v))
+#define bl_chan_try_send(c, ... /* v */)                                                           \
+    bl__chan_try_send((c), (__VA_ARGS__), BL__SIZE((__VA_ARGS__)))
 #define bl_chan_try_recv(c, v) bl__chan_try_recv((c), (v), BL__SIZE(v))
 #define bl_chan_send_until(c, v, deadline) bl__chan_send_until((c), (v), BL__SIZE(v), (deadline))
 #define bl_chan_recv_until(c, v, deadline) bl__chan_recv_until((c), (v), BL__SIZE(v), (deadline))
@@ -477,11 +498,7 @@ typedef struct bl_pipe bl_pipe;
 
 /* Two ends, each the caller's to release. 0, or BL_ENOMEM, and they are NULL. */
 BL__NODISCARD int bl__pipe_new(bl_pipe **a, bl_pipe **b, const bl__site *site);
-#define bl_pipe_new(a, b)                                                                          \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "pipe");                                                           \
-        bl__pipe_new((a), (b), &bl__site_here);                                                    \
-    }))
+#define bl_pipe_new(a, b) bl__pipe_new((a), (b), BL__HERE("pipe"))
 
 /* Up to n bytes of what the other end writes, as soon as there are any; 0: that end is closed. BL_ECLOSED: this one
  * is; BL_ECANCELED or BL_ETIMEDOUT: stopped. (Go: Conn.Read.) */
@@ -517,7 +534,7 @@ typedef struct bl_mutex {
 } bl_mutex;
 
 void bl_mutex_lock(bl_mutex *m);       /* waits, no stop path; fatal if held by the caller */
-bool bl_mutex_try_lock(bl_mutex *m);   /* true: it is the caller's now */
+BL__NODISCARD bool bl_mutex_try_lock(bl_mutex *m);   /* true: it is the caller's now */
 BL__NODISCARD int bl_mutex_lock_until(bl_mutex *m, bl_time deadline); /* 0, or stopped */
 void bl_mutex_unlock(bl_mutex *m);     /* fatal if not held by the caller */
 
@@ -534,12 +551,12 @@ typedef struct bl_rwmutex {
 } bl_rwmutex;
 
 void bl_rwmutex_lock(bl_rwmutex *m);   /* waits, no stop path; fatal if held by the caller, for reading too */
-bool bl_rwmutex_try_lock(bl_rwmutex *m);
+BL__NODISCARD bool bl_rwmutex_try_lock(bl_rwmutex *m);
 BL__NODISCARD int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline);
 void bl_rwmutex_unlock(bl_rwmutex *m); /* fatal if not held for writing by the caller */
 void bl_rwmutex_rlock(bl_rwmutex *m);  /* waits, no stop path; fatal if the caller has it for writing, or has
                                           it for reading and a lock waits for that */
-bool bl_rwmutex_try_rlock(bl_rwmutex *m);
+BL__NODISCARD bool bl_rwmutex_try_rlock(bl_rwmutex *m);
 BL__NODISCARD int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline);
 void bl_rwmutex_runlock(bl_rwmutex *m); /* fatal if no reader holds it */
 
@@ -576,11 +593,8 @@ BL__NODISCARD int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline);
 /* add(1), and fn(arg) as a goroutine of s that calls done when it ends; as bl_go, and when that
  * fails the count is as before. (Go: WaitGroup.Go.) */
 int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
-#define bl_waitgroup_go(wg, s, fn, arg)                                                            \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, #fn);                                                              \
-        bl__waitgroup_go((wg), BL__SCOPE(s), (fn), (arg), &bl__site_here);                         \
-    }))
+#define bl_waitgroup_go(wg, s, fn, ... /* arg */)                                                  \
+    bl__waitgroup_go((wg), BL__SCOPE(s), (fn), __VA_ARGS__, BL__HERE(#fn))
 
 /* Runs a function once (Go: sync.Once). */
 typedef struct bl_once {
@@ -608,7 +622,7 @@ typedef struct bl_sem {
 
 void bl_sem_init(bl_sem *s, int64_t n);                   /* n free; a zero bl_sem has none */
 BL__NODISCARD int bl_sem_acquire(bl_sem *s, int64_t k);   /* 0, or stopped; BL_EINVAL: k < 0 */
-bool bl_sem_try_acquire(bl_sem *s, int64_t k);
+BL__NODISCARD bool bl_sem_try_acquire(bl_sem *s, int64_t k);
 BL__NODISCARD int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline);
 void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what was acquired */
 
@@ -649,11 +663,7 @@ typedef struct bl_timer {
 /* Starts t to send the time on its channel once, d from now. 0. On a pending timer: as reset.
  * (Go: time.NewTimer.) Does not wait. */
 int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site);
-#define bl_timer_start(t, d)                                                                       \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "timer");                                                          \
-        bl__timer_start((t), (d), &bl__site_here);                                                 \
-    }))
+#define bl_timer_start(t, d) bl__timer_start((t), (d), BL__HERE("timer"))
 /* The channel, of bl_time, which is part of t and not to be closed, retained or released. */
 bl_chan *bl_timer_chan(bl_timer *t);
 /* Stops t: true if it was pending, or its value not yet received, and nothing will come. For an
@@ -665,22 +675,15 @@ bool bl_timer_reset(bl_timer *t, bl_dur d);
  * Closing s stops it. 0, or BL_ECANCELED/BL_ETIMEDOUT on a cancelled scope, BL_ENOMEM. (Go:
  * time.AfterFunc.) */
 int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, const bl__site *site);
-#define bl_after_func(t, s, d, fn, arg)                                                            \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, #fn);                                                              \
-        bl__after_func((t), BL__SCOPE(s), (d), (fn), (arg), &bl__site_here);                       \
-    }))
+#define bl_after_func(t, s, d, fn, ... /* arg */)                                                  \
+    bl__after_func((t), BL__SCOPE(s), (d), (fn), __VA_ARGS__, BL__HERE(#fn))
 /* bl_timer_stop, and if its function has started, waits until it has ended. No stop path. */
 bool bl_timer_stop_wait(bl_timer *t);
 
 /* A ticker that sends the time every period, dropping ticks for a slow receiver. Belongs to s, which
  * stops and frees it when it closes. period <= 0 is fatal. NULL: no memory. (Go: time.NewTicker.) */
 bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site);
-#define bl_ticker_new(s, period)                                                                   \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "ticker");                                                         \
-        bl__ticker_new(BL__SCOPE(s), (period), &bl__site_here);                                    \
-    }))
+#define bl_ticker_new(s, period) bl__ticker_new(BL__SCOPE(s), (period), BL__HERE("ticker"))
 bl_chan *bl_ticker_chan(bl_ticker *t);              /* of bl_time; the ticker's own */
 void bl_ticker_reset(bl_ticker *t, bl_dur period);  /* also starts a stopped one; period <= 0 is fatal */
 void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after it */
@@ -744,10 +747,7 @@ typedef struct bl_pool_stat {
  * out of range. Does not wait. */
 bl_pool *bl__pool_new(bl_scope *s, const bl_pool_opts *o, const bl__site *site);
 #define bl_pool_new(s, ... /* o, which may have commas in braces */)                               \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "pool");                                                           \
-        bl__pool_new(BL__SCOPE(s), (__VA_ARGS__), &bl__site_here);                                 \
-    }))
+    bl__pool_new(BL__SCOPE(s), (__VA_ARGS__), BL__HERE("pool"))
 
 /*
  * Queues fn(arg), which some worker will run; waits for room in the queue, first come, first served
@@ -895,8 +895,12 @@ int bl_close(int fd);
 
 #define BL_RECV(c, v)                                                                              \
     ((bl_case){.chan = (c), .val = (v), .size = BL__SIZE(v), .op = BL__OP_RECV, .err = 0})
-#define BL_SEND(c, v)                                                                              \
-    ((bl_case){.chan = (c), .val = (void *)(v), .size = BL__SIZE(v), .op = BL__OP_SEND, .err = 0})
+#define BL_SEND(c, ... /* v */)                                                                    \
+    ((bl_case){.chan = (c),                                                                        \
+               .val = (void *)(__VA_ARGS__),                                                       \
+               .size = BL__SIZE((__VA_ARGS__)),                                                    \
+               .op = BL__OP_SEND,                                                                  \
+               .err = 0})
 
 /* BL_SELECT(BL_RECV(a, &x), BL_SEND(b, &y), …): bl_select over the cases listed. */
 #define BL_SELECT(...)                                                                             \

@@ -31,6 +31,8 @@ BL_TEST_PLAIN(error_names)
     BL_CHECK_STR(t, bl_strerror(BL_ECANCELED), "context canceled");
     BL_CHECK_STR(t, bl_strerror(BL_ETIMEDOUT), "deadline exceeded");
     BL_CHECK_STR(t, bl_err_name(BL_ECLOSED), "BL_ECLOSED");
+    BL_CHECK_STR(t, bl_err_name(-ENOTTY), "BL_ENOTTY");
+    BL_CHECK_EQ(t, BL_EOPNOTSUPP, -EOPNOTSUPP);
     BL_CHECK_EQ(t, BL_EAGAIN, -EAGAIN);
     BL_CHECK(t, BL_ECLOSED < -4096);
     BL_CHECK_STR(t, bl_err_name(-12345), "BL_E?");

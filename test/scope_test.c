@@ -91,6 +91,30 @@ BL_TEST(every_path_out_joins)
     BL_CHECK_EQ(t, get(&stopped), 4);
 }
 
+typedef struct addend {
+    int *sum;
+    int n;
+} addend;
+
+static int add_to_sum(void *arg)
+{
+    const addend *a = arg;
+    add(a->sum, a->n);
+    return 0;
+}
+
+BL_TEST(arguments_live_as_long_as_their_block)
+{
+    int sum = 0;
+    BL_SCOPE(s);
+    bl_go(s, add_to_sum, &(addend){&sum, 1});
+    bl_go(s, add_to_sum, &(addend){&sum, 20});
+    bl_waitgroup wg = {0};
+    bl_waitgroup_go(&wg, s, add_to_sum, &(addend){&sum, 300});
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, get(&sum), 321);
+}
+
 /* Starts n below itself, in the scope it was given. */
 typedef struct tree {
     bl_scope *scope;
@@ -632,8 +656,15 @@ static int child_leaves_open(void *arg)
     return bl_scope_wait(s);
 }
 
+static int go_of_nothing(void *arg)
+{
+    BL_SCOPE(s);
+    return bl_go(s, NULL, arg);
+}
+
 BL_TEST_PLAIN(misuse)
 {
+    CHECK_FATAL(t, go_of_nothing, "go of nil func value");
     CHECK_FATAL(t, go_on_closed, "bl_go on a closed scope");
     CHECK_FATAL(t, close_twice, "scope closed twice");
     CHECK_FATAL(t, close_outer_first, "which was opened inside it");

@@ -51,11 +51,7 @@ typedef struct bl_map bl_map;
  * It is the caller's, to be freed with bl_map_free. NULL: no memory, or a size out of range. (Go:
  * make.) */
 bl_map *bl__map_new(size_t key_size, size_t value_size, const bl__site *site);
-#define bl_map_new(key_size, value_size)                                                           \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "map");                                                            \
-        bl__map_new((key_size), (value_size), &bl__site_here);                                     \
-    }))
+#define bl_map_new(key_size, value_size) bl__map_new((key_size), (value_size), BL__HERE("map"))
 
 /* Frees m and the keys it holds, not what its values point to. Fatal while a range is under way. */
 void bl_map_free(bl_map *m);
@@ -64,8 +60,8 @@ void bl_map_free(bl_map *m);
  * size. key and value may point into m. 0; BL_ENOMEM: no memory, and m is as it was. The value of a
  * key that is there is set without memory. (Go: m[key] = value.) */
 int bl__map_set(bl_map *m, const void *key, size_t key_size, const void *value, size_t value_size);
-#define bl_map_set(m, key, value)                                                                  \
-    bl__map_set((m), (key), BL__SIZE(key), (value), BL__SIZE(value))
+#define bl_map_set(m, key, ... /* value */)                                                        \
+    bl__map_set((m), (key), BL__SIZE(key), (__VA_ARGS__), BL__SIZE((__VA_ARGS__)))
 
 /* True: key is there, and *value_out is a copy of its value. False: it is not, and *value_out is
  * zeroed, as in Go; that is an answer and not a failure, so there is no error. value_out NULL only
@@ -76,7 +72,8 @@ bool bl__map_get(bl_map *m, const void *key, size_t key_size, void *value_out, s
 
 /* Deletes key. True: it was there. (Go: delete.) */
 bool bl__map_delete(bl_map *m, const void *key, size_t key_size);
-#define bl_map_delete(m, key) bl__map_delete((m), (key), BL__SIZE(key))
+#define bl_map_delete(m, ... /* key */)                                                            \
+    bl__map_delete((m), (__VA_ARGS__), BL__SIZE((__VA_ARGS__)))
 
 /* The number of keys. (Go: len.) */
 size_t bl_map_len(bl_map *m);
@@ -113,11 +110,7 @@ typedef struct bl_syncmap bl_syncmap;
 /* A map with keys of key_size bytes (0: C strings), the caller's. NULL: no memory, or a size out of
  * range. */
 bl_syncmap *bl__syncmap_new(size_t key_size, const bl__site *site);
-#define bl_syncmap_new(key_size)                                                                   \
-    (__extension__({                                                                               \
-        BL__SITE(bl__site_here, "map");                                                            \
-        bl__syncmap_new((key_size), &bl__site_here);                                               \
-    }))
+#define bl_syncmap_new(key_size) bl__syncmap_new((key_size), BL__HERE("map"))
 
 /* Frees m, which nobody may be using; NULL is allowed. */
 void bl_syncmap_free(bl_syncmap *m);
@@ -153,7 +146,8 @@ bool bl__syncmap_compare_and_swap(bl_syncmap *m, const void *key, size_t key_siz
 
 /* Deletes key. True: it was there. (Go: Delete.) */
 bool bl__syncmap_delete(bl_syncmap *m, const void *key, size_t key_size);
-#define bl_syncmap_delete(m, key) bl__syncmap_delete((m), (key), BL__SIZE(key))
+#define bl_syncmap_delete(m, ... /* key */)                                                        \
+    bl__syncmap_delete((m), (__VA_ARGS__), BL__SIZE((__VA_ARGS__)))
 
 /*
  * Calls fn(key, value, arg) for each entry, value being the pointer that is stored, until fn

@@ -229,13 +229,13 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
 enum { BL__BUBBLE_FN_TEST, BL__BUBBLE_FN_VOID, BL__BUBBLE_FN_INT };
 void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const char *file, int line);
 #ifndef __cplusplus
-#define bl_bubble(t, fn, arg)                                                                      \
+#define bl_bubble(t, fn, ... /* arg */)                                                            \
     bl__bubble_run((t),                                                                            \
                    _Generic((fn),                                                                  \
                        void (*)(bl_test *, void *): BL__BUBBLE_FN_TEST,                            \
                        void (*)(void *): BL__BUBBLE_FN_VOID,                                       \
                        int (*)(void *): BL__BUBBLE_FN_INT),                                        \
-                   (void (*)(void))(fn), (arg), __FILE__, __LINE__)
+                   (void (*)(void))(fn), __VA_ARGS__, __FILE__, __LINE__)
 #endif
 
 /* Waits until all other goroutines of the caller's bubble wait, in the sense above: then all that could be done at this

@@ -42,6 +42,8 @@ static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, s
                            const bl__site *site)
 {
     bl__scope_check(s, "bl_go");
+    if (__builtin_expect(fn == NULL, 0))
+        bl__fatal("go of nil func value");
     int state = bl__ctx_state(s->bl__ctx);
     if (__builtin_expect(state != 0, 0)) {
         bl__race_acquire(s->bl__ctx);
