@@ -527,7 +527,8 @@ BL_TEST(on_a_cancelled_scope)
     BL_REQUIRE(t, p != NULL);
     BL_CHECK_ERR(t, bl_pool_submit(p, count_up, &ran), BL_ECANCELED);
     BL_CHECK_EQ(t, bl_pool_drain(p), 0);
-    BL_CHECK_EQ(t, stats(p).refused, 1);
+    BL_CHECK_ERR(t, bl_pool_submit(p, count_up, &ran), BL_ECLOSED);
+    BL_CHECK_EQ(t, stats(p).refused, 2);
     BL_CHECK_EQ(t, ran, 0);
 }
 
