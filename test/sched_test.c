@@ -581,11 +581,14 @@ BL_TEST(a_sleep_is_cut_short)
         BL_SCOPE(s, .timeout = 10 * BL_MS);
         BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ETIMEDOUT);
         BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ETIMEDOUT);
+        for (int i = 0; i < 100; i++) /* a loop of short ones ends, too */
+            BL_CHECK_ERR(t, bl_sleep(1), BL_ETIMEDOUT);
     }
     bl_dur hour = BL_HOUR;
     BL_SCOPE(s);
     bl_scope_cancel(s, 0);
     BL_CHECK_ERR(t, bl_sleep(hour), BL_ECANCELED);
+    BL_CHECK_ERR(t, bl_sleep(1), BL_ECANCELED);
     BL_CHECK_ERR(t, bl_sleep(BL_NEVER), BL_ECANCELED);
     BL_CHECK_GE(t, bl_now() - start, 10 * BL_MS);
     BL_CHECK_LE(t, bl_now() - start, 30 * BL_SEC);

@@ -61,6 +61,44 @@ BL_TEST(waitgroup_wait_gives_up)
     BL_CHECK_EQ(t, bl_waitgroup_wait(&wg), 0); /* proceeds in the cancelled scope */
 }
 
+typedef struct past {
+    bl_mutex m;
+    bl_rwmutex rw;
+    bl_time at;
+} past;
+
+static int lock_in_the_past(void *arg)
+{
+    past *p = arg;
+    BL_CHECK_ERR(t, bl_mutex_lock_until(&p->m, p->at), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_rwmutex_lock_until(&p->rw, p->at), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_rwmutex_rlock_until(&p->rw, p->at), BL_ETIMEDOUT);
+    return 0;
+}
+
+BL_TEST(deadlines_that_have_passed)
+{
+    const bl_time at[] = {0, -1, INT64_MIN, bl_now()};
+    for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
+        bl_waitgroup wg = {0};
+        bl_sem sem = {0};
+        bl_cond cond = {0};
+        past p = {.at = at[i]};
+        bl_waitgroup_add(&wg, 1);
+        BL_CHECK_ERR(t, bl_waitgroup_wait_until(&wg, at[i]), BL_ETIMEDOUT);
+        bl_waitgroup_done(&wg);
+        BL_CHECK_ERR(t, bl_sem_acquire_until(&sem, 1, at[i]), BL_ETIMEDOUT);
+        bl_mutex_lock(&p.m);
+        BL_CHECK_ERR(t, bl_cond_wait_until(&cond, &p.m, at[i]), BL_ETIMEDOUT);
+        bl_rwmutex_lock(&p.rw);
+        BL_SCOPE(s);
+        bl_go(s, lock_in_the_past, &p);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        bl_rwmutex_unlock(&p.rw);
+        bl_mutex_unlock(&p.m);
+    }
+}
+
 static int add_one(void *arg)
 {
     bl_yield();

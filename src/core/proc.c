@@ -431,7 +431,6 @@ int bl__park(bl__g *g, const bl__wait *w)
 {
     BL__CHECK(bl__self() == g && load_relaxed(&g->wait) <= BL__W_CLAIMED);
     BL__CHECK(w->unlock != NULL || load_relaxed(w->lock) != 0 || bl__solo_inside());
-    BL__CHECK(w->deadline != 0);
     g->reason = (uint8_t)w->reason;
     g->wait_obj = w->obj;
     g->since = load_relaxed(&bl__rt.coarse);

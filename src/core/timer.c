@@ -226,6 +226,7 @@ int bl_sleep(bl_dur d)
         return 0;
     }
     bl_time deadline = bl_in(d);
+    int stopped = bl__ctx_state(g->ctx); /* then it is cut short, however short it is */
     bl__lock(&g->lock, BL__RANK_G);
     int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_SLEEP,
                                     .cancellable = true,
@@ -233,5 +234,5 @@ int bl_sleep(bl_dur d)
                                     .deadline = deadline});
     bl__lock(&g->lock, BL__RANK_G); /* the commit holds it to its last touch of g */
     bl__unlock(&g->lock);
-    return r == BL_ETIMEDOUT && bl_now() >= deadline ? 0 : r; /* else it was the context's */
+    return r == BL_ETIMEDOUT && bl_now() >= deadline ? stopped : r; /* else it was the context's */
 }
