@@ -389,9 +389,10 @@ static void turn_hand_over(int fd)
 }
 
 /* Whoever gets the number after bl_close keeps what is his. (But for who is about to make a system call in that very
- * moment, which no call on a number can help.) */
+ * moment, which no call on a number can help: here the read, or the ring's.) */
 static int close_at_any_moment(void *arg)
 {
+    int lost = 0;
     if (*(int *)arg == HANDOFF)
         return 0;
     for (int i = 0; i < 100; i++) {
@@ -410,10 +411,12 @@ static int close_at_any_moment(void *arg)
         BL_CHECK(t, call_returns(&c));
         int r = call_result(&c);
         BL_CHECK(t, r == 100 || r == BL_ECLOSED || r == 4);
-        BL_CHECK(t, r == 4 || bl_read_until(p[0], four, 4, bl_in(LATE)) == 4);
-        BL_CHECK(t, r == 4 || memcmp(four, "four", 4) == 0);
+        ssize_t kept = bl_read_until(p[0], four, 4, bl_now());
+        BL_CHECK(t, kept == BL_ETIMEDOUT || (kept == 4 && memcmp(four, "four", 4) == 0));
+        lost += kept != 4;
         BL_CHECK_EQ(t, bl_close(p[0]) + bl_close(p[1]), 0);
     }
+    BL_CHECK(t, lost < 50); /* who does not look takes nearly all */
     return 0;
 }
 

@@ -202,7 +202,7 @@ static ssize_t file_read_rest(bl__fd *f, uint32_t use, const struct iovec *iov, 
         if (r > 0)
             r = fetch(f, use, rest, parts, at, (size_t)r < n ? (size_t)r : n, deadline);
         else
-            return r == 0 ? (ssize_t)done : r;
+            return done > 0 || r == 0 ? (ssize_t)done : r;
         if (r >= 0 && load_acquire(&f->use) != use) /* ORD(fd): with close */
             r = BL_ECLOSED;
         if (r >= 0)
@@ -251,6 +251,8 @@ ssize_t bl__regular_read(bl__fd *f, uint32_t use, const struct iovec *iov, int i
         r = file_by_thread(&c, read_blocking, deadline);
     else
         r = file_read_in_turn(f, use, iov, iovcnt, deadline);
+    if (r < 0 && file_closed(&c)) /* what another's descriptor of that number says is not his */
+        r = BL_ECLOSED;
     turn_give(f);
     return r;
 }
