@@ -295,18 +295,29 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
     return take(p, tick, BL__AWAY_HOG) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
 }
 
-/* Has m, which holds p, slept since the look before? Its CPU time tells that in less than a microsecond; its
- * state, from /proc, takes nine. */
-static bool has_slept(bl__p *p, const bl__m *m, bl_time now)
+/* Has m, which holds p, slept since the look before; or, unless sysmon is eager, for half of the time? Its CPU time tells that
+ * in less than a microsecond; its state, from /proc, takes nine, and thirty more if that is not open. */
+static bool has_slept(bl__p *p, const bl__m *m, bl_time now, bool eager)
 {
     int tid = load_relaxed(&m->tid);
-    int64_t cpu = bl__thread_cpu(tid);
-    int64_t idle = now - p->seen_at - (cpu - p->seen_cpu);
-    bool slept = cpu >= 0 && p->seen_cpu >= 0 && m == p->seen_m && idle > SLEPT_NS;
+    int64_t cpu = bl__thread_cpu(tid), went = now - p->seen_at;
+    int64_t idle = went - (cpu - p->seen_cpu);
+    bool slept =
+        cpu >= 0 && p->seen_cpu >= 0 && m == p->seen_m && idle > (eager ? SLEPT_NS : went / 2);
     p->seen_at = now;
     p->seen_cpu = cpu;
-    bl__thread_state_open(state_at(p), tid);
+    if (eager)
+        bl__thread_state_open(state_at(p), tid);
     return slept;
+}
+
+/* Has m, which has slept, not woken up yet, and is nowhere in the runtime? */
+static bool still_sleeps(const bl__p *p, const bl__m *m)
+{
+    if (load_relaxed(&m->inside) != 0)
+        return false;
+    bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
+    return bl__thread_state_sleeps(state_at(p)) == 1;
 }
 
 /* Looks at all processors once. */
@@ -329,18 +340,18 @@ bl__look bl__handoff_look(bool eager)
         uint32_t tick = load_relaxed(&p->tick);
         bool stuck = tick == load_relaxed(&p->seen_tick) && m == p->seen_m && m != NULL;
         if (!stuck) {
-            bool slept = eager && !helpers && m != NULL && has_slept(p, m, now);
+            bool slept = !helpers && m != NULL && has_slept(p, m, now, eager);
             store_relaxed(&p->seen_tick, tick);
             store_relaxed(&p->seen_since, now);
             p->seen_m = m;
-            if (slept && waits && load_relaxed(&m->inside) == 0 &&
-                bl__thread_state_sleeps(state_at(p)) == 1 && take(p, tick, BL__AWAY_BLOCKED))
+            if (slept && waits && still_sleeps(p, m) && take(p, tick, BL__AWAY_BLOCKED))
                 found = BL__LOOK_TAKEN;
-        } else if (helpers) {
-            if (found == BL__LOOK_NOTHING && work_behind(p, now) &&
-                (next == NULL || next == p->seen_next))
-                found = BL__LOOK_WORK;
-        } else if (waits && load_relaxed(&m->inside) == 0) {
+        }
+        if (helpers && work_behind(p, now)) {
+            bool there = stuck && (next == NULL || next == p->seen_next);
+            bl__look one = there ? BL__LOOK_WORK : BL__LOOK_SOON;
+            found = one > found ? one : found;
+        } else if (stuck && !helpers && waits && load_relaxed(&m->inside) == 0) {
             bl__look one = take_stuck(p, m, tick, now);
             found = one > found ? one : found;
         }

@@ -115,8 +115,8 @@ struct bl__p {
     uint32_t seen_tick; /* atomic: for reports */
     uint32_t asked;     /* atomic: its goroutine is to yield (bl__solo.asked) */
     bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
-    bl_time seen_at;    /* when sysmon was last eager and looked at it */
-    int64_t seen_cpu;   /* and the CPU time of its thread then */
+    bl_time seen_at;    /* when sysmon last asked for the CPU time of its thread, */
+    int64_t seen_cpu;   /* and what that was */
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
@@ -369,7 +369,12 @@ bl__timers *bl__timers_here(void);                /* those of this thread's P, o
 
 /* handoff.c */
 bool bl__enter_slow(bl__m *m);
-typedef enum bl__look { BL__LOOK_NOTHING, BL__LOOK_WORK, BL__LOOK_TAKEN } bl__look;
+typedef enum bl__look {
+    BL__LOOK_NOTHING,
+    BL__LOOK_SOON, /* work waits which an idle processor could do, if the next look finds it there still */
+    BL__LOOK_WORK,
+    BL__LOOK_TAKEN
+} bl__look;
 /* By sysmon: has it found work that waits, or taken a processor? eager: it has lately. */
 bl__look bl__handoff_look(bool eager);
 void bl__handoff_calm(void);  /* it is eager no more: closes what it has kept open */
