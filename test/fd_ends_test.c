@@ -128,6 +128,8 @@ BL_TEST(sigpipe_never_kills)
         BL_CHECK(t, r == BL_EPIPE || r == BL_ECONNRESET);
         BL_CHECK_ERR(t, bl_write(p.a, "x", 1), BL_EPIPE);
         BL_CHECK_ERR(t, bl_writev(p.a, &(struct iovec){data, sizeof data}, 1), BL_EPIPE);
+        r = bl_sendto(p.a, "x", 1, 0, NULL, 0);
+        BL_CHECK(t, r == BL_EPIPE || r == BL_ENOTSOCK);
         sigemptyset(&pending);
         BL_CHECK_EQ(t, sigpending(&pending), 0);
         BL_CHECK_EQ(t, sigismember(&pending, SIGPIPE), 0);

@@ -25,7 +25,8 @@ enum {
     REACH_CROWD = 1 << 14,       /* stacks */
     PREFETCHED = 512,            /* bytes */
     REACH_AHEAD = 8,             /* items */
-    CACHE_SIZE = 0x290           /* of the block in which malloc keeps a thread's free blocks */
+    REACH_FAR = 24,
+    CACHE_SIZE = 0x290 /* of the block in which malloc keeps a thread's free blocks */
 };
 
 typedef struct reach_item {
@@ -637,6 +638,8 @@ bool bl__reach_solve(bl__reach *r, size_t limit)
     }
     reach_index_make(r, &r->all, true);
     for (uint32_t i = 0; i < r->items_count && !r->failed; i++) {
+        if (i + REACH_FAR < r->items_count && r->items[i + REACH_FAR].stack)
+            __builtin_prefetch((const void *)r->items[i + REACH_FAR].low); /* where the page is */
         if (i + REACH_AHEAD < r->items_count)
             reach_prefetch(&r->items[i + REACH_AHEAD]);
         if (r->items[i].stack)
