@@ -35,6 +35,10 @@ expect_err 'report: place' '^      .*singles\.h:[0-9]+ \+0x[0-9a-f]+$'
 expect_err 'report: origin' '^Goroutine [23] \((running|finished)\) created at:$'
 expect_err 'report: who started it' '^  siblings\(\)$'
 expect_err 'report: count' '^Found 1 data race\(s\)$'
+expect_err 'report: variable' '^Variable shared$'
+run "$cases" block_read_and_written
+expect_err 'report: block' '^Block of 4 bytes at 0x[0-9a-f]+ allocated by main goroutine:$'
+expect_err 'report: call of libc' '^  calloc\(\)$'
 run "$cases" mutex_overwritten; expect_err 'report: the call' '^  bl_mutex_(lock|unlock)\(\)$'
 run "$cases" join; expect 'clean' 0
 ok 'clean: says nothing' test ! -s "$work/err"

@@ -160,6 +160,29 @@ static const char *default_compiler(const flags *f, mode m)
     return m == MODE_RACE && !f->cover ? race_compiler() : "cc";
 }
 
+/*
+ * Every access of the program is to be seen. The optimiser takes away what nobody reads later, which
+ * races all the same: -O0. What gcc puts in the place of memset and its like ThreadSanitizer does
+ * not see: they stay calls. clang takes a field or an element of a local variable for nobody else's,
+ * whoever has the address of the variable (mended in its release 20): not if it gives up the search
+ * at once. Exported is what ThreadSanitizer asks of the program (src/debug).
+ */
+static void add_race(words *command, const words *compiler)
+{
+    static int is_clang = -1;
+    if (is_clang < 0)
+        is_clang = runtime_find(compiler, "tsan") != NULL;
+    words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer "
+                             "-fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset "
+                             "-fno-builtin-memcmp -fno-builtin-strlen -fno-builtin-strcmp "
+                             "-fno-builtin-strncmp -fno-builtin-strcpy -fno-builtin-strncpy "
+                             "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
+                             "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
+                             "-Wl,--export-dynamic-symbol=__tsan_default_options");
+    if (is_clang)
+        words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
+}
+
 /* The compiler's command line, or an exit status. */
 static int compose(words *command, const flags *f, const library *lib, const char *out)
 {
@@ -176,22 +199,16 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     add_words(&compiler, command);
     if (f->fuzz)
         words_add(command, "-fsanitize=fuzzer-no-link");
-    words_add_split(command, f->debug || f->cover ? "-O0 -g3" : "-O2 -g");
+    words_add_split(command, f->debug || f->cover     ? "-O0 -g3"
+                             : lib->mode == MODE_RACE ? "-O0 -g" /* see add_race */
+                                                      : "-O2 -g");
     if (f->cover) /* the functions that src/test/cover.c calls */
         words_add_split(command, "--coverage -fprofile-update=atomic -Wl,-u,__gcov_dump "
                                  "-Wl,-u,__gcov_reset");
     if (lib->mode == MODE_ASAN)
         words_add_split(command, "-fsanitize=address,undefined -fno-omit-frame-pointer");
-    if (lib->mode ==
-        MODE_RACE) /* calls, which ThreadSanitizer sees: what gcc puts there instead it does
-                                   not; exported: what it asks of the program (src/debug) */
-        words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer "
-                                 "-fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset "
-                                 "-fno-builtin-memcmp -fno-builtin-strlen -fno-builtin-strcmp "
-                                 "-fno-builtin-strncmp -fno-builtin-strcpy -fno-builtin-strncpy "
-                                 "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
-                                 "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
-                                 "-Wl,--export-dynamic-symbol=__tsan_default_options");
+    if (lib->mode == MODE_RACE)
+        add_race(command, &compiler);
     if (f->test)
         words_add(command, "-fexceptions"); /* BL_REQUIRE unwinds */
     if (f->ubsan)

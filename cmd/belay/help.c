@@ -25,7 +25,8 @@ static const char overview[] =
 
 #define FLAGS_TEXT                                                                                 \
     "  -asan        find memory errors: AddressSanitizer and UndefinedBehaviorSanitizer\n"         \
-    "  -race        find data races: ThreadSanitizer; clang's, if it is there and CC is not set\n" \
+    "  -race        find data races: ThreadSanitizer; clang's, if it is there and CC is not\n"     \
+    "               set. Not optimised, which would hide some; CFLAGS=-O2 has it back\n"           \
     "  -g           build for a debugger: no optimisation (otherwise -O2 -g)\n"                    \
     "  -x           print the compiler's command line\n"
 

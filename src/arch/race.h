@@ -9,7 +9,7 @@
  *   bl__race_release(key)     what the caller did so far, to all who acquire key from now on (merged)
  *   bl__race_acquire(key)     the other side
  *   bl__race_store(byte)      release that replaces what was there: exact
- *   bl__race_use(object)      the object's memory is used, atomically: plain accesses to it are races
+ *   bl__race_use(object)      the object is changed, atomically: plain accesses to it, and copying it, are races
  *   bl__race_read/write(p,n)  the user's memory is accessed for the calling goroutine
  *   BL__RACE_FRAME()          first in a public function: reports name it, and the place of its call
  *
@@ -42,7 +42,7 @@ void __tsan_write8(void *addr);
 void __tsan_read_range(void *addr, unsigned long size);
 void __tsan_write_range(void *addr, unsigned long size);
 void __tsan_atomic8_store(volatile uint8_t *a, uint8_t v, int order);
-uint8_t __tsan_atomic8_load(const volatile uint8_t *a, int order);
+uint8_t __tsan_atomic8_fetch_or(volatile uint8_t *a, uint8_t v, int order);
 void *__tsan_get_current_fiber(void);
 void __tsan_switch_to_fiber(void *fiber, unsigned flags);
 
@@ -67,7 +67,7 @@ static inline void bl__race_store(uint8_t *byte)
         __tsan_atomic8_store(byte, 0, __ATOMIC_RELEASE);
 }
 #define bl__race_use(object)                                                                       \
-    ((void)__tsan_atomic8_load((const volatile uint8_t *)(object), __ATOMIC_RELAXED))
+    ((void)__tsan_atomic8_fetch_or((volatile uint8_t *)(object), 0, __ATOMIC_RELAXED))
 
 static inline __attribute__((always_inline)) void bl__race_read(const void *p, size_t n)
 {

@@ -45,11 +45,12 @@ static void site_print(bl__out *o, const char *how, const bl__site *at)
 /* The address of an object in its user's storage, with what is known of where that is. */
 static void place_print(bl__out *o, const void *at)
 {
+    int length = 0;
     uintptr_t offset = 0;
-    const char *name = bl__symbol_data(at, &offset);
+    const char *name = bl__symbol_data(at, &length, &offset);
     bl__out_printf(o, " %p", at);
-    if (name != NULL) /* gcc puts a number behind that of a static one in a function */
-        bl__out_printf(o, " (%s%.*s)", offset == 0 ? "" : "in ", (int)strcspn(name, "."), name);
+    if (name != NULL)
+        bl__out_printf(o, " (%s%.*s)", offset == 0 ? "" : "in ", length, name);
 }
 
 /* Who has a lock, from its record. */

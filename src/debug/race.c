@@ -60,6 +60,8 @@ static struct {
     const char *names[THREADS];
     int tids[THREADS];
     int threads;
+    int parts;  /* printed so far */
+    void *addr; /* of the access */
 } page;
 
 void bl__race_reports(void) {}
@@ -190,21 +192,27 @@ static bool frame_hidden(const bl__symbol *s)
 
 static bool frame_print(const bl__symbol *s, void *arg)
 {
+    static const char intercepted[] = "__interceptor_"; /* free and its like, in ThreadSanitizer */
     bool *any = arg;
-    const char *prefix;
+    const char *prefix = "", *func = "??", *file = s->file;
     if (frame_hidden(s))
         return false;
     *any = true;
-    const char *func = s->func != NULL ? public_name(s->func, &prefix) : (prefix = "", "??");
+    if (s->func != NULL && strncmp(s->func, intercepted, sizeof intercepted - 1) == 0) {
+        func = s->func + sizeof intercepted - 1;
+        file = NULL;
+    } else if (s->func != NULL) {
+        func = public_name(s->func, &prefix);
+    }
     bl__out_printf(&page.out, "  %s%s()\n", prefix, func);
     Dl_info module = {0};
     (void)dladdr((void *)s->pc, &module);
     unsigned long offset = (unsigned long)(s->pc - (uintptr_t)module.dli_fbase);
-    if (s->file != NULL)
-        bl__out_printf(&page.out, "      %s:%d +0x%lx\n", s->file, s->line, offset);
+    if (file != NULL)
+        bl__out_printf(&page.out, "      %s:%d +0x%lx\n", file, s->line, offset);
     else
-        bl__out_printf(&page.out, "      %s +0x%lx\n", s->module != NULL ? s->module : "??",
-                       offset);
+        bl__out_printf(&page.out, "      %s +0x%lx\n",
+                       module.dli_fname != NULL ? module.dli_fname : "??", offset);
     return false;
 }
 
@@ -237,12 +245,22 @@ static void who_print(int tid)
                        name != NULL ? name : "");
 }
 
+/* Between the parts of a report stands an empty line. */
+static void part_begin(void)
+{
+    if (page.parts++ > 0)
+        bl__out_printf(&page.out, "\n");
+}
+
 static void access_print(void *report, unsigned long i)
 {
     int tid = 0, size = 0, write = 0, atomic = 0;
     void *addr = NULL;
     memset(page.trace, 0, sizeof page.trace);
     __tsan_get_report_mop(report, i, &tid, &addr, &size, &write, &atomic, page.trace, FRAMES - 1);
+    if (i == 0)
+        page.addr = addr;
+    part_begin();
     bl__out_printf(&page.out, "%s%s%s at 0x%012lx by ", i == 0 ? "" : "Previous ",
                    atomic ? "atomic " : "",
                    i == 0 && !atomic ? (write ? "Write" : "Read") : (write ? "write" : "read"),
@@ -250,10 +268,9 @@ static void access_print(void *report, unsigned long i)
     who_print(tid);
     bl__out_printf(&page.out, ":\n");
     trace_print();
-    bl__out_printf(&page.out, "\n");
 }
 
-static void thread_print(void *report, unsigned long i, bool last)
+static void thread_print(void *report, unsigned long i)
 {
     int tid = 0, os_id, running = 0, parent;
     const char *name = NULL;
@@ -263,25 +280,49 @@ static void thread_print(void *report, unsigned long i, bool last)
     if (tid == 0 || (name != NULL && is_main(name)))
         return;
     bool goroutine = name != NULL && strncmp(name, "goroutine ", 10) == 0;
+    part_begin();
     bl__out_printf(&page.out, "%s %s (%s) created at:\n", goroutine ? "Goroutine" : "Thread",
                    goroutine ? name + 10 : name, running ? "running" : "finished");
     trace_print();
-    if (!last)
-        bl__out_printf(&page.out, "\n");
 }
 
-/* A thread-local variable is that of whichever goroutine its thread runs; one after the other. */
-static bool is_thread_local(void *report, int locs)
+/* What the memory is: a thread-local variable ("tls"), a block of malloc, with where that was, … */
+static const char *location_read(void *report, int locs, uintptr_t *start, unsigned long *size,
+                                 int *tid)
 {
     const char *type = "";
-    void *addr;
-    uintptr_t start;
-    unsigned long size;
-    int tid, fd, suppressable;
+    void *global;
+    int fd, suppressable;
+    memset(page.trace, 0, sizeof page.trace);
     if (locs > 0)
-        __tsan_get_report_loc(report, 0, &type, &addr, &start, &size, &tid, &fd, &suppressable,
+        __tsan_get_report_loc(report, 0, &type, &global, start, size, tid, &fd, &suppressable,
                               page.trace, FRAMES - 1);
-    return strcmp(type, "tls") == 0;
+    return type;
+}
+
+static void location_print(void *report, int locs)
+{
+    uintptr_t start = 0, offset = 0;
+    unsigned long size = 0;
+    int tid = 0;
+    if (strcmp(location_read(report, locs, &start, &size, &tid), "heap") == 0) {
+        part_begin();
+        bl__out_printf(&page.out, "Block of %lu bytes at 0x%012lx allocated by ", size,
+                       (unsigned long)start);
+        who_print(tid);
+        bl__out_printf(&page.out, ":\n");
+        trace_print();
+        return;
+    }
+    int length = 0;
+    const char *name = bl__symbol_data(page.addr, &length, &offset);
+    if (name == NULL)
+        return;
+    part_begin();
+    bl__out_printf(&page.out, "Variable %.*s", length, name);
+    if (offset > 0)
+        bl__out_printf(&page.out, ", %lu bytes from its beginning", (unsigned long)offset);
+    bl__out_printf(&page.out, "\n");
 }
 
 bool bl__race_on_report(void *report, bool suppressed)
@@ -292,7 +333,11 @@ bool bl__race_on_report(void *report, bool suppressed)
         return true;
     __tsan_get_report_data(report, &what, &count, &stacks, &mops, &locs, &mutexes, &threads,
                            &unique, page.trace, FRAMES - 1);
-    if (is_thread_local(report, locs))
+    uintptr_t start;
+    unsigned long size;
+    int tid;
+    /* A thread-local variable is that of whichever goroutine its thread runs; one after the other. */
+    if (strcmp(location_read(report, locs, &start, &size, &tid), "tls") == 0)
         return true;
     add_relaxed(&said.reports, (uint64_t)1);
     page.threads = threads < THREADS ? threads : THREADS;
@@ -303,12 +348,16 @@ bool bl__race_on_report(void *report, bool suppressed)
     }
     int fd = log_open();
     bl__out_init(&page.out, fd);
-    bl__out_printf(&page.out, "==================\nWARNING: %s\n",
-                   strcmp(what, "data-race") == 0 ? "DATA RACE" : what);
+    bl__out_printf(&page.out, "==================\nWARNING: DATA RACE");
+    if (strcmp(what, "data-race") != 0)
+        bl__out_printf(&page.out, " (%s)", what);
+    bl__out_printf(&page.out, "\n");
+    page.parts = 0;
     for (int i = 0; i < mops; i++)
         access_print(report, (unsigned long)i);
+    location_print(report, locs);
     for (int i = 0; i < page.threads; i++)
-        thread_print(report, (unsigned long)i, i == page.threads - 1);
+        thread_print(report, (unsigned long)i);
     bl__out_printf(&page.out, "==================\n");
     bl__out_flush(&page.out);
     log_close(fd);

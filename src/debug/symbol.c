@@ -22,6 +22,16 @@ typedef struct lookup {
     bool found; /* something with a file was handed out */
 } lookup;
 
+/* Of a variable's name, without the number that makes that of a static one in a function unique:
+ * "hits.0" with gcc, "serve.hits" and "serve.hits.1" with clang. */
+static int variable_length(const char *name)
+{
+    size_t all = strlen(name), n = all;
+    while (n > 0 && name[n - 1] >= '0' && name[n - 1] <= '9')
+        n--;
+    return (int)(n > 1 && n < all && name[n - 1] == '.' ? n - 1 : all);
+}
+
 #ifdef BL__HAVE_LIBBACKTRACE
 
 #include <backtrace.h>
@@ -182,7 +192,7 @@ static void take_data(void *arg, uintptr_t at, const char *name, uintptr_t value
     }
 }
 
-const char *bl__symbol_data(const void *at, uintptr_t *offset)
+const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset)
 {
     struct backtrace_state *state = state_get();
     lookup l = {.sym = {.pc = (uintptr_t)at}};
@@ -191,6 +201,7 @@ const char *bl__symbol_data(const void *at, uintptr_t *offset)
         return NULL;
     backtrace_syminfo(state, (uintptr_t)at, take_data, symbol_error, &l);
     *offset = l.sym.offset;
+    *length = l.sym.func != NULL ? variable_length(l.sym.func) : 0;
     return l.sym.func;
 }
 
@@ -201,12 +212,13 @@ void bl__symbol_memory(void (*fn)(const void *low, const void *high, void *arg),
     (void)fn, (void)arg;
 }
 
-const char *bl__symbol_data(const void *at, uintptr_t *offset)
+const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset)
 {
     Dl_info info;
     if (dladdr(at, &info) == 0 || info.dli_sname == NULL)
         return NULL;
     *offset = (uintptr_t)at - (uintptr_t)info.dli_saddr;
+    *length = variable_length(info.dli_sname);
     return info.dli_sname;
 }
 

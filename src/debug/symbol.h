@@ -21,8 +21,8 @@ typedef struct bl__symbol {
  * return address one less. Any thread, also in a signal handler. */
 void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), void *arg);
 
-/* The variable at an address: its name, and how far in it is. NULL: none is known. */
-const char *bl__symbol_data(const void *at, uintptr_t *offset);
+/* The variable at an address: its name, of length bytes, and how far in it is. NULL: none is known. */
+const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset);
 
 /* True: s is a function of this library (never the program's own). */
 bool bl__symbol_is_runtime(const bl__symbol *s);

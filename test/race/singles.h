@@ -413,6 +413,15 @@ CASE(mutex_overwritten)
     mutex.bl__word = 0;
     return 0;
 }
+CASE(mutex_copied)
+{
+    UNUSED;
+    BL_SCOPE(s);
+    MUST(bl_go(s, mutex_user, NULL));
+    MUST(bl_sleep(5 * BL_MS));
+    bl_mutex copy = mutex;
+    return copy.bl__tick == 1;
+}
 static int local_locker(void *arg)
 {
     bl_mutex_lock(arg);
@@ -788,6 +797,7 @@ CASE(prints)
 }
 
 #include "memory.h"
+#include "shapes.h"
 
 typedef struct single {
     const char *name;
@@ -827,6 +837,7 @@ static const single singles[] = {
     CLEAN(one_token),
     RACES(two_tokens),
     RACES(mutex_overwritten),
+    RACES(mutex_copied),
     CLEAN(mutex_in_a_frame),
     RACES(group_as_mutex),
     CLEAN(group_of_many),
@@ -874,4 +885,28 @@ static const single singles[] = {
     CLEAN(descriptors_again),
     CLEAN(jobs_before_the_join),
     CLEAN(signal_without_the_mutex),
+    RACES(stored_and_never_read),
+    RACES(read_and_known),
+    RACES(field_of_a_local),
+    RACES(field_of_a_local_read),
+    RACES(element_of_a_local),
+    CLEAN(other_field_of_a_local),
+    RACES(neighbours_in_a_byte),
+    RACES(byte_of_a_word),
+    CLEAN(bytes_of_a_word),
+    RACES(loop_variable),
+    RACES(sorted_and_written),
+    RACES(formatted_and_read),
+    RACES(block_freed_after_a_read),
+    RACES(block_read_and_written),
+    CLEAN(last_user_frees),
+    RACES(length_is_polled),
+    RACES(jobs_are_counted),
+    RACES(goroutines_are_counted),
+    CLEAN(channel_as_group),
+    RACES(channel_as_group_too_early),
+    CLEAN(channel_as_mutex_in_selects),
+    CLEAN(checked_twice),
+    RACES(checked_twice_without_atomics),
+    RACES(grandchild_is_not_joined),
 };
