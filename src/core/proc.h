@@ -265,8 +265,8 @@ typedef struct bl__sched {
     bl__task *no_stack;          /* stack_lock */
     bl__task *no_stack_last;     /* stack_lock: while there are any */
     bl__arena *arenas;           /* stack_lock to write, newest first */
-    bl__g *free_stacks;          /* stack_lock */
-    size_t free_stacks_count;    /* stack_lock */
+    bl__g *free_stacks;          /* stack_lock: piles */
+    size_t free_stacks_count;    /* stack_lock: of all piles */
     bl__spawned *free_spawns;    /* stack_lock */
     bl__spawn_slab *spawn_slabs; /* stack_lock */
     bl__m *all_m;                /* lock */

@@ -137,6 +137,31 @@ static void list_push(bl__g **list, bl__g *g)
     *list = g;
 }
 
+/* The common free stacks are piles, each of what a processor had too many of: to give or take one touches its
+ * first record only, and of the others every one is a miss. */
+static inline bl__g **stack_pile_next(bl__g *first) { return (bl__g **)(void *)&first->arg; }
+static inline uint64_t *stack_pile_count(bl__g *first) { return &first->parent; }
+
+/* Under stack_lock: n stacks, more than none. */
+static void stack_pile_give(bl__g *first, uint64_t n)
+{
+    *stack_pile_next(first) = bl__rt.free_stacks;
+    *stack_pile_count(first) = n;
+    bl__rt.free_stacks = first;
+    bl__rt.free_stacks_count += n;
+}
+
+/* Under stack_lock. 0: there is none. */
+static uint32_t stack_pile_take(bl__g **first)
+{
+    *first = bl__rt.free_stacks;
+    if (*first == NULL)
+        return 0;
+    bl__rt.free_stacks = *stack_pile_next(*first);
+    bl__rt.free_stacks_count -= *stack_pile_count(*first);
+    return (uint32_t)*stack_pile_count(*first);
+}
+
 static void *arena_map(size_t bytes)
 {
 #if BL__RACE
@@ -265,18 +290,15 @@ static size_t stacks_make(bl__g **list)
     return n;
 }
 
-/* Half a cache from the common list, or of new ones. False: there are none. */
+/* For a cache that is empty, a pile of the common ones, or of new ones. False: there are none. */
 bool bl__stack_refill(bl__p *p)
 {
+    BL__CHECK(p->free_stacks == NULL && p->free_stacks_count == 0);
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
-    for (int i = 0; i < BL__STACK_CACHE / 2 && bl__rt.free_stacks != NULL; i++) {
-        list_push(&p->free_stacks, list_pop(&bl__rt.free_stacks));
-        p->free_stacks_count++;
-        bl__rt.free_stacks_count--;
-    }
+    p->free_stacks_count = stack_pile_take(&p->free_stacks);
     bl__unlock(&bl__rt.stack_lock);
     if (p->free_stacks == NULL)
-        p->free_stacks_count += (uint32_t)stacks_make(&p->free_stacks);
+        p->free_stacks_count = (uint32_t)stacks_make(&p->free_stacks);
     return p->free_stacks != NULL;
 }
 
@@ -348,9 +370,7 @@ static __attribute__((noinline)) void spill(bl__p *p)
     p->free_stacks_count = keep;
     trim(cold, n);
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
-    while (cold != NULL)
-        list_push(&bl__rt.free_stacks, list_pop(&cold));
-    bl__rt.free_stacks_count += n;
+    stack_pile_give(cold, n);
     bl__unlock(&bl__rt.stack_lock);
 }
 
@@ -391,9 +411,9 @@ static void idle_caches_take(void)
 {
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     for (bl__p *p = bl__rt.idle_p; p != NULL; p = p->idle_next) {
-        while (p->free_stacks != NULL)
-            list_push(&bl__rt.free_stacks, list_pop(&p->free_stacks));
-        bl__rt.free_stacks_count += p->free_stacks_count;
+        if (p->free_stacks != NULL)
+            stack_pile_give(p->free_stacks, p->free_stacks_count);
+        p->free_stacks = NULL;
         p->free_stacks_count = 0;
     }
     bl__unlock(&bl__rt.stack_lock);
@@ -411,9 +431,8 @@ bool bl__stack_retry(void)
         bl__unlock(&bl__rt.stack_lock);
         size_t more = stacks_make(&made);
         bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
-        while (made != NULL)
-            list_push(&bl__rt.free_stacks, list_pop(&made));
-        bl__rt.free_stacks_count += more;
+        if (more > 0)
+            stack_pile_give(made, more);
     }
     size_t n = bl__rt.free_stacks_count;
     bool some = bl__rt.no_stack != NULL && n > 0;
@@ -425,8 +444,8 @@ bool bl__stack_retry(void)
 static __attribute__((noinline)) void hand_over(bl__g *g)
 {
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
-    list_push(&bl__rt.free_stacks, g);
-    bl__rt.free_stacks_count++;
+    g->task.next = NULL;
+    stack_pile_give(g, 1);
     waiting_retry(1);
 }
 
