@@ -29,6 +29,8 @@
  *   - "Waits" means it may park the goroutine. Every call that waits is a stop path: it returns
  *     BL_ECANCELED when the goroutine's current context is cancelled, BL_ETIMEDOUT when that
  *     context's deadline has passed. What can proceed at once proceeds.
+ *   - The _until forms wait until a point in time as bl_now() has it, and return BL_ETIMEDOUT then. One that has
+ *     passed (0, or anything else) only tries. If the context is cancelled as well, that is what they return.
  *   - A call may be made from any goroutine, and from a plain thread, which it then blocks.
  *     A plain thread has the background context, which is never cancelled.
  *   - Of the macros, the last argument may have commas in it: bl_go(s, fn, &(struct job){1, 2}).
@@ -51,7 +53,12 @@
 extern "C" {
 #endif
 
+/* A result that must not be dropped. In C++17 and C23 (void) says that it is; gcc in C11 wants to see it used. */
+#if defined __cplusplus ? __cplusplus >= 201703L : __STDC_VERSION__ > 201710L
+#define BL__NODISCARD [[nodiscard]]
+#else
 #define BL__NODISCARD __attribute__((warn_unused_result))
+#endif
 #define BL__NORETURN __attribute__((noreturn))
 
 /* ---- 1. Results ------------------------------------------------------------------------------ */
@@ -238,7 +245,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts);
  * Does not wait, unless s has a limit: then it waits for room. Who starts very many at once yields now
  * and then.
  * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, and nothing was started; BL_ENOMEM.
- * Fatal on a closed scope.
+ * Fatal on a closed scope, and if fn is NULL.
  *
  * A goroutine begins with the default floating-point environment, and what it sets with <fenv.h>
  * (rounding, which exceptions trap) is its own. Flush to zero (_MM_SET_FLUSH_ZERO_MODE) is the
@@ -288,7 +295,8 @@ bl_scope *bl_root(void);
 
 /* All fields may be left out. C++ wants those that are given in this order. */
 typedef struct bl_scope_opts {
-    bl_dur timeout BL__OR_ZERO;   /* cancels the scope with BL_ETIMEDOUT when it has passed; 0: none */
+    bl_dur timeout BL__OR_ZERO;   /* cancels the scope with BL_ETIMEDOUT when it has passed; 0: none;
+                                     below 0: at once */
     const char *name BL__OR_ZERO; /* for reports; not copied */
     bl_time deadline BL__OR_ZERO; /* as timeout, at a point in time; 0 or BL_NEVER: none; the earlier
                                      of the two counts */
@@ -412,7 +420,7 @@ bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__si
 /* True: it was stopped before it started and will not run. */
 bool bl_ctx_after_stop(bl_stop *stop);
 
-/* One more reference, and one less. Retain returns c. */
+/* One more reference, and one less; NULL and the background: nothing. Retain returns c. */
 bl_ctx *bl_ctx_retain(bl_ctx *c);
 void bl_ctx_release(bl_ctx *c);
 
@@ -429,6 +437,7 @@ bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site);
 bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__site *site);
 #define bl_scope_chan(s, elem_size, cap)                                                           \
     bl__scope_chan(BL__SCOPE(s), (elem_size), (cap), BL__HERE("channel"))
+/* One more reference, and one less; NULL: nothing. Retain returns c. A channel that is freed is fatal to use. */
 bl_chan *bl_chan_retain(bl_chan *c);
 void bl_chan_release(bl_chan *c);
 
@@ -620,11 +629,11 @@ typedef struct bl_sem {
     uint32_t bl__reserved;
 } bl_sem;
 
-void bl_sem_init(bl_sem *s, int64_t n);                   /* n free; a zero bl_sem has none */
+void bl_sem_init(bl_sem *s, int64_t n);                   /* n free; a zero bl_sem has none; n < 0 is fatal */
 BL__NODISCARD int bl_sem_acquire(bl_sem *s, int64_t k);   /* 0, or stopped; BL_EINVAL: k < 0 */
 BL__NODISCARD bool bl_sem_try_acquire(bl_sem *s, int64_t k);
 BL__NODISCARD int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline);
-void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what was acquired */
+void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what was acquired; k < 0 is fatal */
 
 /* ---- 8. Timers and tickers ------------------------------------------------------------------- */
 /*
@@ -828,7 +837,8 @@ struct iovec;    /* <sys/uio.h> */
 enum { BL_READABLE = 1, BL_WRITABLE = 2 };
 
 /* Waits until fd can be read or written (events: either or both) without waiting: what of it is true,
- * > 0. The end of the other side and an error count as both. A file that never waits is ready. */
+ * > 0. The end of the other side and an error count as both. A file that never waits is ready. BL_EINVAL:
+ * events is neither. */
 BL__NODISCARD int bl_fd_wait(int fd, int events, bl_time deadline);
 
 /* Up to n bytes, as soon as there are any; 0: the end. */

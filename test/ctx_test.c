@@ -41,6 +41,8 @@ BL_TEST(background)
     BL_CHECK(t, bl_ctx_retain(bg) == bg);
     bl_ctx_release(bg);
     bl_ctx_release(bg);
+    BL_CHECK(t, bl_ctx_retain(NULL) == NULL);
+    bl_ctx_release(NULL);
 }
 
 BL_TEST(cancel_with_causes)

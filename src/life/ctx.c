@@ -151,7 +151,7 @@ bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void
 
 bl_ctx *bl_ctx_retain(bl_ctx *c)
 {
-    if (!c->is_static)
+    if (c != NULL && !c->is_static)
         (void)add_relaxed(&c->refs, 1u);
     return c;
 }
