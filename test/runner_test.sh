@@ -35,6 +35,9 @@ lines 'require' '^--- FAIL: require' 'failed: one == 2$'
 lines 'require aside' '^--- FAIL: aside' 'failed: arg == NULL$' 'goes on$'
 lines 'leaks' '^--- FAIL: leaks' 'leak: 1 goroutine was left' 'goroutine [0-9]+ .sync.Mutex.Lock .leaked' \
     '^ +forever$' 'created by Test_leaks in goroutine'
+lines 'in the root scope' '^--- FAIL: root_left ' 'leak: 2 goroutines were left in the root scope when the test had ended:$' \
+    '^ +created by start_in_root in goroutine' '^ +created by Test_root_left in goroutine'
+lines 'in the root scope, beside others' '^--- FAIL: root_left_among ' 'leak: 1 goroutine was left in the root scope'
 lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex$'
 [ -n "$sanitize" ] || lines 'the crash' '^fatal error: ' '^Test_crashes$' # sanitizers say it themselves
 lines 'crashes' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
@@ -58,7 +61,7 @@ done
 lines 'a read lock' '^--- FAIL: holds_for_reading' 'leak: the goroutine .* holding a sync.RWMutex for reading$'
 lines 'last' '^FAIL$' '^FAIL	.*/all	[0-9.]+s$' '^FAIL$'
 keep
-for name in passes cleaned allowed timer_allowed nothing_left lock_order_allowed lock_order_up lock_order_down descriptors_allowed descriptors_closed channels_allowed channels_released channel_released_among beside last; do
+for name in passes root_ends root_allowed root_among cleaned allowed timer_allowed nothing_left lock_order_allowed lock_order_up lock_order_down descriptors_allowed descriptors_closed channels_allowed channels_released channel_released_among beside last; do
     ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
 done
 ok 'what a failed test did not release is not said' bash -c "sed '1,/FAIL: channel_failed/d' '$work/said' | sed '/^--- /,\$d' | grep -c leak: | grep -qx 0"

@@ -18,7 +18,8 @@
  *     $ belay test -run sum -v
  *
  * A test is a goroutine with a scope of its own. When its function has returned, the scope is cancelled, the
- * cleanups run, and what has not stopped within the grace (BELAY_GRACE, 1s) fails the test: goroutines that are left. So do
+ * cleanups run, and what has not stopped within the grace (BELAY_GRACE, 1s) fails the test: goroutines that are left, and
+ * those that it has started in the root scope, which nobody cancels, and that have not ended by then. So do
  * locks that a goroutine held at its end, descriptors of bl_accept and bl_connect that are open, timers and tickers that are neither stopped nor ended by a scope, and contexts that were
  * neither cancelled nor released. A crash or fatal error fails the test that it happened in, and
  * the others are still run. In a subtest it fails that, and its test is run again for the subtests behind it: those that have

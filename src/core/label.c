@@ -61,12 +61,14 @@ int bl_label(const char *key, const char *value)
     uint32_t count;
     size_t bytes = pairs_put(NULL, g->labels, key, value, &count);
     bl__labels *set = NULL;
-    if (count > 0) {
+    const void *owner = g->labels != NULL ? g->labels->owner : NULL;
+    if (count > 0 || owner != NULL) {
         if (bytes > UINT32_MAX)
             return BL_ENOMEM;
         set = bl__alloc(sizeof *set + bytes);
         if (set == NULL)
             return BL_ENOMEM;
+        set->owner = owner;
         set->refs = 1;
         set->bytes = (uint32_t)bytes;
         pairs_put(set->text, g->labels, key, value, &set->count);
@@ -75,4 +77,20 @@ int bl_label(const char *key, const char *value)
     g->labels = set;
     bl__labels_release(old);
     return 0;
+}
+
+void bl__labels_own(const void *owner)
+{
+    bl__g *g = bl__self();
+    bl__labels *old = g->labels;
+    size_t bytes = old != NULL ? old->bytes : 0;
+    bl__labels *set = bl__alloc(sizeof *set + bytes);
+    if (set == NULL)
+        return;
+    *set = (bl__labels){
+        .owner = owner, .refs = 1, .count = old != NULL ? old->count : 0, .bytes = (uint32_t)bytes};
+    if (bytes > 0)
+        memcpy(set->text, old->text, bytes);
+    g->labels = set;
+    bl__labels_release(old);
 }

@@ -11,6 +11,8 @@
 #include "core/sched.h"
 
 struct bl__labels {
+    const void
+        *owner;     /* immutable: the test that its goroutines are of, in whatever scope; or NULL */
     uint32_t refs;  /* atomic */
     uint32_t count; /* immutable: pairs */
     uint32_t bytes; /* immutable: of text */
@@ -18,6 +20,9 @@ struct bl__labels {
 };
 
 void bl__labels_free(bl__labels *l);
+
+/* From here on the calling goroutine, and those that it starts, are owner's. Nothing without memory. */
+void bl__labels_own(const void *owner);
 
 static inline bl__labels *bl__labels_retain(bl__labels *l)
 {

@@ -263,6 +263,9 @@ static void left_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
         bl__out_printf(o, "cause: %s\n", late_causes[g->reason]);
     else if (bl__peek(&state, g->ctx, sizeof state) && state != 0)
         running_cause_print(o, g, at); /* it does not stay there */
+    else if (state == 0 && g->scope == &bl__rt.root)
+        bl__out_printf(o, "cause: nothing stops it: the root scope is not cancelled before the "
+                          "main goroutine has returned\n");
     else if (state == 0)
         bl__out_printf(
             o,

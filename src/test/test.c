@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include "arch/race.h"
+#include "core/label.h"
 #include "core/lock.h"
+#include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/stuck.h"
+#include "life/scope_parts.h"
 #include "sync/chan.h"
 #include "test/watched.h"
 
@@ -90,9 +93,17 @@ int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield)
     return bl_scope_close(&scope);
 }
 
+/* What the caller starts is of t, in whatever scope. In benchmarks it counts how quickly that goes. */
+static void own_from_here(const bl_test *t)
+{
+    if (bl__tests.bench == NULL)
+        bl__labels_own(t);
+}
+
 static int bl__test_body_main(void *arg)
 {
     bl_test *t = arg;
+    own_from_here(t);
     t->fn(t, t->arg);
     return 0;
 }
@@ -117,6 +128,7 @@ static bl__cleanup *cleanup_take(bl_test *t)
 
 int bl__test_cleanups_main(void *arg)
 {
+    own_from_here(arg);
     for (bl__cleanup *c; (c = cleanup_take(arg)) != NULL;) {
         bl__cleanup now = *c;
         bl__free(c);
@@ -176,6 +188,7 @@ static bool left_in(const bl__g *g, void *arg)
 typedef struct leftovers {
     bl_scope *in;
     size_t count;
+    bl_test *of;
 } leftovers;
 
 static void leftover_count(const bl__g *g, void *arg)
@@ -207,21 +220,69 @@ void bl__test_log_report(bl_test *t, const char *file, int line, const char *tex
     bl__text_free(&b);
 }
 
+static void leak_say(bl_test *t, size_t count, const char *when,
+                     void (*print)(bl__out *o, void *arg), void *arg)
+{
+    char text[128];
+    (void)snprintf(text, sizeof text, "leak: %zu goroutine%s left %s:\n", count,
+                   count == 1 ? " was" : "s were", when);
+    bl__test_log_report(t, NULL, 0, text, print, arg);
+    if (bl__tests.leak == BL__LEAK_FAIL)
+        bl__test_fail(t);
+}
+
 bool bl__test_work_close(bl_test *t, bl_scope *s)
 {
     if (bl__scope_close_bounded(s) == 0)
         return true;
-    leftovers l = {s, 0};
+    leftovers l = {.in = s};
     bl__each_goroutine(leftover_count, &l);
-    if ((t->allow & BL_ALLOW_GOROUTINES) == 0 && bl__tests.leak != BL__LEAK_OFF) {
-        char text[128];
-        (void)snprintf(text, sizeof text,
-                       "leak: %zu goroutine%s left when the test had ended and was cancelled:\n",
-                       l.count, l.count == 1 ? " was" : "s were");
-        bl__test_log_report(t, NULL, 0, text, left_print, s);
-        if (bl__tests.leak == BL__LEAK_FAIL)
-            bl__test_fail(t);
+    if ((t->allow & BL_ALLOW_GOROUTINES) == 0 && bl__tests.leak != BL__LEAK_OFF)
+        leak_say(t, l.count, "when the test had ended and was cancelled", left_print, s);
+    return false;
+}
+
+/* t has started g in a scope that is not its own: the root scope. */
+static bool astray(const bl__g *g, void *arg)
+{
+    bl_test *t = arg;
+    bl__labels labels; /* g may be changing them */
+    return g->id != bl__self()->id && g->labels != NULL &&
+           bl__peek(&labels, g->labels, sizeof labels) && labels.owner == t &&
+           !bl__scope_within(g, &t->work) && !bl__test_bubble_conducts(g);
+}
+
+static void astray_count(const bl__g *g, void *arg)
+{
+    leftovers *l = arg;
+    l->count += astray(g, l->of);
+}
+
+static void astray_said(const bl__g *g, void *arg)
+{
+    if (astray(g, arg))
+        bl__finder_said(g);
+}
+
+static void astray_print(bl__out *o, void *arg) { bl__report_goroutines(o, astray, arg); }
+
+/* Nothing tells them that the test has ended; they may be about to end all the same. True: there are none left. */
+static bool root_is_clear(bl_test *t)
+{
+    if ((t->allow & BL_ALLOW_GOROUTINES) != 0 || bl__tests.leak == BL__LEAK_OFF)
+        return true;
+    bl_time until = bl_in(bl__scope_grace(&t->work));
+    leftovers l = {.of = t};
+    for (;;) {
+        l.count = 0;
+        bl__each_goroutine(astray_count, &l);
+        if (l.count == 0)
+            return true;
+        if (bl_now() >= until || bl_sleep(BL_MS) < 0)
+            break;
     }
+    bl__each_goroutine(astray_said, t);
+    leak_say(t, l.count, "in the root scope when the test had ended", astray_print, t);
     return false;
 }
 
@@ -345,7 +406,7 @@ static int bl__test_controller_main(void *arg)
     bl_scope_cancel(&t->work, BL_ECANCELED);
     while (t->cleanups != NULL)
         (void)bl__test_run_aside(t, bl__test_cleanups_main, t, true);
-    bool empty = bl__test_work_close(t, &t->work) && !t->left;
+    bool empty = bl__test_work_close(t, &t->work) && !t->left && root_is_clear(t);
     bl__test_left_report(t, !empty);
     bl__test_opened_report(t);
     live_remove(t);

@@ -81,6 +81,52 @@ BL_TEST(leaks)
     bl_yield();
 }
 
+/* ---- In the root scope, which does not end with the test ---- */
+
+static int sleep_forever(void *arg)
+{
+    (void)arg;
+    return bl_sleep(BL_NEVER);
+}
+
+static int start_in_root(void *arg) { return bl_go(bl_root(), sleep_forever, arg); }
+
+static int end_soon(void *arg) { return bl_sleep(*(bl_dur *)arg); }
+
+BL_TEST(root_left)
+{
+    BL_SCOPE(s); /* one is started by a goroutine that has ended, one has a label of its own */
+    BL_CHECK_EQ(t, bl_go(s, start_in_root, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_label("of", "root_left"), 0);
+    BL_CHECK_EQ(t, bl_go(bl_root(), sleep_forever, NULL), 0);
+}
+
+BL_TEST(root_ends)
+{
+    static bl_dur soon = 2 * BL_MS;
+    BL_CHECK_EQ(t, bl_go(bl_root(), end_soon, &soon), 0);
+}
+
+BL_TEST(root_allowed)
+{
+    bl_test_allow(t, BL_ALLOW_GOROUTINES);
+    BL_CHECK_EQ(t, bl_go(bl_root(), sleep_forever, NULL), 0);
+}
+
+BL_TEST(root_left_among)
+{
+    bl_parallel(t);
+    BL_CHECK_EQ(t, bl_go(bl_root(), sleep_forever, NULL), 0);
+    (void)!bl_sleep(2 * BL_MS);
+}
+
+BL_TEST(root_among)
+{
+    bl_parallel(t);
+    (void)!bl_sleep(2 * BL_MS);
+}
+
 static int wait_cond(void *arg)
 {
     (void)arg;
