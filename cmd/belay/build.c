@@ -202,6 +202,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     words_add_split(command, f->debug || f->cover     ? "-O0 -g3"
                              : lib->mode == MODE_RACE ? "-O0 -g" /* see add_race */
                                                       : "-O2 -g");
+    words_add(command, "-fno-optimize-sibling-calls"); /* reports show who has called */
     if (f->cover) /* the functions that src/test/cover.c calls */
         words_add_split(command, "--coverage -fprofile-update=atomic -Wl,-u,__gcov_dump "
                                  "-Wl,-u,__gcov_reset");

@@ -27,7 +27,8 @@ static const char overview[] =
     "  -asan        find memory errors: AddressSanitizer and UndefinedBehaviorSanitizer\n"         \
     "  -race        find data races: ThreadSanitizer; clang's, if it is there and CC is not\n"     \
     "               set. Not optimised, which would hide some; CFLAGS=-O2 has it back\n"           \
-    "  -g           build for a debugger: no optimisation (otherwise -O2 -g)\n"                    \
+    "  -g           build for a debugger: no optimisation (otherwise -O2 -g, with the frame\n"     \
+    "               of who has called, which reports show: -fno-optimize-sibling-calls)\n"         \
     "  -x           print the compiler's command line\n"
 
 static const char build_text[] =

@@ -54,6 +54,7 @@ typedef struct bl__helper {
     uint32_t wake;               /* lock to write, atomic to read: 1 when it is off the idle list */
     uint32_t state;              /* atomic: HELPER_…; RUN and FREE by itself */
     uint64_t caller;             /* its own: the id of the goroutine that it runs a function for */
+    const void *frame;           /* lock: while it rests, what is in use of its stack begins here */
 #if BL__RACE
     char *stack; /* immutable: lowest address of its stack */
 #endif
@@ -136,6 +137,7 @@ static bool helper_rest(bl__helper *h)
 {
     bl_time until = bl_in(REST);
     int64_t left;
+    h->frame = __builtin_frame_address(0);
     h->next = helpers()->idle;
     helpers()->idle = h;
     store_relaxed(&h->wake, 0u);
@@ -154,6 +156,14 @@ static bool helper_rest(bl__helper *h)
     *at = h->next;
     resting_set(helpers()->resting - 1);
     return false;
+}
+
+void bl__helpers_each_rest(void (*fn)(const void *frame, void *arg), void *arg)
+{
+    helpers_lock();
+    for (const bl__helper *h = helpers()->idle; h != NULL; h = h->next)
+        fn(h->frame, arg);
+    helpers_unlock();
 }
 
 /* Under the lock: the next call, with h->state RUN; NULL: h is to end. */

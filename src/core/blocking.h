@@ -37,4 +37,7 @@ int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline);
 /* The goroutine for which the calling thread runs a function; 0: for none. */
 uint64_t bl__helper_caller(void);
 
+/* Calls fn for each helper that has nothing to run: below frame nothing of its stack is in use. */
+void bl__helpers_each_rest(void (*fn)(const void *frame, void *arg), void *arg);
+
 #endif

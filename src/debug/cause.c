@@ -21,7 +21,12 @@
 #include "sync/chan.h"
 #include "sync/object.h"
 
-enum { SCOPES_SHOWN = 8, WATCH_LOOKS = 8 /* at a thread, while it is watched */ };
+enum {
+    SCOPES_SHOWN = 8,
+    WATCH_LOOKS = 8,  /* at a thread, while it is watched … */
+    WATCH_MOST = 400, /* … until it gets a processor */
+    CASES_LOOKED = 16
+};
 
 #define WATCHED (2 * BL_MS)
 
@@ -160,10 +165,30 @@ static void blocked_print(bl__out *o, const bl__thread_call *call)
                        call->number);
 }
 
-static bool chan_ticks(const void *at)
+/* What sends to the channel: "a ticker" or "a timer"; NULL: goroutines. */
+static const char *chan_ticks(const void *at)
 {
     bl_chan c;
-    return bl__peek(&c, at, sizeof c) && c.magic == BL__CHAN_LIVE && c.timer;
+    bl_timer t;
+    if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || !c.timer ||
+        !bl__peek(&t, (const char *)at - offsetof(bl_timer, bl__chan), sizeof t))
+        return NULL;
+    return t.bl__kind == BL__TIMER_TICKER ? "a ticker" : "a timer";
+}
+
+/* On which of these it waits, or has waited. Where it runs, the frame of its select may not be there at this moment. */
+static const char *wait_ticks(const bl__g *g)
+{
+    bl__select_wait s;
+    bl_case c;
+    const char *ticks = NULL;
+    if (g->reason != BL__WAIT_SELECT)
+        return chan_ticks(g->wait_obj);
+    if (!bl__peek(&s, g->wait_obj, sizeof s))
+        return NULL;
+    for (size_t i = 0; i < s.n && i < CASES_LOOKED && ticks == NULL; i++)
+        ticks = bl__peek(&c, s.cases + i, sizeof c) ? chan_ticks(c.chan) : NULL;
+    return ticks;
 }
 
 /* Of its context, which may be gone with it by now; 0: not cancelled, or not to be read. A context begins with it. */
@@ -174,47 +199,64 @@ static int32_t ctx_state(const bl__g *g)
 }
 
 /* It switches on and on: what it waits for returns at once. */
-static void loop_print(bl__out *o, const bl__g *g)
+static void loop_print(bl__out *o, const bl__g *g, const char *ticks)
 {
     int32_t state = ctx_state(g);
-    const char *loop = g->reason == BL__WAIT_SLEEP ? "a sleep loop"
-                       : chan_ticks(g->wait_obj)   ? "a ticker loop" /* also between two waits */
-                                                   : "a loop";
-    bl__out_printf(o,
-                   "cause: %s that ignores the cancellation: its calls return %s, and it goes on "
-                   "all the same\n",
-                   loop, state < 0 ? bl_err_name(state) : "BL_ECANCELED");
+    const char *what = g->reason == BL__WAIT_SLEEP ? "a sleep" : ticks != NULL ? ticks : "a";
+    if (g->result < 0)
+        bl__out_printf(o,
+                       "cause: %s loop that ignores the cancellation: its calls return %s, and it "
+                       "goes on all the same\n",
+                       what, state < 0 ? bl_err_name(state) : "BL_ECANCELED");
+    else
+        bl__out_printf(o,
+                       "cause: %s loop that ignores the cancellation: none of its calls has to "
+                       "wait, so none tells it: bl_ctx_err does\n",
+                       what);
 }
 
-/* Watches the thread for a while. True: it was seen in a call that waits; one that sleeps again and again is
- * between two of them now and then. */
-static bool call_watch(int tid, bl__thread_call *call)
+/* What was seen of one that runs. */
+typedef struct watched {
+    bl__thread_call call; /* that it was seen in, if in_call */
+    bool
+        in_call; /* one that waits; who sleeps again and again is between two of them now and then */
+    bool switched;
+    const char *ticks; /* wait_ticks */
+} watched;
+
+/* For a while; one that is ready, until it gets a processor. */
+static void watch(watched *w, const bl__g *g, const bl__g *at)
 {
     struct timespec pause = {.tv_nsec = WATCHED / WATCH_LOOKS};
-    bool seen = false;
-    for (int i = 0; i < WATCH_LOOKS; i++) {
+    *w = (watched){.ticks = wait_ticks(g)};
+    for (int i = 0; i < WATCH_MOST; i++) {
+        if (i >= WATCH_LOOKS && (w->switched || load_relaxed(&at->task.status) != BL__G_RUNNABLE))
+            break;
         nanosleep(&pause, NULL);
-        seen = seen || (tid != 0 && bl__thread_in_call(tid, call));
+        int tid = bl__thread_of(at);
+        w->in_call = (tid != 0 && bl__thread_in_call(tid, &w->call)) || w->in_call;
+        w->switched = w->switched || load_relaxed(&at->switches) != g->switches;
+        for (int k = 0; k < WATCH_LOOKS && w->ticks == NULL; k++)
+            w->ticks = wait_ticks(g);
     }
-    return seen;
 }
 
 static void running_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
 {
-    bl__thread_call call;
-    uint32_t before = load_relaxed(&at->switches);
-    bool waits = call_watch(bl__thread_of(at), &call);
+    watched w;
+    watch(&w, g, at);
     if (load_relaxed(&at->id) != g->id)
         return;
-    bool refused = g->result < 0 && ctx_state(g) != 0;
-    if (refused || load_relaxed(&at->switches) != before || before != g->switches)
-        loop_print(o, g);
-    else if (waits)
-        blocked_print(o, &call);
+    if (w.switched || (g->result < 0 && ctx_state(g) != 0))
+        loop_print(o, g, w.ticks);
+    else if (w.in_call)
+        blocked_print(o, &w.call);
     else if (load_relaxed(&at->task.status) == BL__G_RUNNING)
         bl__out_printf(o,
                        "cause: a CPU loop: it computes and calls nothing that would tell it of the "
                        "cancellation: bl_ctx_err does\n");
+    else if (load_relaxed(&at->task.status) == BL__G_RUNNABLE)
+        bl__out_printf(o, "cause: it is ready to go on, and has to wait for a processor\n");
 }
 
 /* ---- All ---- */
@@ -223,7 +265,7 @@ static void running_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
 static bool timer_cause_print(bl__out *o, const bl__g *g)
 {
     bl_timer t;
-    if (g->reason != BL__WAIT_CHAN_RECV || !chan_ticks(g->wait_obj) ||
+    if (g->reason != BL__WAIT_CHAN_RECV || chan_ticks(g->wait_obj) == NULL ||
         !bl__peek(&t, (const char *)g->wait_obj - offsetof(bl_timer, bl__chan), sizeof t))
         return false;
     const char *what = t.bl__kind == BL__TIMER_TICKER ? "the ticker was stopped"

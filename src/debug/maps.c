@@ -7,7 +7,7 @@
  * block is looked for by walking on from each place where it could be. (glibc 2.36, malloc/arena.c
  * and malloc.c; a heap of another shape is found to be none, and its memory counts as open.)
  *
- * Of shared mappings only those that are memory are looked at, not those of files and devices. Nor are the C
+ * Mappings of devices are not looked at. Nor are the C
  * library's data: there are malloc's lists of free blocks, which lead to what is in no use any more.
  */
 #include "debug/maps.h"
@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/blocking.h"
 #include "core/proc.h"
 #include "debug/peek.h"
 #include "debug/report.h"
@@ -111,6 +112,8 @@ static void skip_timers(bl__maps *m, const bl__timers *ts)
     bl__timers_each_slab(ts, skip_range, m);
 }
 
+static void skip_helper(const void *frame, void *arg) { skip_thread_stack(arg, frame); }
+
 static void skip_runtime(bl__maps *m)
 {
     bl__maps_skip(m, &bl__rt, &bl__rt + 1);
@@ -132,6 +135,7 @@ static void skip_runtime(bl__maps *m)
     bl__symbol_memory(skip_range, m);
     bl__order_memory(skip_range, m);
     skip_thread_stack(m, bl__finder_top());
+    bl__helpers_each_rest(skip_helper, m);
 }
 
 uintptr_t bl__maps_record(uintptr_t low, const uint64_t *words, size_t bytes)
@@ -239,14 +243,24 @@ static bool is_libc(const char *path)
     return name != NULL && (strncmp(name, "/libc.so", 8) == 0 || strncmp(name, "/libc-", 6) == 0);
 }
 
-/* Of a shared mapping: it is anonymous, or of a file that is memory only. */
-static bool is_memory(const char *path)
+/* A device may be anything, and reading it may do something; but some are memory. */
+static bool is_device(const char *path)
 {
-    static const char *const names[] = {"/dev/zero", "/memfd:", "/dev/shm/", "/SYSV"};
-    for (size_t i = 0; path != NULL && i < sizeof names / sizeof names[0]; i++)
-        if (strncmp(path, names[i], strlen(names[i])) == 0)
-            return true;
-    return false;
+    static const char *const memory[] = {"/dev/zero", "/dev/shm/"};
+    if (strncmp(path, "/dev/", 5) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
+        if (strncmp(path, memory[i], strlen(memory[i])) == 0)
+            return false;
+    return true;
+}
+
+/* The program may have put an address there: it can be written to, or is the program's own and could have been. */
+static bool is_memory(const char *access, const char *path)
+{
+    if (access[0] != 'r' || (path != NULL && is_device(path)))
+        return false;
+    return access[1] == 'w' || (access[3] == 'p' && path == NULL);
 }
 
 /* "low-high rw-p offset device inode   path". libc_end: where the C library's data have ended. */
@@ -257,8 +271,7 @@ static void line_take(bl__maps *m, const char *line, uintptr_t *libc_end)
     p = hex(p, &r.high);
     const char *path = strpbrk(p, "/[");
     bool named = path != NULL;
-    bool memory = strncmp(p, "rw-p", 4) == 0 || (strncmp(p, "rw-s", 4) == 0 && is_memory(path));
-    if (!memory || m->count == MAPS_MOST)
+    if (!is_memory(p, path) || m->count == MAPS_MOST)
         return;
     if ((named && is_libc(path)) || (!named && r.low == *libc_end)) {
         *libc_end = r.high;

@@ -492,10 +492,17 @@ static void symbol_print(bl__out *o, const bl__symbol *s)
         bl__out_printf(o, "0x%lx\n\t?\n", (unsigned long)s->pc);
 }
 
+static bool is_public(const bl__symbol *s)
+{
+    return s->func != NULL && strncmp(s->func, "bl_", 3) == 0 && s->func[3] != '_';
+}
+
+/* Between functions of the program's, of the library only what one of them has called. */
 static void pending_print(printer *p)
 {
     for (uint32_t i = 0; i < p->pending_count; i++)
-        symbol_print(p->out, &p->pending[i]);
+        if (is_public(&p->pending[i]))
+            symbol_print(p->out, &p->pending[i]);
     p->pending_count = 0;
 }
 
@@ -562,14 +569,16 @@ static const char *trace_layer(const bl__trace *t)
 void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)
 {
     printer p = {.out = o, .system = system};
-    frames_print_all(&p, t);
-    if (!p.started && (p.layer = trace_layer(t)) != NULL)
-        frames_print_all(&p, t);
-    if (!p.started && fn != NULL) {
-        bl__symbol outermost = {.pc = (uintptr_t)fn};
+    bl__symbol outermost = {.pc = (uintptr_t)fn};
+    if (fn != NULL)
         bl__symbol_each((uintptr_t)fn, outermost_take, &outermost);
+    frames_print_all(&p, t);
+    /* its last call may have taken the place of its frame (-foptimize-sibling-calls): then it is still its function's */
+    if (!p.started && (fn == NULL || bl__symbol_is_runtime(&outermost)) &&
+        (p.layer = trace_layer(t)) != NULL)
+        frames_print_all(&p, t);
+    if (!p.started && fn != NULL)
         symbol_print(o, &outermost);
-    } else if (!p.started && !system && t->total > 0) {
+    else if (!p.started && !system && t->total > 0)
         bl__trace_print(o, t, NULL, true);
-    }
 }

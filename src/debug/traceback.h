@@ -75,9 +75,10 @@ bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo);
 void bl__trace_space_free(bl__trace_space *space);
 
 /* Prints a function and its place for each frame. Without system the frames of the runtime at both
- * ends are left out, so that the program's own code comes first; where nothing remains (the program's
- * function ended in a jump to one of ours) it prints fn, what the goroutine was started with, if that
- * is the program's. */
+ * ends are left out, so that the program's own code comes first, and between two functions of the
+ * program's all but what the one has called; where nothing remains (the program's function ended in
+ * a jump to one of ours) it prints fn, what the goroutine was started with, if that is the
+ * program's. */
 void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system);
 
 #endif

@@ -43,6 +43,51 @@ static int ticker_loop(void *arg)
     return bl_scope_wait(s);
 }
 
+static int select_for_ever(void *arg)
+{
+    BL_SCOPE(own);
+    bl_ticker *t = bl_ticker_new(own, 5 * BL_MS);
+    bl_chan *flushes = bl_scope_chan(own, sizeof(int), 0);
+    for (int flushed;;)
+        if (BL_SELECT(BL_RECV(flushes, &flushed), BL_RECV(bl_ticker_chan(t), NULL)) == 0)
+            return arg != NULL;
+}
+
+/*? ticker_in_a_select late
+ * select_for_ever [] created by cancel_soon; cause: a ticker loop that ignores the cancellation
+ */
+static int ticker_in_a_select(void *arg) { return cancel_soon(select_for_ever, arg); }
+
+static int restart_for_ever(void *arg)
+{
+    bl_timer t = {0};
+    do
+        bl_timer_start(&t, 2 * BL_MS);
+    while (bl_chan_recv(bl_timer_chan(&t), NULL) != BL_ECLOSED);
+    return arg != NULL;
+}
+
+/*? timer_loop late
+ * restart_for_ever [] created by cancel_soon; cause: a timer loop that ignores the cancellation
+ */
+static int timer_loop(void *arg) { return cancel_soon(restart_for_ever, arg); }
+
+static int try_for_ever(void *arg)
+{
+    while (bl_chan_try_recv((bl_chan *)arg, NULL) != 0)
+        bl_yield();
+    return 0;
+}
+
+/*? try_loop late
+ * try_for_ever [] created by cancel_soon; loop; bl_ctx_err does
+ */
+static int try_loop(void *arg)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    return cancel_soon(try_for_ever, c) + (arg != NULL);
+}
+
 static int poll_for_ever(void *arg)
 {
     int *flag = arg;
@@ -196,7 +241,8 @@ static int left_at_exit(void *arg)
     return bl_sleep(10 * BL_MS);
 }
 
-PROGRAMS({"ticker_loop", ticker_loop}, {"sleep_loop", sleep_loop}, {"cpu_loop", cpu_loop},
-         {"libc_sleep_loop", libc_sleep_loop}, {"plain_read", plain_read},
+PROGRAMS({"ticker_loop", ticker_loop}, {"ticker_in_a_select", ticker_in_a_select},
+         {"timer_loop", timer_loop}, {"try_loop", try_loop}, {"sleep_loop", sleep_loop},
+         {"cpu_loop", cpu_loop}, {"libc_sleep_loop", libc_sleep_loop}, {"plain_read", plain_read},
          {"shielded_read", shielded_read}, {"lock_of_a_sleeper", lock_of_a_sleeper},
          {"join_in_a_shield", join_in_a_shield}, {"left_at_exit", left_at_exit})

@@ -412,6 +412,23 @@ static int receiver_of_an_ended_thread(void *arg)
     return go_on();
 }
 
+static int channel_of_a_call(void *arg)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0); /* @call_chan */
+    bl_go(bl_root(), send_one, c);
+    return arg != NULL;
+}
+
+/*? sender_of_a_blocking_call leak
+ * send_one@one_send [chan send] made by channel_of_a_call at @call_chan; cause: nobody is left to receive
+ */
+static int sender_of_a_blocking_call(void *arg)
+{
+    if (bl_blocking(channel_of_a_call, arg) != 0)
+        return 1;
+    return go_on();
+}
+
 /* ---- Locks, conditions, semaphores ---- */
 
 typedef struct barrier {
@@ -553,6 +570,7 @@ PROGRAMS({"three_layers_down", three_layers_down},
          {"retained_by_the_sender_alone", retained_by_the_sender_alone},
          {"select_over_dead_channels", select_over_dead_channels},
          {"receiver_of_an_ended_thread", receiver_of_an_ended_thread},
+         {"sender_of_a_blocking_call", sender_of_a_blocking_call},
          {"one_too_few_for_the_barrier", one_too_few_for_the_barrier},
          {"write_lock_of_the_dead", write_lock_of_the_dead},
          {"slots_in_memory_nobody_has", slots_in_memory_nobody_has},

@@ -36,12 +36,12 @@ static __attribute__((noinline)) int send_hidden(bl_chan *volatile *at)
 
 /* ---- Kinds of memory ---- */
 
-static int hidden_in_a_mapping(int flags)
+static int hidden_in_a_mapping(int flags, int fd)
 {
     BL_SCOPE(s);
-    bl_chan *volatile *page =
-        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | flags, -1, 0);
-    if (page == MAP_FAILED || hide(s, &page[17]) < 0 || nap(LONG) != 0 ||
+    bl_chan *volatile *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (page == MAP_FAILED || hide(s, &page[17]) < 0 || mprotect((void *)page, 4096, PROT_READ) ||
+        nap(LONG) != 0 || mprotect((void *)page, 4096, PROT_READ | PROT_WRITE) ||
         send_hidden(&page[17]) < 0)
         return 1;
     int r = bl_scope_wait(s);
@@ -51,13 +51,28 @@ static int hidden_in_a_mapping(int flags)
 
 /*? in_a_mapping right
  */
-static int in_a_mapping(void *arg) { return hidden_in_a_mapping(MAP_PRIVATE) + (arg != NULL); }
+static int in_a_mapping(void *arg)
+{
+    return hidden_in_a_mapping(MAP_PRIVATE | MAP_ANONYMOUS, -1) + (arg != NULL);
+}
 
 /*? in_a_shared_mapping right
  */
 static int in_a_shared_mapping(void *arg)
 {
-    return hidden_in_a_mapping(MAP_SHARED) + (arg != NULL);
+    return hidden_in_a_mapping(MAP_SHARED | MAP_ANONYMOUS, -1) + (arg != NULL);
+}
+
+/*? in_a_mapped_file right
+ */
+static int in_a_mapped_file(void *arg)
+{
+    FILE *file = tmpfile();
+    if (file == NULL || ftruncate(fileno(file), 4096) != 0)
+        return 1;
+    int r = hidden_in_a_mapping(MAP_SHARED, fileno(file));
+    fclose(file);
+    return r + (arg != NULL);
 }
 
 /*? in_an_arena right
@@ -659,7 +674,8 @@ static int readers_and_writers(void *arg)
 }
 
 PROGRAMS({"in_a_mapping", in_a_mapping}, {"in_a_shared_mapping", in_a_shared_mapping},
-         {"in_an_arena", in_an_arena}, {"in_a_map", in_a_map}, {"in_a_syncmap", in_a_syncmap},
+         {"in_a_mapped_file", in_a_mapped_file}, {"in_an_arena", in_an_arena},
+         {"in_a_map", in_a_map}, {"in_a_syncmap", in_a_syncmap},
          {"in_the_value_of_a_context", in_the_value_of_a_context},
          {"in_the_queue_of_a_pool", in_the_queue_of_a_pool},
          {"in_an_armed_timer", in_an_armed_timer}, {"in_a_thread_local", in_a_thread_local},
