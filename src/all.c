@@ -76,6 +76,7 @@
 #include "debug/layout.c"
 #include "debug/leaks.c"
 #include "debug/listen.c"
+#include "debug/live.c"
 #include "debug/lockorder.c"
 #include "debug/made.c"
 #include "debug/maps.c"

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include "core/proc.h"
+#include "debug/crash.h"
+#include "debug/live.h"
 #include "debug/maps.h"
 #include "debug/peek.h"
 #include "io/fd.h"
@@ -322,6 +324,51 @@ static void root_range(const void *low, const void *high, void *arg)
     bl__reach_root(arg, low, high, true);
 }
 
+/* Its call has nothing of the program's but what it waits on, and gives it back no more than that. */
+static bool call_has_nothing(bl__reason reason)
+{
+    return reason == BL__WAIT_SLEEP || reason == BL__WAIT_CHAN_RECV || reason == BL__WAIT_SELECT ||
+           reason == BL__WAIT_MUTEX || reason == BL__WAIT_COND || reason == BL__WAIT_WAITGROUP ||
+           reason == BL__WAIT_SEM || reason == BL__WAIT_SCOPE;
+}
+
+/* What a select has: its cases, and what they send. False: there are too many. */
+static bool cases_add(bl__notes *n, const void *obj)
+{
+    bl__select_wait s;
+    bl_case c;
+    if (!bl__peek(&s, obj, sizeof s) || s.n > BL__STUCK_CALLERS)
+        return false;
+    bl__reach_value(n->reach, s.cases);
+    for (size_t i = 0; i < s.n && bl__peek(&c, s.cases + i, sizeof c); i++)
+        bl__reach_value(n->reach, c.val);
+    return true;
+}
+
+/* Where what is in use of its stack begins for the program. In the frames of the library's call, which are left out then,
+ * stands what its caller has left in registers; of these the ones that it still uses are added. */
+static const char *caller_add(bl__notes *n, const bl__node *d)
+{
+    static bool named; /* under one_search */
+    bl__caller c;
+    if (!call_has_nothing((bl__reason)d->reason) || n->callers == BL__STUCK_CALLERS ||
+        !bl__rescue_there())
+        return d->low;
+    n->callers++;
+    n->s->named = n->s->named || !named;
+    named = true;
+    if (!bl__trace_caller(&c, d->at, &n->space) || c.sp < (uintptr_t)d->low ||
+        c.sp > (uintptr_t)d->high)
+        return d->low;
+    if (d->reason == BL__WAIT_SELECT && !cases_add(n, d->obj))
+        return d->low;
+    uint32_t live = bl__live_after(c.pc);
+    for (size_t i = 0; i < sizeof c.kept / sizeof c.kept[0]; i++)
+        if ((live >> i & 1) != 0)
+            bl__reach_value(n->reach, (const void *)c.kept[i]);
+    return (const char *)c.sp;
+}
+
 /* The memory of those who are alive. A goroutine that has not run has its argument. */
 static void roots_add(bl__notes *n)
 {
@@ -334,7 +381,7 @@ static void roots_add(bl__notes *n)
         if (!d->alive || g == NULL)
             continue;
         bool runs = load_relaxed(&g->task.status) != BL__G_PARKED || d->low == NULL;
-        const char *low = runs ? g->stack_lo : d->low;
+        const char *low = runs ? g->stack_lo : caller_add(n, d);
         if (n->s->self != NULL && (const char *)n->s->self > (const char *)g->stack_lo &&
             (const char *)n->s->self < d->high)
             low = n->s->self;
@@ -507,6 +554,7 @@ void bl__stuck_search(bl__search *s)
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);
+        bl__trace_space_free(&n.space);
     }
     pthread_mutex_unlock(&one_search);
     s->quiet = !n.unknown && picks() == before && !has_strangers();

@@ -9,6 +9,7 @@
 #include "debug/peek.h"
 #include "debug/reach.h"
 #include "debug/stuck.h"
+#include "debug/traceback.h"
 #include "life/ctx.h"
 #include "sync/chan.h"
 
@@ -17,7 +18,8 @@ enum {
     BL__STUCK_OBJECTS = BL__STUCK_CONTEXTS + 24, /* of a goroutine; with more it counts as alive */
     BL__STUCK_RW = 64,
     BL__STUCK_ACTIVE = 256,
-    BL__STUCK_RW_HELD = 2 /* for writing: of an rwmutex's word, as in sync/rwmutex.c */
+    BL__STUCK_CALLERS = 64, /* stacks of who is alive that are walked */
+    BL__STUCK_RW_HELD = 2   /* for writing: of an rwmutex's word, as in sync/rwmutex.c */
 };
 
 #define BL__NOBODY UINT32_MAX
@@ -99,6 +101,8 @@ typedef struct bl__notes {
     bool unknown;          /* some run whose registers are not known */
     const bl_ctx *ctx_at;  /* the context that was looked at last, … */
     bl_ctx ctx;            /* … and what it was */
+    bl__trace_space space; /* for copies of stacks */
+    uint32_t callers;      /* looked for in them */
 } bl__notes;
 
 /* Somebody who is alive can wake it. */

@@ -34,6 +34,7 @@ enum {
     COPY_TAIL = 1 << 20, /* zeros behind the copy, where a misled walk finds its end */
     BELOW = 1 << 20,     /* how far below its stack the last frame of an overflow can reach */
     THREADS = 1 << 16,   /* looked at */
+    CALLER_DEEPEST = 32, /* frames of the library */
     DEEPEST = 1 << 20    /* frames: a damaged stack can be a circle */
 };
 
@@ -342,28 +343,107 @@ static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, siz
     return t->total > 0;
 }
 
-bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo)
+/* A copy of what is in use of the stack of a goroutine that does not run, relocated. NULL: it runs. */
+static char *parked_copy(const bl__g *g, bl__trace_space *space, size_t *n)
 {
-    bl__trace_space *space = memo != NULL ? &memo->space : &report_space;
     moment before = moment_of(g);
     bool saved = before.status == BL__G_RUNNABLE ||
                  (before.status == BL__G_PARKED && before.wait > BL__W_CLAIMED);
     if (!saved)
-        return false;
+        return NULL;
 
     uintptr_t sp = (uintptr_t)before.sp, hi = (uintptr_t)g->stack_hi;
     if (sp < (uintptr_t)g->stack_lo || sp % sizeof(uintptr_t) != 0 || sp + BL__FRAME > hi)
-        return false;
-    size_t n = hi - sp;
-    char *copy = copy_room(space, n);
-    if (copy == NULL || !bl__peek(copy, before.sp, n))
-        return false;
+        return NULL;
+    *n = hi - sp;
+    char *copy = copy_room(space, *n);
+    if (copy == NULL || !bl__peek(copy, before.sp, *n))
+        return NULL;
     fence_seq_cst(); /* ORD(saved): the copying before the second look, which no acquire does */
     moment after = moment_of(g);
     if (!moment_same(&before, &after))
+        return NULL;
+    copy_relocate(copy, sp, *n);
+    return copy;
+}
+
+bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo)
+{
+    size_t n;
+    char *copy = parked_copy(g, memo != NULL ? &memo->space : &report_space, &n);
+    return copy != NULL && trace_copy(t, memo, copy, n);
+}
+
+/* ---- Who has called into the library ---- */
+
+typedef struct caller_walk {
+    bl__caller *caller;
+    const bl__regs *regs;
+    uintptr_t from; /* as in walk */
+    uintptr_t lo, hi;
+    uint32_t limit;
+    bool found;
+} caller_walk;
+
+static bool program_take(const bl__symbol *s, void *arg)
+{
+    bool *is = arg;
+    *is = *is || !bl__symbol_is_runtime(s);
+    return *is;
+}
+
+static _Unwind_Reason_Code caller_frame(struct _Unwind_Context *context, void *arg)
+{
+    static const int numbers[] = {3, 6, 12, 13, 14, 15};
+    caller_walk *w = arg;
+    uintptr_t pc = _Unwind_GetIP(context), sp = _Unwind_GetCFA(context);
+    bool is_program = false;
+    if (w->from != 0 && pc != w->from)
+        return _URC_NO_REASON;
+    if (w->from == 0 && (sp < w->lo || sp > w->hi))
+        return _URC_END_OF_STACK;
+    w->from = 0;
+    if (pc == 0 || w->limit-- == 0)
+        return _URC_END_OF_STACK;
+    bl__symbol_each(pc - 1, program_take, &is_program);
+    if (!is_program)
+        return _URC_NO_REASON;
+    w->caller->pc = pc;
+    w->caller->sp = sp;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        w->caller->kept[numbers[i]] = _Unwind_GetGR(context, numbers[i]);
+    w->found = _Unwind_GetLanguageSpecificData(context) == NULL;
+    return _URC_END_OF_STACK;
+}
+
+static void caller_run(void *arg) { _Unwind_Backtrace(caller_frame, arg); }
+
+static void caller_rescued(void *arg)
+{
+    const caller_walk *w = arg;
+    bl__unwind_from(w->regs, caller_run, arg);
+}
+
+bool bl__trace_caller(bl__caller *c, const bl__g *g, bl__trace_space *space)
+{
+    size_t n;
+    char *copy = parked_copy(g, space, &n);
+    bl__regs regs;
+    if (copy == NULL)
         return false;
-    copy_relocate(copy, sp, n);
-    return trace_copy(t, memo, copy, n);
+    bl__regs_parked(&regs, copy, (uintptr_t)copy);
+    if (!is_return_address(regs.r[BL__REG_PC]))
+        return false;
+    caller_walk w = {.caller = c,
+                     .regs = &regs,
+                     .from = regs.r[BL__REG_PC],
+                     .lo = (uintptr_t)copy,
+                     .hi = (uintptr_t)copy + n,
+                     .limit = CALLER_DEEPEST};
+    if (!bl__rescue(caller_rescued, &w) || !w.found)
+        return false;
+    c->sp = (uintptr_t)g->stack_hi - n + (c->sp - (uintptr_t)copy);
+    return true;
 }
 
 bool bl__trace_parked(bl__trace *t, const bl__g *g) { return bl__trace_parked_memo(t, g, NULL); }

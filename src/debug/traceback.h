@@ -74,6 +74,16 @@ typedef struct bl__trace_memo {
 bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo);
 void bl__trace_space_free(bl__trace_space *space);
 
+/* The program's function that has called into the library, of a parked goroutine. */
+typedef struct bl__caller {
+    uintptr_t pc; /* where it goes on */
+    uintptr_t sp; /* its frame, and those of its callers, begin here */
+    uintptr_t kept
+        [16]; /* what registers have then that calls keep, by their numbers in debug information */
+} bl__caller;
+/* False: it is not known, or an exception may lead on from there. */
+bool bl__trace_caller(bl__caller *c, const bl__g *g, bl__trace_space *space);
+
 /* Prints a function and its place for each frame. Without system the frames of the runtime at both
  * ends are left out, so that the program's own code comes first, and between two functions of the
  * program's all but what the one has called; where nothing remains (the program's function ended in

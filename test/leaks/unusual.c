@@ -429,6 +429,18 @@ static int sender_of_a_blocking_call(void *arg)
     return go_on();
 }
 
+/*? forgotten_in_a_register leak
+ * send_one@one_send [chan send] made by forgotten_in_a_register at @forgotten; cause: nobody is left to receive
+ */
+static int forgotten_in_a_register(void *arg)
+{
+    int r;
+    bl_go(bl_root(), send_one, bl_chan_new(sizeof(int), 0)); /* @forgotten */
+    while ((r = bl_sleep(20 * BL_MS)) == 0)
+        continue;
+    return r + (arg != NULL);
+}
+
 /* ---- Locks, conditions, semaphores ---- */
 
 typedef struct barrier {
@@ -571,6 +583,7 @@ PROGRAMS({"three_layers_down", three_layers_down},
          {"select_over_dead_channels", select_over_dead_channels},
          {"receiver_of_an_ended_thread", receiver_of_an_ended_thread},
          {"sender_of_a_blocking_call", sender_of_a_blocking_call},
+         {"forgotten_in_a_register", forgotten_in_a_register},
          {"one_too_few_for_the_barrier", one_too_few_for_the_barrier},
          {"write_lock_of_the_dead", write_lock_of_the_dead},
          {"slots_in_memory_nobody_has", slots_in_memory_nobody_has},

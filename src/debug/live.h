@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* live.h: which of the registers that a call keeps a function still uses after the call. */
+#ifndef BL__DEBUG_LIVE_H
+#define BL__DEBUG_LIVE_H
+
+#include <stdint.h>
+
+/* Bits of the registers, by their numbers in debug information, whose values may be used by the function from pc on.
+ * Those that are left out are written to before anybody reads them, on every way that leads on from pc. */
+uint32_t bl__live_after(uintptr_t pc);
+
+#endif
