@@ -23,8 +23,9 @@
 
 enum {
     SCOPES_SHOWN = 8,
-    WATCH_LOOKS = 8,  /* at a thread, while it is watched … */
-    WATCH_MOST = 400, /* … until it gets a processor */
+    WATCH_LOOKS = 8,    /* at a thread, while it is watched … */
+    WATCH_SELECTS = 80, /* … until its cases are there … */
+    WATCH_MOST = 400,   /* … or it gets a processor */
     CASES_LOOKED = 16
 };
 
@@ -230,7 +231,9 @@ static void watch(watched *w, const bl__g *g, const bl__g *at)
     struct timespec pause = {.tv_nsec = WATCHED / WATCH_LOOKS};
     *w = (watched){.ticks = wait_ticks(g)};
     for (int i = 0; i < WATCH_MOST; i++) {
-        if (i >= WATCH_LOOKS && (w->switched || load_relaxed(&at->task.status) != BL__G_RUNNABLE))
+        bool ready = !w->switched && load_relaxed(&at->task.status) == BL__G_RUNNABLE;
+        bool selects = g->reason == BL__WAIT_SELECT && w->ticks == NULL && i < WATCH_SELECTS;
+        if (i >= WATCH_LOOKS && !ready && !selects)
             break;
         nanosleep(&pause, NULL);
         int tid = bl__thread_of(at);

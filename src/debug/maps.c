@@ -243,24 +243,17 @@ static bool is_libc(const char *path)
     return name != NULL && (strncmp(name, "/libc.so", 8) == 0 || strncmp(name, "/libc-", 6) == 0);
 }
 
-/* A device may be anything, and reading it may do something; but some are memory. */
-static bool is_device(const char *path)
-{
-    static const char *const memory[] = {"/dev/zero", "/dev/shm/"};
-    if (strncmp(path, "/dev/", 5) != 0)
-        return false;
-    for (size_t i = 0; i < sizeof memory / sizeof memory[0]; i++)
-        if (strncmp(path, memory[i], strlen(memory[i])) == 0)
-            return false;
-    return true;
-}
-
-/* The program may have put an address there: it can be written to, or is the program's own and could have been. */
+/* The program may have put an address there: it can be written to, or is memory only, and could have been before. A
+ * device may be anything, and reading it may do something. */
 static bool is_memory(const char *access, const char *path)
 {
-    if (access[0] != 'r' || (path != NULL && is_device(path)))
+    static const char *const names[] = {"/dev/zero", "/memfd:", "/dev/shm/", "/SYSV"};
+    if (access[0] != 'r')
         return false;
-    return access[1] == 'w' || (access[3] == 'p' && path == NULL);
+    for (size_t i = 0; path != NULL && i < sizeof names / sizeof names[0]; i++)
+        if (strncmp(path, names[i], strlen(names[i])) == 0)
+            return true;
+    return path == NULL || (access[1] == 'w' && strncmp(path, "/dev/", 5) != 0);
 }
 
 /* "low-high rw-p offset device inode   path". libc_end: where the C library's data have ended. */

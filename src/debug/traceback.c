@@ -35,7 +35,8 @@ enum {
     BELOW = 1 << 20,     /* how far below its stack the last frame of an overflow can reach */
     THREADS = 1 << 16,   /* looked at */
     CALLER_DEEPEST = 32, /* frames of the library */
-    DEEPEST = 1 << 20    /* frames: a damaged stack can be a circle */
+    CALLERS_KNOWN = 251,
+    DEEPEST = 1 << 20 /* frames: a damaged stack can be a circle */
 };
 
 static void trace_add(bl__trace *t, uintptr_t pc)
@@ -392,12 +393,27 @@ static bool program_take(const bl__symbol *s, void *arg)
     return *is;
 }
 
+/* Searches ask for the same ones again, and it takes microseconds to find out. One search at a time. */
+static bool is_program(uintptr_t pc)
+{
+    static struct {
+        uintptr_t pc;
+        bool is;
+    } known[CALLERS_KNOWN];
+    size_t at = pc % CALLERS_KNOWN;
+    if (known[at].pc != pc) {
+        known[at].is = false;
+        bl__symbol_each(pc, program_take, &known[at].is);
+        known[at].pc = pc;
+    }
+    return known[at].is;
+}
+
 static _Unwind_Reason_Code caller_frame(struct _Unwind_Context *context, void *arg)
 {
     static const int numbers[] = {3, 6, 12, 13, 14, 15};
     caller_walk *w = arg;
     uintptr_t pc = _Unwind_GetIP(context), sp = _Unwind_GetCFA(context);
-    bool is_program = false;
     if (w->from != 0 && pc != w->from)
         return _URC_NO_REASON;
     if (w->from == 0 && (sp < w->lo || sp > w->hi))
@@ -405,8 +421,7 @@ static _Unwind_Reason_Code caller_frame(struct _Unwind_Context *context, void *a
     w->from = 0;
     if (pc == 0 || w->limit-- == 0)
         return _URC_END_OF_STACK;
-    bl__symbol_each(pc - 1, program_take, &is_program);
-    if (!is_program)
+    if (!is_program(pc - 1))
         return _URC_NO_REASON;
     w->caller->pc = pc;
     w->caller->sp = sp;

@@ -54,7 +54,7 @@ static int select_for_ever(void *arg)
 }
 
 /*? ticker_in_a_select late
- * select_for_ever [] created by cancel_soon; cause: a ticker loop that ignores the cancellation
+ * select_for_ever [] created by cancel_soon; loop that ignores the cancellation
  */
 static int ticker_in_a_select(void *arg) { return cancel_soon(select_for_ever, arg); }
 

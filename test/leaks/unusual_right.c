@@ -38,9 +38,10 @@ static __attribute__((noinline)) int send_hidden(bl_chan *volatile *at)
 
 static int hidden_in_a_mapping(int flags, int fd)
 {
+    int meanwhile = fd < 0 ? PROT_READ : PROT_READ | PROT_WRITE;
     BL_SCOPE(s);
     bl_chan *volatile *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, flags, fd, 0);
-    if (page == MAP_FAILED || hide(s, &page[17]) < 0 || mprotect((void *)page, 4096, PROT_READ) ||
+    if (page == MAP_FAILED || hide(s, &page[17]) < 0 || mprotect((void *)page, 4096, meanwhile) ||
         nap(LONG) != 0 || mprotect((void *)page, 4096, PROT_READ | PROT_WRITE) ||
         send_hidden(&page[17]) < 0)
         return 1;
