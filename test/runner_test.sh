@@ -183,12 +183,14 @@ static int n;
 static int add(void *arg) { (void)arg; n++; return 0; }
 BL_TEST(races) { BL_SCOPE(s); for (int i = 0; i < 2; i++) BL_CHECK_EQ(t, bl_go(s, add, NULL), 0); }
 BL_TEST(clean) { BL_SCOPE(s); BL_CHECK_EQ(t, bl_go(s, add, NULL), 0); }
+BL_TEST(again) { BL_SCOPE(s); for (int i = 0; i < 2; i++) BL_CHECK_EQ(t, bl_go(s, add, NULL), 0); }
 BL_TEST_PLAIN(alone) { BL_CHECK(t, n == 7); }
 END
     [ ! -e "$build/libbelay_race.a" ] || { # race_test builds it; not by two at a time
         run env -u CC "$belay" test -race "$work/all/race_test.c"
         expect 'a race' 1
         lines 'the report' '^WARNING: DATA RACE' '^--- FAIL: races' 'race detected during execution of test'
+        lines 'the same race in another test' '^--- FAIL: races' '^--- FAIL: again'
         keep
         ok 'one that is clean passes' bash -c "! grep -q 'FAIL: clean' '$work/said'"
         ok 'those that have a process to themselves are run all the same' grep -q -- '--- FAIL: alone' "$work/said"

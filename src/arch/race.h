@@ -177,6 +177,9 @@ uint64_t bl__race_errors(void);
 /* Sees to it that the linker takes debug/race.c, which ThreadSanitizer looks for. */
 void bl__race_reports(void);
 
+/* A test begins: what was reported before is reported again. */
+void bl__race_anew(void);
+
 #else
 
 #define bl__race_acquire(key) ((void)(key))
@@ -192,6 +195,7 @@ void bl__race_reports(void);
 #define bl__race_close(fd) close(fd)
 
 static inline uint64_t bl__race_errors(void) { return 0; }
+static inline void bl__race_anew(void) {}
 
 #endif
 #endif

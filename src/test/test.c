@@ -398,6 +398,7 @@ static int bl__test_controller_main(void *arg)
     bl_test *t = arg;
     (void)bl__scope_open(&t->work, &(bl_scope_opts){.name = t->name, .keep_going = true}, &t->site);
     live_add(t);
+    bl__race_anew();
     t->races = bl__race_errors();
     t->began = bl_now();
     bl__test_tell('S', t, 0, NULL, 0);
