@@ -71,6 +71,7 @@
 #include "debug/contention.c"
 #include "debug/crash.c"
 #include "debug/describe.c"
+#include "debug/epolls.c"
 #include "debug/fatal.c"
 #include "debug/finder.c"
 #include "debug/layout.c"

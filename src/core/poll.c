@@ -28,6 +28,8 @@ static inline int poll_fd(void)
     return epoll_of(load_acquire(&bl__rt.poll.fds)); /* ORD(poll): with poll_make */
 }
 
+bool bl__poll_has(int fd) { return fd == poll_fd(); }
+
 /* 0 or a negated errno. */
 static int poll_make(void)
 {

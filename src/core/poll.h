@@ -44,6 +44,7 @@ typedef struct bl__poll {
 /* Registers fd, or changes its data and has its state reported anew (again). 0 or a negated errno. */
 int bl__poll_set(int fd, uint64_t data, bool again);
 void bl__poll_unset(int fd);
+bool bl__poll_has(int fd); /* it is the poller's own */
 
 /* Waits up to timeout for events, or until bl__poll_break; for the sleeper. How many. */
 int bl__poll_wait(struct epoll_event *events, int64_t timeout);

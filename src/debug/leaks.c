@@ -51,7 +51,8 @@ int bl_dump(int fd)
 
 enum {
     LEAKS_MEMORY_SHIFT = 36, /* 64 GiB: as much as there is */
-    LEAKS_CROWD = 1000       /* goroutines that take long to look at: others run meanwhile */
+    LEAKS_CROWD = 1000,      /* goroutines that take long to look at: others run meanwhile */
+    LEAKS_TRIES = 3          /* searches beside others that run */
 };
 
 static bool crowd_let_go(void) { return bl_goroutines() > LEAKS_CROWD && bl__let_go(); }
@@ -85,26 +86,41 @@ static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
     return false;
 }
 
+/* If others ran while memory was read, an address may have moved meanwhile. Then it is looked again, and the search
+ * counts that met nobody, or else the one that has found the fewest. spare: as large as s->found. */
+static void leaks_search(bl__search *s, bl__stuck *spare)
+{
+    bl__stuck_search(s);
+    for (int i = 1; i < LEAKS_TRIES && !s->quiet && s->count > 0; i++) {
+        bl__search again = *s;
+        again.found = spare;
+        bl__stuck_search(&again);
+        if (again.undecided || (!again.quiet && again.count >= s->count))
+            continue;
+        spare = s->found;
+        *s = again;
+    }
+}
+
 __attribute__((noinline)) static int leaks_find(bl_leak *out, size_t max, const void *self)
 {
     size_t most = max > 0 ? max : 1;
     bl__stuck *found =
-        most < SIZE_MAX / 4 / sizeof *found ? bl__alloc(2 * most * sizeof *found) : NULL;
+        most < SIZE_MAX / 4 / sizeof *found ? bl__alloc(3 * most * sizeof *found) : NULL;
     if (found == NULL)
         return BL_ENOMEM;
-    bl__search proven = {.limit = (size_t)1 << LEAKS_MEMORY_SHIFT,
-                         .self = self,
-                         .found = found + most,
-                         .most = most};
+    bl__search proven = {
+        .limit = (size_t)1 << LEAKS_MEMORY_SHIFT, .self = self, .found = found, .most = most};
     bl__search all = proven;
     all.leaks = true;
-    all.found = found;
-    bl__stuck_search(&proven);
-    bl__stuck_search(&all);
+    leaks_search(&proven, found + most);
+    bl__stuck *rest = proven.found == found ? found + most : found; /* what proven does not use */
+    all.found = rest;
+    leaks_search(&all, found + 2 * most);
     size_t n = all.count < max ? all.count : max;
     size_t proven_n = proven.count < most ? proven.count : most;
     for (size_t i = 0; i < n; i++)
-        leak_fill(&out[i], &found[i], stuck_has(found + most, proven_n, found[i].id));
+        leak_fill(&out[i], &all.found[i], stuck_has(proven.found, proven_n, all.found[i].id));
     bl__free(found);
     return all.undecided ? BL_ENOMEM : all.count < INT32_MAX ? (int)all.count : INT32_MAX;
 }

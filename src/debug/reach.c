@@ -682,3 +682,12 @@ void bl__reach_mark(bl__reach *r, uint32_t first)
         }
     }
 }
+
+bool bl__reach_mark_value(bl__reach *r, uintptr_t value)
+{
+    uint32_t item = reach_lookup(r, &r->all, value);
+    if (bl__reach_marked(r, item))
+        return false;
+    bl__reach_mark(r, item);
+    return true;
+}

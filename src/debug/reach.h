@@ -54,6 +54,8 @@ bool bl__reach_solve(bl__reach *r, size_t limit);
 uint32_t bl__reach_item(const bl__reach *r, uint32_t object);
 /* Somebody gets at the item first, and at what it leads to. */
 void bl__reach_mark(bl__reach *r, uint32_t first);
+/* The same of the item that an address is in, if there is one. True: it was not marked yet. */
+bool bl__reach_mark_value(bl__reach *r, uintptr_t value);
 bool bl__reach_marked(const bl__reach *r, uint32_t item);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "core/proc.h"
 #include "debug/crash.h"
+#include "debug/epolls.h"
 #include "debug/live.h"
 #include "debug/maps.h"
 #include "debug/peek.h"
@@ -424,6 +425,30 @@ static void spread_reach(bl__notes *n)
     }
 }
 
+static bool somebody_may_be(const bl__notes *n)
+{
+    for (uint32_t i = 0; i < n->count; i++)
+        if (!n->nodes[i].alive)
+            return true;
+    return false;
+}
+
+static void data_mark(uint64_t data, void *arg)
+{
+    bl__notes *n = arg;
+    n->marked = bl__reach_mark_value(n->reach, (uintptr_t)data) || n->marked;
+}
+
+/* What is in epolls of the program's own; looked at only when somebody would be told of. */
+static void spread_epolls(bl__notes *n)
+{
+    n->marked = false;
+    if (somebody_may_be(n))
+        bl__epolls_each(data_mark, n);
+    if (n->marked)
+        spread_reach(n);
+}
+
 /* ---- The search ---- */
 
 bool bl__stuck_still(const bl__stuck *s)
@@ -486,14 +511,6 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     return true;
 }
 
-static bool somebody_may_be(const bl__notes *n)
-{
-    for (uint32_t i = 0; i < n->count; i++)
-        if (!n->nodes[i].alive)
-            return true;
-    return false;
-}
-
 static void search_memory(bl__notes *n)
 {
     n->blind = !bl__reach_begin(n->reach);
@@ -512,6 +529,7 @@ static void search_memory(bl__notes *n)
     spread_reach(n);
     if (n->s->spare && bl__notes_spare(n))
         spread_reach(n);
+    spread_epolls(n);
 }
 
 static void search_run(bl__notes *n)

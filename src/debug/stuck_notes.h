@@ -92,6 +92,7 @@ typedef struct bl__notes {
     const bl__site *made; /* that was looked at last, … */
     bool is_chan;         /* … and whether it is a channel of a user's */
     bool failed;
+    bool marked; /* spread_epolls has found something */
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
     uint64_t active
         [BL__STUCK_ACTIVE]; /* functions that those who are alive are known to be in: their names' hashes */
@@ -99,10 +100,10 @@ typedef struct bl__notes {
     const bl__site *maker; /* what made the channel that was looked at last for that, … */
     bool maker_active;     /* … and whether it is one of these */
     bool unknown;          /* some run whose registers are not known */
-    const bl_ctx *ctx_at;  /* the context that was looked at last, … */
-    bl_ctx ctx;            /* … and what it was */
     bl__trace_space space; /* for copies of stacks */
     uint32_t callers;      /* looked for in them */
+    const bl_ctx *ctx_at;  /* the context that was looked at last, … */
+    bl_ctx ctx;            /* … and what it was, but for what is behind it: so it is the last */
 } bl__notes;
 
 /* Somebody who is alive can wake it. */

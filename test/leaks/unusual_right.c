@@ -5,6 +5,8 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -74,6 +76,49 @@ static int in_a_mapped_file(void *arg)
     int r = hidden_in_a_mapping(MAP_SHARED, fileno(file));
     fclose(file);
     return r + (arg != NULL);
+}
+
+static int own_epoll;
+
+static void *epoll_loop(void *arg)
+{
+    struct epoll_event e;
+    while (epoll_wait(own_epoll, &e, 1, -1) != 1)
+        continue;
+    bl_chan *volatile *connection = e.data.ptr;
+    int r = send_hidden(connection);
+    free((void *)connection);
+    return r < 0 ? NULL : arg;
+}
+
+/* An event loop of the program's own has its connections in epoll_data, which is in the kernel's memory. */
+static __attribute__((noinline)) int connect_one(bl_scope *s, int fd)
+{
+    bl_chan *volatile *connection = calloc(4, sizeof *connection);
+    struct epoll_event e = {.events = EPOLLIN, .data.ptr = (void *)connection};
+    return connection == NULL || hide(s, connection) < 0 ||
+           epoll_ctl(own_epoll, EPOLL_CTL_ADD, fd, &e) != 0;
+}
+
+/*? in_an_epoll right
+ */
+static int in_an_epoll(void *arg)
+{
+    pthread_t thread;
+    void *sent = NULL;
+    uint64_t one = 1;
+    int event = eventfd(0, EFD_CLOEXEC);
+    own_epoll = epoll_create1(EPOLL_CLOEXEC);
+    (void)arg;
+    BL_SCOPE(s);
+    if (connect_one(s, event) || pthread_create(&thread, NULL, epoll_loop, &own_epoll) != 0 ||
+        nap(3 * LONG) != 0 || write(event, &one, sizeof one) != sizeof one)
+        return 1;
+    int r = bl_scope_wait(s);
+    pthread_join(thread, &sent);
+    close(event);
+    close(own_epoll);
+    return r + (sent == NULL);
 }
 
 /*? in_an_arena right
@@ -675,8 +720,8 @@ static int readers_and_writers(void *arg)
 }
 
 PROGRAMS({"in_a_mapping", in_a_mapping}, {"in_a_shared_mapping", in_a_shared_mapping},
-         {"in_a_mapped_file", in_a_mapped_file}, {"in_an_arena", in_an_arena},
-         {"in_a_map", in_a_map}, {"in_a_syncmap", in_a_syncmap},
+         {"in_a_mapped_file", in_a_mapped_file}, {"in_an_epoll", in_an_epoll},
+         {"in_an_arena", in_an_arena}, {"in_a_map", in_a_map}, {"in_a_syncmap", in_a_syncmap},
          {"in_the_value_of_a_context", in_the_value_of_a_context},
          {"in_the_queue_of_a_pool", in_the_queue_of_a_pool},
          {"in_an_armed_timer", in_an_armed_timer}, {"in_a_thread_local", in_a_thread_local},
