@@ -18,8 +18,6 @@ void bl__m_init(bl__m *m, uint32_t kind)
     m->g0.task.kind = kind;
     m->g0.task.status = BL__G_RUNNING;
     m->g0.ctx = bl_ctx_background();
-    m->g0.link = &m->link;
-    m->link.g = &m->g0;
     m->g = &m->g0;
     m->bare = BL__BARE_TAKEN;
 }

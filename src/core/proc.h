@@ -165,7 +165,6 @@ struct bl__m {
     struct bl__bubble *bubble; /* owner: whose timers it fires */
     bl__task *picked;          /* owner: what the scheduler's loop goes on with, or NULL */
     struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
-    bl__link link;             /* g0's */
     bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };
 
@@ -189,7 +188,6 @@ typedef struct bl__arena {
     char *base;             /* immutable */
     size_t bytes;           /* immutable */
     size_t slots;           /* immutable */
-    bl__link *links;        /* immutable: behind the slots, one for each */
     size_t used;            /* stack_lock to write, atomic to read: slots carved */
 } bl__arena;
 

@@ -93,15 +93,6 @@ typedef struct bl__labels bl__labels;
 
 enum { BL__READS = 4 }; /* read locks of a goroutine that it notes */
 
-/* A goroutine's place in the list of its context. Not in the record: those lie a stack apart, and who leaves the list
- * writes to its neighbours. */
-typedef struct bl__link {
-    struct bl__g *g;       /* immutable */
-    struct bl__link *next; /* lock: of the context */
-    struct bl__link *prev; /* lock: of the context */
-    uint64_t reserved;     /* two to a cache line */
-} bl__link;
-
 /* The record of a goroutine, at the top of its stack; or of a plain thread that calls in. */
 struct bl__g {
     bl__task task;
@@ -135,7 +126,8 @@ struct bl__g {
     uint64_t parent;              /* immutable: the id of who started it */
     const bl__site *site;         /* immutable: where it was started */
     bl__labels *labels;           /* g */
-    bl__link *link;               /* immutable: its place in registered's list */
+    struct bl__g *reg_next;       /* lock: registered's */
+    struct bl__g *reg_prev;       /* lock: registered's */
     void *stack_lo;               /* immutable: lowest usable address */
     void *stack_hi;               /* immutable */
     void *fiber;                  /* the sanitizers' */

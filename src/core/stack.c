@@ -198,12 +198,7 @@ static bl__arena *arena_new(void)
         return NULL;
     }
     madvise(base, bytes, MADV_NOHUGEPAGE);
-    size_t slots = bytes / (mem.slot + sizeof(bl__link));
-    *a = (bl__arena){.next = bl__rt.arenas,
-                     .base = base,
-                     .bytes = bytes,
-                     .slots = slots,
-                     .links = (bl__link *)(void *)((char *)base + slots * mem.slot)};
+    *a = (bl__arena){bl__rt.arenas, base, bytes, bytes / mem.slot, 0};
     if (mem.arena < ARENA_MOST)
         mem.arena *= 2;
     store_release(&bl__rt.arenas, a); /* ORD(arena): with the load in each_goroutine */
@@ -282,8 +277,6 @@ static size_t stacks_make(bl__g **list)
         g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
         bl__san_stack_made(g->stack_lo, g->stack_hi);
         g->task.kind = BL__TASK_G;
-        g->link = &a->links[at + i];
-        g->link->g = g;
         g->canary = i >= guarded;
         list_push(list, g);
     }

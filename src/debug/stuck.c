@@ -490,7 +490,7 @@ static bool notes_new(bl__notes *n, uint32_t expected)
 {
     uint32_t most = expected + expected / 8 + 64;
     uint32_t slots = 64; /* for the records; there may be twice as many scopes */
-    while (slots < 2 * most)
+    while (slots < most + most / 4)
         slots *= 2;
     size_t bytes = most * (sizeof(bl__node) + 2 * sizeof(bl__home)) +
                    3 * (size_t)slots * sizeof(uint32_t) + sizeof(bl__chans);

@@ -38,16 +38,17 @@ typedef struct bl__node {
     uint32_t stack; /* item of its stack, while it may be stuck */
     uint32_t copy;  /* item of its copy of bl_go_copy's value, likewise */
     uint32_t first; /* of its objects */
-    uint16_t objects;
-    uint16_t cancels; /* of them the last ones: with which it can be cancelled */
+    uint8_t objects;
+    uint8_t cancels; /* of them the last ones: with which it can be cancelled */
     uint8_t reason;
-    uint8_t alive;
-    uint8_t cancellable;
-    uint8_t proven;
-    uint8_t opener; /* it has a scope open: who cancels it ends that, and does not make it go on */
-    uint8_t sound;  /* its stack in use is where stacks are (core/stack.c), so it can be read */
-    uint8_t copied; /* its function was given a copy that is in its record */
-    uint8_t kept;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
+    uint8_t alive : 1;
+    uint8_t cancellable : 1;
+    uint8_t proven : 1;
+    uint8_t
+        opener : 1; /* it has a scope open: who cancels it ends that, and does not make it go on */
+    uint8_t sound : 1;  /* its stack in use is where stacks are (core/stack.c), so it can be read */
+    uint8_t copied : 1; /* its function was given a copy that is in its record */
+    uint8_t kept : 1;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
 } bl__node;
 
 /* Who has read locks, or wants a write lock. */

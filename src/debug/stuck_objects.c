@@ -160,7 +160,7 @@ static bool ctx_read(bl__notes *n, bl_ctx *to, const bl_ctx *at)
  * False: it is cancelled already, or will be at a time. */
 static bool cancels_add(bl__notes *n, bl__node *d)
 {
-    uint16_t before = d->objects;
+    uint8_t before = d->objects;
     const bl_ctx *at = d->ctx;
     bl_ctx c;
     for (int i = 0; i < BL__STUCK_CONTEXTS && at != NULL && ctx_read(n, &c, at); i++) {
@@ -179,7 +179,7 @@ static bool cancels_add(bl__notes *n, bl__node *d)
     }
     if (!n->s->leaks && !d->opener && d->home != &bl__rt.root)
         object_add(n, d, d->home);
-    d->cancels = (uint16_t)(d->objects - before);
+    d->cancels = (uint8_t)(d->objects - before);
     return true;
 }
 

@@ -25,13 +25,12 @@ enum {
 /* Under c's lock. */
 static void waiting_unlink(bl_ctx *c, bl__g *g)
 {
-    const bl__link *link = g->link;
-    if (link->prev != NULL)
-        link->prev->next = link->next;
+    if (g->reg_prev != NULL)
+        g->reg_prev->reg_next = g->reg_next;
     else
-        c->waiting = link->next;
-    if (link->next != NULL)
-        link->next->prev = link->prev;
+        c->waiting = g->reg_next;
+    if (g->reg_next != NULL)
+        g->reg_next->reg_prev = g->reg_prev;
     store_release(&g->registered, NULL); /* ORD(registered): g may be gone now */
 }
 
@@ -45,12 +44,11 @@ void bl__ctx_register(bl__g *g)
     }
     bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state == 0) {
-        bl__link *link = g->link;
-        link->prev = NULL;
-        link->next = c->waiting;
+        g->reg_prev = NULL;
+        g->reg_next = c->waiting;
         if (c->waiting != NULL)
-            c->waiting->prev = link;
-        c->waiting = link;
+            c->waiting->reg_prev = g;
+        c->waiting = g;
         store_relaxed(&g->registered, c);
     }
     bl__unlock(&c->lock);
@@ -79,7 +77,7 @@ static void waiting_wake(bl_ctx *c, int state)
         return;
     bl__heavy_barrier();
     for (int n = 1; c->waiting != NULL; n++) {
-        bl__g *g = c->waiting->g;
+        bl__g *g = c->waiting;
         /* Claimed while it is on the list: one that is not may end without asking for the lock, and
          * its record be another's, or wait again where this cancellation does not reach. */
         bool claimed = bl__claim_cancel(g);
