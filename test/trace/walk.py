@@ -126,7 +126,8 @@ def check_states(who, states, whole):
             assert not whole or before in ("running",) + AWAY, (who, before, state)
         elif state != "runnable":
             assert before == "running" or not whole, (who, before, state)
-        assert state != before or state == "runnable", (who, "twice", state)
+        # Of a ring one processor may have kept more than the other that the goroutine was on in between.
+        assert state != before or state == "runnable" or not whole, (who, "twice", state)
         before = state
 
 
