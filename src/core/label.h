@@ -11,11 +11,10 @@
 #include "core/sched.h"
 
 struct bl__labels {
-    const void
-        *owner;     /* immutable: the test that its goroutines are of, in whatever scope; or NULL */
-    uint32_t refs;  /* atomic */
-    uint32_t count; /* immutable: pairs */
-    uint32_t bytes; /* immutable: of text */
+    const void *owner; /* immutable: the test that its goroutines are of, or NULL */
+    uint32_t refs;     /* atomic */
+    uint32_t count;    /* immutable: pairs */
+    uint32_t bytes;    /* immutable: of text */
     char text[]; /* immutable: key, 0, value, 0 for each pair, in the order they were first set */
 };
 

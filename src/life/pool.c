@@ -221,8 +221,8 @@ static void pool_close(bl_pool *p, uint32_t why)
 {
     bl__woken woken = {NULL, NULL};
     bl__waiter *w;
-    if (p->closed !=
-        CLOSED) /* a drain or a stop is what a submit is told of, also after a cancellation */
+    /* A drain or a stop is what a submit is told of, also after a cancellation. */
+    if (p->closed != CLOSED)
         store_relaxed(&p->closed, why);
     int result = why == CLOSED ? SUBMIT_CLOSED : SUBMIT_CANCELLED;
     while ((w = bl__waitq_claim_front(&p->submitters)) != NULL) {
