@@ -9,6 +9,8 @@
 #define _GNU_SOURCE
 #endif
 
+#include "arch/own.h"
+
 #include "os/cpu.c"
 #include "os/futex.c"
 #include "os/os.c"
@@ -83,6 +85,7 @@
 #include "debug/maps.c"
 #include "debug/metrics.c"
 #include "debug/out.c"
+#include "debug/own.c"
 #include "debug/peek.c"
 #include "debug/pprof.c"
 #include "debug/profile.c"

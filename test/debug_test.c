@@ -12,8 +12,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "arch/switch.h"
 #include "core/sched.h"
 #include "debug/out.h"
+#include "debug/own.h"
 #include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/symbol.h"
@@ -157,6 +159,21 @@ BL_TEST_PLAIN(symbols)
 #endif
     bl__symbol_each(16, copy_symbol, &s); /* nothing there */
     BL_CHECK(t, s.func == NULL && s.file == NULL);
+}
+
+BL_TEST_PLAIN(own_code)
+{
+    BL_REQUIRE(t, bl__own_known());
+    BL_CHECK(t, bl__own_code((uintptr_t)&bl_yield));
+    BL_CHECK(t, bl__own_code((uintptr_t)&bl__switch)); /* assembly */
+    BL_CHECK(t, bl__own_code((uintptr_t)&bl__fatal));  /* cold */
+    BL_CHECK(t, bl__own_code((uintptr_t)&bl_test_main));
+    BL_CHECK(t, !bl__own_code((uintptr_t)&copy_symbol));
+    BL_CHECK(t, !bl__own_code((uintptr_t)&strchr));
+    BL_CHECK(t, !bl__own_code(0));
+    BL_CHECK(t, !bl__own_code(UINTPTR_MAX));
+    BL_CHECK(t, bl__symbol_is_program((uintptr_t)&copy_symbol));
+    BL_CHECK(t, !bl__symbol_is_program((uintptr_t)&bl_yield));
 }
 
 /* ---- Reports while everything runs ---- */

@@ -155,5 +155,14 @@ outermost:
     ud2
     .cfi_endproc
     .size bl__entry, .-bl__entry
+
+    /* where this file's code lies: own.h */
+    .text
+    .subsection 8191
+code_end:
+    .section bl__own, "ao", %progbits, .text
+    .p2align 2
+    .long .text - .
+    .long code_end - .
 #endif
     .section .note.GNU-stack, "", %progbits

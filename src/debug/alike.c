@@ -15,20 +15,12 @@ static struct {
     bool runtime;
 } cache[CACHE];
 
-static bool foreign_take(const bl__symbol *s, void *arg)
-{
-    *(bool *)arg = !bl__symbol_is_runtime(s);
-    return *(bool *)arg;
-}
-
 static bool is_runtime(uintptr_t pc)
 {
     size_t i = (pc ^ pc >> 8) % CACHE;
     if (cache[i].pc != pc) {
-        bool foreign = false;
-        bl__symbol_each(pc, foreign_take, &foreign);
         cache[i].pc = pc;
-        cache[i].runtime = !foreign;
+        cache[i].runtime = !bl__symbol_is_program(pc);
     }
     return cache[i].runtime;
 }

@@ -17,6 +17,7 @@
 #include "debug/epolls.h"
 #include "debug/live.h"
 #include "debug/maps.h"
+#include "debug/own.h"
 #include "debug/peek.h"
 #include "io/fd.h"
 #include "life/notify.h"
@@ -356,7 +357,7 @@ static const char *caller_add(bl__notes *n, const bl__node *d)
         !bl__rescue_there())
         return d->low;
     n->callers++;
-    n->s->named = n->s->named || !named;
+    n->s->named = n->s->named || (!named && !bl__own_known());
     named = true;
     if (!bl__trace_caller(&c, d->at, &n->space) || c.sp < (uintptr_t)d->low ||
         c.sp > (uintptr_t)d->high)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/atomic.h"
+#include "debug/own.h"
 
 typedef struct lookup {
     bl__symbol sym;
@@ -287,7 +288,25 @@ const char *bl__symbol_layer(const bl__symbol *s)
 
 bool bl__symbol_is_runtime(const bl__symbol *s)
 {
-    return (s->func != NULL && strncmp(s->func, "bl_", 3) == 0) || bl__symbol_layer(s) != NULL;
+    if (s->func != NULL && strncmp(s->func, "bl_", 3) == 0)
+        return true;
+    return bl__own_known() ? bl__own_code(s->pc) : bl__symbol_layer(s) != NULL;
+}
+
+static bool program_take(const bl__symbol *s, void *arg)
+{
+    bool *is = arg;
+    *is = *is || !bl__symbol_is_runtime(s);
+    return *is;
+}
+
+bool bl__symbol_is_program(uintptr_t pc)
+{
+    bool is = false;
+    if (bl__own_known())
+        return !bl__own_code(pc);
+    bl__symbol_each(pc, program_take, &is);
+    return is;
 }
 
 bool bl__layer_switches(const char *layer) { return layer == layers[0] || layer == layers[1]; }

@@ -27,6 +27,9 @@ const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset);
 /* True: s is a function of this library (never the program's own). */
 bool bl__symbol_is_runtime(const bl__symbol *s);
 
+/* True: some function at pc is not this library's. Reads symbols only where bl__own_known says no. */
+bool bl__symbol_is_program(uintptr_t pc);
+
 /* The folder of the library's sources that s comes from, always the same string for one folder. NULL: it is the program's,
  * or there is no debug information. */
 const char *bl__symbol_layer(const bl__symbol *s);

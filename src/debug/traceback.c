@@ -386,13 +386,6 @@ typedef struct caller_walk {
     bool found;
 } caller_walk;
 
-static bool program_take(const bl__symbol *s, void *arg)
-{
-    bool *is = arg;
-    *is = *is || !bl__symbol_is_runtime(s);
-    return *is;
-}
-
 /* Searches ask for the same ones again, and it takes microseconds to find out. One search at a time. */
 static bool is_program(uintptr_t pc)
 {
@@ -402,8 +395,7 @@ static bool is_program(uintptr_t pc)
     } known[CALLERS_KNOWN];
     size_t at = pc % CALLERS_KNOWN;
     if (known[at].pc != pc) {
-        known[at].is = false;
-        bl__symbol_each(pc, program_take, &known[at].is);
+        known[at].is = bl__symbol_is_program(pc);
         known[at].pc = pc;
     }
     return known[at].is;
