@@ -36,4 +36,9 @@ fi
 ok 'own.c compiles as one of the library' "$compiler" -O1 -g -I"$root/include" -include "$root/src/arch/own.h" \
     "$root/test/tools/own.c" "$build/libbelay.a" -lpthread -o "$work/mixed"
 frames 'a table that is wrong' "$work/mixed"
+ok 'own.c compiles with a small main' "$compiler" -O2 -I"$root/include" -Dmain=more -c "$root/test/tools/own.c" -o "$work/own.o"
+# One that fits between the library's sections, where it is the first of its own.
+echo 'int more(void); int main(void) { return more() + 1 - 1; }' >"$work/main.c"
+ok 'a small main' "$compiler" -O2 "$work/main.c" "$work/own.o" "$work/bare.a" -lpthread -o "$work/small"
+frames 'a small main' "$work/small"
 finish
