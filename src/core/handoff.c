@@ -141,6 +141,7 @@ static void away_begin(bl__m *m, const bl__p *p, uint32_t why, bl_time since, ui
     m->away = why;
     store_relaxed(&m->g->away_since, since);
     store_relaxed(&bl__rt.away, bl__rt.away + 1);
+    store_relaxed(&m->solo, &bl__solo_none);
     store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
     BL__PROBE3(handoff, m->g->id, p->id, why);
     if (bl__traced())

@@ -19,6 +19,7 @@ void bl__m_init(bl__m *m, uint32_t kind)
     m->g0.task.status = BL__G_RUNNING;
     m->g0.ctx = bl_ctx_background();
     m->g = &m->g0;
+    m->solo = &bl__solo_none;
     m->bare = BL__BARE_TAKEN;
 }
 

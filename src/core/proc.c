@@ -124,6 +124,9 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
         break;
     case BL__SWITCH_YIELD:
     case BL__SWITCH_YIELD_TRACED: commit_yield(m, prev); break;
+    case BL__SWITCH_YIELD_QUEUED:
+        store_release(&prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
+        break;
     case BL__SWITCH_END: bl__san_fiber_free(prev->fiber);
 #if BL__RACE
         bl__race_stack_forget(prev->stack_lo, (char *)(prev + 1));
@@ -222,7 +225,7 @@ static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
 static inline __attribute__((always_inline)) bl__task *pick_here(bl__p *p)
 {
     bl__task *t = load_relaxed(&p->next);
-    if (t != NULL && __builtin_expect(p->streak < BL__NEXT_STREAK, 1) &&
+    if (BL__LIKELY(t != NULL) && __builtin_expect(p->streak < BL__NEXT_STREAK, 1) &&
         (t = bl__next_take_seen(p, t)) != NULL) {
         p->streak++;
         return t;
@@ -528,7 +531,7 @@ void bl__ready(bl__g *g, int result)
     }
     if (__builtin_expect(!ready_enter(m, g, result, &was), 0)) {
         bl__runq_put_global(&g->task, &g->task, 1);
-    } else if (m->g == &m->g0 && load_relaxed(&m->p->next) != NULL) {
+    } else if (BL__UNLIKELY(m->g == &m->g0) && load_relaxed(&m->p->next) != NULL) {
         /* Timers, in the order in which they were due. The first is next: it does not wait for a queue of
          * goroutines that block, each of which costs a hand-off. */
         bl__runq_put(m->p, &g->task);
@@ -667,41 +670,27 @@ static __attribute__((noinline)) void yield_slow(bl__m *m)
 
 static __attribute__((noinline)) void yielded_slow(bl__m *m)
 {
-    if (m->action == BL__SWITCH_YIELD)
-        commit_yield(m, m->prev);
-    else
-        after_other_switch(m);
+    after_other_switch(m);
     bl__leave(m);
 }
 
-static __attribute__((noinline)) void yielded_shared(bl__m *m, bl__p *p)
+static __attribute__((noinline)) void yielded_wake(bl__m *m, bl__p *p)
 {
     bl__wake_maybe(p);
     bl__leave(m);
 }
 
-/* Straight to one that has run before, and back. What is rare is a call at the end of the function, so that it keeps
- * nothing in registers that it would have to save. */
-void bl_yield(void)
+/* With thieves about g may be queued only when its registers are saved. */
+static __attribute__((noinline)) void yield_shared(bl__m *m, bl__p *p, uint32_t head)
 {
-    bl__m *m = bl__this_m();
-    if (__builtin_expect(m == NULL || !bl__enter_quick(m), 0)) {
-        yield_slow(m);
-        return;
-    }
-    bl__p *p = m->p;
-    uint32_t tick = p->tick;
-    if (__builtin_expect(tick % BL__FAIR_TICK == 0, 0)) {
-        yield_rest(m, NULL);
-        return;
-    }
-    bl__task *t = pick_here(p);
-    if (__builtin_expect(t == NULL, 0)) {
+    bl__task *t = bl__runq_get_shared(p, head);
+    if (BL__UNLIKELY(t == NULL)) {
         yield_alone(m);
         return;
     }
-    store_relaxed(&p->tick, tick + 1);
-    if (__builtin_expect(t->kind != BL__TASK_G, 0)) {
+    store_relaxed(&p->tick, p->tick + 1);
+    p->streak = 0;
+    if (BL__UNLIKELY(t->kind != BL__TASK_G)) {
         yield_rest(m, t);
         return;
     }
@@ -711,19 +700,63 @@ void bl_yield(void)
     m = bl__this_m();
     p = load_relaxed(&m->p);
     bl__g *prev = m->prev;
-    if (__builtin_expect(m->action != BL__SWITCH_YIELD || p == NULL, 0)) {
+    if (BL__UNLIKELY(m->action != BL__SWITCH_YIELD || p == NULL)) {
         yielded_slow(m);
         return;
     }
     store_release(&prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
-    if (__builtin_expect(!bl__runq_put_quick(p, &prev->task), 0)) {
+    if (BL__UNLIKELY(!bl__runq_put_quick(p, &prev->task))) {
         yielded_slow(m);
         return;
     }
-    if (p->shared) {
-        yielded_shared(m, p);
+    yielded_wake(m, p);
+}
+
+/* Straight to one that has run before, and back. What is rare is a call at the end of the function, so that it keeps
+ * nothing in registers that it would have to save. Without thieves the ring is turned by one, before the switch. */
+void bl_yield(void)
+{
+    bl__m *m = bl__this_m();
+    if (BL__UNLIKELY(m == NULL || !bl__enter_quick(m))) {
+        yield_slow(m);
         return;
     }
+    bl__p *p = m->p;
+    uint32_t tick = p->tick;
+    if (BL__UNLIKELY(tick % BL__FAIR_TICK == 0 || load_relaxed(&p->next) != NULL)) {
+        yield_rest(m, NULL);
+        return;
+    }
+    uint32_t head = load_relaxed(&p->head), tail = p->tail;
+    if (BL__UNLIKELY(head == tail)) {
+        yield_alone(m);
+        return;
+    }
+    if (tail - head > BL__FEW)
+        bl__runq_prefetch(p, head);
+    if (BL__UNLIKELY(p->shared)) {
+        yield_shared(m, p, head);
+        return;
+    }
+    bl__task *t = p->ring[head % BL__RING];
+    if (BL__UNLIKELY(t->kind != BL__TASK_G)) {
+        yield_rest(m, NULL);
+        return;
+    }
+    bl__g *g = m->g;
+    store_relaxed(&p->tick, tick + 1);
+    p->streak = 0;
+    store_relaxed(&p->head, head + 1);
+    store_relaxed(&p->ring[tail % BL__RING], &g->task);
+    store_relaxed(&p->tail, tail + 1);
+    g->switches++;
+    switch_only(m, g, BL__SWITCH_YIELD_QUEUED, (bl__g *)(void *)t);
+    m = bl__this_m();
+    if (BL__UNLIKELY(m->action != BL__SWITCH_YIELD_QUEUED)) {
+        yielded_slow(m);
+        return;
+    }
+    store_release(&m->prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
     BL__CHECK(bl__rank_free());
     bl__leave(m);
 }

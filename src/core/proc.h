@@ -134,6 +134,7 @@ enum {
     BL__SWITCH_PARK_TRACED,
     BL__SWITCH_YIELD,
     BL__SWITCH_YIELD_TRACED,
+    BL__SWITCH_YIELD_QUEUED, /* it is in the ring already, and becomes runnable when it is saved */
     BL__SWITCH_END
 };
 
@@ -145,6 +146,7 @@ enum {
 struct bl__m {
     bl__g *g;             /* owner: the current goroutine; or &g0; or the plain thread's record */
     bl__p *p;             /* see "Entering" below: NULL for a plain thread, while idle or away */
+    bl__solo_state *solo; /* atomic: bl__solo with p, else bl__solo_none: see core/solo.h */
     uint32_t inside;      /* owner; atomic: it is in the runtime */
     uint32_t bare;        /* atomic: BL__BARE_…; 0: it holds p, and nobody is about to take it */
     bl__g *prev;          /* owner: the goroutine switched away from, whose commit is due */
@@ -465,25 +467,31 @@ static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
         __builtin_prefetch(load_relaxed(&((bl__g *)(void *)near)->sp));
 }
 
-/* Takes from the front of p's ring; p is the caller's. */
-static inline bl__task *bl__runq_get(bl__p *p)
+/* Takes from the front of p's ring, at head when it was looked at, against thieves; p is the caller's. */
+static inline bl__task *bl__runq_get_shared(bl__p *p, uint32_t head)
 {
-    uint32_t head = load_relaxed(&p->head);
-    if (p->tail - head > BL__FEW)
-        bl__runq_prefetch(p, head);
-    if (!p->shared) {
-        if (head == p->tail)
-            return NULL;
-        bl__task *t = p->ring[head % BL__RING];
-        store_relaxed(&p->head, head + 1);
-        return t;
-    }
     while (head != p->tail) {
         bl__task *t = load_relaxed(&p->ring[head % BL__RING]);
         if (cas_acq_rel(&p->head, &head, head + 1)) /* ORD(head): with the load in put */
             return t;
     }
     return NULL;
+}
+
+/* Takes from the front of p's ring; p is the caller's. */
+static inline bl__task *bl__runq_get(bl__p *p)
+{
+    uint32_t head = load_relaxed(&p->head);
+    if (p->tail - head > BL__FEW)
+        bl__runq_prefetch(p, head);
+    if (BL__LIKELY(!p->shared)) {
+        if (BL__UNLIKELY(head == p->tail))
+            return NULL;
+        bl__task *t = p->ring[head % BL__RING];
+        store_relaxed(&p->head, head + 1);
+        return t;
+    }
+    return bl__runq_get_shared(p, head);
 }
 
 static inline bool bl__runq_empty(bl__p *p)
@@ -499,7 +507,7 @@ static inline uint32_t bl__runq_length(bl__p *p)
 /* Takes t, which was seen there, from the run-next slot of p, the caller's; NULL: a thief was quicker. */
 static inline bl__task *bl__next_take_seen(bl__p *p, bl__task *t)
 {
-    if (!p->shared) {
+    if (BL__LIKELY(!p->shared)) {
         store_relaxed(&p->next, NULL);
         return t;
     }
@@ -516,7 +524,7 @@ static inline bl__task *bl__next_take(bl__p *p)
  * nobody is looking for work already. */
 static inline void bl__wake_maybe(bl__p *p)
 {
-    if (!p->shared)
+    if (BL__LIKELY(!p->shared))
         return;
     if (__builtin_expect(!bl__rt.asymmetric, 0))
         fence_seq_cst(); /* ORD(idle): what was queued before the loads: see idle.c */
@@ -532,7 +540,7 @@ static inline void bl__next_put(bl__p *p, bl__task *t)
     bl__task *old = load_relaxed(&p->next);
     BL__CHECK(p->m == bl__this_m());
     BL__CHECK(load_relaxed(&t->status) == BL__G_RUNNABLE);
-    if (old == NULL) {
+    if (BL__LIKELY(old == NULL)) {
         store_release(&p->next, t); /* ORD(next): with the swaps that take it */
         return;
     }

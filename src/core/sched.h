@@ -96,19 +96,20 @@ enum { BL__READS = 4 }; /* read locks of a goroutine that it notes */
 /* The record of a goroutine, at the top of its stack; or of a plain thread that calls in. */
 struct bl__g {
     bl__task task;
-    void *sp;             /* g only while parked: its saved stack pointer */
-    uint32_t wait;        /* atomic: BL__W_… */
-    int32_t result;       /* claimer: what bl__park returns */
-    uint32_t *park_lock;  /* g: the lock that the commit gives back */
-    bl_ctx *ctx;          /* g: its current context; borrowed from its scope */
-    bl_ctx *registered;   /* lock: of that ctx: in whose list of goroutines it is, or NULL */
+    void *sp;            /* g only while parked: its saved stack pointer */
+    uint32_t wait;       /* atomic: BL__W_… */
+    int32_t result;      /* claimer: what bl__park returns */
+    uint32_t *park_lock; /* g: the lock that the commit gives back */
+    bl_ctx *ctx;         /* g: its current context; borrowed from its scope */
+    bl_ctx *registered;  /* lock: of that ctx: in whose list of goroutines it is, or NULL */
+    uint8_t reason;      /* g: bl__reason */
+    uint8_t wait_kind;   /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
+    uint8_t canary;      /* immutable: its stack has a canary and no guard page */
+    uint8_t reserved;
+    uint32_t switches;    /* g: how often it has parked or yielded. A yield needs what is above. */
     const void *wait_obj; /* g; read by reports while parked */
     bl_time since;        /* g: when it parked, on the coarse clock */
-    uint8_t reason;       /* g: bl__reason */
-    uint8_t wait_kind;    /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
-    uint8_t canary;       /* immutable: its stack has a canary and no guard page */
-    uint8_t reserved;
-    uint32_t switches;                        /* g: how often it has parked or yielded */
+    void *held;           /* g: bl_mutex it holds, linked by bl__held */
     void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
     void *park_unlock_arg;                    /* g */
     bl_timer *park_timer;                     /* g: the timer that the commit arms, or NULL */
@@ -116,7 +117,6 @@ struct bl__g {
     uint32_t row;          /* g: goroutines that ended on its stack and are not counted out */
     bl_scope *scope;       /* immutable: the scope it was started in */
     bl_scope *inner;       /* g: the innermost scope it has open, or scope */
-    void *held;            /* g: bl_mutex it holds, linked by bl__held */
     void *held_rw;         /* g: bl_rwmutex it holds for writing, linked by bl__held */
     const void *reads[BL__READS]; /* g: bl_rwmutex it holds for reading, the first ones */
     uint32_t reads_count;         /* g: how many it holds for reading (sync/object.h) */

@@ -5,7 +5,7 @@
 
 #include "core/sched.h"
 
-bl__solo_state bl__solo;
+bl__solo_state bl__solo, bl__solo_none;
 
 void bl__solo_end(void)
 {

@@ -33,6 +33,9 @@ typedef struct bl__solo_state {
 
 extern bl__solo_state bl__solo;
 
+/* Whoever does not hold the processor counts itself in here, and finds that it is not solo. */
+extern bl__solo_state bl__solo_none;
+
 /* on, with what is asked in the upper half. */
 static inline uint64_t bl__solo_mode(void)
 {
@@ -42,8 +45,11 @@ static inline uint64_t bl__solo_mode(void)
 /* Ends solo, and returns when it has ended. Not inside a section. */
 void bl__solo_end(void);
 
-/* Thread m holds the processor. A bl__m begins with its goroutine and its processor. */
+/* Thread m holds the processor. A bl__m begins with its goroutine, its processor, and where it counts
+ * itself in: bl__solo while it has the processor, else bl__solo_none. */
 static inline bool bl__solo_holds(void **m) { return m != NULL && load_relaxed(&m[1]) != NULL; }
+
+static inline bl__solo_state *bl__solo_of(void **m) { return load_relaxed(&m[2]); }
 
 /* The calling thread does. */
 static inline bool bl__solo_holder(void) { return bl__solo_holds(bl__tls_get()); }
@@ -60,13 +66,12 @@ static inline void bl__solo_leave_outsider(void)
  * counted then, but written, since sections that follow each other would wait for what the one before stored. */
 static inline __attribute__((always_inline)) bool bl__solo_enter_outermost(void *m)
 {
-    if (__builtin_expect(!bl__solo_holds(m), 0))
-        return false;
-    store_relaxed(&bl__solo.depth, 1u);
+    bl__solo_state *solo = bl__solo_of(m);
+    store_relaxed(&solo->depth, 1u);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
-    if (__builtin_expect(load_relaxed(&bl__solo.on) == BL__SOLO_ON, 1))
+    if (__builtin_expect(load_relaxed(&solo->on) == BL__SOLO_ON, 1))
         return true;
-    store_release(&bl__solo.depth, 0u); /* ORD(solo): with the load in bl__solo_end */
+    store_release(&solo->depth, 0u); /* ORD(solo): with the load in bl__solo_end */
     return false;
 }
 
@@ -80,14 +85,15 @@ static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool *s
     *section = on != BL__SOLO_OFF;
     if (!*section)
         return true;
-    if (__builtin_expect(!bl__solo_holds(m), 0))
+    if (__builtin_expect(m == NULL, 0))
         return false;
-    uint32_t depth = load_relaxed(&bl__solo.depth);
-    store_relaxed(&bl__solo.depth, depth + 1);
+    bl__solo_state *solo = bl__solo_of(m);
+    uint32_t depth = load_relaxed(&solo->depth);
+    store_relaxed(&solo->depth, depth + 1);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
-    if (__builtin_expect(load_relaxed(&bl__solo.on) == BL__SOLO_ON, 1))
+    if (__builtin_expect(load_relaxed(&solo->on) == BL__SOLO_ON, 1))
         return true;
-    store_release(&bl__solo.depth, depth); /* ORD(solo): with the load in bl__solo_end */
+    store_release(&solo->depth, depth); /* ORD(solo): with the load in bl__solo_end */
     return false;
 }
 

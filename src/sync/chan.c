@@ -183,12 +183,12 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
     bl__wait_race_offer(g);
     bl__waitq_push_back(q, &w);
     bl__chan_invariants(c);
-    int r = deadline == BL_NEVER ? bl__park_stop(g, reason, c, &c->lock)
-                                 : bl__park(g, &(bl__wait){.reason = reason,
-                                                           .cancellable = true,
-                                                           .obj = c,
-                                                           .lock = &c->lock,
-                                                           .deadline = deadline});
+    int r = BL__LIKELY(deadline == BL_NEVER) ? bl__park_stop(g, reason, c, &c->lock)
+                                             : bl__park(g, &(bl__wait){.reason = reason,
+                                                                       .cancellable = true,
+                                                                       .obj = c,
+                                                                       .lock = &c->lock,
+                                                                       .deadline = deadline});
     bl__wait_race_woken(g);
     if (BL__LIKELY(r >= 0))
         return BL__LIKELY(r == 0) ? 0 : BL_ECLOSED;

@@ -124,6 +124,8 @@ static inline void bl__elem_move(void *to, const void *from, size_t size)
 {
     if (BL__LIKELY(size == 8 && to && from))
         memcpy(to, from, 8);
+    else if (size == 4 && to && from)
+        memcpy(to, from, 4);
     else
         bl__elem_move_any(to, from, size);
 }
@@ -159,7 +161,7 @@ static inline uint32_t bl__chan_next(const bl_chan *c, uint32_t i)
 /* bl__claim, under the lock of the channel on which g waits. */
 static inline bool bl__chan_claim_one(bl__g *g)
 {
-    if (!bl__solo_section())
+    if (BL__UNLIKELY(!bl__solo_section()))
         return bl__claim(g);
     if (load_relaxed(&g->wait) <= BL__W_CLAIMED)
         return false;

@@ -224,20 +224,21 @@ void bl_mutex_lock(bl_mutex *m)
         bl__g *g = *here;
         uint64_t mode = bl__solo_mode();
         /* With waiters, when it is free: one barges in. */
-        if (mode == BL__SOLO_ON && mutex_enter(here)) {
+        if (BL__LIKELY(mode == BL__SOLO_ON) && BL__LIKELY(mutex_enter(here))) {
             uintptr_t word = load_relaxed(&m->bl__word);
-            bool taken = !mutex_owner(word) && load_relaxed(&m->bl__self) == m;
-            if (BL__LIKELY(taken))
+            if (BL__LIKELY(!mutex_owner(word)) && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
                 store_relaxed(&m->bl__word, (uintptr_t)g | word);
-            bl__solo_exit_outermost();
-            if (BL__LIKELY(taken)) {
+                bl__solo_exit_outermost();
                 mutex_hold(m, g);
+                __asm__ volatile("" : : "i"(1));
                 return;
             }
+            bl__solo_exit_outermost();
         } else if (mode == BL__SOLO_OFF && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
-            uintptr_t word = load_relaxed(&m->bl__word);
-            if (BL__LIKELY(!mutex_owner(word)) &&
-                cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)) { /* ORD(mutex) */
+            uintptr_t word = 0; /* the guess saves a load, and a look at it */
+            if (BL__LIKELY(cas_acquire(&m->bl__word, &word, (uintptr_t)g)) || /* ORD(mutex) */
+                (!mutex_owner(word) &&
+                 cas_acquire(&m->bl__word, &word, (uintptr_t)g | word))) { /* ORD(mutex) */
                 mutex_hold(m, g);
                 return;
             }
@@ -392,22 +393,22 @@ void bl_mutex_unlock(bl_mutex *m)
         bl__g *g = *here;
         bl_mutex *rest = m->bl__held;
         uint32_t on = load_acquire(&bl__solo.on); /* ORD(solo) */
-        /* The load first: a compare-and-swap that fails costs as much as one that does not. */
-        if (on == BL__SOLO_ON && mutex_enter(here)) {
+        if (BL__LIKELY(on == BL__SOLO_ON) && BL__LIKELY(mutex_enter(here))) {
             uintptr_t word = load_relaxed(&m->bl__word);
             uintptr_t left = mutex_left(word, g);
-            if (BL__LIKELY(left != word))
-                store_relaxed(&m->bl__word, left);
-            bl__solo_exit_outermost();
             if (BL__LIKELY(left != word)) {
+                store_relaxed(&m->bl__word, left);
+                bl__solo_exit_outermost();
                 g->held = rest;
+                __asm__ volatile("" : : "i"(1));
                 return;
             }
+            bl__solo_exit_outermost();
         } else if (on == BL__SOLO_OFF) {
-            uintptr_t word = load_relaxed(&m->bl__word);
-            uintptr_t left = mutex_left(word, g);
-            if (BL__LIKELY(left != word) &&
-                cas_release(&m->bl__word, &word, left)) { /* ORD(mutex) */
+            uintptr_t word = (uintptr_t)g;
+            if (BL__LIKELY(cas_release(&m->bl__word, &word, 0)) || /* ORD(mutex) */
+                (mutex_left(word, g) != word &&
+                 cas_release(&m->bl__word, &word, mutex_left(word, g)))) { /* ORD(mutex) */
                 g->held = rest;
                 return;
             }

@@ -99,7 +99,7 @@ static inline void bl__waitq_push_back(bl__waitq *q, bl__waiter *w)
     w->next = NULL;
     w->prev = last;
     q->tail = w;
-    if (last)
+    if (BL__UNLIKELY(last))
         last->next = w;
     else
         store_relaxed(&q->head, w);
@@ -126,7 +126,7 @@ static inline bl__waiter *bl__waitq_pop_front(bl__waitq *q)
         return NULL;
     bl__waiter *next = w->next;
     store_relaxed(&q->head, next);
-    if (next)
+    if (BL__UNLIKELY(next))
         store_relaxed(&next->prev, NULL);
     else
         q->tail = NULL;
