@@ -113,8 +113,16 @@ static inline void commit_yield(bl__m *m, bl__g *g)
 static __attribute__((noinline)) void after_other_switch(bl__m *m)
 {
     bl__g *prev = m->prev;
-    if (bl__traced())
+    if (BL__UNLIKELY(bl__traced()))
         bl__trace_switched(m);
+    if (BL__LIKELY(m->action == BL__SWITCH_END)) { /* mostly; and without a table of jumps */
+        bl__san_fiber_free(prev->fiber);
+#if BL__RACE
+        bl__race_stack_forget(prev->stack_lo, (char *)(prev + 1));
+#endif
+        bl__stack_put(m->p, prev);
+        return;
+    }
     switch (m->action) {
     case BL__SWITCH_PARK:
     case BL__SWITCH_PARK_TRACED: commit_park(prev); break;
@@ -126,12 +134,6 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
     case BL__SWITCH_YIELD_TRACED: commit_yield(m, prev); break;
     case BL__SWITCH_YIELD_QUEUED:
         store_release(&prev->task.status, (uint32_t)BL__G_RUNNABLE); /* ORD(saved): with reports */
-        break;
-    case BL__SWITCH_END: bl__san_fiber_free(prev->fiber);
-#if BL__RACE
-        bl__race_stack_forget(prev->stack_lo, (char *)(prev + 1));
-#endif
-        bl__stack_put(m->p, prev);
         break;
     default: break;
     }

@@ -176,7 +176,7 @@ int bl__park(bl__g *g, const bl__wait *w);
 static inline bool bl__claim(bl__g *g)
 {
     uint32_t was = load_relaxed(&g->wait);
-    if (was == BL__W_SOLE) {
+    if (BL__LIKELY(was == BL__W_SOLE)) {
         store_relaxed(&g->wait, (uint32_t)BL__W_CLAIMED);
         return true;
     }
@@ -267,7 +267,7 @@ void bl__scope_count_out(bl_scope *s, int64_t n);
 void bl__held_at_end(bl__g *g);
 static inline bool bl__holds_any(const bl__g *g)
 {
-    return g->held != NULL || g->held_rw != NULL || g->reads_count != 0;
+    return ((uintptr_t)g->held | (uintptr_t)g->held_rw | g->reads_count) != 0; /* one branch */
 }
 /* Called before each of these reports, if not NULL. */
 extern void (*bl__held_hook)(const bl__g *g, const char *kind);

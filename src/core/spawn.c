@@ -110,9 +110,9 @@ static inline void spawned_free(bl__p *p, bl__spawned *s)
     p->free_spawns_count++;
 }
 
-static uint64_t id_new(bl__p *p)
+static inline uint64_t id_new(bl__p *p)
 {
-    if (p == NULL)
+    if (BL__UNLIKELY(p == NULL))
         return add_relaxed(&bl__rt.ids, (uint64_t)1) + 1;
     if (__builtin_expect(p->id_next == p->id_end, 0)) {
         p->id_next = add_relaxed(&bl__rt.ids, (uint64_t)ID_BLOCK) + 1;
@@ -122,12 +122,8 @@ static uint64_t id_new(bl__p *p)
 }
 
 /* The value of bl_go_copy: in the record where it fits, else in memory of its own. */
-static bool copy_take(bl__spawned *s, const void *copy, size_t size)
+static __attribute__((noinline)) bool copy_take(bl__spawned *s, const void *copy, size_t size)
 {
-    s->copy_heap = NULL;
-    s->special = 0;
-    if (__builtin_expect(copy == NULL, 1))
-        return true;
     if (size <= sizeof s->copy) {
         s->special = BL__SPAWNED_COPY;
         memcpy(s->copy, copy, size);
@@ -156,7 +152,9 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
     s->id = id_new(p);
     s->parent = m != NULL ? m->g->id : 0;
     s->labels = m != NULL ? bl__labels_retain(m->g->labels) : NULL;
-    if (__builtin_expect(!copy_take(s, copy, copy_size), 0)) {
+    s->copy_heap = NULL;
+    s->special = 0;
+    if (BL__UNLIKELY(copy != NULL) && !copy_take(s, copy, copy_size)) {
         bl__labels_release(s->labels);
         store_relaxed(&s->task.status, (uint32_t)BL__G_DEAD);
         s->task.next = NULL;
@@ -224,14 +222,15 @@ static __attribute__((noinline)) void begin_special(bl__p *p, bl__g *g, const bl
 /* Makes g's record from s, and frees s. */
 static void begin(bl__p *p, bl__g *g, bl__spawned *s)
 {
+    bl_scope *scope = s->scope;
     g->wait = BL__W_NONE;
     g->reason = BL__WAIT_NONE;
     g->switches = 0;
-    g->ctx = s->scope->bl__ctx;
+    g->ctx = scope->bl__ctx;
     g->registered = NULL;
     store_relaxed(&g->away_since, 0);
-    g->scope = s->scope;
-    g->inner = s->scope;
+    g->scope = scope;
+    g->inner = scope;
     g->held = NULL;
     g->held_rw = NULL;
     g->reads_count = 0;
@@ -272,7 +271,7 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
 }
 
 /* All but counting it out of its scope. */
-static void end(bl__g *g, int result)
+static inline void end(bl__g *g, int result)
 {
     if (__builtin_expect(g->inner != g->scope, 0)) {
         const bl__site *at = bl__scope_opened(g);
@@ -353,7 +352,7 @@ void bl__goroutine_main(void)
         end(g, result);
         bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN && !BL__RACE;
-        if (!lend || ((bl__spawned *)(void *)t)->scope != scope) {
+        if (BL__LIKELY(!lend) || ((bl__spawned *)(void *)t)->scope != scope) {
             bl__scope_count_out(scope, g->row);
             g->row = 0;
             if (t == NULL)

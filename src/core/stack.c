@@ -445,7 +445,7 @@ static __attribute__((noinline)) void hand_over(bl__g *g)
 /* Takes back the stack of a goroutine that has ended; on another stack than that. */
 void bl__stack_put(bl__p *p, bl__g *g)
 {
-    if (g->canary && *(uint64_t *)g->stack_lo != CANARY)
+    if (BL__UNLIKELY(g->canary) && *(uint64_t *)g->stack_lo != CANARY)
         bl__fatal("belay: a goroutine overflowed its stack of %zu KiB, which has no guard page; "
                   "set bl_options.stack_size or BELAY_STACK",
                   bl__rt.stack_size / 1024);

@@ -34,7 +34,7 @@ typedef struct scope_join {
 static inline int64_t live_count(int64_t live) { return live >> BL__LIVE_SHIFT; }
 
 /* Clears the way for bl__ready: the caller has cleared JOINER. */
-static void opener_wake(bl_scope *s)
+static inline void opener_wake(bl_scope *s)
 {
     bl__g *g = s->bl__opener_g;
     if (bl__claim(g)) /* always, but for one that an earlier run has left: JOINER is the claim */
@@ -53,9 +53,9 @@ void bl__scope_pin(bl_scope *s)
 static inline void count_out_solo(bl_scope *s, int64_t n)
 {
     int64_t old = load_relaxed(&s->bl__live);
-    bool last = live_count(old) == n && (old & BL__LIVE_JOINER) != 0;
+    bool last = BL__LIKELY(live_count(old) == n) && BL__LIKELY((old & BL__LIVE_JOINER) != 0);
     store_relaxed(&s->bl__live, old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
-    if (last)
+    if (BL__LIKELY(last))
         opener_wake(s);
     bl__solo_exit();
 }
@@ -234,10 +234,10 @@ static void grace_begin(scope_join *join)
 static inline bool join_solo(const scope_join *join, bl__g *g)
 {
     bl_scope *s = join->s;
-    if (!bl__solo_enter())
+    if (BL__UNLIKELY(!bl__solo_enter()))
         return false;
     int64_t new = load_relaxed(&s->bl__live) + s->bl__started *BL__LIVE_ONE;
-    if (live_count(new) == 0 || (new &BL__LIVE_NEWS) != join->seen) {
+    if (BL__UNLIKELY(live_count(new) == 0 || (new &BL__LIVE_NEWS) != join->seen)) {
         bl__solo_exit();
         return true;
     }
@@ -256,9 +256,9 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
     bool late = false;
     do {
         join.seen = load_relaxed(&s->bl__live) & BL__LIVE_NEWS;
-        if (join.seen == BL__LIVE_NOTED && !join.armed)
+        if (BL__UNLIKELY(join.seen == BL__LIVE_NOTED) && !join.armed)
             grace_begin(&join);
-        if ((join.seen & BL__LIVE_LATE) != 0) {
+        if (BL__UNLIKELY((join.seen & BL__LIVE_LATE) != 0)) {
             if (bounded)
                 break;
             if (!s->bl__grace_reported) {
@@ -267,13 +267,13 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
                 late = true;
             }
         }
-        if (!join_solo(&join, g))
+        if (BL__UNLIKELY(!join_solo(&join, g)))
             (void)bl__park(g, &(bl__wait){.reason = BL__WAIT_SCOPE,
                                           .obj = s,
                                           .deadline = BL_NEVER,
                                           .unlock = join_commit,
                                           .unlock_arg = &join});
-    } while (scope_count(s) != 0);
+    } while (BL__UNLIKELY(scope_count(s) != 0));
     if (late)
         bl__report_late_joined();
     if (join.armed && !bl__timer_disarm((bl_timer *)(void *)&join.timer))
