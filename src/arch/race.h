@@ -37,7 +37,13 @@ void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
 void __tsan_func_entry(void *pc);
 void __tsan_func_exit(void);
+void __tsan_read1(void *addr);
+void __tsan_read2(void *addr);
+void __tsan_read4(void *addr);
 void __tsan_read8(void *addr);
+void __tsan_write1(void *addr);
+void __tsan_write2(void *addr);
+void __tsan_write4(void *addr);
 void __tsan_write8(void *addr);
 void __tsan_read_range(void *addr, unsigned long size);
 void __tsan_write_range(void *addr, unsigned long size);
@@ -69,20 +75,42 @@ static inline void bl__race_store(uint8_t *byte)
 #define bl__race_use(object)                                                                       \
     ((void)__tsan_atomic8_fetch_or((volatile uint8_t *)(object), 0, __ATOMIC_RELAXED))
 
+/* What does not fill words of 8 bytes the old runtime's ranges take byte by byte, and it keeps the last four accesses to a
+ * word: of an int it would know one. All of it lies in the caller's frame, which reports name. */
+static inline __attribute__((always_inline)) void bl__race_access(void *p, size_t n, bool write)
+{
+    for (char *at = p; p != NULL && n > 0;) {
+        size_t part = 1;
+        while (part < 4 && part * 2 <= n && (uintptr_t)at % (part * 2) == 0)
+            part *= 2;
+        if (part == 4 && n >= 8 && (uintptr_t)at % 8 == 0)
+            part = n / 8 * 8;
+        switch (part) {
+        case 1: write ? __tsan_write1(at) : __tsan_read1(at); break;
+        case 2: write ? __tsan_write2(at) : __tsan_read2(at); break;
+        case 4: write ? __tsan_write4(at) : __tsan_read4(at); break;
+        case 8: write ? __tsan_write8(at) : __tsan_read8(at); break;
+        default: write ? __tsan_write_range(at, part) : __tsan_read_range(at, part);
+        }
+        at += part;
+        n -= part;
+    }
+}
+
 static inline __attribute__((always_inline)) void bl__race_read(const void *p, size_t n)
 {
     if (n == 8 && (uintptr_t)p % 8 == 0 && p != NULL)
         __tsan_read8((void *)(uintptr_t)p);
-    else if (p != NULL && n > 0)
-        __tsan_read_range((void *)(uintptr_t)p, n);
+    else
+        bl__race_access((void *)(uintptr_t)p, n, false);
 }
 
 static inline __attribute__((always_inline)) void bl__race_write(void *p, size_t n)
 {
     if (n == 8 && (uintptr_t)p % 8 == 0 && p != NULL)
         __tsan_write8(p);
-    else if (p != NULL && n > 0)
-        __tsan_write_range(p, n);
+    else
+        bl__race_access(p, n, true);
 }
 
 static inline void bl__race_read_string(const char *s)

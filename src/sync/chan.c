@@ -350,9 +350,10 @@ static void close_queue(bl_chan *c, bl__waitq *q, bool receivers, closing *part)
 {
     bl__waiter *w;
     while (part->n < sizeof part->wakes / sizeof *part->wakes && (w = bl__chan_claim(q))) {
-        bl__wait_race_tell(w->g);
-        if (receivers)
+        if (receivers) {
+            bl__wait_race_tell(w->g);
             bl__elem_move(w->val, NULL, c->size);
+        }
         part->wakes[part->n++] = (bl__wake){w->g, (int)w->n * 2 + 1};
     }
 }

@@ -231,10 +231,8 @@ static inline void bl__chan_race_meet(bl_chan *c, bl__waiter *w)
 static BL__HOT int bl__chan_send_locked(bl_chan *c, const void *v, bl__wake *wake)
 {
     wake->g = NULL;
-    if (BL__UNLIKELY(c->closed)) {
-        bl__race_acquire(&c->closed);
+    if (BL__UNLIKELY(c->closed)) /* which is no edge: only who receives comes after the close */
         return BL_ECLOSED;
-    }
     bl__waiter *receiver = bl__chan_claim(&c->recvq);
     if (receiver) {
         bl__chan_race_meet(c, receiver);

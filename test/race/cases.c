@@ -129,6 +129,28 @@ static void select_close(void)
     int v, i = BL_SELECT(BL_RECV(chan, &v));
     MUST(i);
 }
+/* A send that is refused, at once or when the close ends its wait: a result, and no edge. */
+static void close_said(void)
+{
+    close_it();
+    said();
+}
+static void close_later(void)
+{
+    MUST(bl_sleep(5 * BL_MS));
+    close_it();
+}
+static void send_refused(void)
+{
+    int v = 1;
+    if (bl_chan_send(chan, &v) != BL_ECLOSED)
+        _exit(3);
+}
+static void send_after_close(void)
+{
+    await();
+    send_refused();
+}
 static void select_send(void)
 {
     int v = 1, i = BL_SELECT(BL_SEND(chan, &v), BL_RECV(relay, &v));
@@ -427,6 +449,8 @@ static const way ways[] = {
     {"close", chan_0, close_it, see_close, EDGE},
     {"close-buffer", chan_1, close_it, see_close, EDGE},
     {"close-select", chan_0, close_it, select_close, EDGE},
+    {"close-send", chan_1, close_said, send_after_close, 0},
+    {"close-send-waits", chan_0, close_later, send_refused, 0},
     {"select", chan_select, select_send, select_recv, EDGE | BOTH},
     {"select-send", chan_select, select_send, recv_int, EDGE | BOTH},
     {"select-recv", chan_select, send_int, select_recv, EDGE | BOTH},

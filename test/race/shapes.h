@@ -156,6 +156,35 @@ CASE(bytes_of_a_word)
     return bl_scope_wait(s);
 }
 
+/* Both halves of a word are sent, and one is written beside that. What ThreadSanitizer keeps of a word is four accesses. */
+static int halves[2];
+static int sends_half(void *arg)
+{
+    MUST(bl_chan_send(chan, (int *)arg));
+    said();
+    return 0;
+}
+static int halves_sent(int *written)
+{
+    BL_SCOPE(s);
+    chan_4();
+    MUST(bl_go(s, sends_half, &halves[0]));
+    await();
+    MUST(bl_chan_send(chan, &halves[1]));
+    *written = 1;
+    return bl_scope_wait(s);
+}
+CASE(half_sent_and_written)
+{
+    UNUSED;
+    return halves_sent(&halves[0]);
+}
+CASE(half_sent_other_written)
+{
+    UNUSED;
+    return halves_sent(&halves[1]);
+}
+
 static int asks_index(void *arg)
 {
     int index = *(int *)arg;
