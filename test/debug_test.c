@@ -132,6 +132,18 @@ BL_TEST_PLAIN(peeks)
     two[page - 1] = 'x';
     BL_CHECK(t, !bl__peek_text(text, sizeof text, two + page - 5)); /* it has no end */
     BL_CHECK(t, !bl__peek_text(text, sizeof text, NULL));
+    static bl__peek_pages pages;
+    char near[4];
+    BL_CHECK(t, bl__peek_near(&pages, near, two + page - 4, 4)); /* to the last byte */
+    BL_CHECK(t, memcmp(near, "ail", 3) == 0 && near[3] == 'x');
+    two[0] = 'y';
+    BL_CHECK(t, bl__peek_near(&pages, near, two, 1));
+    BL_CHECK_EQ(t, near[0], 0); /* of the page as it was then */
+    BL_CHECK(t, !bl__peek_near(&pages, near, two + page - 2, 4));
+    BL_CHECK(t, !bl__peek_near(&pages, near, NULL, 4));
+    BL_CHECK(t, bl__peek_near(&pages, near, two, 1));
+    BL_CHECK_EQ(t, near[0], 'y');
+    BL_CHECK(t, !bl__peek_near(&pages, near, (void *)(UINTPTR_MAX - 1), 4));
     BL_CHECK_EQ(t, errno, 77);
     munmap(two, (size_t)page);
 }

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -49,24 +48,19 @@ bool bl__peek(void *to, const void *from, size_t n)
     return ok;
 }
 
-void bl__peek_each(void *to, const void *const *from, size_t n, size_t count, bool *ok)
+bool bl__peek_near(bl__peek_pages *pages, void *to, const void *from, size_t n)
 {
-    struct iovec there[BL__PEEKS];
-    int saved = errno;
-    for (size_t i = 0; i < count; i++)
-        there[i] = (struct iovec){.iov_base = (void *)(uintptr_t)from[i], .iov_len = n};
-    for (size_t i = 0; i < count;) { /* up to one that is not there, and on behind it */
-        struct iovec here = {.iov_base = (char *)to + i * n, .iov_len = (count - i) * n};
-        ssize_t got = process_vm_readv(getpid(), &here, 1, there + i, count - i, 0);
-        size_t whole = got > 0 ? (size_t)got / n : 0;
-        for (; whole > 0; whole--)
-            ok[i++] = true;
-        if (i < count) {
-            ok[i] = bl__peek((char *)to + i * n, from[i], n);
-            i++;
+    uintptr_t at = (uintptr_t)from;
+    if (at < pages->low || at > pages->high || pages->high - at < n) {
+        pages->low = at / PART * PART;
+        pages->high = (at + n + PART - 1) / PART * PART;
+        if (!bl__peek(pages->copy, (const void *)pages->low, pages->high - pages->low)) {
+            pages->low = pages->high = 0;
+            return false;
         }
     }
-    errno = saved;
+    memcpy(to, pages->copy + (at - pages->low), n);
+    return true;
 }
 
 bool bl__peek_text(char *to, size_t room, const char *from)

@@ -26,12 +26,14 @@ enum {
     PREFETCHED = 512,            /* bytes */
     REACH_AHEAD = 8,             /* items */
     REACH_FAR = 24,
+    REACH_NEAR = 16,
     CACHE_SIZE = 0x290 /* of the block in which malloc keeps a thread's free blocks */
 };
 
 typedef struct reach_item {
     uintptr_t low, high;
     uint32_t edges; /* the first of its edges, + 1 */
+    uint32_t own;   /* of a stack: addresses of so many bytes from low lead to nothing else */
     uint8_t marked;
     uint8_t open; /* roots lead to it */
     uint8_t stack;
@@ -60,6 +62,7 @@ typedef struct reach_index {
     uintptr_t *lows; /* where each begins */
     uint32_t count;
     uintptr_t low, high; /* of all together */
+    uint32_t found;      /* where the last answer was found: the next one mostly lies behind it */
 } reach_index;
 
 struct bl__reach {
@@ -191,10 +194,12 @@ static uint32_t reach_item_add(bl__reach *r, uintptr_t low, uintptr_t high)
     return r->items_count++;
 }
 
-uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high, bool sure)
+uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high, const void *end,
+                         bool sure)
 {
     uint32_t i = reach_item_add(r, (uintptr_t)low, (uintptr_t)high);
     r->items[i].stack = 1;
+    r->items[i].own = (uint32_t)((const char *)end - (const char *)low);
     r->items[i].sure = sure;
     return i;
 }
@@ -289,14 +294,20 @@ static void reach_index_make(const bl__reach *r, reach_index *x, bool all)
     reach_sort(r->items, x->items, r->work, n);
     for (uint32_t i = 0; i < n; i++)
         x->lows[i] = r->items[x->items[i]].low;
+    x->found = 0;
 }
 
 /* The item that the address lies in, or BL__REACH_OPEN for none. */
-static uint32_t reach_lookup(const bl__reach *r, const reach_index *x, uintptr_t at)
+static uint32_t reach_lookup(const bl__reach *r, reach_index *x, uintptr_t at)
 {
     if (x->count == 0 || at - x->low >= x->high - x->low)
         return BL__REACH_OPEN;
     size_t low = 0, high = x->count;
+    if (x->found + REACH_NEAR < high && x->lows[x->found] <= at &&
+        at < x->lows[x->found + REACH_NEAR]) {
+        low = x->found;
+        high = low + REACH_NEAR;
+    }
     while (high - low > 1) {
         size_t middle = (low + high) / 2;
         if (x->lows[middle] <= at)
@@ -306,6 +317,7 @@ static uint32_t reach_lookup(const bl__reach *r, const reach_index *x, uintptr_t
     }
     if (at < x->lows[low])
         return BL__REACH_OPEN;
+    x->found = (uint32_t)low;
     return at < r->items[x->items[low]].high ? x->items[low] : (uint32_t)BL__REACH_OPEN;
 }
 
@@ -576,10 +588,10 @@ static void reach_stack_words(bl__reach *r, uintptr_t at, const uint64_t *words,
                               void *arg)
 {
     const uint32_t from = *(const uint32_t *)arg;
-    uintptr_t low = r->items[from].low, bytes = r->items[from].high - low;
+    uintptr_t low = r->items[from].low, bytes = r->items[from].own;
     for (size_t i = 0; i < n; i++) {
         if (words[i] - low < bytes)
-            continue; /* of its own frames: nearly all that look like addresses */
+            continue; /* of its own frames and record: nearly all that look like addresses */
         uint32_t to = reach_lookup(r, &r->all, words[i]);
         if (to != BL__REACH_OPEN && !reach_skips(r, at + 8 * i))
             reach_edge_add(r, from, to);

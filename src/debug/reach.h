@@ -36,8 +36,10 @@ bool bl__reach_begin(bl__reach *r);
 /* What stands in [low, high) is the runtime's: of an object, who waits on it. */
 void bl__reach_skip(bl__reach *r, const void *low, const void *high);
 
-/* A stack of the set, of which [low, high) is in use: its item. sure: it can be read, for certain. */
-uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high, bool sure);
+/* A stack of the set, of which [low, high) is in use: its item. What leads from there to up to end leads to nothing else, and
+ * that is no more than 4 GiB. sure: it can be read, for certain. */
+uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high, const void *end,
+                         bool sure);
 /* An object that somebody waits on: its number. */
 uint32_t bl__reach_object(bl__reach *r, const void *at);
 /* Memory of those who run, beside what everybody gets at; and an address that they have. */

@@ -307,11 +307,13 @@ static uint32_t objects_find(bl__notes *n)
         if (d->alive)
             continue;
         if (bl__node_objects(n, d) && (d->objects == 0 || !n->blind)) {
-            d->stack = bl__reach_stack(n->reach, d->low, d->high, d->sound);
-            if (d->copied)
-                d->copy =
-                    bl__reach_stack(n->reach, d->at->copy,
-                                    d->at->copy + sizeof d->at->copy / sizeof d->at->copy[0], true);
+            const void *end = d->sound && !d->copied ? (const void *)(d->at + 1) : d->high;
+            d->stack = bl__reach_stack(n->reach, d->low, d->high, end, d->sound);
+            if (d->copied) {
+                const uint64_t *copy = d->at->copy;
+                end = copy + sizeof d->at->copy / sizeof copy[0];
+                d->copy = bl__reach_stack(n->reach, copy, end, end, true);
+            }
             stuck++;
         } else {
             d->objects = 0;
@@ -494,7 +496,7 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     while (slots < most + most / 4)
         slots *= 2;
     size_t bytes = most * (sizeof(bl__node) + 2 * sizeof(bl__home)) +
-                   3 * (size_t)slots * sizeof(uint32_t) + sizeof(bl__chans);
+                   3 * (size_t)slots * sizeof(uint32_t) + sizeof(bl__peek_pages);
     size_t more = (size_t)BL__STUCK_OBJECTS * most < OBJECTS_MORE ? (size_t)BL__STUCK_OBJECTS * most
                                                                   : OBJECTS_MORE;
     void *extra;
@@ -504,8 +506,8 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     n->most = most;
     n->record_mask = slots - 1;
     n->scope_mask = 2 * slots - 1;
-    n->chans = extra;
-    n->nodes = (bl__node *)(void *)(n->chans + 1);
+    n->pages = extra;
+    n->nodes = (bl__node *)(void *)(n->pages + 1);
     n->homes = (bl__home *)(void *)(n->nodes + most);
     n->by_record = (uint32_t *)(void *)(n->homes + 2 * (size_t)most);
     n->by_scope = n->by_record + slots;

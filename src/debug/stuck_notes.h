@@ -66,19 +66,10 @@ typedef struct bl__home {
     bool timers;    /* some of its after-functions are pending */
 } bl__home;
 
-/* The channels that the next goroutines wait for, read together. */
-typedef struct bl__chans {
-    uint32_t count, next;
-    uint32_t nodes; /* those before are in it, or have been */
-    const void *at[BL__PEEKS];
-    bool there[BL__PEEKS];
-    bl_chan copy[BL__PEEKS];
-} bl__chans;
-
 typedef struct bl__notes {
     bl__search *s;
     bl__reach *reach;
-    bl__chans *chans;
+    bl__peek_pages *pages; /* of channels */
     bl__node *nodes;
     uint32_t count, most;
     uint32_t *by_record; /* hash tables, open addressing: index + 1 */

@@ -50,38 +50,6 @@ static bool timer_add(bl__notes *n, bl__node *d, const bl_chan *at, const bl_cha
     return true;
 }
 
-/* Reads the channels of d and of those behind it. */
-static void chans_read(bl__notes *n, const bl__node *d)
-{
-    bl__chans *cs = n->chans;
-    uint32_t i = (uint32_t)(d - n->nodes);
-    cs->count = cs->next = 0;
-    for (; i < n->count && cs->count < BL__PEEKS; i++) {
-        d = &n->nodes[i];
-        bool chan = d->reason == BL__WAIT_CHAN_RECV || d->reason == BL__WAIT_CHAN_SEND;
-        if (!d->alive && chan)
-            cs->at[cs->count++] = d->obj;
-    }
-    cs->nodes = i;
-    bl__peek_each(cs->copy, cs->at, sizeof cs->copy[0], cs->count, cs->there);
-}
-
-/* A copy of the channel at, that d waits for, perhaps among others. False: it cannot be read. */
-static bool chan_read(bl__notes *n, const bl__node *d, const bl_chan *at, bl_chan *to)
-{
-    bl__chans *cs = n->chans;
-    if (d->reason == BL__WAIT_SELECT)
-        return bl__peek(to, at, sizeof *to);
-    if (d - n->nodes >= cs->nodes)
-        chans_read(n, d);
-    while (cs->next < cs->count && cs->at[cs->next] != at)
-        cs->next++;
-    if (cs->next == cs->count)
-        return bl__peek(to, at, sizeof *to);
-    *to = cs->copy[cs->next];
-    return cs->there[cs->next++];
-}
-
 /* False: whoever is to come for this channel is alive in any case, as with an armed timer. */
 static bool chan_add(bl__notes *n, bl__node *d, const bl_chan *at)
 {
@@ -90,7 +58,7 @@ static bool chan_add(bl__notes *n, bl__node *d, const bl_chan *at)
     char what[8] = {0};
     if (at == NULL)
         return true;
-    if (!chan_read(n, d, at, &c) || c.magic != BL__CHAN_LIVE)
+    if (!bl__peek_near(n->pages, &c, at, sizeof c) || c.magic != BL__CHAN_LIVE)
         return false;
     if (c.timer)
         return timer_add(n, d, at, &c);
