@@ -123,7 +123,7 @@ struct bl__g {
     bl_fn fn;                     /* immutable; of the main goroutine, once it runs: bl_run's */
     void *arg;                    /* immutable */
     uint64_t id;                  /* immutable while it lives */
-    uint64_t parent;              /* immutable: the id of who started it */
+    uint64_t parent;              /* immutable while its function runs: the id of who started it */
     const bl__site *site;         /* immutable: where it was started */
     bl__labels *labels;           /* g */
     struct bl__g *reg_next;       /* lock: registered's */
@@ -345,8 +345,14 @@ void bl__timer_wait_fired_in(void *heap, const bl_timer *t);
 
 /* "fatal error: " text, the traceback of the caller's goroutine, exit status 2. printf-like. */
 BL__NORETURN void bl__fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same; what it is about is described below the traceback: an object that goroutines wait on for this reason, and what
+ * the caller does with it ("closes"). */
+BL__NORETURN void bl__fatal_of(const char *does, bl__reason reason, const void *obj,
+                               const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* A line on stderr that begins "belay: ". */
 void bl__warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* That g, or the plain thread whose record it is, has ended and holds the lock, a "sync.Mutex" or "sync.RWMutex". */
+void bl__warn_held(const bl__g *g, const char *kind, const void *lock);
 
 /* Fatal in the child of a fork during a run: before what would wait there for ever. core/run.c */
 void bl__fork_check(void);

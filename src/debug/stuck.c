@@ -22,6 +22,7 @@
 #include "io/fd.h"
 #include "life/notify.h"
 #include "life/pool.h"
+#include "life/timer.h"
 #include "os/os.h"
 #include "sync/chan.h"
 #include "sync/object.h"
@@ -71,7 +72,7 @@ static bool is_runs_end(const bl__g *g)
 static bool waits_for_nobody(bl__reason reason)
 {
     return reason == BL__WAIT_NONE || reason == BL__WAIT_SLEEP || reason == BL__WAIT_IO ||
-           reason == BL__WAIT_TIMER || reason == BL__WAIT_BLOCKING || reason == BL__WAIT_BUBBLE;
+           reason == BL__WAIT_BLOCKING || reason == BL__WAIT_BUBBLE;
 }
 
 /* Its registers are not known. */
@@ -169,7 +170,7 @@ static void home_read(bl__notes *n, bl__home *h)
     bl_scope s;
     if (!bl__peek(&s, h->at, sizeof s) || s.bl__magic != BL__SCOPE_OPEN)
         return;
-    h->timers = s.bl__timers != NULL;
+    h->timers = bl__timers_pending(s.bl__timers);
     if (h->at != &bl__rt.root) {
         h->opener = node_of(n, s.bl__opener_g);
         return;
@@ -256,6 +257,7 @@ static bool waker_alive(bl__notes *n, const bl__node *d)
     bl_mutex m;
     bl_rwmutex rw;
     bl_once once;
+    bl__after after;
     switch (d->reason) {
     case BL__WAIT_MUTEX: return !bl__peek(&m, d->obj, sizeof m) || owner_alive(n, m.bl__word);
     case BL__WAIT_RW_LOCK:
@@ -265,6 +267,8 @@ static bool waker_alive(bl__notes *n, const bl__node *d)
         return (rw.bl__word & BL__STUCK_RW_HELD) != 0 && owner_alive(n, rw.bl__word);
     case BL__WAIT_ONCE:
         return !bl__peek(&once, d->obj, sizeof once) || owner_alive(n, (uintptr_t)once.bl__runner);
+    case BL__WAIT_TIMER:
+        return !bl__peek(&after, d->obj, sizeof after) || owner_alive(n, (uintptr_t)after.runner);
     case BL__WAIT_SCOPE:
     case BL__WAIT_SCOPE_ROOM: return scope_alive(n, d->obj);
     case BL__WAIT_POOL_SUBMIT:

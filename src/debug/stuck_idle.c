@@ -6,6 +6,9 @@
  * the compiler no longer keeps the address of its channel anywhere. So who could be stopped by its scope is
  * spared while a function that has made what it waits on still runs, as far as that is known without walking
  * stacks: functions that goroutines were started with, or that have a scope open.
+ *
+ * One that waits to send is spared in the scope of the function that has made its channel: that has taken what it wanted, and the
+ * end of its scope is how it says so.
  */
 #include "debug/stuck_notes.h"
 
@@ -131,10 +134,21 @@ static const bl__site *made_of(const bl_chan *at)
     return live && !c.timer ? c.made : NULL;
 }
 
-static bool is_receive(bl__reason reason)
+static bool may_idle(bl__reason reason)
 {
-    return reason == BL__WAIT_CHAN_RECV || reason == BL__WAIT_SELECT ||
-           reason == BL__WAIT_CHAN_RECV_NIL || reason == BL__WAIT_SELECT_NONE;
+    return reason == BL__WAIT_CHAN_RECV || reason == BL__WAIT_CHAN_SEND ||
+           reason == BL__WAIT_SELECT || reason == BL__WAIT_CHAN_RECV_NIL ||
+           reason == BL__WAIT_SELECT_NONE;
+}
+
+/* The function that has made the channel that d sends on opened its scope, too. */
+static bool made_by_opener(const bl__node *d, const bl__site *made)
+{
+    bl_scope s;
+    bl__site chan, scope;
+    return d->home != &bl__rt.root && bl__peek(&s, d->home, sizeof s) &&
+           s.bl__magic == BL__SCOPE_OPEN && bl__peek(&scope, s.bl__made, sizeof scope) &&
+           bl__peek(&chan, made, sizeof chan) && chan.func == scope.func;
 }
 
 static bool is_idle(bl__notes *n, const bl__node *d)
@@ -143,11 +157,14 @@ static bool is_idle(bl__notes *n, const bl__node *d)
     bl_case c;
     if (d->reason == BL__WAIT_CHAN_RECV)
         return made_by_active(n, d->made);
+    if (d->reason == BL__WAIT_CHAN_SEND)
+        return made_by_opener(d, d->made);
     if (d->reason != BL__WAIT_SELECT || !bl__peek(&s, d->obj, sizeof s))
         return false;
     for (size_t i = 0; i < s.n; i++)
-        if (bl__peek(&c, s.cases + i, sizeof c) && c.op == BL__OP_RECV &&
-            made_by_active(n, made_of(c.chan)))
+        if (bl__peek(&c, s.cases + i, sizeof c) &&
+            (c.op == BL__OP_RECV ? made_by_active(n, made_of(c.chan))
+                                 : made_by_opener(d, made_of(c.chan))))
             return true;
     return false;
 }
@@ -162,7 +179,7 @@ bool bl__notes_spare(bl__notes *n)
         const bl__home *h = &n->homes[d->scope];
         if (d->alive || !d->cancellable || !(n->s->leaks || d->opener) ||
             !(h->opener == BL__NOBODY || n->nodes[h->opener].alive || h->alive > 0) ||
-            !is_receive((bl__reason)d->reason))
+            !may_idle((bl__reason)d->reason))
             continue;
         bool nothing = d->reason == BL__WAIT_CHAN_RECV_NIL || d->reason == BL__WAIT_SELECT_NONE;
         if (!nothing && !known)

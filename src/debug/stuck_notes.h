@@ -39,7 +39,6 @@ typedef struct bl__node {
     uint32_t copy;  /* item of its copy of bl_go_copy's value, likewise */
     uint32_t first; /* of its objects */
     uint8_t objects;
-    uint8_t cancels; /* of them the last ones: with which it can be cancelled */
     uint8_t reason;
     uint8_t alive : 1;
     uint8_t cancellable : 1;

@@ -124,30 +124,31 @@ static bool ctx_read(bl__notes *n, bl_ctx *to, const bl_ctx *at)
     return true;
 }
 
-/* Who gets at the scope or at one of the contexts from the goroutine's up to that scope's can cancel it.
+/* Who gets at the scope or at one of the contexts from the goroutine's up to that scope's can cancel it. When it is asked
+ * what is leaked these are only contexts that are no scope's, also those right above that scope's.
  * False: it is cancelled already, or will be at a time. */
 static bool cancels_add(bl__notes *n, bl__node *d)
 {
-    uint8_t before = d->objects;
     const bl_ctx *at = d->ctx;
+    bool above = false;
     bl_ctx c;
     for (int i = 0; i < BL__STUCK_CONTEXTS && at != NULL && ctx_read(n, &c, at); i++) {
         if (c.is_static)
             break;
         if (c.state != 0 || c.deadline != BL_NEVER)
             return false;
-        if (c.scope == d->home) {
-            if (!n->s->leaks && !d->opener)
-                object_add(n, d, at);
+        bool home = c.scope == d->home;
+        if (above && c.scope != NULL)
             break;
-        }
-        if (!n->s->leaks)
+        if (n->s->leaks ? c.scope == NULL : !home || !d->opener)
             object_add(n, d, at);
+        if (home && !n->s->leaks)
+            break;
+        above = above || home;
         at = c.upstream;
     }
     if (!n->s->leaks && !d->opener && d->home != &bl__rt.root)
         object_add(n, d, d->home);
-    d->cancels = (uint8_t)(d->objects - before);
     return true;
 }
 

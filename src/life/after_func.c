@@ -18,41 +18,20 @@
 #include "life/ctx.h"
 #include "life/timer.h"
 
-enum { AFTER_FREE, AFTER_ARMED, AFTER_RUNNING };
-
 /* When there was no memory for the goroutine: until the next try, and for how long. */
 #define AFTER_RETRY BL_MS
 #define AFTER_PATIENCE BL_SEC
 
-typedef struct after {
-    uint32_t lock;
-    uint32_t state;       /* lock */
-    uint64_t use;         /* lock: counts the ends */
-    bl_time failing;      /* lock: while ARMED: when the first try to start it failed, or 0 */
-    bl_timer *timer;      /* lock: while ARMED, which keeps it valid */
-    bl_scope *scope;      /* lock: while ARMED or RUNNING */
-    bl_fn fn;             /* lock */
-    void *arg;            /* lock */
-    const bl__site *site; /* lock */
-    bl__g *runner;        /* lock: who runs the function */
-    bl__waitq waiters;    /* lock: who waits for its end */
-    struct after *next;   /* lock: the scope's while ARMED; after_pool.lock while FREE */
-    struct after *prev;   /* lock: the scope's */
-#if BL__RACE
-    uint8_t race; /* a byte for race.h: the start */
-#endif
-} after;
-
 /* The free records of the process. */
 static struct {
     uint32_t lock;
-    after *free; /* lock */
+    bl__after *free; /* lock */
 } after_pool;
 
-static after *after_new(void)
+static bl__after *after_new(void)
 {
     bl__lock(&after_pool.lock, BL__RANK_POOL);
-    after *a = after_pool.free;
+    bl__after *a = after_pool.free;
     if (a != NULL)
         after_pool.free = a->next;
     bl__unlock(&after_pool.lock);
@@ -60,9 +39,9 @@ static after *after_new(void)
 }
 
 /* Under its lock: this use is over. */
-static void after_free(after *a)
+static void after_free(bl__after *a)
 {
-    a->state = AFTER_FREE;
+    a->state = BL__AFTER_FREE;
     a->use++;
     a->timer = NULL;
     a->scope = NULL;
@@ -75,9 +54,11 @@ static void after_free(after *a)
 
 /* Ends every list. One that had something in it never gets empty again: the closing scope, which looks
  * without the lock, is thus made to take it, and so to wait for who has just unlinked the last. */
-static after list_end;
+static bl__after list_end;
 
-static void after_link(after *a)
+bool bl__timers_pending(const void *list) { return list != NULL && list != &list_end; }
+
+static void after_link(bl__after *a)
 {
     bl_scope *s = a->scope;
     bl__lock(&s->bl__lock, BL__RANK_SCOPE);
@@ -89,7 +70,7 @@ static void after_link(after *a)
     bl__unlock(&s->bl__lock);
 }
 
-static void after_unlink(after *a)
+static void after_unlink(bl__after *a)
 {
     bl_scope *s = a->scope;
     bl__lock(&s->bl__lock, BL__RANK_SCOPE);
@@ -105,9 +86,10 @@ static void after_unlink(after *a)
 /* The goroutine that an after_func starts. */
 static int after_run(void *arg)
 {
-    after *a = arg;
+    bl__after *a = arg;
     bl__lock(&a->lock, BL__RANK_AFTER);
     a->runner = bl__self();
+    a->runner->parent = a->starter; /* and not whom the timer has interrupted */
     bl_fn fn = a->fn;
     void *fn_arg = a->arg;
     bl__unlock(&a->lock);
@@ -128,7 +110,7 @@ static int after_run(void *arg)
 }
 
 /* The goroutine comes after the start of the timer, and not after whom it interrupts (race.h). */
-static int after_start_run(bl_scope *s, after *a)
+static int after_start_run(bl_scope *s, bl__after *a)
 {
 #if BL__RACE
     BL__RACE_NOBODY_BEGIN(&a->race);
@@ -145,10 +127,10 @@ static int after_start_run(bl_scope *s, after *a)
  * ours. */
 static void after_fire(bl_timer *t, bl_time now)
 {
-    after *a = t->bl__after;
+    bl__after *a = t->bl__after;
     uint64_t use = t->bl__after_use;
     bl__lock(&a->lock, BL__RANK_AFTER);
-    if (a->use != use || a->state != AFTER_ARMED) {
+    if (a->use != use || a->state != BL__AFTER_ARMED) {
         bl__unlock(&a->lock);
         return;
     }
@@ -162,7 +144,7 @@ static void after_fire(bl_timer *t, bl_time now)
     bl__scope_pin(s);
     if (after_start_run(s, a) == 0) {
         after_unlink(a);
-        a->state = AFTER_RUNNING;
+        a->state = BL__AFTER_RUNNING;
         bl__unlock(&a->lock);
         return;
     }
@@ -180,17 +162,18 @@ static void after_fire(bl_timer *t, bl_time now)
 
 int bl__after_start(bl_timer *t, bl_dur d)
 {
-    after *a = after_new();
+    bl__after *a = after_new();
     if (a == NULL)
         return BL_ENOMEM;
     bl__lock(&a->lock, BL__RANK_AFTER); /* who comes with an old use may hold it for a moment */
-    a->state = AFTER_ARMED;
+    a->state = BL__AFTER_ARMED;
     a->failing = 0;
     a->timer = t;
     a->scope = t->bl__scope;
     a->fn = t->bl__fn;
     a->arg = t->bl__arg;
     a->site = t->bl__made;
+    a->starter = bl__self()->id;
     t->bl__after = a;
     t->bl__after_use = a->use;
 #if BL__RACE
@@ -204,12 +187,12 @@ int bl__after_start(bl_timer *t, bl_dur d)
 
 bool bl__after_halt(bl_timer *t)
 {
-    after *a = t->bl__after;
+    bl__after *a = t->bl__after;
     bool stopped = false;
     if (a == NULL)
         return false;
     bl__lock(&a->lock, BL__RANK_AFTER);
-    if (a->use == t->bl__after_use && a->state == AFTER_ARMED) {
+    if (a->use == t->bl__after_use && a->state == BL__AFTER_ARMED) {
         (void)bl__timer_disarm(
             t); /* false: it is firing, and will find the record in another use */
         after_unlink(a);
@@ -223,12 +206,12 @@ bool bl__after_halt(bl_timer *t)
 
 void bl__after_wait(void *record, uint64_t use)
 {
-    after *a = record;
+    bl__after *a = record;
     bl__g *g = bl__self();
     if (a == NULL)
         return;
     bl__lock(&a->lock, BL__RANK_AFTER);
-    if (a->use != use || a->state != AFTER_RUNNING) {
+    if (a->use != use || a->state != BL__AFTER_RUNNING) {
         bl__unlock(&a->lock);
         bl__race_acquire(&a->runner);
         return;
@@ -238,8 +221,7 @@ void bl__after_wait(void *record, uint64_t use)
     bl__waiter w = {.g = g};
     bl__waitq_push_back(&a->waiters, &w);
     (void)bl__park(
-        g, &(bl__wait){
-               .reason = BL__WAIT_TIMER, .obj = a->scope, .lock = &a->lock, .deadline = BL_NEVER});
+        g, &(bl__wait){.reason = BL__WAIT_TIMER, .obj = a, .lock = &a->lock, .deadline = BL_NEVER});
     bl__race_acquire(&a->runner);
 }
 
@@ -247,14 +229,14 @@ void bl__timers_close(bl_scope *s)
 {
     for (;;) {
         bl__lock(&s->bl__lock, BL__RANK_SCOPE);
-        after *a = s->bl__timers; /* linked, so this use is not over before the unlock */
+        bl__after *a = s->bl__timers; /* linked, so this use is not over before the unlock */
         bool none = a == NULL || a == &list_end;
         uint64_t use = none ? 0 : a->use;
         bl__unlock(&s->bl__lock);
         if (none)
             return;
         bl__lock(&a->lock, BL__RANK_AFTER);
-        if (a->use == use && a->state == AFTER_ARMED) {
+        if (a->use == use && a->state == BL__AFTER_ARMED) {
             bl_timer *t = a->timer;
             void *firing = bl__timer_disarm(t) ? NULL : t->bl__fired_in;
             after_unlink(a);
