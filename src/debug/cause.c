@@ -16,6 +16,7 @@
 #include "debug/describe.h"
 #include "debug/peek.h"
 #include "debug/traceback.h"
+#include "life/ctx.h"
 #include "life/timer.h"
 #include "os/os.h"
 #include "sync/chan.h"
@@ -49,6 +50,7 @@ static const char *const stuck_causes[BL__WAIT_REASONS] = {
     [BL__WAIT_SCOPE_ROOM] = "the scope is full of goroutines of which none can end",
     [BL__WAIT_POOL_SUBMIT] = "the queue is full, and no job can end",
     [BL__WAIT_POOL_JOIN] = "a job of the pool cannot end",
+    [BL__WAIT_TIMER] = "the timer's function cannot end",
 };
 
 static const char *const late_causes[BL__WAIT_REASONS] = {
@@ -87,10 +89,10 @@ static void path_print(bl__out *o, const bl_scope *at)
         bl__out_printf(o, "\n");
 }
 
-/* ---- A lock ---- */
+/* ---- A lock, a once, a timer ---- */
 
-/* Who has the lock with this word. False: nobody that is known. */
-static bool holder_print(bl__out *o, uintptr_t word)
+/* Who has the lock with this word, or does what is waited for. False: nobody that is known. */
+static bool holder_print(bl__out *o, uintptr_t word, const char *does)
 {
     const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)BL__WORD_FLAGS);
     bl__g g;
@@ -104,27 +106,38 @@ static bool holder_print(bl__out *o, uintptr_t word)
     if (!bl__peek(&g, owner, sizeof g))
         return false;
     if (g.task.kind == BL__TASK_THREAD) {
-        bl__out_printf(o, "cause: a plain thread holds it\n");
+        bl__out_printf(o, "cause: a plain thread %s it\n", does);
         return true;
     }
-    bl__out_printf(o, "cause: goroutine %llu (%s) holds it", (unsigned long long)g.id,
-                   g.site == NULL ? "?" : g.site->what);
+    bl__out_printf(o, "cause: goroutine %llu (%s) %s it", (unsigned long long)g.id,
+                   g.site == NULL ? "?" : g.site->what, does);
     if (g.task.status == BL__G_PARKED)
         bl__out_printf(o, ", and is itself in %s", bl__reason_text((bl__reason)g.reason));
     bl__out_printf(o, "\n");
     return true;
 }
 
-static bool lock_cause_print(bl__out *o, const bl__g *g)
+static bool owner_cause_print(bl__out *o, const bl__g *g)
 {
     bl_mutex m;
     bl_rwmutex rw;
-    if (g->reason == BL__WAIT_MUTEX)
-        return bl__peek(&m, g->wait_obj, sizeof m) && holder_print(o, m.bl__word);
-    if (g->reason == BL__WAIT_RW_LOCK || g->reason == BL__WAIT_RW_RLOCK)
+    bl_once once;
+    bl__after after;
+    switch (g->reason) {
+    case BL__WAIT_MUTEX:
+        return bl__peek(&m, g->wait_obj, sizeof m) && holder_print(o, m.bl__word, "holds");
+    case BL__WAIT_RW_LOCK:
+    case BL__WAIT_RW_RLOCK:
         return bl__peek(&rw, g->wait_obj, sizeof rw) && (rw.bl__word & BL__WORD_WRITER) != 0 &&
-               holder_print(o, rw.bl__word);
-    return false;
+               holder_print(o, rw.bl__word, "holds");
+    case BL__WAIT_ONCE:
+        return bl__peek(&once, g->wait_obj, sizeof once) &&
+               holder_print(o, (uintptr_t)once.bl__runner, "runs");
+    case BL__WAIT_TIMER:
+        return bl__peek(&after, g->wait_obj, sizeof after) &&
+               holder_print(o, (uintptr_t)after.runner, "runs");
+    default: return false;
+    }
 }
 
 /* ---- One that runs ---- */
@@ -280,19 +293,88 @@ static bool timer_cause_print(bl__out *o, const bl__g *g)
     return true;
 }
 
+static bool only_nil(const bl__g *g)
+{
+    bl__select_wait s;
+    bl_case c;
+    if (!bl__peek(&s, g->wait_obj, sizeof s))
+        return false;
+    for (size_t i = 0; i < s.n; i++)
+        if (!bl__peek(&c, s.cases + i, sizeof c) || c.chan != NULL)
+            return false;
+    return true;
+}
+
 static void stuck_cause_print(bl__out *o, const bl__g *g)
 {
     bl_chan c;
     bl__site_text made;
+    int pipe = bl__describe_pipe(g);
     if (timer_cause_print(o, g))
         return;
+    if (pipe != 0) {
+        bl__out_printf(o, "cause: nobody is left to %s the other end of the pipe, or to close it\n",
+                       pipe == BL__OP_SEND ? "read from" : "write to");
+        return;
+    }
+    if (g->reason == BL__WAIT_SELECT && only_nil(g)) {
+        bl__out_printf(o, "cause: all of its channels are nil, and a nil channel is never ready\n");
+        return;
+    }
     if (g->reason == BL__WAIT_CHAN_RECV && bl__peek(&c, g->wait_obj, sizeof c) &&
         c.magic == BL__CHAN_LIVE && !c.timer && c.ctx != NULL && bl__site_read(&made, c.made) &&
         !bl__describe_is_chan(&made))
         bl__out_printf(o, "cause: nobody is left to cancel the context\n");
-    else if (!lock_cause_print(o, g) && g->reason < BL__WAIT_REASONS &&
+    else if (!owner_cause_print(o, g) && g->reason < BL__WAIT_REASONS &&
              stuck_causes[g->reason] != NULL)
         bl__out_printf(o, "cause: %s\n", stuck_causes[g->reason]);
+}
+
+/* Of one whose context is not cancelled, although its scope or one above that is: the outermost scope that it is in and that the
+ * cancellation does not reach. False: it reaches all, or it is not known. */
+static bool cut_off_by(bl_scope *by, const bl__g *g)
+{
+    bl_scope s;
+    bl_ctx c;
+    bool some = false;
+    const bl_scope *at = g->inner;
+    for (int i = 0; i < SCOPES_SHOWN && at != NULL && bl__peek(&s, at, sizeof s) &&
+                    s.bl__magic == BL__SCOPE_OPEN && bl__peek(&c, s.bl__ctx, sizeof c);
+         i++, at = s.bl__parent) {
+        if (c.state != 0)
+            return some;
+        *by = s;
+        some = true;
+    }
+    return false;
+}
+
+static void cut_off_print(bl__out *o, const bl__g *g)
+{
+    bl_scope by;
+    bl_ctx c, above;
+    char name[BL__SCOPE_NAME];
+    bl__site_text at;
+    const char *more = g->reason == BL__WAIT_IO && g->park_timer == NULL
+                           ? "; and its wait for the descriptor has no deadline"
+                           : "";
+    if (cut_off_by(&by, g) && bl__scope_name(name, &by) && bl__site_read(&at, by.bl__made)) {
+        bool shield = bl__peek(&c, by.bl__ctx, sizeof c) && c.upstream == NULL &&
+                      bl__peek(&above, c.parent, sizeof above) && above.state != 0;
+        bl__out_printf(o,
+                       "cause: the cancellation does not reach it: it is in scope \"%s\" (%s:%d), "
+                       "%s%s\n",
+                       name, at.file, at.line,
+                       shield ? "which is shielded" : "which has a context of its own", more);
+    } else if (g->scope == &bl__rt.root && g->inner == g->scope) {
+        bl__out_printf(o, "cause: nothing stops it: the root scope is not cancelled before the "
+                          "main goroutine has returned\n");
+    } else {
+        bl__out_printf(o,
+                       "cause: the cancellation does not reach it: it is in a shielded scope, or "
+                       "has a context of its own%s\n",
+                       more);
+    }
 }
 
 static void left_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
@@ -302,23 +384,14 @@ static void left_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
         return;
     }
     int32_t state = 1;
-    if (lock_cause_print(o, g))
+    if (owner_cause_print(o, g))
         return;
     if (g->reason < BL__WAIT_REASONS && late_causes[g->reason] != NULL)
         bl__out_printf(o, "cause: %s\n", late_causes[g->reason]);
     else if (bl__peek(&state, g->ctx, sizeof state) && state != 0)
         running_cause_print(o, g, at); /* it does not stay there */
-    else if (state == 0 && g->scope == &bl__rt.root)
-        bl__out_printf(o, "cause: nothing stops it: the root scope is not cancelled before the "
-                          "main goroutine has returned\n");
     else if (state == 0)
-        bl__out_printf(
-            o,
-            "cause: the cancellation does not reach it: it is in a shielded scope, or has a "
-            "context of its own%s\n",
-            g->reason == BL__WAIT_IO && g->park_timer == NULL
-                ? "; and its wait for the descriptor has no deadline"
-                : "");
+        cut_off_print(o, g);
 }
 
 void bl__cause_print(bl__out *o, const bl__g *g, const bl__g *at, bl__cause_of of)

@@ -15,6 +15,7 @@
 #include "debug/symbol.h"
 #include "io/fd.h"
 #include "life/pool.h"
+#include "life/timer.h"
 #include "sync/chan.h"
 #include "sync/object.h"
 
@@ -42,8 +43,7 @@ static void site_print(bl__out *o, const char *how, const bl__site *at)
         bl__out_printf(o, ", %s by %s at %s:%d", how, site.func, site.file, site.line);
 }
 
-/* The address of an object in its user's storage, with what is known of where that is. */
-static void place_print(bl__out *o, const void *at)
+void bl__describe_place(bl__out *o, const void *at)
 {
     int length = 0;
     uintptr_t offset = 0;
@@ -104,11 +104,42 @@ static void chan_print(bl__out *o, const bl_chan *at, const char *how)
     bl__out_printf(o, "%s\n", c.timer && bl__timer_silent(at, &c) != NULL ? "; not armed" : "");
 }
 
-static void select_print(bl__out *o, const bl__select_wait *at)
+int bl__describe_pipe(const bl__g *g)
 {
     bl__select_wait s;
-    if (!bl__peek(&s, at, sizeof s))
+    bl_case first;
+    bl_chan c;
+    bl__site_text made;
+    return g->reason == BL__WAIT_SELECT && bl__peek(&s, g->wait_obj, sizeof s) && s.n > 0 &&
+                   bl__peek(&first, s.cases, sizeof first) && bl__peek(&c, first.chan, sizeof c) &&
+                   c.magic == BL__CHAN_LIVE && bl__site_read(&made, c.made) &&
+                   strcmp(made.what, "pipe") == 0
+               ? first.op
+               : 0;
+}
+
+/* The channels of a pipe are nobody's business. */
+static void pipe_print(bl__out *o, const bl__select_wait *s, int op)
+{
+    bl_case first;
+    bl_chan c;
+    if (!bl__peek(&first, s->cases, sizeof first) || !bl__peek(&c, first.chan, sizeof c))
         return;
+    bl__out_printf(o, "waits to %s a pipe", op == BL__OP_SEND ? "write to" : "read from");
+    site_print(o, "made", c.made);
+    bl__out_printf(o, "\n");
+}
+
+static void select_print(bl__out *o, const bl__g *g)
+{
+    bl__select_wait s;
+    if (!bl__peek(&s, g->wait_obj, sizeof s))
+        return;
+    int op = bl__describe_pipe(g);
+    if (op != 0) {
+        pipe_print(o, &s, op);
+        return;
+    }
     for (size_t i = 0; i < s.n && i < CASES_SHOWN; i++) {
         bl_case c;
         if (!bl__peek(&c, s.cases + i, sizeof c))
@@ -120,21 +151,21 @@ static void select_print(bl__out *o, const bl__select_wait *at)
         bl__out_printf(o, "...%zu more cases...\n", s.n - CASES_SHOWN);
 }
 
-static void mutex_print(bl__out *o, const bl_mutex *at)
+static void mutex_print(bl__out *o, const char *does, const bl_mutex *at)
 {
     bl_mutex m;
-    bl__out_printf(o, "waits on sync.Mutex");
-    place_print(o, at);
+    bl__out_printf(o, "%s sync.Mutex", does);
+    bl__describe_place(o, at);
     if (bl__peek(&m, at, sizeof m) && (m.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != 0)
         owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)BL__WORD_FLAGS));
     bl__out_printf(o, "\n");
 }
 
-static void rwmutex_print(bl__out *o, const bl_rwmutex *at)
+static void rwmutex_print(bl__out *o, const char *does, const bl_rwmutex *at)
 {
     bl_rwmutex m;
-    bl__out_printf(o, "waits on sync.RWMutex");
-    place_print(o, at);
+    bl__out_printf(o, "%s sync.RWMutex", does);
+    bl__describe_place(o, at);
     if (!bl__peek(&m, at, sizeof m))
         bl__out_printf(o, "\n");
     else if (m.bl__word & BL__WORD_WRITER) {
@@ -142,26 +173,30 @@ static void rwmutex_print(bl__out *o, const bl_rwmutex *at)
         bl__out_printf(o, "\n");
     } else {
         unsigned long long readers = m.bl__word / BL__WORD_READER;
-        bl__out_printf(o, ", held by %llu reader%s\n", readers, readers == 1 ? "" : "s");
+        if (readers > 0)
+            bl__out_printf(o, ", held by %llu reader%s", readers, readers == 1 ? "" : "s");
+        bl__out_printf(o, "\n");
     }
 }
 
-static void cond_print(bl__out *o, const bl_cond *at)
+static void cond_print(bl__out *o, const char *does, const bl_cond *at)
 {
     bl_cond c;
-    bl__out_printf(o, "waits on sync.Cond");
-    place_print(o, at);
-    if (bl__peek(&c, at, sizeof c) && c.bl__mutex != NULL)
-        bl__out_printf(o, " with sync.Mutex %p", (const void *)c.bl__mutex);
+    bl__out_printf(o, "%s sync.Cond", does);
+    bl__describe_place(o, at);
+    if (bl__peek(&c, at, sizeof c) && c.bl__mutex != NULL) {
+        bl__out_printf(o, " with sync.Mutex");
+        bl__describe_place(o, c.bl__mutex);
+    }
     bl__out_printf(o, "\n");
 }
 
-static void once_print(bl__out *o, const bl_once *at)
+static void once_print(bl__out *o, const char *does, const bl_once *at)
 {
     bl_once c;
     bl__g runner;
-    bl__out_printf(o, "waits on sync.Once");
-    place_print(o, at);
+    bl__out_printf(o, "%s sync.Once", does);
+    bl__describe_place(o, at);
     if (bl__peek(&c, at, sizeof c) && bl__peek(&runner, c.bl__runner, sizeof runner) &&
         runner.id != 0)
         bl__out_printf(o, ", run by goroutine %llu", (unsigned long long)runner.id);
@@ -192,18 +227,18 @@ static void scope_print(bl__out *o, const bl_scope *at)
 }
 
 /* The counted ones. */
-static void count_print(bl__out *o, bl__reason reason, const void *at)
+static void count_print(bl__out *o, const char *does, bl__reason reason, const void *at)
 {
     if (reason == BL__WAIT_WAITGROUP) {
         bl_waitgroup wg;
-        bl__out_printf(o, "waits on sync.WaitGroup");
-        place_print(o, at);
+        bl__out_printf(o, "%s sync.WaitGroup", does);
+        bl__describe_place(o, at);
         if (bl__peek(&wg, at, sizeof wg))
             bl__out_printf(o, " (count %lld)", (long long)wg.bl__count);
     } else {
         bl_sem s;
-        bl__out_printf(o, "waits on semaphore");
-        place_print(o, at);
+        bl__out_printf(o, "%s semaphore", does);
+        bl__describe_place(o, at);
         if (bl__peek(&s, at, sizeof s))
             bl__out_printf(o, " (%lld free)", (long long)s.bl__count);
     }
@@ -230,28 +265,51 @@ static void fd_print(bl__out *o, const bl__fd *at)
         bl__out_printf(o, "waits on descriptor %u\n", f.number);
 }
 
+/* An after_func, whose function somebody waits for. */
+static void after_print(bl__out *o, const bl__after *at)
+{
+    bl__after a;
+    bl__g runner;
+    bl__site_text site;
+    if (!bl__peek(&a, at, sizeof a) || !bl__site_read(&site, a.site))
+        return;
+    bl__out_printf(o, "waits on the function of a timer, %s", site.what);
+    if (bl__peek(&runner, a.runner, sizeof runner) && runner.id != 0)
+        bl__out_printf(o, ", run by goroutine %llu", (unsigned long long)runner.id);
+    site_print(o, "started", a.site);
+    bl__out_printf(o, "\n");
+}
+
+void bl__describe_object(bl__out *o, const char *does, bl__reason reason, const void *at)
+{
+    switch (reason) {
+    case BL__WAIT_CHAN_RECV:
+    case BL__WAIT_CHAN_SEND: chan_print(o, at, does); break;
+    case BL__WAIT_MUTEX: mutex_print(o, does, at); break;
+    case BL__WAIT_RW_RLOCK:
+    case BL__WAIT_RW_LOCK: rwmutex_print(o, does, at); break;
+    case BL__WAIT_COND: cond_print(o, does, at); break;
+    case BL__WAIT_ONCE: once_print(o, does, at); break;
+    case BL__WAIT_WAITGROUP:
+    case BL__WAIT_SEM: count_print(o, does, reason, at); break;
+    default: break;
+    }
+}
+
 void bl__describe_wait(bl__out *o, const bl__g *g)
 {
     const void *at = g->wait_obj;
     if (at == NULL)
         return;
     switch (g->reason) {
-    case BL__WAIT_CHAN_RECV:
-    case BL__WAIT_CHAN_SEND: chan_print(o, at, "waits on"); break;
-    case BL__WAIT_SELECT: select_print(o, at); break;
-    case BL__WAIT_MUTEX: mutex_print(o, at); break;
-    case BL__WAIT_RW_RLOCK:
-    case BL__WAIT_RW_LOCK: rwmutex_print(o, at); break;
-    case BL__WAIT_COND: cond_print(o, at); break;
-    case BL__WAIT_ONCE: once_print(o, at); break;
-    case BL__WAIT_WAITGROUP:
-    case BL__WAIT_SEM: count_print(o, (bl__reason)g->reason, at); break;
+    case BL__WAIT_SELECT: select_print(o, g); break;
     case BL__WAIT_SCOPE:
     case BL__WAIT_SCOPE_ROOM: scope_print(o, at); break;
+    case BL__WAIT_TIMER: after_print(o, at); break;
     case BL__WAIT_IO: fd_print(o, at); break;
     case BL__WAIT_POOL_SUBMIT:
     case BL__WAIT_POOL_JOIN: pool_print(o, at); break;
-    default: break;
+    default: bl__describe_object(o, "waits on", (bl__reason)g->reason, at);
     }
 }
 
@@ -276,6 +334,13 @@ const bl__site *bl__describe_made(const bl__g *g)
     }
 }
 
+static void read_print(bl__out *o, const void *at)
+{
+    bl__out_printf(o, "holds sync.RWMutex");
+    bl__describe_place(o, at);
+    bl__out_printf(o, " for reading\n");
+}
+
 void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
 {
     const bl_mutex *m = g->held;
@@ -284,7 +349,7 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
         if ((mutex.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)at)
             break;
         bl__out_printf(o, "holds sync.Mutex");
-        place_print(o, m);
+        bl__describe_place(o, m);
         bl__out_printf(o, "\n");
         m = mutex.bl__held;
     }
@@ -294,13 +359,13 @@ void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
         if ((rwmutex.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)at)
             break;
         bl__out_printf(o, "holds sync.RWMutex");
-        place_print(o, rw);
+        bl__describe_place(o, rw);
         bl__out_printf(o, "\n");
         rw = rwmutex.bl__held;
     }
     for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
         if (g->reads[i] != NULL)
-            bl__out_printf(o, "holds sync.RWMutex %p for reading\n", g->reads[i]);
+            read_print(o, g->reads[i]);
     if (g->reads_count > BL__READS)
         bl__out_printf(o, "...%u more for reading...\n", g->reads_count - BL__READS);
 }

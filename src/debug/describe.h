@@ -27,6 +27,16 @@ bool bl__scope_name(char name[BL__SCOPE_NAME], const bl_scope *s);
  * else NULL: it is armed, or somebody works on it. */
 const bl_timer *bl__timer_silent(const bl_chan *at, const bl_chan *c);
 
+/* The address of an object in its user's storage, with what is known of where that is. */
+void bl__describe_place(bl__out *o, const void *at);
+
+/* What is done ("waits on") with the object that goroutines wait on for this reason; nothing for those that have no line of
+ * their own. */
+void bl__describe_object(bl__out *o, const char *does, bl__reason reason, const void *at);
+
+/* The pipe (bl_pipe_new) that g waits for: BL__OP_RECV, it reads; BL__OP_SEND, it writes; 0: it waits for something else. */
+int bl__describe_pipe(const bl__g *g);
+
 /* g is a copy of a goroutine's record, at is the record itself. Each prints nothing where there is
  * nothing to say, or where what there was is gone. */
 void bl__describe_wait(bl__out *o, const bl__g *g);

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/trace.h"
+#include "debug/describe.h"
 #include "debug/report.h"
 
 enum { EXIT_FATAL = 2 };
@@ -88,6 +89,9 @@ typedef struct fatal_call {
     const char *format;
     va_list *args;
     const void *from; /* where bl__fatal was called */
+    const char *does; /* with obj; NULL: there is none */
+    bl__reason reason;
+    const void *obj;
 } fatal_call;
 
 static void fatal_print(bl__out *o, void *arg)
@@ -109,20 +113,34 @@ static void fatal_print(bl__out *o, void *arg)
     bl__trace_here(&trace, call->from);
     bl__fatal_trace_print(o, g, &trace);
     bl__report_tail(o, g, g);
+    if (call->does != NULL)
+        bl__describe_object(o, call->does, call->reason, call->obj);
     bl__out_printf(o, "\n");
     bl__fatal_others(o, g);
 }
 
-void bl__fatal(const char *format, ...)
+static BL__NORETURN void fatal(fatal_call *call)
 {
     if (bl__fatal_enter())
         _exit(EXIT_FATAL); /* the report itself ran into a bug: what is printed is printed */
+    bl__report_run(STDERR_FILENO, fatal_print, call);
+    fatal_exit();
+}
+
+void bl__fatal(const char *format, ...)
+{
     va_list args;
     va_start(args, format);
-    fatal_call call = {format, &args, __builtin_return_address(0)};
-    bl__report_run(STDERR_FILENO, fatal_print, &call);
-    va_end(args);
-    fatal_exit();
+    fatal_call call = {.format = format, .args = &args, .from = __builtin_return_address(0)};
+    fatal(&call);
+}
+
+void bl__fatal_of(const char *does, bl__reason reason, const void *obj, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fatal_call call = {format, &args, __builtin_return_address(0), does, reason, obj};
+    fatal(&call);
 }
 
 static void deadlock_print(bl__out *o, void *arg)
@@ -167,4 +185,35 @@ void bl__warn(const char *format, ...)
     warn_call call = {format, &args};
     bl__report_run(STDERR_FILENO, warn_print, &call);
     va_end(args);
+}
+
+typedef struct held_call {
+    const bl__g *g;
+    const char *kind;
+    const void *lock;
+} held_call;
+
+static void held_print(bl__out *o, void *arg)
+{
+    const held_call *call = arg;
+    const bl__g *g = call->g;
+    const bl__site *site = g->site;
+    if (g->id == 0)
+        bl__out_printf(o, "belay: leak: a thread ended holding a %s", call->kind);
+    else
+        bl__out_printf(o, "belay: leak: goroutine %llu (%s) ended holding a %s",
+                       (unsigned long long)g->id, site->what, call->kind);
+    bl__out_printf(o, " at");
+    bl__describe_place(o, call->lock);
+    bl__out_printf(o, " - whoever waits for it is stuck");
+    if (g->id > 1) /* nobody started the main goroutine */
+        bl__out_printf(o, "; started by %s in goroutine %llu at %s:%d", site->func,
+                       (unsigned long long)g->parent, site->file, site->line);
+    bl__out_printf(o, "\n");
+}
+
+void bl__warn_held(const bl__g *g, const char *kind, const void *lock)
+{
+    held_call call = {g, kind, lock};
+    bl__report_run(STDERR_FILENO, held_print, &call);
 }

@@ -367,7 +367,7 @@ void bl_chan_close(bl_chan *c)
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     if (c->closed) {
         bl__object_unlock(&c->lock);
-        bl__fatal("close of closed channel");
+        bl__fatal_of("closes", BL__WAIT_CHAN_RECV, c, "close of closed channel");
     }
     bl__race_release(&c->closed);
     store_relaxed(&c->closed, (uint8_t)1);

@@ -32,7 +32,7 @@ int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline)
 
     bl__lock(&c->bl__lock, BL__RANK_COND);
     if (c->bl__mutex && c->bl__mutex != m)
-        bl__fatal("sync: Cond used with two mutexes");
+        bl__fatal_of("waits on", BL__WAIT_COND, c, "sync: Cond used with two mutexes");
     c->bl__mutex = m;
     bl__wait_race_offer(g);
     bl__waitq_push_back(cond_queue(c), &w);

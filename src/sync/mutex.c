@@ -146,7 +146,8 @@ static void mutex_check_lock(bl_mutex *m, bl__g *g)
 {
     BL__CHECK_COPY(m, "sync.Mutex");
     if (mutex_owner(load_relaxed(&m->bl__word)) == g)
-        bl__fatal("sync: lock of mutex already held by this goroutine - deadlock!");
+        bl__fatal_of("locks", BL__WAIT_MUTEX, m,
+                     "sync: lock of mutex already held by this goroutine - deadlock!");
 }
 
 /* cancellable: until stopped or the deadline; else without an end. */
@@ -295,13 +296,16 @@ void bl__mutex_check_owner(bl_mutex *m, bl__g *g)
     if (owner == g)
         return;
     if (!owner)
-        bl__fatal("sync: unlock of unlocked mutex");
+        bl__fatal_of("unlocks", BL__WAIT_MUTEX, m, "sync: unlock of unlocked mutex");
     if (owner == &bl__orphan)
-        bl__fatal("sync: unlock of mutex by a stranger: its owner, goroutine %u, ended holding it",
-                  m->bl__tick);
+        bl__fatal_of(
+            "unlocks", BL__WAIT_MUTEX, m,
+            "sync: unlock of mutex by a stranger: its owner, goroutine %u, ended holding it",
+            m->bl__tick);
     if (owner->id == 0)
-        bl__fatal("sync: unlock of mutex held by another thread");
-    bl__fatal("sync: unlock of mutex held by goroutine %llu", (unsigned long long)owner->id);
+        bl__fatal_of("unlocks", BL__WAIT_MUTEX, m, "sync: unlock of mutex held by another thread");
+    bl__fatal_of("unlocks", BL__WAIT_MUTEX, m, "sync: unlock of mutex held by goroutine %llu",
+                 (unsigned long long)owner->id);
 }
 
 /* bl__lock held, m is g's, and it gives it to the front waiter. False: nobody waits any more. */
@@ -368,7 +372,8 @@ static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
     bl__solo_leave_outsider();
     bl__mutex_check_owner(m, g);
     if (!mutex_forget(m, g))
-        bl__fatal("sync: unlock of mutex whose memory was overwritten");
+        bl__fatal_of("unlocks", BL__WAIT_MUTEX, m,
+                     "sync: unlock of mutex whose memory was overwritten");
     bool hand_over = m->bl__tick != g->switches;
     uintptr_t word = load_relaxed(&m->bl__word);
     for (;;) {

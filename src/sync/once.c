@@ -41,7 +41,8 @@ static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *a
         bl__unlock(&o->bl__lock);
         once_run(o, fn, arg);
     } else if (o->bl__runner == g) {
-        bl__fatal("sync: Once.Do called by the function that it runs - deadlock!");
+        bl__fatal_of("calls", BL__WAIT_ONCE, o,
+                     "sync: Once.Do called by the function that it runs - deadlock!");
     } else {
         bl__waiter w;
         bl__waiter_init(&w, g);

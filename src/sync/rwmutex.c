@@ -159,9 +159,12 @@ static __attribute__((noinline)) int rwmutex_lock_slow(bl_rwmutex *m, bl__g *g, 
     bl_time lost = 0; /* when it was first woken in vain */
     BL__CHECK_COPY(m, "sync.RWMutex");
     if (rwmutex_is_owner(m, g))
-        bl__fatal("sync: Lock of RWMutex already held by this goroutine - deadlock!");
+        bl__fatal_of("locks", BL__WAIT_RW_LOCK, m,
+                     "sync: Lock of RWMutex already held by this goroutine - deadlock!");
     if (!how->cancellable && bl__read_holds(g, m))
-        bl__fatal("sync: Lock of RWMutex already held for reading by this goroutine - deadlock!");
+        bl__fatal_of(
+            "locks", BL__WAIT_RW_LOCK, m,
+            "sync: Lock of RWMutex already held for reading by this goroutine - deadlock!");
     bl__waiter_init(&w, g);
     w.n = 0;
     how->obj = m;
@@ -260,21 +263,25 @@ static void rwmutex_check_owner(bl_rwmutex *m, bl__g *g)
     if (owner == g)
         return;
     if (!owner)
-        bl__fatal("sync: Unlock of unlocked RWMutex");
+        bl__fatal_of("unlocks", BL__WAIT_RW_LOCK, m, "sync: Unlock of unlocked RWMutex");
     if (owner == &bl__orphan)
-        bl__fatal(
+        bl__fatal_of(
+            "unlocks", BL__WAIT_RW_LOCK, m,
             "sync: Unlock of RWMutex by a stranger: its owner, goroutine %u, ended holding it",
             m->bl__tick);
     if (owner->id == 0)
-        bl__fatal("sync: Unlock of RWMutex held by another thread");
-    bl__fatal("sync: Unlock of RWMutex held by goroutine %llu", (unsigned long long)owner->id);
+        bl__fatal_of("unlocks", BL__WAIT_RW_LOCK, m,
+                     "sync: Unlock of RWMutex held by another thread");
+    bl__fatal_of("unlocks", BL__WAIT_RW_LOCK, m, "sync: Unlock of RWMutex held by goroutine %llu",
+                 (unsigned long long)owner->id);
 }
 
 static __attribute__((noinline)) void rwmutex_unlock_slow(bl_rwmutex *m, bl__g *g)
 {
     rwmutex_check_owner(m, g);
     if (!rwmutex_forget(m, g))
-        bl__fatal("sync: Unlock of RWMutex whose memory was overwritten");
+        bl__fatal_of("unlocks", BL__WAIT_RW_LOCK, m,
+                     "sync: Unlock of RWMutex whose memory was overwritten");
     bool switched = m->bl__tick != g->switches;
     for (;;) {
         uintptr_t word = rwmutex_owned(g);
@@ -365,11 +372,14 @@ static void rwmutex_check_again(bl_rwmutex *m)
     if (w == NULL)
         return;
     if (w->g->id == 0)
-        bl__fatal("sync: RLock of RWMutex already held for reading by this goroutine, behind a "
-                  "plain thread that waits to Lock it - deadlock!");
-    bl__fatal("sync: RLock of RWMutex already held for reading by this goroutine, behind goroutine "
-              "%llu, which waits to Lock it - deadlock!",
-              (unsigned long long)w->g->id);
+        bl__fatal_of("locks for reading", BL__WAIT_RW_RLOCK, m,
+                     "sync: RLock of RWMutex already held for reading by this goroutine, behind a "
+                     "plain thread that waits to Lock it - deadlock!");
+    bl__fatal_of(
+        "locks for reading", BL__WAIT_RW_RLOCK, m,
+        "sync: RLock of RWMutex already held for reading by this goroutine, behind goroutine "
+        "%llu, which waits to Lock it - deadlock!",
+        (unsigned long long)w->g->id);
 }
 
 /* cancellable: until stopped or the deadline; else without an end. */
@@ -377,7 +387,8 @@ static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__g *g,
                                                         bool cancellable)
 {
     if (rwmutex_is_owner(m, g))
-        bl__fatal("sync: RLock of RWMutex already held by this goroutine - deadlock!");
+        bl__fatal_of("locks for reading", BL__WAIT_RW_RLOCK, m,
+                     "sync: RLock of RWMutex already held by this goroutine - deadlock!");
     bl__lock(&m->bl__lock, BL__RANK_WAITERS);
     uintptr_t word = load_relaxed(&m->bl__word), next;
     do {
@@ -448,7 +459,8 @@ static __attribute__((noinline)) void rwmutex_runlock_slow(bl_rwmutex *m)
 {
     for (uintptr_t word = load_relaxed(&m->bl__word);;) {
         if ((word & RW_WRITER) || word < RW_READER)
-            bl__fatal("sync: RUnlock of unlocked RWMutex");
+            bl__fatal_of("unlocks for reading", BL__WAIT_RW_RLOCK, m,
+                         "sync: RUnlock of unlocked RWMutex");
         if (word & RW_FLAGS) {
             if (rwmutex_runlock_waited(m))
                 return;

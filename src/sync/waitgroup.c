@@ -40,12 +40,14 @@ void bl_waitgroup_add(bl_waitgroup *wg, int n)
     if (n > 0 && wg->bl__count == 0) /* as in Go: it has to be ordered with the first wait */
         bl__race_read(&wg->bl__waking, sizeof wg->bl__waking);
     if (wg->bl__count + n < 0)
-        bl__fatal("sync: negative WaitGroup counter");
+        bl__fatal_of("lowers", BL__WAIT_WAITGROUP, wg, "sync: negative WaitGroup counter");
     if (n > 0 && wg->bl__count == 0) {
         if (wg->bl__waking)
-            bl__fatal("sync: WaitGroup is reused before previous Wait has returned");
+            bl__fatal_of("raises", BL__WAIT_WAITGROUP, wg,
+                         "sync: WaitGroup is reused before previous Wait has returned");
         if (!bl__waitq_empty(waitgroup_queue(wg)))
-            bl__fatal("sync: WaitGroup misuse: Add called concurrently with Wait");
+            bl__fatal_of("raises", BL__WAIT_WAITGROUP, wg,
+                         "sync: WaitGroup misuse: Add called concurrently with Wait");
     }
     wg->bl__count += n;
     if (wg->bl__count == 0)

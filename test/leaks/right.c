@@ -485,6 +485,158 @@ static int pipe_filled_late(void *arg)
     return r;
 }
 
+/* ---- What is done with ends with its scope ---- */
+
+static int generate(void *arg)
+{
+    int r = 0;
+    for (int i = 0; r == 0; i++)
+        r = bl_chan_send((bl_chan *)arg, &i);
+    return r;
+}
+
+static int generate_or(void *arg)
+{
+    int v = 1, r = 0;
+    while (r >= 0)
+        r = BL_SELECT(BL_SEND((bl_chan *)arg, &v), BL_RECV(NULL, NULL));
+    return r;
+}
+
+/* Takes what it wants; when it is through, the end of the scope ends them, too. */
+/*? generators_until_the_end right
+ */
+static int generators_until_the_end(void *arg)
+{
+    int v;
+    (void)arg;
+    BL_SCOPE(s, .name = "numbers");
+    bl_chan *numbers = bl_scope_chan(s, sizeof(int), 0), *ones = bl_scope_chan(s, sizeof(int), 2);
+    bl_go(s, generate, numbers);
+    bl_go(s, generate_or, ones);
+    for (int i = 0; i < 3; i++)
+        if (bl_chan_recv(numbers, &v) < 0 || bl_chan_recv(ones, &v) < 0)
+            return 1;
+    return nap(LONG);
+}
+
+typedef struct login {
+    bl_ctx *ctx;
+    bl_chan *never;
+} login;
+
+static int of_login(void *arg)
+{
+    int r = send_one(((login *)arg)->never);
+    return r == BL_ECANCELED ? 0 : 1;
+}
+
+static int serve_login(void *arg)
+{
+    login *l = arg;
+    BL_SCOPE(s, .name = "login", .ctx = l->ctx);
+    l->never = bl_scope_chan(s, sizeof(int), 0);
+    bl_go(s, of_login, l);
+    return bl_scope_wait(s) == BL_ECANCELED ? 0 : 1;
+}
+
+static int log_out(void *arg)
+{
+    login *l = arg;
+    int r = nap(LONG);
+    bl_ctx_cancel(l->ctx, 0);
+    return r;
+}
+
+/* Whose context is cancelled, by somebody who has only that. */
+/*? login_that_is_cancelled right
+ */
+static int login_that_is_cancelled(void *arg)
+{
+    login *l = calloc(1, sizeof *l);
+    (void)arg;
+    if (l == NULL || (l->ctx = bl_ctx_with_cancel(bl_ctx_background())) == NULL)
+        return 1;
+    BL_SCOPE(s);
+    bl_go(s, serve_login, l);
+    bl_go(s, log_out, l);
+    int r = bl_scope_wait(s);
+    bl_ctx_release(l->ctx);
+    free(l);
+    return r;
+}
+
+/* ---- Functions of timers ---- */
+
+typedef struct stopped {
+    bl_mutex lock;
+    bl_timer timer, other;
+    bl_chan *begun;
+} stopped;
+
+static int begin_and_lock(void *arg)
+{
+    stopped *t = arg;
+    bl_chan_close(t->begun);
+    bl_mutex_lock(&t->lock);
+    bl_mutex_unlock(&t->lock);
+    return 0;
+}
+
+static int unlock_late(void *arg)
+{
+    stopped *t = arg;
+    bl_mutex_lock(&t->lock);
+    if (bl_chan_send(t->begun, NULL) < 0)
+        return 1;
+    int r = nap(LONG);
+    bl_mutex_unlock(&t->lock);
+    return r;
+}
+
+/*? timer_stop_waits_for_long right
+ */
+static int timer_stop_waits_for_long(void *arg)
+{
+    stopped t = {.begun = NULL};
+    (void)arg;
+    BL_SCOPE(s);
+    t.begun = bl_scope_chan(s, 0, 0);
+    bl_go(s, unlock_late, &t);
+    if (bl_chan_recv(t.begun, NULL) < 0 || bl_after_func(&t.timer, s, 0, begin_and_lock, &t) < 0 ||
+        bl_chan_recv(t.begun, NULL) != BL_ECLOSED)
+        return 1;
+    bl_timer_stop_wait(&t.timer);
+    return bl_scope_wait(s);
+}
+
+static int close_begun(void *arg)
+{
+    bl_chan_close(((stopped *)arg)->begun);
+    return 0;
+}
+
+static int wait_begun(void *arg)
+{
+    return bl_chan_recv(((stopped *)arg)->begun, NULL) == BL_ECLOSED ? 0 : 1;
+}
+
+/*? one_of_two_timers_is_stopped right
+ */
+static int one_of_two_timers_is_stopped(void *arg)
+{
+    stopped t = {.begun = NULL};
+    (void)arg;
+    BL_SCOPE(s);
+    t.begun = bl_scope_chan(s, 0, 0);
+    if (bl_after_func(&t.timer, s, BL_HOUR, close_begun, &t) < 0 ||
+        bl_after_func(&t.other, s, LONG, close_begun, &t) < 0)
+        return 1;
+    bl_go(s, wait_begun, &t);
+    bl_timer_stop(&t.timer);
+    return bl_scope_wait(s);
+}
+
 PROGRAMS({"late_sender", late_sender}, {"late_close", late_close},
          {"abandoned_but_buffered", abandoned_but_buffered}, {"idle_service", idle_service},
          {"service_until_done", service_until_done}, {"waits_for_its_end", waits_for_its_end},
@@ -501,4 +653,8 @@ PROGRAMS({"late_sender", late_sender}, {"late_close", late_close},
          {"ticker_paused_for_a_while", ticker_paused_for_a_while},
          {"timer_started_late", timer_started_late},
          {"scope_opened_by_a_helper", scope_opened_by_a_helper},
-         {"pipe_filled_late", pipe_filled_late})
+         {"pipe_filled_late", pipe_filled_late},
+         {"generators_until_the_end", generators_until_the_end},
+         {"login_that_is_cancelled", login_that_is_cancelled},
+         {"timer_stop_waits_for_long", timer_stop_waits_for_long},
+         {"one_of_two_timers_is_stopped", one_of_two_timers_is_stopped})

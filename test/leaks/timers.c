@@ -216,6 +216,83 @@ static int one_of_a_thousand_servers(void *arg)
     return go_on();
 }
 
+/* ---- Functions of timers ---- */
+
+typedef struct lease {
+    bl_mutex lock;
+    bl_timer timer;
+    bl_chan *over;
+    bl_chan *begun;
+} lease;
+
+static int expire_locked(void *arg)
+{
+    lease *l = arg;
+    bl_chan_close(l->begun);
+    bl_mutex_lock(&l->lock); /* @expire_lock */
+    bl_mutex_unlock(&l->lock);
+    return 0;
+}
+
+static int stop_locked(void *arg)
+{
+    lease l = {.over = NULL};
+    (void)arg;
+    BL_SCOPE(s, .name = "lease");
+    l.begun = bl_scope_chan(s, 0, 0);
+    bl_mutex_lock(&l.lock);
+    if (bl_after_func(&l.timer, s, BL_MS, expire_locked, &l) < 0 || /* @expire_start */
+        bl_chan_recv(l.begun, NULL) != BL_ECLOSED)
+        return 1;
+    bl_timer_stop_wait(&l.timer); /* @stop_wait */
+    bl_mutex_unlock(&l.lock);
+    return bl_scope_wait(s);
+}
+
+/*? timer_is_stopped_with_its_lock deadlock
+ * stop_locked@stop_wait [timer stop wait] function of a timer, expire_locked, run by; started by stop_locked at @expire_start; holds sync.Mutex; (expire_locked) runs it, and is itself in sync.Mutex.Lock
+ * expire_locked@expire_lock [sync.Mutex.Lock] created by stop_locked in goroutine 2; (stop_locked) holds it, and is itself in timer stop wait
+ */
+static int timer_is_stopped_with_its_lock(void *arg)
+{
+    bl_go(bl_root(), stop_locked, arg);
+    return go_on();
+}
+
+static int expire_closes(void *arg)
+{
+    bl_chan_close(((lease *)arg)->over);
+    return 0;
+}
+
+static int wait_over(void *arg)
+{
+    return bl_chan_recv(((lease *)arg)->over, NULL) != BL_ECLOSED; /* @over_recv */
+}
+
+static int lease_part(void *arg)
+{
+    lease l = {.over = NULL};
+    (void)arg;
+    BL_SCOPE(s, .name = "lease");
+    l.over = bl_scope_chan(s, 0, 0); /* @over_chan */
+    if (bl_after_func(&l.timer, s, BL_HOUR, expire_closes, &l) < 0)
+        return 1;
+    bl_go(s, wait_over, &l);
+    bl_timer_stop(&l.timer);
+    return bl_scope_wait(s); /* @lease_wait */
+}
+
+/*? timer_that_was_to_close_is_stopped deadlock
+ * lease_part@lease_wait [scope wait] waits on scope "lease"
+ * wait_over@over_recv [chan receive] made by lease_part at @over_chan; cause: nobody is left to send
+ */
+static int timer_that_was_to_close_is_stopped(void *arg)
+{
+    bl_go(bl_root(), lease_part, arg);
+    return go_on();
+}
+
 PROGRAMS({"ticker_stopped_in_its_loop", ticker_stopped_in_its_loop},
          {"ticker_stopped_by_who_joins", ticker_stopped_by_who_joins},
          {"timer_fires_once", timer_fires_once},
@@ -223,4 +300,6 @@ PROGRAMS({"ticker_stopped_in_its_loop", ticker_stopped_in_its_loop},
          {"scope_open_in_a_frame_that_is_left", scope_open_in_a_frame_that_is_left},
          {"scope_opened_in_a_loop_and_left", scope_opened_in_a_loop_and_left},
          {"one_of_a_thousand_sleepers", one_of_a_thousand_sleepers},
-         {"one_of_a_thousand_servers", one_of_a_thousand_servers})
+         {"one_of_a_thousand_servers", one_of_a_thousand_servers},
+         {"timer_is_stopped_with_its_lock", timer_is_stopped_with_its_lock},
+         {"timer_that_was_to_close_is_stopped", timer_that_was_to_close_is_stopped})

@@ -228,7 +228,7 @@ static int registry_part(void *arg)
 /*? once_waits_for_its_waiter deadlock
  * registry_part@registry_wait [scope wait] waits on scope "registry"
  * wait_ready@ready_wait [sync.WaitGroup.Wait] (count 1); cause: nobody is left to call done
- * second_user@ready_once [sync.Once.Do] cause: its function will never return
+ * second_user@ready_once [sync.Once.Do] (first_user) runs it, and is itself in sync.WaitGroup.Wait
  */
 static int once_waits_for_its_waiter(void *arg)
 {
@@ -562,7 +562,7 @@ static int pipe_part(void *arg)
 
 /*? pipe_without_a_writer deadlock
  * pipe_part@pipe_wait [scope wait] waits on scope "pipe"
- * read_pipe@pipe_read [select] waits to receive on channel; made by pipe_part at @pipe_new; cause: nobody is left
+ * read_pipe@pipe_read [select] waits to read from a pipe, made by pipe_part at @pipe_new; cause: nobody is left to write to the other end
  */
 static int pipe_without_a_writer(void *arg)
 {

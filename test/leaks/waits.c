@@ -297,8 +297,8 @@ static int init_b(void *arg)
 }
 
 /*? once_in_a_circle deadlock
- * lazy_a@once_b [sync.Once.Do] run by goroutine 3; cause: its function will never return
- * lazy_b@once_a [sync.Once.Do] run by goroutine 2; cause: its function will never return
+ * lazy_a@once_b [sync.Once.Do] run by goroutine 3; cause: goroutine 3 (init_b) runs it, and is itself in sync.Once.Do
+ * lazy_b@once_a [sync.Once.Do] run by goroutine 2; cause: goroutine 2 (init_a) runs it, and is itself in sync.Once.Do
  */
 static int once_in_a_circle(void *arg)
 {
