@@ -24,7 +24,7 @@
 #include "debug/out.h"
 #include "debug/symbol.h"
 
-enum { FRAMES = 64, THREADS = 8, OPTIONS = 1024, KNOWN = 128 };
+enum { RACE_FRAMES = 64, RACE_THREADS = 8, RACE_OPTIONS = 1024, RACE_KNOWN = 128 };
 
 int __tsan_get_report_data(void *report, const char **description, int *count, int *stacks,
                            int *mops, int *locs, int *mutexes, int *threads, int *unique_tids,
@@ -49,17 +49,17 @@ static struct {
     bool halt;
     int exitcode;  /* 0: 66, as ThreadSanitizer's */
     char log[256]; /* log_path; empty: stderr */
-    char options[OPTIONS + 256];
+    char options[RACE_OPTIONS + 256];
 } said;
 
 /* ThreadSanitizer's lock is held while a report is made, so this is one thread's at a time. It does not
  * lie on the stack, which is a goroutine's. */
 static struct {
     bl__out out;
-    void *trace[FRAMES];
+    void *trace[RACE_FRAMES];
     int shown; /* frames of a trace */
-    const char *names[THREADS];
-    int tids[THREADS];
+    const char *names[RACE_THREADS];
+    int tids[RACE_THREADS];
     int threads;
     int parts;  /* printed so far */
     void *addr; /* of the access */
@@ -72,23 +72,23 @@ static struct {
  */
 __attribute__((weak)) int bl_test_main(int argc, char **argv); /* NULL: no tests in the program */
 static struct {
-    uintptr_t keys[KNOWN]; /* of stacks, and of addresses */
-    uint32_t count;        /* atomic: a test that begins sets it to 0 */
-} known;
+    uintptr_t keys[RACE_KNOWN]; /* of stacks, and of addresses */
+    uint32_t count;             /* atomic: a test that begins sets it to 0 */
+} races_known;
 
-void bl__race_anew(void) { store_relaxed(&known.count, 0u); }
+void bl__race_anew(void) { store_relaxed(&races_known.count, 0u); }
 
-/* Whether there is such a key; else it is added. With KNOWN of them all others are known, too. */
+/* Whether there is such a key; else it is added. With RACE_KNOWN of them all others are known, too. */
 static bool known_or_add(uintptr_t key)
 {
-    uint32_t n = load_relaxed(&known.count);
+    uint32_t n = load_relaxed(&races_known.count);
     for (uint32_t i = 0; i < n; i++)
-        if (known.keys[i] == key)
+        if (races_known.keys[i] == key)
             return true;
-    if (n == KNOWN)
+    if (n == RACE_KNOWN)
         return true;
-    known.keys[n] = key;
-    store_relaxed(&known.count, n + 1);
+    races_known.keys[n] = key;
+    store_relaxed(&races_known.count, n + 1);
     return false;
 }
 
@@ -100,7 +100,7 @@ static bool report_is_known(void *report, int mops)
         void *addr = NULL;
         memset(page.trace, 0, sizeof page.trace);
         __tsan_get_report_mop(report, (unsigned long)i, &tid, &addr, &size, &write, &atomic,
-                              page.trace, FRAMES - 1);
+                              page.trace, RACE_FRAMES - 1);
         for (int at = 0; page.trace[at] != NULL; at++)
             stacks = (stacks ^ (uintptr_t)page.trace[at]) * 0x9e3779b97f4a7c15u;
         address = i == 0 ? (uintptr_t)addr & ~(uintptr_t)7 : address;
@@ -140,7 +140,7 @@ static size_t option_keep(size_t at, const char *word, size_t n)
     return at + n;
 }
 
-static void options_take(const char *text)
+static void race_options_take(const char *text)
 {
     size_t at = strlen(said.options), n;
     const char *value;
@@ -188,7 +188,7 @@ const char *__tsan_default_options(void)
         syscall(SYS_close, fd);
     for (const char *at = env, *value; at < env + len; at += strlen(at) + 1)
         if (option_is(at, "BELAY_RACE=", &value))
-            options_take(value);
+            race_options_take(value);
     return said.options;
 }
 
@@ -268,7 +268,7 @@ static void trace_print(void)
     bool runner = false;
     page.shown = 0;
     do { /* functions that the runner of the tests has called, or itself if there are none */
-        for (int i = 0; i < FRAMES && page.trace[i] != NULL; i++)
+        for (int i = 0; i < RACE_FRAMES && page.trace[i] != NULL; i++)
             bl__symbol_each((uintptr_t)page.trace[i] - 1, frame_print, &runner);
         runner = !runner;
     } while (runner && page.shown == 0);
@@ -308,7 +308,8 @@ static void access_print(void *report, unsigned long i)
     int tid = 0, size = 0, write = 0, atomic = 0;
     void *addr = NULL;
     memset(page.trace, 0, sizeof page.trace);
-    __tsan_get_report_mop(report, i, &tid, &addr, &size, &write, &atomic, page.trace, FRAMES - 1);
+    __tsan_get_report_mop(report, i, &tid, &addr, &size, &write, &atomic, page.trace,
+                          RACE_FRAMES - 1);
     if (i == 0)
         page.addr = addr;
     part_begin();
@@ -327,7 +328,7 @@ static void thread_print(void *report, unsigned long i)
     const char *name = NULL;
     memset(page.trace, 0, sizeof page.trace);
     __tsan_get_report_thread(report, i, &tid, &os_id, &running, &name, &parent, page.trace,
-                             FRAMES - 1);
+                             RACE_FRAMES - 1);
     if (tid == 0 || (name != NULL && is_main(name)))
         return;
     bool goroutine = name != NULL && strncmp(name, "goroutine ", 10) == 0;
@@ -347,7 +348,7 @@ static const char *location_read(void *report, int locs, uintptr_t *start, unsig
     memset(page.trace, 0, sizeof page.trace);
     if (locs > 0)
         __tsan_get_report_loc(report, 0, &type, &global, start, size, tid, &fd, &suppressable,
-                              page.trace, FRAMES - 1);
+                              page.trace, RACE_FRAMES - 1);
     return type;
 }
 
@@ -383,7 +384,7 @@ bool bl__race_on_report(void *report, bool suppressed)
     if (suppressed)
         return true;
     __tsan_get_report_data(report, &what, &count, &stacks, &mops, &locs, &mutexes, &threads,
-                           &unique, page.trace, FRAMES - 1);
+                           &unique, page.trace, RACE_FRAMES - 1);
     uintptr_t start;
     unsigned long size;
     int tid;
@@ -393,11 +394,11 @@ bool bl__race_on_report(void *report, bool suppressed)
     if (bl_test_main != NULL && report_is_known(report, mops))
         return true;
     add_relaxed(&said.reports, (uint64_t)1);
-    page.threads = threads < THREADS ? threads : THREADS;
+    page.threads = threads < RACE_THREADS ? threads : RACE_THREADS;
     for (int i = 0; i < page.threads; i++) {
         int os_id, running, parent;
         __tsan_get_report_thread(report, (unsigned long)i, &page.tids[i], &os_id, &running,
-                                 &page.names[i], &parent, page.trace, FRAMES - 1);
+                                 &page.names[i], &parent, page.trace, RACE_FRAMES - 1);
     }
     int fd = log_open();
     bl__out_init(&page.out, fd);
