@@ -87,7 +87,7 @@ static __attribute__((noinline)) int kind_find(bl__fd *f, int fd)
     int protocol = 0;
     socklen_t len = sizeof protocol;
     uint8_t kind = BL__FD_NOWAIT;
-    if (fstat(fd, &st) < 0)
+    if (bl__fd_stat(fd, &st) < 0)
         return -errno;
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode)) {
         store_relaxed(&f->kind, (uint8_t)BL__FD_UNKNOWN);

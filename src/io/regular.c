@@ -46,7 +46,7 @@ ONCE file_left(int fd, off_t *at)
 {
     struct stat st;
     *at = lseek(fd, 0, SEEK_CUR);
-    if (*at < 0 || fstat(fd, &st) < 0)
+    if (*at < 0 || bl__fd_stat(fd, &st) < 0)
         return -errno;
     return *at < st.st_size ? st.st_size - *at : 0;
 }

@@ -73,6 +73,8 @@ int64_t bl__thread_cpu(int tid)
     return clock_gettime(clock, &ts) == 0 ? (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec : -1;
 }
 
+int bl__fd_stat(int fd, struct stat *st) { return (int)syscall(SYS_fstat, fd, st); }
+
 static int thread_file_open(int tid, const char *file)
 {
     char path[48];

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* CPUs that this process may keep busy: the affinity mask, cut to the cgroup's CPU limit (v2 cpu.max
  * and v1 cpu.cfs_quota_us, the tightest on the way up), rounded up; at least 1. */
@@ -35,6 +36,10 @@ int bl__thread_count_own(void);
 void bl__thread_punctual(void);
 /* The kernel's number of the calling thread. */
 int bl__thread_id(void);
+/* fstat of a number that others may close and use again meanwhile, which is theirs to know: ThreadSanitizer, which calls it a race,
+ * does not see it. 0, or -1 and errno. */
+int bl__fd_stat(int fd, struct stat *st);
+
 /* 1: that thread of this process sleeps in the kernel; 0: it runs or could; -1: it cannot be told. */
 int bl__thread_sleeps(int tid);
 /* The same where the time counts: most of it goes into opening what the kernel says of the thread, which is done before.

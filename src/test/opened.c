@@ -10,6 +10,7 @@
 
 #include "core/lock.h"
 #include "debug/symbol.h"
+#include "os/os.h"
 #include "test/test.h"
 
 typedef struct opened_fd {
@@ -29,7 +30,7 @@ static void opened_note(int fd, uintptr_t pc)
 {
     struct stat st;
     const bl_test *t = bl__test_of(bl__self());
-    if (fd < 0 || fstat(fd, &st) != 0)
+    if (fd < 0 || bl__fd_stat(fd, &st) != 0)
         return;
     bl__lock(&all_opened.lock, BL__RANK_MADE);
     if ((size_t)fd >= all_opened.len) {
@@ -87,8 +88,8 @@ void bl__test_opened_report(bl_test *t)
         struct stat st;
         opened_place at = {NULL, 0};
         from = (size_t)fd + 1;
-        if ((t->allow & BL_ALLOW_DESCRIPTORS) != 0 || fstat(fd, &st) != 0 || st.st_dev != o.dev ||
-            st.st_ino != o.ino)
+        if ((t->allow & BL_ALLOW_DESCRIPTORS) != 0 || bl__fd_stat(fd, &st) != 0 ||
+            st.st_dev != o.dev || st.st_ino != o.ino)
             continue;
         bl__symbol_each(o.pc - 1, place_find, &at);
         bl__test_log(t, at.file, at.line,
