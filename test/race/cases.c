@@ -38,6 +38,12 @@ void bl__symbol_each(uintptr_t pc, bool (*fn)(const void *s, void *arg), void *a
         }                                                                                          \
     } while (0)
 
+/* A scope whose goroutines end by themselves. The end of BL_SCOPE stops those that wait then. */
+static void joined(bl_scope **s) { (void)bl_scope_wait(*s); }
+#define JOINED(s)                                                                                  \
+    BL_SCOPE(s);                                                                                   \
+    __attribute__((cleanup(joined), unused)) bl_scope *s##_joined = (s)
+
 /* What races, or does not. More than once: ThreadSanitizer misses two accesses at the same instant. */
 static long shared;
 static void touch(void)
@@ -512,7 +518,7 @@ static int giver(void *arg)
 static int pair_main(void *arg)
 {
     const pair *p = arg;
-    BL_SCOPE(s);
+    JOINED(s);
     BL_SCOPE(outer); /* what the ways start */
     scope = outer;
     if (p->w->setup != NULL)

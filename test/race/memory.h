@@ -12,7 +12,7 @@ static void turn(void) { MUST(bl_sleep(3 * BL_MS)); }
 
 static int two(bl_fn first, bl_fn second)
 {
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, first, s));
     MUST(bl_go(s, second, s));
     return bl_scope_wait(s);
@@ -207,7 +207,7 @@ CASE(descriptors_again)
 CASE(jobs_before_the_join)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     bl_pool *jobs = bl_pool_new(s, &(bl_pool_opts){.workers = 2});
     MUST(bl_pool_submit(jobs, toucher, NULL));
     MUST(bl_scope_wait(s));

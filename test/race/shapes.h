@@ -17,7 +17,7 @@ static int stores(void *arg)
 CASE(stored_and_never_read)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, stores, NULL));
     await();
     stored_only = 2;
@@ -35,7 +35,7 @@ static int sets_one(void *arg)
 CASE(read_and_known)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, sets_one, NULL));
     await();
     int unused = only_one_value;
@@ -61,7 +61,7 @@ CASE(field_of_a_local)
 {
     frame f = {.field = 0};
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, uses_field, &f));
     await();
     f.field = 2;
@@ -71,7 +71,7 @@ CASE(field_of_a_local_read)
 {
     frame f = {.field = 0};
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, uses_field, &f));
     await();
     int got = f.field;
@@ -82,7 +82,7 @@ CASE(element_of_a_local)
 {
     frame f = {.field = 0};
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, uses_field, &f));
     await();
     f.elements[2] = 2;
@@ -92,7 +92,7 @@ CASE(other_field_of_a_local)
 {
     frame f = {.field = 0};
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, uses_field, &f));
     f.other = 2;
     f.elements[1] = f.elements[3] = 2;
@@ -113,7 +113,7 @@ static int sets_low(void *arg)
 CASE(neighbours_in_a_byte)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, sets_low, NULL));
     await();
     bits.high = 2;
@@ -134,7 +134,7 @@ static int sets_word(void *arg)
 CASE(byte_of_a_word)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, sets_word, NULL));
     await();
     parts.bytes[2] = 9;
@@ -150,7 +150,7 @@ static int sets_byte(void *arg)
 CASE(bytes_of_a_word)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 4; i++)
         MUST(bl_go(s, sets_byte, &parts.bytes[i]));
     return bl_scope_wait(s);
@@ -166,7 +166,7 @@ static int sends_half(void *arg)
 }
 static int halves_sent(int *written)
 {
-    BL_SCOPE(s);
+    JOINED(s);
     chan_4();
     MUST(bl_go(s, sends_half, &halves[0]));
     await();
@@ -195,7 +195,7 @@ CASE(loop_variable)
 {
     int i = 0;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, asks_index, &i));
     await();
     i++;
@@ -219,7 +219,7 @@ static int sorts(void *arg)
 CASE(sorted_and_written)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, sorts, NULL));
     await();
     numbers[7] = 1;
@@ -235,7 +235,7 @@ static int formats(void *arg)
 CASE(formatted_and_read)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, formats, s));
     await();
     int got = words[3];
@@ -253,7 +253,7 @@ CASE(block_freed_after_a_read)
 {
     int *block = calloc(1, sizeof *block);
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, reads_block, block));
     await();
     free(block);
@@ -264,7 +264,7 @@ CASE(block_read_and_written)
 {
     int *block = calloc(1, sizeof *block);
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, reads_block, block));
     await();
     *block = 2;
@@ -291,7 +291,7 @@ static int drops(void *arg)
 CASE(last_user_frees)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 10; i++) {
         counted_block *b = calloc(1, sizeof *b);
         b->users = 3;
@@ -313,7 +313,7 @@ static int sends_one(void *arg)
 CASE(length_is_polled)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     chan_1();
     MUST(bl_go(s, sends_one, chan));
     while (bl_chan_len(chan) == 0)
@@ -325,7 +325,7 @@ CASE(jobs_are_counted)
 {
     bl_pool_stat stat;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     bl_pool *jobs = bl_pool_new(s, &(bl_pool_opts){.workers = 2});
     MUST(bl_pool_submit(jobs, toucher, NULL));
     do {
@@ -338,7 +338,7 @@ CASE(jobs_are_counted)
 CASE(goroutines_are_counted)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, toucher, NULL));
     while (bl_goroutines() > 1)
         MUST(bl_sleep(100 * BL_US));
@@ -359,7 +359,7 @@ CASE(channel_as_group)
 {
     int sum = 0;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     chan = bl_chan_new(0, 4);
     for (int i = 0; i < 8; i++) {
         MUST(bl_chan_send(chan, NULL));
@@ -383,7 +383,7 @@ static int receives_and_fills(void *arg)
 CASE(channel_as_group_too_early)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     chan = bl_chan_new(0, 1);
     MUST(bl_chan_send(chan, NULL));
     MUST(bl_go(s, receives_and_fills, &slots[0]));
@@ -406,7 +406,7 @@ static int selects_to_lock(void *arg)
 CASE(channel_as_mutex_in_selects)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     chan_empty();
     relay = bl_chan_new(0, 0);
     for (int i = 0; i < 3; i++)
@@ -432,7 +432,7 @@ static int makes_once(void *arg)
 CASE(checked_twice)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 4; i++)
         MUST(bl_go(s, makes_once, s));
     return bl_scope_wait(s);
@@ -440,7 +440,7 @@ CASE(checked_twice)
 CASE(checked_twice_without_atomics)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, makes_once, NULL));
     await();
     MUST(bl_go(s, makes_once, NULL));
@@ -457,7 +457,7 @@ CASE(grandchild_is_not_joined)
     UNUSED;
     BL_SCOPE(elsewhere);
     {
-        BL_SCOPE(s);
+        JOINED(s);
         MUST(bl_go(s, starts_elsewhere, elsewhere));
         MUST(bl_scope_wait(s));
     }

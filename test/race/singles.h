@@ -55,7 +55,7 @@ CASE(pipe_write_to_read)
 {
     char buf[4];
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_pipe_new(&pipe_ends[0], &pipe_ends[1]));
     MUST(bl_go(s, pipe_touch_write, NULL));
     MUST(bl_pipe_read(pipe_ends[1], buf, 4) - 4);
@@ -66,7 +66,7 @@ CASE(pipe_read_to_written)
 {
     char buf[4];
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_pipe_new(&pipe_ends[0], &pipe_ends[1]));
     MUST(bl_go(s, pipe_write_touch, NULL));
     touch();
@@ -77,7 +77,7 @@ CASE(pipe_written_and_read)
 {
     char buf[4];
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_pipe_new(&pipe_ends[0], &pipe_ends[1]));
     MUST(bl_go(s, pipe_write_touch, NULL));
     MUST(bl_pipe_read(pipe_ends[1], buf, 4) - 4);
@@ -87,7 +87,7 @@ CASE(pipe_written_and_read)
 CASE(pipe_reads_into_it)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_pipe_new(&pipe_ends[0], &pipe_ends[1]));
     MUST(bl_go(s, pipe_read_counted, NULL));
     counted++;
@@ -98,7 +98,7 @@ CASE(pipe_reads_into_it)
 CASE(pipe_reads_into_anothers)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_pipe_new(&pipe_ends[0], &pipe_ends[1]));
     MUST(bl_go(s, pipe_read_counted, NULL));
     MUST(bl_go(s, pipe_touch_write, NULL));
@@ -109,7 +109,7 @@ CASE(pipe_close_to_end)
 {
     char c;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_pipe_new(&pipe_ends[0], &pipe_ends[1]));
     MUST(bl_go(s, pipe_close_touch, pipe_ends[0]));
     MUST(bl_pipe_read(pipe_ends[1], &c, 1));
@@ -122,7 +122,7 @@ CASE(pipe_close_to_end)
 CASE(siblings)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, toucher, NULL));
     MUST(bl_go(s, toucher, NULL));
     return 0;
@@ -130,7 +130,7 @@ CASE(siblings)
 CASE(start)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     touch();
     MUST(bl_go(s, toucher, NULL));
     return 0;
@@ -138,7 +138,7 @@ CASE(start)
 CASE(start_then_touch)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, toucher, NULL));
     touch();
     return 0;
@@ -146,7 +146,7 @@ CASE(start_then_touch)
 CASE(join)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 20; i++) {
         MUST(bl_go(s, toucher, NULL));
         MUST(bl_scope_wait(s));
@@ -158,7 +158,7 @@ CASE(close_joins)
 {
     UNUSED;
     {
-        BL_SCOPE(s);
+        JOINED(s);
         MUST(bl_go(s, toucher, NULL));
     }
     touch();
@@ -178,7 +178,7 @@ CASE(join_of_another_scope)
 CASE(siblings_locked)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 50; i++)
         MUST(bl_go(s, lock_toucher, NULL));
     return 0;
@@ -186,7 +186,7 @@ CASE(siblings_locked)
 CASE(siblings_half_locked)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, lock_toucher, NULL));
     MUST(bl_go(s, toucher, NULL));
     return 0;
@@ -211,7 +211,7 @@ static int deep(void *arg)
 CASE(stacks_again)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 400; i++)
         MUST(bl_go(s, deep, NULL));
     return 0;
@@ -221,14 +221,14 @@ CASE(copy)
 {
     int v = 7;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go_copy(s, copy_reader, &v, sizeof v));
     v = 8;
     return 0;
 }
 static int shared_copier(void *arg)
 {
-    BL_SCOPE(s);
+    JOINED(s);
     (void)arg;
     MUST(bl_go_copy(s, nothing, &shared, sizeof shared));
     return 0;
@@ -236,7 +236,7 @@ static int shared_copier(void *arg)
 CASE(copy_of_what_is_written)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, shared_copier, NULL));
     touch();
     MUST(bl_scope_wait(s));
@@ -245,7 +245,7 @@ CASE(copy_of_what_is_written)
 CASE(heap_again)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 50; i++) {
         bl_chan *c = bl_chan_new(sizeof(int), 3);
         int v = i;
@@ -274,7 +274,7 @@ static int shared_receiver(void *arg)
 static int shared_pair(bl_fn fn, bool sends)
 {
     long v = 1;
-    BL_SCOPE(s);
+    JOINED(s);
     chan = bl_chan_new(sizeof shared, 1);
     MUST(bl_go(s, fn, NULL));
     touch();
@@ -291,7 +291,7 @@ CASE(received_while_written)
 {
     long v = 1;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     chan = bl_chan_new(sizeof shared, 1);
     MUST(bl_go(s, shared_receiver, NULL));
     MUST(bl_chan_send(chan, &v));
@@ -307,7 +307,7 @@ CASE(sent_then_written)
 {
     long got;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     chan = bl_chan_new(sizeof shared, 0);
     MUST(bl_go(s, shared_sender, NULL));
     MUST(bl_chan_recv(chan, &got));
@@ -318,7 +318,7 @@ CASE(pointers_through_a_channel)
 {
     long *p;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     bl_chan *c = bl_scope_chan(s, sizeof p, 2);
     for (int i = 0; i < 30; i++) {
         p = malloc(sizeof *p);
@@ -346,7 +346,7 @@ static int two_receiver(void *arg)
 static int two_main(void *before)
 {
     int v = 0;
-    BL_SCOPE(s);
+    JOINED(s);
     chan = bl_chan_new(sizeof v, 2);
     MUST(bl_chan_send(chan, &v));
     MUST(bl_chan_send(chan, &v));
@@ -378,7 +378,7 @@ static int tokens_touch(void *arg)
 }
 static int tokens_main(size_t n)
 {
-    BL_SCOPE(s);
+    JOINED(s);
     chan = bl_chan_new(sizeof(int), n);
     for (int i = 0; i < 4; i++)
         MUST(bl_go(s, tokens_touch, NULL));
@@ -407,7 +407,7 @@ static int mutex_user(void *arg)
 CASE(mutex_overwritten)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, mutex_user, NULL));
     MUST(bl_sleep(5 * BL_MS));
     mutex.bl__word = 0;
@@ -416,7 +416,7 @@ CASE(mutex_overwritten)
 CASE(mutex_copied)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, mutex_user, NULL));
     MUST(bl_sleep(5 * BL_MS));
     bl_mutex copy = mutex;
@@ -433,7 +433,7 @@ CASE(mutex_in_a_frame)
     UNUSED;
     for (int i = 0; i < 10; i++) {
         bl_mutex m = {0};
-        BL_SCOPE(s);
+        JOINED(s);
         MUST(bl_go(s, local_locker, &m));
         MUST(bl_go(s, local_locker, &m));
     }
@@ -449,7 +449,7 @@ static int group_waiter(void *arg)
 CASE(group_as_mutex)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     bl_waitgroup_add(&group, 1);
     MUST(bl_go(s, group_waiter, NULL));
     MUST(bl_go(s, group_waiter, NULL));
@@ -461,7 +461,7 @@ CASE(group_of_many)
     static long parts[20];
     static int seven = 7;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 20; i++)
             MUST(bl_waitgroup_go(&group, s, copy_reader, &seven));
@@ -474,7 +474,7 @@ CASE(group_of_many)
 CASE(group_go)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_waitgroup_go(&group, s, toucher, NULL));
     MUST(bl_waitgroup_wait(&group));
     touch();
@@ -490,7 +490,7 @@ static int adder(void *arg)
 CASE(group_add_beside_wait)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     bl_waitgroup_add(&group, 1);
     MUST(bl_go(s, group_waiter, NULL));
     MUST(bl_go(s, group_waiter, NULL));
@@ -508,10 +508,10 @@ static int once_toucher(void *arg)
 CASE(once_by_many)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 10; i++)
         MUST(bl_go(s, once_toucher, NULL));
-    return bl_scope_wait(s);
+    return 0;
 }
 static int reader(void *arg)
 {
@@ -539,7 +539,7 @@ static int read_toucher(void *arg)
 }
 static int eight(bl_fn a, bl_fn b)
 {
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 4; i++) {
         MUST(bl_go(s, a, NULL));
         MUST(bl_go(s, b, NULL));
@@ -604,7 +604,7 @@ static int map_locked(void *arg)
 }
 static int map_two(bl_fn a, bl_fn b)
 {
-    BL_SCOPE(s);
+    JOINED(s);
     plain_map = bl_map_new(sizeof(int), sizeof(int));
     MUST(map_setter(NULL));
     MUST(bl_go(s, a, NULL));
@@ -658,7 +658,7 @@ CASE(ticker)
 {
     bl_time t;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     touch();
     bl_ticker *tick = bl_ticker_new(s, BL_MS);
     for (int i = 0; i < 3; i++)
@@ -669,7 +669,7 @@ CASE(ticker)
 CASE(after_func_stop_wait)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_after_func(&timer, s, BL_MS, toucher, NULL));
     MUST(bl_sleep(5 * BL_MS));
     (void)bl_timer_stop_wait(&timer);
@@ -679,7 +679,7 @@ CASE(after_func_stop_wait)
 CASE(after_func_beside)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_after_func(&timer, s, BL_MS, toucher, NULL));
     touch();
     MUST(bl_sleep(5 * BL_MS));
@@ -689,7 +689,7 @@ CASE(after_funcs)
 {
     static bl_timer other;
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_after_func(&timer, s, BL_MS, toucher, NULL));
     MUST(bl_after_func(&other, s, BL_MS, toucher, NULL));
     MUST(bl_sleep(5 * BL_MS));
@@ -704,7 +704,7 @@ static int fails(void *arg)
 CASE(failure_cancels)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, fails, NULL));
     while (bl_ctx_err(bl_scope_ctx(s)) == 0)
         if (bl_sleep(100 * BL_US) < 0)
@@ -714,7 +714,7 @@ CASE(failure_cancels)
 }
 static int jobs(int workers, bl_fn a, bl_fn b, bool drain)
 {
-    BL_SCOPE(s);
+    JOINED(s);
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = workers, .queue = 1});
     for (int i = 0; i < 5; i++) {
         MUST(bl_pool_submit(p, a, NULL));
@@ -748,7 +748,7 @@ CASE(pool_frames)
 CASE(pool_submit_then_touch)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 2});
     MUST(bl_pool_submit(p, toucher, NULL));
     touch();
@@ -771,7 +771,7 @@ CASE(blocking_returns)
 CASE(blocking_beside)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     MUST(bl_go(s, blocker, NULL));
     MUST(bl_go(s, blocker, NULL));
     MUST(bl_scope_wait(s));
@@ -780,7 +780,7 @@ CASE(blocking_beside)
 CASE(blocking_frames)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 30; i++)
         MUST(bl_go(s, blocker, &shared));
     MUST(bl_scope_wait(s));
@@ -789,7 +789,7 @@ CASE(blocking_frames)
 CASE(prints)
 {
     UNUSED;
-    BL_SCOPE(s);
+    JOINED(s);
     for (int i = 0; i < 5; i++)
         MUST(bl_go(s, deep, NULL));
     MUST(printf("%s", ""));
