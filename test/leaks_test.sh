@@ -99,7 +99,7 @@ compare() { # EXPECTED, STDERR
 
 # One program with so many processors. Into $work/PROGRAM.PROCS.ok or .bad.
 check() { # FILE, PROGRAM, PROCS
-    local at=$work/$2.$3 expected=$work/$2.expected kind pid size=0 now said
+    local at=$work/$2.$3 expected=$work/$2.expected kind pid now= said
     local binary=$work/$1.$3
     read -r _ kind _ <"$expected"
     if [ "$kind" = right ]; then
@@ -112,17 +112,19 @@ check() { # FILE, PROGRAM, PROCS
     fi
     BELAY_PROCS=$3 "$binary" "$2" >/dev/null 2>"$at.err" </dev/null &
     pid=$!
-    local ends=$((SECONDS + patience)) alive=1
-    while :; do
+    local ends=$((SECONDS + patience)) alive=1 all never
+    exec {never}<> <(:)
+    while :; do # starts no process while there is nothing new
         kill -0 "$pid" 2>/dev/null || alive=0
-        now=$(stat -c %s "$at.err")
-        if [ "$now" -ne "$size" ] || [ $alive = 0 ]; then
-            size=$now
+        mapfile -d '' -t all <"$at.err"
+        if [ "${all[*]}" != "$now" ] || [ $alive = 0 ]; then
+            now=${all[*]}
             if said=$(compare "$expected" "$at.err"); then : >"$at.ok"; break; fi
         fi
         if [ $alive = 0 ] || [ $SECONDS -ge $ends ]; then echo "$said" >"$at.bad"; break; fi
-        sleep 0.1
+        read -r -t 0.1 -u "$never"
     done
+    exec {never}>&-
     [ $alive = 0 ] || kill -9 "$pid"
     wait "$pid" 2>/dev/null
 }
@@ -153,9 +155,10 @@ for source in "$root"/test/leaks/*.c; do
         done
     done
 done >"$work/todo" 3>&1
+running=0
 while read -r file name procs; do
     [ "$procs" -gt 0 ] 2>/dev/null || { echo "$file $name $procs"; continue; }
-    while [ "$(jobs -rp | wc -l)" -ge $beside ]; do wait -n; done
+    [ $((running++)) -lt $beside ] || { wait -n; running=$((running - 1)); }
     check "$file" "$name" "$procs" 2>/dev/null &
 done <"$work/todo"
 wait
