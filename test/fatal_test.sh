@@ -95,7 +95,7 @@ for file in $files; do
         title="== $name${settings:+ $settings} -> $status"
         { echo "$title"; normalise <"$work/err"; echo; } | own_frames >"$work/now"
         if [ "$name" = leak ]; then # on a busy machine the finder tells of them, too, before the end does
-            awk '/^belay: / { told = /^belay: deadlock: / } !told' "$work/now" >"$work/rest"
+            awk '/^belay: / { told = /^belay: deadlock: / } !told; END { if (told) print "" }' "$work/now" >"$work/rest"
             mv "$work/rest" "$work/now"
         fi
         cat "$work/now" >>"$work/all"
