@@ -183,6 +183,21 @@ static void add_race(words *command, const words *compiler)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
 }
 
+/* Of two functions with one and the same code gcc makes one: reports would name the other. */
+static void add_names(words *command, const words *compiler)
+{
+    static int is_gcc = -1;
+    static char path[4096];
+    if (is_gcc < 0) {
+        words ask = {0};
+        add_words(&ask, compiler);
+        words_add(&ask, "-print-prog-name=cc1"); /* clang has none, and repeats the name */
+        is_gcc = process_line(&ask, path, sizeof path) && path[0] == '/';
+    }
+    if (is_gcc)
+        words_add(command, "-fno-ipa-icf");
+}
+
 /* The compiler's command line, or an exit status. */
 static int compose(words *command, const flags *f, const library *lib, const char *out)
 {
@@ -203,6 +218,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
                              : lib->mode == MODE_RACE ? "-O0 -g" /* see add_race */
                                                       : "-O2 -g");
     words_add(command, "-fno-optimize-sibling-calls"); /* reports show who has called */
+    add_names(command, &compiler);
     if (f->cover) /* the functions that src/test/cover.c calls */
         words_add_split(command, "--coverage -fprofile-update=atomic -Wl,-u,__gcov_dump "
                                  "-Wl,-u,__gcov_reset");
