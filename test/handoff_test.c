@@ -402,7 +402,7 @@ static void *be_watched(void *arg)
 }
 
 /* Until it is so, or for ever. */
-static void await_state(const bl__thread_state *s, int sleeps)
+static void await_state(bl__thread_state *s, int sleeps)
 {
     while (bl__thread_state_sleeps(s) != sleeps)
         usleep(100);

@@ -35,7 +35,12 @@
 #include "debug/fatal.h"
 #include "os/os.h"
 
-enum { HOG_NS = 10000000, SLEPT_NS = 2000, HOGS_MOST = 4 /* beyond the processors */ };
+enum {
+    HOG_NS = 10000000,
+    SLEPT_NS = 2000,
+    DOZED_NS = 200000,
+    HOGS_MOST = 4 /* beyond the processors */
+};
 
 #define SPARE_FOR (10 * BL_SEC)
 
@@ -47,7 +52,8 @@ static struct {
     bool said_most; /* that max_threads is reached */
     bl__p *asked;   /* whose goroutine was asked to yield, at the look before */
     bool refused;   /* there was no thread for the one that it wanted to take last */
-    bl__thread_state states[WATCHED]; /* open while it is eager: of who holds a processor */
+    bl__thread_state states
+        [WATCHED]; /* of who holds a processor, once that was asked for, while anything runs */
 } handoff;
 
 int64_t bl__debug_setting(const char *name) { return bl__debug_setting_or(name, 0); }
@@ -291,12 +297,12 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
         handoff.asked = p;
         store_relaxed(&p->asked, 1u);
         asked_set(true);
-        return BL__LOOK_NOTHING;
+        return BL__LOOK_SOON;
     }
     return take(p, tick, BL__AWAY_HOG) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
 }
 
-/* Has m, which holds p, slept since the look before; or, unless sysmon is eager, for half of the time? Its CPU time tells that
+/* Has m, which holds p, slept since the look before; or, unless sysmon is eager, for a while? Its CPU time tells that
  * in less than a microsecond; its state, from /proc, takes nine, and thirty more if that is not open. */
 static bool has_slept(bl__p *p, const bl__m *m, bl_time now, bool eager)
 {
@@ -304,7 +310,7 @@ static bool has_slept(bl__p *p, const bl__m *m, bl_time now, bool eager)
     int64_t cpu = bl__thread_cpu(tid), went = now - p->seen_at;
     int64_t idle = went - (cpu - p->seen_cpu);
     bool slept =
-        cpu >= 0 && p->seen_cpu >= 0 && m == p->seen_m && idle > (eager ? SLEPT_NS : went / 2);
+        cpu >= 0 && p->seen_cpu >= 0 && m == p->seen_m && idle > (eager ? SLEPT_NS : DOZED_NS);
     p->seen_at = now;
     p->seen_cpu = cpu;
     if (eager)
@@ -365,7 +371,5 @@ bl__look bl__handoff_look(bool eager)
     }
     if (found == BL__LOOK_WORK && helpers)
         bl__wake_one();
-    if (!eager && found != BL__LOOK_TAKEN)
-        bl__handoff_calm();
     return found;
 }

@@ -371,13 +371,13 @@ bl__timers *bl__timers_here(void);                /* those of this thread's P, o
 bool bl__enter_slow(bl__m *m);
 typedef enum bl__look {
     BL__LOOK_NOTHING,
-    BL__LOOK_SOON, /* work waits which an idle processor could do, if the next look finds it there still */
+    BL__LOOK_SOON, /* the next look decides: whether an idle processor is to do work, or one is to be taken */
     BL__LOOK_WORK,
     BL__LOOK_TAKEN
 } bl__look;
 /* By sysmon: has it found work that waits, or taken a processor? eager: it has lately. */
 bl__look bl__handoff_look(bool eager);
-void bl__handoff_calm(void);  /* it is eager no more: closes what it has kept open */
+void bl__handoff_calm(void);  /* nothing runs: closes what it has kept open */
 void bl__handoff_begin(void); /* a run begins */
 void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
 /* The caller will work for long and calls nothing meanwhile that needs a processor: another thread goes on with the one

@@ -10,7 +10,7 @@
  *   - has the finder look for goroutines that are stuck (debug/finder.c);
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
- * It looks every millisecond while anything runs, after half of that where an idle processor may have work, and every 50 us where work waits or there was a
+ * It looks every 1.5 ms while anything runs, after 0.5 where the next look is to decide, and every 50 us where work waits or there was a
  * hand-off within the last second, 20 us after one. With all processors idle for 10 ms it sleeps until somebody wakes it.
  */
 #include "arch/sanitize.h"
@@ -21,7 +21,7 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-enum { SHORTEST = 20000, SHORT = 50000, HALF = 500000, USUAL = 1000000, LONGEST = 10000000 };
+enum { SHORTEST = 20000, SHORT = 50000, SOON = 500000, USUAL = 1500000, LONGEST = 10000000 };
 
 #define EAGER_FOR BL_SEC /* after a hand-off: who blocks once blocks again */
 
@@ -169,7 +169,7 @@ static void *sysmon_main(void *arg)
                 eager_until = now + EAGER_FOR;
             pause_for(found == BL__LOOK_TAKEN                       ? SHORTEST
                       : found == BL__LOOK_WORK || now < eager_until ? SHORT
-                      : found == BL__LOOK_SOON                      ? HALF
+                      : found == BL__LOOK_SOON                      ? SOON
                                                                     : USUAL);
             continue;
         }

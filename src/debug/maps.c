@@ -25,6 +25,7 @@
 #include "debug/symbol.h"
 #include "life/ctx.h"
 #include "life/timer.h"
+#include "os/os.h"
 #include "sync/chan.h"
 
 enum {
@@ -33,8 +34,7 @@ enum {
     MAPS_TEXT = 1 << 16, /* bytes read at a time */
     LINE = 512,
     BLOCKS_TRIED = 64, /* that have to make sense for a heap to be one */
-    HEAP_RECORD = 0x1000,
-    DESCRIPTORS_FROM = 1 << 12
+    HEAP_RECORD = 0x1000
 };
 
 #define HEAP_ALIGNED ((uintptr_t)64 << 20)
@@ -299,18 +299,10 @@ static bool maps_take(bl__maps *m, int fd, char *text)
     }
 }
 
-/* With a high number, out of the way of the program's. */
 static int file_open(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    for (int least = DESCRIPTORS_FROM; fd >= 0 && least > fd; least /= 2) {
-        int high = fcntl(fd, F_DUPFD_CLOEXEC, least);
-        if (high < 0)
-            continue;
-        close(fd);
-        return high;
-    }
-    return fd;
+    return fd >= 0 ? bl__fd_raise(fd) : fd;
 }
 
 void bl__maps_open(void)

@@ -66,6 +66,19 @@ void bl__thread_punctual(void) { (void)prctl(PR_SET_TIMERSLACK, 1L, 0L, 0L, 0L);
 
 int bl__thread_id(void) { return (int)syscall(SYS_gettid); }
 
+int bl__fd_raise(int fd)
+{
+    enum { HIGHEST = 1 << 12 };
+    for (int least = HIGHEST; least > fd; least /= 2) {
+        int high = fcntl(fd, F_DUPFD_CLOEXEC, least);
+        if (high < 0)
+            continue;
+        close(fd);
+        return high;
+    }
+    return fd;
+}
+
 int64_t bl__thread_cpu(int tid)
 {
     struct timespec ts; /* the clock as pthread_getcpuclockid makes it, for who has no pthread_t */
@@ -101,7 +114,7 @@ void bl__thread_state_open(bl__thread_state *s, int tid)
     bl__thread_state_close(s);
     int fd = tid != 0 ? thread_file_open(tid, "stat") : -1;
     if (fd >= 0)
-        *s = (bl__thread_state){tid, fd};
+        *s = (bl__thread_state){tid, bl__fd_raise(fd)};
 }
 
 void bl__thread_state_close(bl__thread_state *s)
@@ -111,12 +124,14 @@ void bl__thread_state_close(bl__thread_state *s)
     *s = (bl__thread_state){0};
 }
 
-int bl__thread_state_sleeps(const bl__thread_state *s)
+int bl__thread_state_sleeps(bl__thread_state *s)
 {
     char text[128]; /* number, name in brackets, state */
     ssize_t n = s->tid != 0 ? pread(s->fd, text, sizeof text - 1, 0) : 0;
-    if (n <= 0)
-        return -1; /* also of a thread that has ended, whose number may be another's by now */
+    if (n <= 0) {
+        bl__thread_state_close(s); /* the thread has ended; its number may be another's by now */
+        return -1;
+    }
     text[n] = '\0';
     const char *end = strrchr(text, ')');
     if (end == NULL || end[1] != ' ')

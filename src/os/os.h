@@ -50,7 +50,9 @@ typedef struct bl__thread_state {
 } bl__thread_state;
 void bl__thread_state_open(bl__thread_state *s, int tid); /* unless it is that thread's already */
 void bl__thread_state_close(bl__thread_state *s);
-int bl__thread_state_sleeps(const bl__thread_state *s);
+int bl__thread_state_sleeps(bl__thread_state *s);
+/* The same file under a high number, out of the way of those that the program gets and may expect; else fd itself. */
+int bl__fd_raise(int fd);
 /* Nanoseconds of CPU time that it has had; -1: it cannot be told. */
 int64_t bl__thread_cpu(int tid);
 /* The system call that it sleeps in. False: it is in none, or that cannot be told. */
