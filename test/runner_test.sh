@@ -195,6 +195,31 @@ END
         ok 'one that is clean passes' bash -c "! grep -q 'FAIL: clean' '$work/said'"
         ok 'those that have a process to themselves are run all the same' grep -q -- '--- FAIL: alone' "$work/said"
         ok 'and a race is no bad end' bash -c "! grep -q 'ended badly' '$work/said'"
+        cat >"$work/all/beside_test.c" <<'END'
+#include <belay/test.h>
+static long n[5];
+static int steps;
+static int add(void *arg) { ++*(long *)arg; return 0; }
+static void pair(bl_test *t, long *x) { BL_SCOPE(s); for (int i = 0; i < 2; i++) BL_CHECK_EQ(t, bl_go(s, add, x), 0); }
+static void together(int others)
+{
+    __atomic_fetch_add(&steps, 1, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&steps, __ATOMIC_RELAXED) < others)
+        bl_yield();
+}
+static void races(bl_test *t, void *x) { pair(t, x); }
+static void passes(bl_test *t, void *x) { BL_CHECK_EQ(t, add(x), 0); }
+BL_TEST(one) { bl_parallel(t); together(4); pair(t, &n[0]); together(8); }
+BL_TEST(two) { bl_parallel(t); together(4); pair(t, &n[1]); together(8); }
+BL_TEST(clean) { bl_parallel(t); together(4); add(&n[2]); together(8); }
+BL_TEST(subs) { bl_parallel(t); together(4); bl_subtest(t, "races", races, &n[3]); bl_subtest(t, "passes", passes, &n[4]); together(8); }
+END
+        run env -u CC "$belay" test -race -v -parallel 4 "$work/all/beside_test.c"
+        expect 'races side by side' 1
+        keep
+        for it in 'FAIL: one' 'FAIL: two' 'PASS: clean' 'FAIL: subs' 'FAIL: subs/races' 'PASS: subs/passes'; do
+            ok "races side by side: $it" grep -q -- "--- $it " "$work/said"
+        done
     }
 fi
 

@@ -182,6 +182,8 @@ static inline void bl__race_meet(bl__race_pair *pair, int me)
 /* Fibers. new: for goroutine id, ordered after the caller's past, or (alone) after nothing. A fiber is
  * not freed by itself. */
 void *bl__race_fiber_new(uint64_t id, bool alone);
+/* What reports know it by: goroutine id of owner (0: nobody's). */
+void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner);
 void bl__race_fiber_free(void *fiber);
 
 /* Address space for stacks, page-aligned; NULL: there is none left. */
@@ -205,6 +207,9 @@ uint64_t bl__race_errors(void);
 /* Sees to it that the linker takes debug/race.c, which ThreadSanitizer looks for. */
 void bl__race_reports(void);
 
+/* Of those behind the first `since` there is one that owner had a part in, or nobody who is known. */
+bool bl__race_met(uint64_t since, uint64_t owner);
+
 /* A test begins: what was reported before is reported again. */
 void bl__race_anew(void);
 
@@ -223,6 +228,10 @@ void bl__race_anew(void);
 #define bl__race_close(fd) close(fd)
 
 static inline uint64_t bl__race_errors(void) { return 0; }
+static inline bool bl__race_met(uint64_t since, uint64_t owner)
+{
+    return (void)since, (void)owner, false;
+}
 static inline void bl__race_anew(void) {}
 
 #endif

@@ -44,25 +44,42 @@ static struct {
     uint32_t lock;
 } race;
 
-/* "goroutine 7", by which reports know it again. */
-static void fiber_name(char *name, uint64_t id)
+/* A word and a number; its end. */
+static char *name_put(char *at, const char *word, uint64_t number)
 {
-    const char *const word = "goroutine ";
     char digits[20];
-    int n = 0, at = 0;
-    for (; word[at] != '\0'; at++)
-        name[at] = word[at];
+    int n = 0;
+    while (*word != '\0')
+        *at++ = *word++;
     do
-        digits[n++] = (char)('0' + id % 10);
-    while ((id /= 10) != 0);
+        digits[n++] = (char)('0' + number % 10);
+    while ((number /= 10) != 0);
     while (n > 0)
-        name[at++] = digits[--n];
-    name[at] = '\0';
+        *at++ = digits[--n];
+    *at = '\0';
+    return at;
+}
+
+void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner)
+{
+    char name[64]; /* ThreadSanitizer keeps as much */
+    char *end = name_put(name, "goroutine ", id);
+    if (owner != 0)
+        (void)name_put(end, " of ", owner);
+    __tsan_set_fiber_name(fiber, name);
+}
+
+uint64_t (*bl__race_owner)(const bl__g *g);
+
+void bl__race_begin(bl__g *g)
+{
+    g->race_owner = bl__race_owner != NULL ? bl__race_owner(g) : 0;
+    if (g->race_owner != 0)
+        bl__race_fiber_name(g->fiber, g->id, g->race_owner);
 }
 
 void *bl__race_fiber_new(uint64_t id, bool alone)
 {
-    char name[32];
     if (__tsan_setjmp == NULL && __tsan_on_thread_idle == NULL &&
         load_relaxed(&race.fibers) >= FIBERS_OLD)
         bl__fatal("belay: more than %d goroutines under the race detector: gcc's ThreadSanitizer "
@@ -74,8 +91,7 @@ void *bl__race_fiber_new(uint64_t id, bool alone)
     void *fiber = __tsan_create_fiber(0);
     if (alone)
         AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
-    fiber_name(name, id);
-    __tsan_set_fiber_name(fiber, name);
+    bl__race_fiber_name(fiber, id, 0);
     return fiber;
 }
 

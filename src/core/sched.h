@@ -132,9 +132,10 @@ struct bl__g {
     void *stack_hi;               /* immutable */
     void *fiber;                  /* the sanitizers' */
 #if BL__RACE
-    void *fiber_idle;   /* a plain thread's: what it is while it waits, see park_thread */
-    bl__race_pair race; /* for race.h: side 0 is this one, that waits, side 1 its waker */
-    uint8_t told;       /* its waker, while it is claimed: has used its side */
+    void *fiber_idle;    /* a plain thread's: what it is while it waits, see park_thread */
+    bl__race_pair race;  /* for race.h: side 0 is this one, that waits, side 1 its waker */
+    uint8_t told;        /* its waker, while it is claimed: has used its side */
+    uint64_t race_owner; /* g: what bl__race_owner says */
 #endif
     void *copy_heap;    /* g: bl_go_copy's value where it is large */
     bl_time blocked_at; /* atomic: when it parked, while that is recorded */
@@ -271,6 +272,12 @@ static inline bool bl__holds_any(const bl__g *g)
 }
 /* Called before each of these reports, if not NULL. */
 extern void (*bl__held_hook)(const bl__g *g, const char *kind);
+
+#if BL__RACE
+/* Whose g is, a number, or 0 (nobody's): asked, if not NULL, when it begins, for the races that it has a part in. */
+extern uint64_t (*bl__race_owner)(const bl__g *g);
+void bl__race_begin(bl__g *g);
+#endif
 
 /* What a test or a run may leave behind besides goroutines and locks (debug/made.h): called, if not NULL, when it has been made, and when a context is
  * cancelled or about to be freed, a ticker, channel or pipe about to be freed. core/timer.c */

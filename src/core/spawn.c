@@ -345,6 +345,9 @@ void bl__goroutine_main(void)
     bl__g *g = m->g;
     for (g->row = 1;; g->row++) {
         bl__leave(m);
+#if BL__RACE
+        bl__race_begin(g);
+#endif
         int result = g->fn(g->arg);
         m = enter_to_end(g);
         bl_scope *scope =

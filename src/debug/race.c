@@ -24,7 +24,14 @@
 #include "debug/out.h"
 #include "debug/symbol.h"
 
-enum { RACE_FRAMES = 64, RACE_THREADS = 8, RACE_OPTIONS = 1024, RACE_KNOWN = 128 };
+enum {
+    RACE_FRAMES = 64,
+    RACE_THREADS = 8,
+    RACE_OPTIONS = 1024,
+    RACE_KNOWN = 128,
+    RACE_MET = 1024,
+    RACE_SIDES = 2
+};
 
 int __tsan_get_report_data(void *report, const char **description, int *count, int *stacks,
                            int *mops, int *locs, int *mutexes, int *threads, int *unique_tids,
@@ -60,6 +67,7 @@ static struct {
     int shown; /* frames of a trace */
     const char *names[RACE_THREADS];
     int tids[RACE_THREADS];
+    uint64_t owners[RACE_SIDES]; /* of those who raced: numbers, or 0 */
     int threads;
     int parts;  /* printed so far */
     void *addr; /* of the access */
@@ -78,6 +86,23 @@ static struct {
 
 void bl__race_anew(void) { store_relaxed(&races_known.count, 0u); }
 
+/* Who had a part in the last RACE_MET reports. */
+static uint64_t races_met[RACE_MET][RACE_SIDES]; /* atomic */
+
+bool bl__race_met(uint64_t since, uint64_t owner)
+{
+    uint64_t reports = bl__race_errors();
+    if (reports - since > RACE_MET)
+        return true;
+    for (; since < reports; since++) {
+        uint64_t one = load_relaxed(&races_met[since % RACE_MET][0]);
+        uint64_t other = load_relaxed(&races_met[since % RACE_MET][1]);
+        if (one == owner || other == owner || (one | other) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Whether there is such a key; else it is added. With RACE_KNOWN of them all others are known, too. */
 static bool known_or_add(uintptr_t key)
 {
@@ -95,6 +120,8 @@ static bool known_or_add(uintptr_t key)
 static bool report_is_known(void *report, int mops)
 {
     uintptr_t stacks = 1, address = 0;
+    uintptr_t owners = (uintptr_t)(page.owners[0] * 31 + page.owners[1])
+                       << 48; /* above addresses */
     for (int i = 0; i < mops; i++) {
         int tid, size, write, atomic;
         void *addr = NULL;
@@ -105,12 +132,13 @@ static bool report_is_known(void *report, int mops)
             stacks = (stacks ^ (uintptr_t)page.trace[at]) * 0x9e3779b97f4a7c15u;
         address = i == 0 ? (uintptr_t)addr & ~(uintptr_t)7 : address;
     }
-    return known_or_add(address) || known_or_add(stacks | 1);
+    return known_or_add(address ^ owners) || known_or_add((stacks ^ owners) | 1);
 }
 
 void bl__race_reports(void) {}
 
-uint64_t bl__race_errors(void) { return load_relaxed(&said.reports); }
+/* ORD(race-met): who sees the report counted sees who had a part in it. */
+uint64_t bl__race_errors(void) { return load_acquire(&said.reports); }
 
 /* ---- Options ---- */
 
@@ -276,19 +304,47 @@ static void trace_print(void)
         bl__out_printf(&page.out, "  [failed to restore the stack]\n");
 }
 
-static bool is_main(const char *name) { return strcmp(name, "goroutine 1") == 0; }
+static uint64_t race_number_read(const char **at)
+{
+    uint64_t n = 0;
+    for (; **at >= '0' && **at <= '9'; ++*at)
+        n = n * 10 + (uint64_t)(**at - '0');
+    return n;
+}
+
+/* What bl__race_fiber_name has written. False: that is no goroutine. */
+static bool race_name_read(const char *name, uint64_t *id, uint64_t *owner)
+{
+    *id = *owner = 0;
+    if (name == NULL || strncmp(name, "goroutine ", 10) != 0)
+        return false;
+    name += 10;
+    *id = race_number_read(&name);
+    if (strncmp(name, " of ", 4) == 0) {
+        name += 4;
+        *owner = race_number_read(&name);
+    }
+    return true;
+}
+
+static const char *race_name_of(int tid)
+{
+    for (int i = 0; i < page.threads; i++)
+        if (page.tids[i] == tid)
+            return page.names[i];
+    return NULL;
+}
 
 /* "main goroutine", "goroutine 7", "main thread", "thread worker". */
 static void who_print(int tid)
 {
-    const char *name = NULL;
-    for (int i = 0; i < page.threads; i++)
-        if (page.tids[i] == tid)
-            name = page.names[i];
-    if (name != NULL && is_main(name))
+    const char *name = race_name_of(tid);
+    uint64_t id, owner;
+    bool goroutine = race_name_read(name, &id, &owner);
+    if (goroutine && id == 1)
         bl__out_printf(&page.out, "main goroutine");
-    else if (name != NULL && strncmp(name, "goroutine ", 10) == 0)
-        bl__out_printf(&page.out, "%s", name);
+    else if (goroutine)
+        bl__out_printf(&page.out, "goroutine %llu", (unsigned long long)id);
     else if (tid == 0)
         bl__out_printf(&page.out, "main thread");
     else
@@ -329,12 +385,16 @@ static void thread_print(void *report, unsigned long i)
     memset(page.trace, 0, sizeof page.trace);
     __tsan_get_report_thread(report, i, &tid, &os_id, &running, &name, &parent, page.trace,
                              RACE_FRAMES - 1);
-    if (tid == 0 || (name != NULL && is_main(name)))
+    uint64_t id, owner;
+    bool goroutine = race_name_read(name, &id, &owner);
+    if (tid == 0 || (goroutine && id == 1))
         return;
-    bool goroutine = name != NULL && strncmp(name, "goroutine ", 10) == 0;
     part_begin();
-    bl__out_printf(&page.out, "%s %s (%s) created at:\n", goroutine ? "Goroutine" : "Thread",
-                   goroutine ? name + 10 : name, running ? "running" : "finished");
+    if (goroutine)
+        bl__out_printf(&page.out, "Goroutine %llu", (unsigned long long)id);
+    else
+        bl__out_printf(&page.out, "Thread %s", name);
+    bl__out_printf(&page.out, " (%s) created at:\n", running ? "running" : "finished");
     trace_print();
 }
 
@@ -377,6 +437,31 @@ static void location_print(void *report, int locs)
     bl__out_printf(&page.out, "\n");
 }
 
+static void race_threads_read(void *report, int threads)
+{
+    page.threads = threads < RACE_THREADS ? threads : RACE_THREADS;
+    for (int i = 0; i < page.threads; i++) {
+        int os_id, running, parent;
+        __tsan_get_report_thread(report, (unsigned long)i, &page.tids[i], &os_id, &running,
+                                 &page.names[i], &parent, page.trace, RACE_FRAMES - 1);
+    }
+}
+
+static void race_owners_read(void *report, int mops)
+{
+    for (int i = 0; i < RACE_SIDES; i++) {
+        int tid = 0, size, write, atomic;
+        void *addr;
+        uint64_t id;
+        page.owners[i] = 0;
+        if (i >= mops)
+            continue;
+        __tsan_get_report_mop(report, (unsigned long)i, &tid, &addr, &size, &write, &atomic,
+                              page.trace, RACE_FRAMES - 1);
+        (void)race_name_read(race_name_of(tid), &id, &page.owners[i]);
+    }
+}
+
 bool bl__race_on_report(void *report, bool suppressed)
 {
     const char *what = "";
@@ -391,15 +476,14 @@ bool bl__race_on_report(void *report, bool suppressed)
     /* A thread-local variable is that of whichever goroutine its thread runs; one after the other. */
     if (strcmp(location_read(report, locs, &start, &size, &tid), "tls") == 0)
         return true;
+    race_threads_read(report, threads);
+    race_owners_read(report, mops);
     if (bl_test_main != NULL && report_is_known(report, mops))
         return true;
-    add_relaxed(&said.reports, (uint64_t)1);
-    page.threads = threads < RACE_THREADS ? threads : RACE_THREADS;
-    for (int i = 0; i < page.threads; i++) {
-        int os_id, running, parent;
-        __tsan_get_report_thread(report, (unsigned long)i, &page.tids[i], &os_id, &running,
-                                 &page.names[i], &parent, page.trace, RACE_FRAMES - 1);
-    }
+    uint64_t count_before = load_relaxed(&said.reports);
+    for (int i = 0; i < RACE_SIDES; i++)
+        store_relaxed(&races_met[count_before % RACE_MET][i], page.owners[i]);
+    store_release(&said.reports, count_before + 1); /* ORD(race-met) */
     int fd = log_open();
     bl__out_init(&page.out, fd);
     bl__out_printf(&page.out, "==================\nWARNING: DATA RACE");

@@ -139,9 +139,12 @@ static inline void job_in(bl_pool *p, bl__job job, const bl__g *by)
 /* A job's own fiber, which reports say was made where it was submitted. */
 static void *job_fiber(const bl__job *job)
 {
+    const bl__g *worker = bl__self();
     __tsan_func_entry(job->made);
-    void *fiber = bl__race_fiber_new(bl__self()->id, true);
+    void *fiber = bl__race_fiber_new(worker->id, true);
     __tsan_func_exit();
+    if (worker->race_owner != 0)
+        bl__race_fiber_name(fiber, worker->id, worker->race_owner);
     return fiber;
 }
 #endif

@@ -141,8 +141,9 @@ struct bl_test {
     int allow;
     char *tempdir;
     bl_time began;
-    bl_dur before; /* that it ran before it paused */
-    uint64_t races;
+    bl_dur before;   /* that it ran before it paused */
+    uint64_t races;  /* that were met when it began */
+    uint64_t number; /* immutable: of all tests of this worker, from 1 */
 };
 
 enum { BL__TEST_PAUSED = 1, BL__TEST_OVER = 2 };
@@ -161,6 +162,9 @@ void bl__test_fail(bl_test *t);
 /* A test has left goroutines behind: the worker begins no other, since what they do or wait for would be laid to it. */
 extern uint32_t bl__test_left; /* atomic */
 extern bl_sem bl__test_slots;  /* parallel tests that may run */
+
+/* For bl__race_owner: the number of the test that g is of, or 0. */
+uint64_t bl__test_race_owner(const bl__g *g);
 
 /* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook. */
 void bl__test_held(const bl__g *g, const char *kind);

@@ -136,6 +136,9 @@ void bl__test_worker(const bl__items *items, int events)
     if (items->only >= 0 && items->at[items->only].entry->plain != NULL)
         plain_run(items);
     bl__held_hook = bl__test_held;
+#if BL__RACE
+    bl__race_owner = bl__test_race_owner;
+#endif
     if (bl__tests.leak != BL__LEAK_OFF && bl__tests.bench == NULL) {
         bl__order_owner = bl__test_order_owner;
         bl__order_say = bl__test_order_say;
