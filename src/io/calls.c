@@ -34,6 +34,7 @@
 #include "io/fd.h"
 #include "io/once.h"
 #include "io/regular.h"
+#include "os/os.h"
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100

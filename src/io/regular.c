@@ -23,6 +23,7 @@
 
 #include "core/proc.h"
 #include "io/once.h"
+#include "os/os.h"
 #include "sync/object.h"
 
 enum { PARTS = 16 };
