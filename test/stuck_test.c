@@ -346,6 +346,7 @@ BL_TEST(dump_shows_all)
     BL_CHECK(t, strstr(text, " [running]:\n") != NULL);
     BL_CHECK(t, strstr(text, " [chan receive") != NULL);
     BL_CHECK(t, strstr(text, "created by ") != NULL);
+    BL_CHECK(t, strstr(text, "\n\n\n") == NULL); /* not of labels that nobody has given, either */
     BL_CHECK_ERR(t, bl_dump(-1), BL_EBADF);
 }
 

@@ -183,7 +183,8 @@ static void add_race(words *command, const words *compiler)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
 }
 
-/* Of two functions with one and the same code gcc makes one: reports would name the other. */
+/* Of two functions with one and the same code gcc makes one, and reports would name the other; of one that begins with a
+ * way out it makes two, which would be shown as called by itself. */
 static void add_names(words *command, const words *compiler)
 {
     static int is_gcc = -1;
@@ -195,7 +196,7 @@ static void add_names(words *command, const words *compiler)
         is_gcc = process_line(&ask, path, sizeof path) && path[0] == '/';
     }
     if (is_gcc)
-        words_add(command, "-fno-ipa-icf");
+        words_add_split(command, "-fno-ipa-icf -fno-partial-inlining");
 }
 
 /* The compiler's command line, or an exit status. */

@@ -29,7 +29,8 @@ static const char overview[] =
     "               set. Not optimised, which would hide some; CFLAGS=-O2 has it back\n"           \
     "  -g           build for a debugger: no optimisation (otherwise -O2 -g, with the frame\n"     \
     "               of who has called and each function's own code, since reports name\n"          \
-    "               them: -fno-optimize-sibling-calls, and gcc's -fno-ipa-icf)\n"                  \
+    "               them: -fno-optimize-sibling-calls; -fno-ipa-icf and\n"                         \
+    "               -fno-partial-inlining with gcc)\n"                                             \
     "  -x           print the compiler's command line\n"
 
 static const char build_text[] =

@@ -386,7 +386,7 @@ void bl__describe_labels(bl__out *o, const bl__g *g)
 {
     bl__labels head;
     char text[LABELS_SHOWN + 1];
-    if (g->labels == NULL || !bl__peek(&head, g->labels, sizeof head))
+    if (g->labels == NULL || !bl__peek(&head, g->labels, sizeof head) || head.count == 0)
         return;
     size_t n = head.bytes < LABELS_SHOWN ? head.bytes : LABELS_SHOWN;
     if (!bl__peek(text, g->labels->text, n))
