@@ -15,6 +15,9 @@
 #define BL__LIKELY(x) __builtin_expect(!!(x), 1)
 #define BL__UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Before a return: it stays in line, and is not shared with another by a jump. */
+#define BL__RETURN_HERE() __asm__ volatile("" : : "i"(__LINE__))
+
 #define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define load_seq_cst(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)

@@ -38,7 +38,7 @@ bl__sched bl__rt = {.outside = {.first = BL_NEVER}};
 static inline void wait_begin(bl__g *g)
 {
     store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
-    if (g->wait_kind != BL__W_CANCELLABLE)
+    if (BL__UNLIKELY(g->wait_kind != BL__W_CANCELLABLE))
         return;
     if (__builtin_expect(!bl__rt.asymmetric, 0))
         fence_seq_cst(); /* ORD(dekker): the store above before the load below */

@@ -7,6 +7,11 @@
 
 bl__solo_state bl__solo, bl__solo_none;
 
+void bl__solo_broken(void)
+{
+    bl__fatal("belay: invariant broken: a solo section within another that does not count");
+}
+
 void bl__solo_end(void)
 {
     uint32_t on = BL__SOLO_ON;

@@ -61,10 +61,9 @@ static inline void bl__solo_leave_outsider(void)
         bl__solo_end();
 }
 
-/* By thread m, when it was solo just now. True: the caller is in a section, until bl__solo_exit_outermost.
- * False: it is not solo any more, or m is not the holder. The caller is in no section yet: depth is not
- * counted then, but written, since sections that follow each other would wait for what the one before stored. */
-static inline __attribute__((always_inline)) bool bl__solo_enter_outermost(void *m)
+/* By thread m, in no section yet. True: it is in one, until bl__solo_exit. False: it is not solo any more, or m is
+ * not the holder. What is stored are constants: sections that follow each other do not wait for one another. */
+static inline __attribute__((always_inline)) bool bl__solo_enter_quick(void *m)
 {
     bl__solo_state *solo = bl__solo_of(m);
     store_relaxed(&solo->depth, 1u);
@@ -75,48 +74,42 @@ static inline __attribute__((always_inline)) bool bl__solo_enter_outermost(void 
     return false;
 }
 
-/* Before the lock of an object, by thread m. True: it is known whether the caller is in a section now, or has to
- * lock. False: it is not, and bl__solo_enter tells it; for fast paths, which call nobody. */
-static inline __attribute__((always_inline)) bool bl__solo_look(void *m, bool *section)
+static inline void bl__solo_exit(void)
+{
+    store_release(&bl__solo.depth, 0u); /* ORD(solo): with the load in bl__solo_end */
+}
+
+/* Not from within a section. True: the caller is in one now, until bl__solo_exit. False: it has to lock. */
+static inline bool bl__solo_enter(void)
 {
     /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
      * which did not write the lock */
-    uint32_t on = load_acquire(&bl__solo.on);
-    *section = on != BL__SOLO_OFF;
-    if (!*section)
-        return true;
-    if (__builtin_expect(m == NULL, 0))
+    if (load_acquire(&bl__solo.on) == BL__SOLO_OFF)
         return false;
-    bl__solo_state *solo = bl__solo_of(m);
-    uint32_t depth = load_relaxed(&solo->depth);
-    store_relaxed(&solo->depth, depth + 1);
-    fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
-    if (__builtin_expect(load_relaxed(&solo->on) == BL__SOLO_ON, 1))
+    void *m = bl__tls_get();
+    if (__builtin_expect(m != NULL, 1) && bl__solo_enter_quick(m))
         return true;
-    store_release(&solo->depth, depth); /* ORD(solo): with the load in bl__solo_end */
-    return false;
-}
-
-/* True: the caller is in a section, until bl__solo_exit. False: it has to lock. */
-static inline bool bl__solo_enter(void)
-{
-    bool section;
-    if (__builtin_expect(bl__solo_look(bl__tls_get(), &section), 1))
-        return section;
     if (!bl__solo_holder())
         bl__solo_end();
     return false;
 }
 
-static inline void bl__solo_exit(void)
+/* The same for sections within each other, which are counted; in a section it goes on, since solo does. */
+static inline bool bl__solo_enter_again(void)
+{
+    if (load_acquire(&bl__solo.on) == BL__SOLO_OFF) /* ORD(solo): as in bl__solo_enter */
+        return false;
+    uint32_t depth = load_relaxed(&bl__solo.depth); /* of the holder: the only one, before OFF */
+    if (depth == 0 || !bl__solo_holder())
+        return bl__solo_enter();
+    store_relaxed(&bl__solo.depth, depth + 1);
+    return true;
+}
+
+static inline void bl__solo_exit_again(void)
 {
     /* ORD(solo): with the load in bl__solo_end */
     store_release(&bl__solo.depth, load_relaxed(&bl__solo.depth) - 1);
-}
-
-static inline void bl__solo_exit_outermost(void)
-{
-    store_release(&bl__solo.depth, 0u); /* ORD(solo): with the load in bl__solo_end */
 }
 
 static inline bool bl__solo_inside(void) { return load_relaxed(&bl__solo.depth) != 0; }
@@ -125,13 +118,28 @@ static inline bool bl__solo_inside(void) { return load_relaxed(&bl__solo.depth) 
  * the waits there. (Not depth: the holder may count itself in for a moment after the end.) */
 static inline bool bl__solo_section(void) { return load_relaxed(&bl__solo.on) == BL__SOLO_ON; }
 
-/* The lock of a channel. One that was entered solo stays 0, which is how unlock knows. */
+/* The invariant of bl__solo_enter, in debug builds: what follows is within a section. */
+#ifdef BL__DEBUG
+static inline bool bl__solo_nested(void)
+{
+    return load_relaxed(&bl__solo.on) != BL__SOLO_OFF && bl__solo_holder() && bl__solo_inside();
+}
+#else
+static inline bool bl__solo_nested(void) { return false; }
+#endif
+void bl__solo_broken(void);
+
+/* The lock of an object, and the only one that the caller has. One that was entered solo stays 0, which is how
+ * unlock knows. */
 static inline void bl__object_lock(uint32_t *lock, bl__rank rank)
 {
+    bool nested = bl__solo_nested();
     if (bl__solo_enter())
         bl__rank_take(lock, rank);
     else
         bl__lock(lock, rank);
+    if (nested)
+        bl__solo_broken();
 }
 
 static inline void bl__object_unlock(uint32_t *lock)

@@ -77,24 +77,34 @@ static void pool_invariants(const bl_pool *p)
 static inline void pool_invariants(const bl_pool *p) { (void)p; }
 #endif
 
-/* As bl__object_lock, with the ranks of pools: scopes are locked under them, to start goroutines. */
-static inline void end_lock(uint32_t *lock, bl__rank rank)
+static inline void put_lock(bl_pool *p) { bl__object_lock(&p->put, BL__RANK_PUT); }
+static inline void put_unlock(bl_pool *p) { bl__object_unlock(&p->put); }
+static inline void take_lock(bl_pool *p) { bl__object_lock(&p->take, BL__RANK_TAKE); }
+static inline void take_unlock(bl_pool *p) { bl__object_unlock(&p->take); }
+
+/* With put held: in a solo section a second one. */
+static inline void take_lock_too(bl_pool *p)
 {
-    if (bl__solo_enter())
-        bl__rank_take(lock, rank);
+    if (bl__solo_enter_again())
+        bl__rank_take(&p->take, BL__RANK_TAKE);
     else
-        bl__lock(lock, rank);
+        bl__lock(&p->take, BL__RANK_TAKE);
 }
 
-static inline void put_lock(bl_pool *p) { end_lock(&p->put, BL__RANK_PUT); }
-static inline void put_unlock(bl_pool *p) { bl__object_unlock(&p->put); }
-static inline void take_lock(bl_pool *p) { end_lock(&p->take, BL__RANK_TAKE); }
-static inline void take_unlock(bl_pool *p) { bl__object_unlock(&p->take); }
+static inline void take_unlock_too(bl_pool *p)
+{
+    if (load_relaxed(&p->take) != 0) {
+        bl__unlock(&p->take);
+        return;
+    }
+    bl__rank_give(&p->take);
+    bl__solo_exit_again();
+}
 
 static inline void pool_lock(bl_pool *p)
 {
     put_lock(p);
-    take_lock(p);
+    take_lock_too(p);
 }
 
 static inline void pool_unlock(bl_pool *p)
@@ -102,7 +112,7 @@ static inline void pool_unlock(bl_pool *p)
     pool_invariants(p);
     p->head_seen = p->head;
     p->tail_seen = p->tail;
-    take_unlock(p);
+    take_unlock_too(p);
     put_unlock(p);
 }
 
@@ -546,7 +556,7 @@ static __attribute__((noinline)) int submit_full(bl_pool *p, bl__job job, bl_tim
 {
     if (deadline == 0)
         return submit_refuse(p, BL_EAGAIN);
-    take_lock(p);
+    take_lock_too(p);
     if (queued(p) == p->bound)
         return submit_wait(p, job, deadline);
     queue_put(p, job, NULL);
@@ -576,7 +586,7 @@ static inline __attribute__((always_inline)) int pool_submit(bl_pool *p, bl_fn f
         put_unlock(p);
         return 0;
     }
-    take_lock(p);
+    take_lock_too(p);
     r = submit_start(p);
     pool_unlock(p);
     return r;

@@ -57,17 +57,10 @@ static inline void count_out_solo(bl_scope *s, int64_t n)
     store_relaxed(&s->bl__live, old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
     if (BL__LIKELY(last))
         opener_wake(s);
-    bl__solo_exit();
 }
 
-void bl__scope_unpin(bl_scope *s) { bl__scope_count_out(s, 1); }
-
-void bl__scope_count_out(bl_scope *s, int64_t n)
+static void count_out(bl_scope *s, int64_t n)
 {
-    if (bl__solo_enter()) {
-        count_out_solo(s, n);
-        return;
-    }
     int64_t old = load_relaxed(&s->bl__live);
     int64_t new;
     bool last;
@@ -78,6 +71,26 @@ void bl__scope_count_out(bl_scope *s, int64_t n)
     } while (!cas_acq_rel(&s->bl__live, &old, new));
     if (last)
         opener_wake(s);
+}
+
+void bl__scope_count_out(bl_scope *s, int64_t n)
+{
+    if (!bl__solo_enter()) {
+        count_out(s, n);
+        return;
+    }
+    count_out_solo(s, n);
+    bl__solo_exit();
+}
+
+void bl__scope_unpin(bl_scope *s)
+{
+    if (!bl__solo_enter_again()) { /* a pool gives up its pin under its lock */
+        count_out(s, 1);
+        return;
+    }
+    count_out_solo(s, 1);
+    bl__solo_exit_again();
 }
 
 /* Adds set to the word and wakes the opener if it is parked. */

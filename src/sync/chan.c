@@ -216,7 +216,7 @@ static __attribute__((noinline)) BL__RETURN_BY_JUMP int recv_wait(bl_chan *c, vo
 static BL__HOT int op_end(bl_chan *c, bl__wake wake, int r)
 {
     bl__chan_unlock(c);
-    if (wake.g)
+    if (BL__UNLIKELY(wake.g))
         bl__ready(wake.g, wake.result);
     return r;
 }

@@ -155,7 +155,7 @@ static inline bl__race_pair *bl__chan_race(bl_chan *c, uint32_t i)
 
 static inline uint32_t bl__chan_next(const bl_chan *c, uint32_t i)
 {
-    return i + 1 == c->cap ? 0 : i + 1;
+    return BL__UNLIKELY(i + 1 == c->cap) ? 0 : i + 1;
 }
 
 /* bl__claim, under the lock of the channel on which g waits. */
@@ -163,7 +163,7 @@ static inline bool bl__chan_claim_one(bl__g *g)
 {
     if (BL__UNLIKELY(!bl__solo_section()))
         return bl__claim(g);
-    if (load_relaxed(&g->wait) <= BL__W_CLAIMED)
+    if (BL__UNLIKELY(load_relaxed(&g->wait) <= BL__W_CLAIMED))
         return false;
     store_relaxed(&g->wait, (uint32_t)BL__W_CLAIMED);
     return true;
@@ -261,8 +261,8 @@ static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake)
         bl__elem_move(v, slot, c->size);
         c->head = bl__chan_next(c, c->head);
         bl__waiter *sender =
-            c->sendq.head && BL__LIKELY(!c->closed) ? bl__chan_claim(&c->sendq) : NULL;
-        if (!sender) {
+            BL__UNLIKELY(c->sendq.head) && !c->closed ? bl__chan_claim(&c->sendq) : NULL;
+        if (BL__LIKELY(!sender)) {
             bl__elem_clear(slot, c->size);
             store_relaxed(&c->len, c->len - 1);
             return 0;

@@ -212,7 +212,7 @@ static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m, const void *f
 static inline __attribute__((always_inline)) bool mutex_enter(bl__g **here)
 {
     BL__CHECK(!bl__solo_holds((void *)here) || !bl__solo_inside());
-    return bl__solo_enter_outermost((void *)here);
+    return bl__solo_enter_quick((void *)here);
 }
 
 /* All that is not the fast path is one call at its end, so it saves no registers: a first use, too. */
@@ -229,17 +229,18 @@ void bl_mutex_lock(bl_mutex *m)
             uintptr_t word = load_relaxed(&m->bl__word);
             if (BL__LIKELY(!mutex_owner(word)) && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
                 store_relaxed(&m->bl__word, (uintptr_t)g | word);
-                bl__solo_exit_outermost();
+                bl__solo_exit();
                 mutex_hold(m, g);
-                __asm__ volatile("" : : "i"(1));
+                BL__RETURN_HERE();
                 return;
             }
-            bl__solo_exit_outermost();
+            bl__solo_exit();
         } else if (mode == BL__SOLO_OFF && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
-            uintptr_t word = 0; /* the guess saves a load, and a look at it */
-            if (BL__LIKELY(cas_acquire(&m->bl__word, &word, (uintptr_t)g)) || /* ORD(mutex) */
-                (!mutex_owner(word) &&
-                 cas_acquire(&m->bl__word, &word, (uintptr_t)g | word))) { /* ORD(mutex) */
+            /* The load first: a compare-and-swap that fails costs as much as one that does not. */
+            uintptr_t word = load_relaxed(&m->bl__word);
+            if (BL__LIKELY(word == 0)
+                    ? cas_acquire(&m->bl__word, &word, (uintptr_t)g) /* ORD(mutex) */
+                    : !mutex_owner(word) && cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)) {
                 mutex_hold(m, g);
                 return;
             }
@@ -403,17 +404,18 @@ void bl_mutex_unlock(bl_mutex *m)
             uintptr_t left = mutex_left(word, g);
             if (BL__LIKELY(left != word)) {
                 store_relaxed(&m->bl__word, left);
-                bl__solo_exit_outermost();
+                bl__solo_exit();
                 g->held = rest;
-                __asm__ volatile("" : : "i"(1));
+                BL__RETURN_HERE();
                 return;
             }
-            bl__solo_exit_outermost();
+            bl__solo_exit();
         } else if (on == BL__SOLO_OFF) {
-            uintptr_t word = (uintptr_t)g;
-            if (BL__LIKELY(cas_release(&m->bl__word, &word, 0)) || /* ORD(mutex) */
-                (mutex_left(word, g) != word &&
-                 cas_release(&m->bl__word, &word, mutex_left(word, g)))) { /* ORD(mutex) */
+            uintptr_t word = load_relaxed(&m->bl__word);
+            if (BL__LIKELY(word == (uintptr_t)g)
+                    ? cas_release(&m->bl__word, &word, 0) /* ORD(mutex) */
+                    : mutex_left(word, g) != word &&
+                          cas_release(&m->bl__word, &word, mutex_left(word, g))) {
                 g->held = rest;
                 return;
             }
