@@ -17,8 +17,8 @@ list(APPEND belay_sources ${assembly})
 
 find_package(Threads REQUIRED)
 
-# Where speed is not the point some files are compiled at a time, since most of what a compiler reads is headers, which takes
-# two thirds of the time. That each is complete by itself is seen where it is compiled alone: in release, and by lint.
+# What is compiled beside dev or release is compiled some files at a time, since most of what a compiler reads is headers, which
+# takes two thirds of the time. Whether each file is complete by itself is for those two to see.
 function(belay_together name)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
 endfunction()
@@ -49,7 +49,7 @@ function(belay_static_library name flags)
     add_library(${name} STATIC ${belay_sources})
     belay_library_common(${name})
     target_compile_options(${name} PRIVATE -fPIE -fvisibility=hidden ${flags})
-    if(flags OR BELAY_SANITIZE OR CMAKE_BUILD_TYPE STREQUAL Debug)
+    if(flags OR BELAY_SANITIZE MATCHES "address")
         belay_together(${name})
     endif()
 endfunction()
