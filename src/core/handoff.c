@@ -144,14 +144,16 @@ void bl__handoff_stop(void)
 /* Under sched's lock: m goes on without its processor p, which another has by now. */
 static void away_begin(bl__m *m, const bl__p *p, uint32_t why, bl_time since, uint64_t traced_at)
 {
+    uint64_t id = m->g->id;
     m->away = why;
     store_relaxed(&m->g->away_since, since);
     store_relaxed(&bl__rt.away, bl__rt.away + 1);
     store_relaxed(&m->solo, &bl__solo_none);
+    /* From here on m may run another goroutine. */
     store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
-    BL__PROBE3(handoff, m->g->id, p->id, why);
+    BL__PROBE3(handoff, id, p->id, why);
     if (bl__traced())
-        bl__trace_handoff(traced_at, m->g->id, p->id, why);
+        bl__trace_handoff(traced_at, id, p->id, why);
 }
 
 bool bl__let_go(void)
