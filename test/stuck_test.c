@@ -9,6 +9,7 @@
 #include <belay/debug.h>
 #include <belay/test.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +159,17 @@ RUN_TEST(left_behind_on_what_nobody_has)
             BL_CHECK(t, strstr(leaks[0].object_file, "stuck_test.c") != NULL);
         BL_CHECK_EQ(t, bl_leaks(NULL, 0), 1);
     }
+}
+
+/* A report copies stacks. */
+RUN_TEST(found_again_after_a_report)
+{
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    BL_SCOPE(s);
+    leak_start(s, box_recv, NULL);
+    BL_CHECK_EQ(t, bl_dump(null), 0);
+    BL_CHECK(t, SEES ? bl_leaks(NULL, 0) == 1 : bl_leaks(NULL, 0) <= 1);
+    close(null);
 }
 
 static box *kept; /* a global, which everybody gets at */

@@ -380,6 +380,7 @@ void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg),
     fn(round_items, round_items + ROUND, arg);
     fn(report_stack, report_stack + STACK_SIZE, arg);
     fn(&groups, &groups + 1, arg);
+    bl__trace_memory(fn, arg);
 }
 
 /* What two that are shown as one have in common; 0: it is shown by itself. */

@@ -184,6 +184,13 @@ void bl__trace_space_free(bl__trace_space *space)
     *space = (bl__trace_space){0};
 }
 
+void bl__trace_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg)
+{
+    const char *base = load_relaxed(&report_space.base);
+    if (base != NULL)
+        fn(base, base + load_relaxed(&report_space.room) + COPY_TAIL, arg);
+}
+
 static char *copy_room(bl__trace_space *space, size_t need)
 {
     if (space->room >= need)

@@ -73,6 +73,8 @@ typedef struct bl__trace_memo {
 } bl__trace_memo;
 bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo);
 void bl__trace_space_free(bl__trace_space *space);
+/* Where reports have copied stacks to: what was on those keeps nothing alive. */
+void bl__trace_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
 /* The program's function that has called into the library, of a parked goroutine. */
 typedef struct bl__caller {
