@@ -126,6 +126,19 @@ END
 run "$belay" test -asan -cpu 1 ./ended_test.c
 expect 'the stack of a goroutine that has ended' 1
 expect_out 'is not to be used' '^--- FAIL: reads_a_frame '
+cat >leaky_test.c <<'END'
+#include <belay/test.h>
+#include <stdlib.h>
+BL_TEST(frees) { free(malloc(30)); BL_CHECK(t, true); }
+BL_TEST(loses) { void *volatile p = malloc(40); p = NULL; BL_CHECK(t, p == NULL); }
+BL_TEST(loses_beside) { bl_parallel(t); void *volatile p = malloc(50); p = NULL; BL_CHECK(t, p == NULL); }
+BL_TEST(frees_beside) { bl_parallel(t); free(malloc(60)); BL_CHECK(t, true); }
+END
+run env ASAN_OPTIONS=detect_leaks=1 "$belay" test -asan ./leaky_test.c
+expect 'memory that nobody has any more' 1
+expect_out 'fails its test' '^--- FAIL: loses '
+expect_out 'fails its test, also beside others' '^--- FAIL: loses_beside '
+ok 'and no other' bash -c "! grep -q 'FAIL: frees\|FAIL: the test program' '$work/out'"
 mkdir empty
 run "$belay" test -cpu 1,x ./empty
 expect 'a value, and nothing to run' 2

@@ -39,6 +39,7 @@ static struct {
     int64_t races; /* … and so many races were met, for which it ends with a status of its own */
     bool late;     /* a limit is over */
     bool stopping; /* ^C was passed on */
+    bool quiet;    /* nobody is told what the worker says: all is known but how it ends */
     bool all_late; /* that of -timeout */
     bl_time deadline;
     bl_time said;  /* when it last told of its progress */
@@ -66,6 +67,7 @@ static void item_over(int item, int state)
     if (sup.stopping) /* what it came to is the interruption's */
         return;
     sup.items->at[item].state = state;
+    sup.items->at[item].last = true;
     sup.passed += state == BL__ITEM_PASSED;
     sup.failed += state == BL__ITEM_FAILED;
     sup.skipped += state == BL__ITEM_SKIPPED;
@@ -86,6 +88,8 @@ static void event_take(const bl__event *e, const char *name, const char *text)
         sup.races = e->value;
         return;
     }
+    if (sup.quiet)
+        return;
     bl__watched *w = bl__watched_get(e->item, name);
     switch (e->kind) {
     case 'S':
@@ -438,6 +442,11 @@ static int worker_fork(int only)
         close(fds[0]);
         if (bl__tests.progress > 0)
             close(bl__tests.progress);
+        if (sup.quiet) {
+            int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+            (void)dup2(nowhere, STDOUT_FILENO);
+            (void)dup2(nowhere, STDERR_FILENO);
+        }
         bl__test_worker(sup.items, fds[1]);
     }
     close(fds[1]);
@@ -488,6 +497,60 @@ static bool suspects_run(void)
     return true;
 }
 
+/* ---- A bad end after all tests ---- */
+
+/* It is what LeakSanitizer makes of memory that was leaked. */
+static bool ends_badly_alone(int item)
+{
+    sup.quiet = true;
+    int status = worker_fork(item);
+    sup.quiet = false;
+    return sup.complete && status != 0 && sup.races == 0;
+}
+
+static void ended_badly_say(bl__item *item, const char *how)
+{
+    bl__text b = {0}, log = {0};
+    bl__text_printf(&log, "    the test program ended badly after it, which is told above: %s\n",
+                    how);
+    bl__text_printf(&b, "%s--- FAIL: %s (0.00s)\n%s", bl__tests.json ? "\x16" : "",
+                    item->entry->name, log.at);
+    bl__test_print(b.at, b.len);
+    bl__junit_case(item->entry->name, BL__ITEM_FAILED, 0, &log);
+    sup.passed -= item->state == BL__ITEM_PASSED;
+    sup.skipped -= item->state == BL__ITEM_SKIPPED;
+    sup.failed++;
+    item->state = BL__ITEM_FAILED;
+    bl__text_free(&log);
+    bl__text_free(&b);
+}
+
+static bool had_before(size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (sup.items->at[j].last && sup.items->at[j].entry == sup.items->at[i].entry)
+            return true;
+    return false;
+}
+
+/* Each test that the worker has run is run once more, alone, and those at fault end as badly. False: none does. */
+static bool ended_badly(const char *how)
+{
+    size_t ran = 0;
+    bool found = false;
+    for (size_t i = 0; i < sup.items->len; i++)
+        ran += sup.items->at[i].last;
+    for (size_t i = 0; i < sup.items->len && sup_interrupted == 0; i++) {
+        bl__item *item = &sup.items->at[i];
+        if (!item->last || had_before(i) || (ran > 1 && !ends_badly_alone((int)i)))
+            continue;
+        found = true;
+        if (item->state != BL__ITEM_FAILED)
+            ended_badly_say(item, how);
+    }
+    return found;
+}
+
 /* What the next worker is for: -1, all that share one; or an item that has one to itself, after those;
  * NOTHING_LEFT. */
 static int next_work(void)
@@ -521,6 +584,8 @@ int bl__test_supervise(bl__items *items)
     sigaction(SIGTERM, &action, NULL);
     for (int next; sup_interrupted == 0 && !sup.all_late && (next = next_work()) != NOTHING_LEFT;) {
         size_t failed = sup.failed;
+        for (size_t i = 0; i < items->len; i++)
+            items->at[i].last = false;
         int status = worker_fork(next);
         if (sup_interrupted != 0)
             break;
@@ -528,6 +593,8 @@ int bl__test_supervise(bl__items *items)
             sup.races > 0 && WIFEXITED(status) && sup.failed > failed; /* and that is said */
         if (sup.complete && (status == 0 || raced))
             continue; /* all, or up to a test that left goroutines behind */
+        if (sup.complete && ended_badly(end_text(status, buf, sizeof buf)))
+            continue;
         bool known = !sup.complete && worker_died(end_text(status, buf, sizeof buf));
         if (!known) {
             printf("FAIL: the test program ended %s: %s\n",

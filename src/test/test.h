@@ -90,6 +90,7 @@ typedef struct bl__item {
     int procs;
     int64_t round;
     int state; /* as the supervisor knows; a worker runs those that are pending, or one that is alone */
+    bool last; /* the supervisor's: it has ended in the last worker */
 } bl__item;
 
 typedef struct bl__items {
