@@ -119,12 +119,11 @@ static void fatal_print(bl__out *o, void *arg)
     bl__fatal_others(o, g);
 }
 
-static BL__NORETURN void fatal(fatal_call *call)
+static void fatal_say(fatal_call *call)
 {
     if (bl__fatal_enter())
         _exit(EXIT_FATAL); /* the report itself ran into a bug: what is printed is printed */
     bl__report_run(STDERR_FILENO, fatal_print, call);
-    fatal_exit();
 }
 
 void bl__fatal(const char *format, ...)
@@ -132,7 +131,9 @@ void bl__fatal(const char *format, ...)
     va_list args;
     va_start(args, format);
     fatal_call call = {.format = format, .args = &args, .from = __builtin_return_address(0)};
-    fatal(&call);
+    fatal_say(&call);
+    va_end(args);
+    fatal_exit();
 }
 
 void bl__fatal_of(const char *does, bl__reason reason, const void *obj, const char *format, ...)
@@ -140,7 +141,9 @@ void bl__fatal_of(const char *does, bl__reason reason, const void *obj, const ch
     va_list args;
     va_start(args, format);
     fatal_call call = {format, &args, __builtin_return_address(0), does, reason, obj};
-    fatal(&call);
+    fatal_say(&call);
+    va_end(args);
+    fatal_exit();
 }
 
 static void deadlock_print(bl__out *o, void *arg)

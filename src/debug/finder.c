@@ -12,7 +12,8 @@
  * read, or stood in a register: then CONFIRMED searches one after the other have to agree, each goroutine that
  * ran in all of them has to have switched in between, which puts its registers on its stack, and the report says that it is inferred.
  *
- * Leaked: the same, and always inferred, since the end of the scope will wake them.
+ * Leaked: the same, and always inferred, since the end of the scope will wake them. This is asked right behind the first
+ * question, of those who were parked by then: else who ends in between makes a leak of what the first proves the next time.
  *
  * The searches that are to confirm somebody come in a burst, and the share of a core is kept by the pause after it:
  * beside a thousand goroutines a search takes milliseconds, and a leak is not to wait for the minutes that
@@ -75,7 +76,9 @@ typedef struct question {
     bool leaks;   /* immutable */
     bl_time next; /* atomic: when it may be asked again */
     /* The thread's: */
+    bl_time before; /* it was about those who were parked by then */
     bool open;      /* somebody is to be confirmed */
+    bool apart;     /* the second is due alone, once */
     uint32_t burst; /* searches so far, … */
     bl_dur owed;    /* … and what they took */
 } question;
@@ -96,6 +99,7 @@ static struct {
     uint32_t runners_count;
     runner runners[BL__STUCK_RUNNING];
     question questions[2];
+    bool news; /* whom a search finds first counts; else it only confirms */
     bl__stuck found[MOST];
     uint64_t lost[LOST_MOST]; /* goroutines of which a scope left open was told */
     uint32_t lost_count;
@@ -193,7 +197,8 @@ static bool suspects_note(const bl__search *search)
     }
     for (size_t k = 0; k < n; k++) {
         suspect *s = suspect_of(search->found[k].id);
-        if (s == NULL || s->said || (search->leaks && !s->leaked && s->searches > 0))
+        if (s == NULL || s->said || (search->leaks && !s->leaked && s->searches > 0) ||
+            (s->searches == 0 && !finder.news))
             continue;
         if (s->searches == 0 || s->leaked != search->leaks)
             *s = (suspect){.first = finder.searches, .leaked = search->leaks};
@@ -335,9 +340,12 @@ static bl_dur finder_ask(question *q)
 {
     bl__search *search = &finder.search;
     bl_dur took = 0;
+    q->before = load_relaxed(&bl__rt.coarse) - PARKED;
+    if (q->leaks && finder.questions[0].before < q->before) /* else it calls leaked what the */
+        q->before = finder.questions[0].before;             /* first proves the next time */
     *search = (bl__search){.leaks = q->leaks,
                            .spare = true,
-                           .parked = PARKED,
+                           .before = q->before,
                            .limit = MEMORY,
                            .found = finder.found,
                            .most = MOST};
@@ -369,17 +377,25 @@ static void finder_search(void)
     uint64_t picks = finder_picks();
     bl_time next = BL_NEVER;
     bl_dur took = 0;
-    bool open = false;
+    bool open = false, asked = false;
     for (size_t i = 0; i < sizeof finder.questions / sizeof finder.questions[0]; i++) {
         question *q = &finder.questions[i];
         q->leaks = i == 1;
         if (q->next == 0 &&
             APART * took > PAUSE) { /* a crowd, and the first look: not both at once */
             q->next = bl__clock() + APART * took;
+            q->apart = true;
             picks = UINT64_MAX; /* to be looked at again, whatever happens */
+        } else if (q->leaks && !asked && !q->apart && q->burst == 0 &&
+                   q->next < finder.questions[0].next) {
+            q->next = finder.questions[0].next;
         }
-        if (q->next <= bl__clock())
+        finder.news = !q->leaks || asked || q->apart;
+        asked = q->next <= bl__clock();
+        if (asked) {
+            q->apart = false;
             took = finder_ask(q);
+        }
         open = open || q->open;
         next = q->next < next ? q->next : next;
     }

@@ -574,8 +574,7 @@ void bl__stuck_search(bl__search *s)
     s->by_memory = false;
     s->undecided = true;
     pthread_mutex_lock(&one_search);
-    bl__notes n = {.s = s,
-                   .before = s->parked > 0 ? load_relaxed(&bl__rt.coarse) - s->parked : BL_NEVER};
+    bl__notes n = {.s = s, .before = s->before != 0 ? s->before : BL_NEVER};
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);
