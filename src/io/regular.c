@@ -187,6 +187,9 @@ static int file_rest(struct iovec *to, const struct iovec *iov, int iovcnt, size
     return parts;
 }
 
+/* The file system, or the C library for the kernel, does not know RWF_NOWAIT. */
+static bool is_no_nowait(ssize_t r) { return r == BL_ENOTSUP || r == BL_EINVAL; }
+
 /* In its turn. got: what was taken without waiting, or BL_EAGAIN. */
 static ssize_t file_read_rest(bl__fd *f, uint32_t use, const struct iovec *iov, int iovcnt,
                               ssize_t got, bl_time deadline)
@@ -208,7 +211,7 @@ static ssize_t file_read_rest(bl__fd *f, uint32_t use, const struct iovec *iov, 
             r = BL_ECLOSED;
         if (r >= 0)
             r = file_take(fd, rest, parts, RWF_NOWAIT);
-        if (r == BL_EAGAIN || r == 0) /* it did not stay in memory */
+        if (r == BL_EAGAIN || r == 0 || is_no_nowait(r)) /* it did not stay in memory */
             r = file_take(fd, rest, parts, 0);
         if (r <= 0)
             return done > 0 ? (ssize_t)done : r;
@@ -224,7 +227,7 @@ static ssize_t file_read_in_turn(bl__fd *f, uint32_t use, const struct iovec *io
     for (int i = 0; i < iovcnt; i++)
         all += iov[i].iov_len;
     ssize_t r = bl__rt.io_cold ? BL_EAGAIN : file_take((int)f->number, iov, iovcnt, RWF_NOWAIT);
-    if (r == BL_ENOTSUP || r == BL_EINVAL) /* not on this file system */
+    if (is_no_nowait(r))
         return file_take((int)f->number, iov, iovcnt, 0);
     if (r == BL_EAGAIN || (r > 0 && (size_t)r < all))
         return file_read_rest(f, use, iov, iovcnt, r, deadline);
