@@ -453,31 +453,6 @@ RUN_TEST(looks_again_where_others_run)
     }
 }
 
-static int yield_until(void *arg)
-{
-    while (load_relaxed((uint32_t *)arg) == 0)
-        bl_yield();
-    return 0;
-}
-
-RUN_TEST(others_that_run_make_it_look_again)
-{
-    bl_leak leaks[MOST];
-    uint32_t over = 0;
-    int before = bl_set_procs(2);
-    BL_SCOPE(s);
-    leak_start(s, box_recv, NULL);
-    bl_go(s, yield_until, &over);
-    bl_go(s, yield_until, &over);
-    do { /* until one of them gets its turn meanwhile */
-        bl_yield();
-        BL_CHECK(t, SEES ? leaks_count(leaks) == 1 : leaks_count(leaks) <= 1);
-    } while (SEES && asked.asked[1] == 1);
-    BL_CHECK(t, !SEES || asked.asked[1] <= 3);
-    store_relaxed(&over, 1u);
-    bl_set_procs(before);
-}
-
 BL_TEST_PLAIN(without_a_run_there_is_nothing)
 {
     bl_stat st;
