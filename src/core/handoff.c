@@ -52,8 +52,7 @@ static struct {
     bool said_most; /* that max_threads is reached */
     bl__p *asked;   /* whose goroutine was asked to yield, at the look before */
     bool refused;   /* there was no thread for the one that it wanted to take last */
-    bl__thread_state states
-        [WATCHED]; /* of who holds a processor, once that was asked for, while anything runs */
+    bl__thread_state states[WATCHED]; /* open while anything runs: of who holds a processor */
 } handoff;
 
 int64_t bl__debug_setting(const char *name) { return bl__debug_setting_or(name, 0); }

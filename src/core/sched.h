@@ -358,8 +358,6 @@ BL__NORETURN void bl__fatal_of(const char *does, bl__reason reason, const void *
                                const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* A line on stderr that begins "belay: ". */
 void bl__warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* That g, or the plain thread whose record it is, has ended and holds the lock, a "sync.Mutex" or "sync.RWMutex". */
-void bl__warn_held(const bl__g *g, const char *kind, const void *lock);
 
 /* Fatal in the child of a fork during a run: before what would wait there for ever. core/run.c */
 void bl__fork_check(void);

@@ -4,7 +4,7 @@
  *
  * A locked instruction costs about twenty cycles, and with one processor there is nobody to lock out
  * but plain threads, which may never come. So while a run is solo, the holder of the processor takes
- * an object's lock by counting itself in (depth) and looking whether it is still solo (on), both plain:
+ * an object's lock by noting that it does (depth) and looking whether it is still solo (on), both plain:
  * Dekker's handshake, of which the other side pays for the fences. Whoever is not the holder ends solo
  * first, for the rest of the run: it says so (on), has every running thread execute a barrier, and
  * waits until the holder is in no section. From then on all take the locks in the ordinary way.
@@ -33,7 +33,7 @@ typedef struct bl__solo_state {
 
 extern bl__solo_state bl__solo;
 
-/* Whoever does not hold the processor counts itself in here, and finds that it is not solo. */
+/* Whoever does not hold the processor notes it here, and finds that it is not solo. */
 extern bl__solo_state bl__solo_none;
 
 /* on, with what is asked in the upper half. */
@@ -45,8 +45,8 @@ static inline uint64_t bl__solo_mode(void)
 /* Ends solo, and returns when it has ended. Not inside a section. */
 void bl__solo_end(void);
 
-/* Thread m holds the processor. A bl__m begins with its goroutine, its processor, and where it counts
- * itself in: bl__solo while it has the processor, else bl__solo_none. */
+/* Thread m holds the processor. A bl__m begins with its goroutine, its processor, and where it notes
+ * its sections: bl__solo while it has the processor, else bl__solo_none. */
 static inline bool bl__solo_holds(void **m) { return m != NULL && load_relaxed(&m[1]) != NULL; }
 
 static inline bl__solo_state *bl__solo_of(void **m) { return load_relaxed(&m[2]); }

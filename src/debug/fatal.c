@@ -189,33 +189,3 @@ void bl__warn(const char *format, ...)
     bl__report_run(STDERR_FILENO, warn_print, &call);
     va_end(args);
 }
-
-typedef struct held_call {
-    const bl__g *g;
-    const char *kind;
-    const void *lock;
-} held_call;
-
-static void held_print(bl__out *o, void *arg)
-{
-    const held_call *call = arg;
-    const bl__g *g = call->g;
-    const bl__site *site = g->site;
-    if (g->id == 0)
-        bl__out_printf(o, "belay: leak: a thread ended holding a %s", call->kind);
-    else
-        bl__out_printf(o, "belay: leak: goroutine %llu (%s) ended holding a %s",
-                       (unsigned long long)g->id, site->what, call->kind);
-    /* Not by name: reading symbols takes a fifth of a second, for which those who wait would wait longer. */
-    bl__out_printf(o, " at %p - whoever waits for it is stuck", call->lock);
-    if (g->id > 1) /* nobody started the main goroutine */
-        bl__out_printf(o, "; started by %s in goroutine %llu at %s:%d", site->func,
-                       (unsigned long long)g->parent, site->file, site->line);
-    bl__out_printf(o, "\n");
-}
-
-void bl__warn_held(const bl__g *g, const char *kind, const void *lock)
-{
-    held_call call = {g, kind, lock};
-    bl__report_run(STDERR_FILENO, held_print, &call);
-}

@@ -17,11 +17,24 @@ const bl__g bl__orphan;
 
 void (*bl__held_hook)(const bl__g *g, const char *kind);
 
+/* The lock by its address: to read its name takes a fifth of a second, and others wait for it meanwhile. */
 static void held_report(const bl__g *g, const char *kind, const void *lock)
 {
+    const bl__site *site = g->site;
     if (bl__held_hook != NULL)
         bl__held_hook(g, kind);
-    bl__warn_held(g, kind, lock);
+    if (g->id == 0)
+        bl__warn("leak: a thread ended holding a %s at %p - whoever waits for it is stuck", kind,
+                 lock);
+    else if (g->id == 1) /* the main goroutine, which nobody started */
+        bl__warn("leak: goroutine %llu (%s) ended holding a %s at %p - whoever waits for it is "
+                 "stuck",
+                 (unsigned long long)g->id, site->what, kind, lock);
+    else
+        bl__warn("leak: goroutine %llu (%s) ended holding a %s at %p - whoever waits for it is "
+                 "stuck; started by %s in goroutine %llu at %s:%d",
+                 (unsigned long long)g->id, site->what, kind, lock, site->func,
+                 (unsigned long long)g->parent, site->file, site->line);
 }
 
 uint32_t bl__reads_handed;
