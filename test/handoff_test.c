@@ -172,6 +172,34 @@ ONE_PROC(usleep_until_others_have_run)
     return bl_scope_wait(s);
 }
 
+static int yield_until_flag(void *arg)
+{
+    while (!*(atomic_int *)arg)
+        bl_yield();
+    return 0;
+}
+
+/* In one of its turns at least: each could also be interrupted by the machine. */
+ONE_PROC(who_has_blocked_loses_its_processor_before_it_blocks)
+{
+    atomic_int done = 0;
+    bool soon = false;
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, yield_until_flag, &done);
+    while (!soon) {
+        usleep(3000);
+        bl_yield();
+        bl_time begin = bl__clock(), now = begin;
+        while (load_relaxed(&bl__this_m()->p) != NULL && now - begin < 9 * BL_MS)
+            now = bl__clock();
+        soon = now - begin < 9 * BL_MS;
+    }
+    be_home();
+    done = 1;
+    return bl_scope_wait(s);
+}
+
 /* ---- Several --------------------------------------------------------------------------------- */
 
 static int spin_on_flag(void *arg)

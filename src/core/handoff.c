@@ -7,7 +7,9 @@
  * that no idle processor could do, is taken from its thread: at once if that thread sleeps in the
  * kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes. As long as
  * sysmon is eager, since it has taken one lately, a thread that has slept since the look before, and does
- * now, needs no second look. Another thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
+ * now, needs no second look; and one that computes, but whose goroutine has been found asleep before, is not given
+ * HOG_NS: it is on its way into the next call that blocks (getaddrinfo computes for 0.15 ms before it waits), and a guess
+ * that is wrong BLOCKS_AGAIN times in a row is given up. Another thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
  * It is "away": it runs its goroutine as before, and finds that it has no processor when it enters the
  * runtime the next time (bl__enter in proc.h). What it does there is done as by a plain thread; where
  * it needs a processor, it takes an idle one or queues its goroutine (bl__come_back). In the same way a goroutine
@@ -39,7 +41,8 @@ enum {
     HOG_NS = 10000000,
     SLEPT_NS = 2000,
     DOZED_NS = 200000,
-    HOGS_MOST = 4 /* beyond the processors */
+    BLOCKS_AGAIN = 8, /* g->blocks of one that was found asleep */
+    HOGS_MOST = 4     /* beyond the processors */
 };
 
 #define SPARE_FOR (10 * BL_SEC)
@@ -209,13 +212,14 @@ static void taken_say(const taken *t, uint32_t why, bl_dur since)
         t->site->file, t->site->line, doing, (long long)(since / BL_US));
 }
 
-/* Threads that compute without a processor. Under sched's lock; forgets those that sleep by now. */
-static uint32_t hogs_count(void)
+/* Threads that compute without a processor. Under sched's lock; forgets those that sleep by now, but for a guess, which is
+ * not worth the reading of so many files. */
+static uint32_t hogs_count(bool guess)
 {
     uint32_t n = 0;
     for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next)
         n += m->away == BL__AWAY_HOG;
-    if (n < HOGS_MOST)
+    if (n < HOGS_MOST || guess)
         return n;
     n = 0;
     for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
@@ -226,8 +230,9 @@ static uint32_t hogs_count(void)
     return n;
 }
 
-/* Takes p from its thread, if that is outside of the runtime, for another thread. */
-static bool take(bl__p *p, uint32_t tick, uint32_t why)
+/* Takes p from its thread, if that is outside of the runtime, for another thread. A guess: from one that computes, if its
+ * goroutine is expected to block. */
+static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
 {
     taken who;
     bl__m *heir = NULL;
@@ -240,16 +245,19 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why)
     bl__m *m = p->m;
     if (m != NULL && load_relaxed(&p->tick) == tick && !load_relaxed(&bl__rt.stopping) &&
         !load_relaxed(&bl__rt.frozen) &&
-        (why != BL__AWAY_HOG || (load_relaxed(&bl__rt.reports) == 0 && hogs_count() < HOGS_MOST))) {
+        (why != BL__AWAY_HOG ||
+         (load_relaxed(&bl__rt.reports) == 0 && hogs_count(guess) < HOGS_MOST))) {
         uint32_t bare = load_relaxed(&m->bare);
         store_relaxed(&m->bare, bare | BL__BARE_TAKEN);
         bl__heavy_barrier();
-        if (load_acquire(&m->inside) == 0) { /* ORD(inside): with bl__leave */
+        if (load_acquire(&m->inside) == 0 && /* ORD(inside): with bl__leave */
+            (!guess || m->g->blocks > 0)) {
             done = bl__p_give(p, &heir) == 0;
             handoff.refused = !done;
         }
         if (done) {
             who = (taken){m->g->id, m->g->site, p->id, load_relaxed(&m->tid)};
+            m->g->blocks = why == BL__AWAY_BLOCKED ? BLOCKS_AGAIN : guess ? m->g->blocks - 1 : 0;
             away_begin(m, p, why, load_relaxed(&p->seen_since), traced_at);
         } else {
             store_relaxed(&m->bare, bare);
@@ -287,11 +295,13 @@ void bl__handoff_calm(void)
 }
 
 /* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom does. */
-static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
+static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool eager)
 {
     bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
     if (bl__thread_state_sleeps(state_at(p)) == 1)
-        return take(p, tick, BL__AWAY_BLOCKED) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
+        return take(p, tick, BL__AWAY_BLOCKED, false) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
+    if (eager && take(p, tick, BL__AWAY_HOG, true))
+        return BL__LOOK_TAKEN;
     if (now - load_relaxed(&p->seen_since) < HOG_NS)
         return BL__LOOK_NOTHING;
     if (handoff.asked != p) { /* it may come by, which disturbs less than two that run at once */
@@ -300,7 +310,7 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now)
         asked_set(true);
         return BL__LOOK_SOON;
     }
-    return take(p, tick, BL__AWAY_HOG) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
+    return take(p, tick, BL__AWAY_HOG, false) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
 }
 
 /* Has m, which holds p, slept since the look before; or, unless sysmon is eager, for a while? Its CPU time tells that
@@ -352,7 +362,7 @@ bl__look bl__handoff_look(bool eager)
             store_relaxed(&p->seen_tick, tick);
             store_relaxed(&p->seen_since, now);
             p->seen_m = m;
-            if (slept && waits && still_sleeps(p, m) && take(p, tick, BL__AWAY_BLOCKED))
+            if (slept && waits && still_sleeps(p, m) && take(p, tick, BL__AWAY_BLOCKED, false))
                 found = BL__LOOK_TAKEN;
         }
         if (helpers && work_behind(p, now)) {
@@ -360,7 +370,7 @@ bl__look bl__handoff_look(bool eager)
             bl__look one = there ? BL__LOOK_WORK : BL__LOOK_SOON;
             found = one > found ? one : found;
         } else if (stuck && !helpers && waits && load_relaxed(&m->inside) == 0) {
-            bl__look one = take_stuck(p, m, tick, now);
+            bl__look one = take_stuck(p, m, tick, now, eager);
             found = one > found ? one : found;
         }
         p->seen_next = next;

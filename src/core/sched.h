@@ -105,7 +105,8 @@ struct bl__g {
     uint8_t reason;      /* g: bl__reason */
     uint8_t wait_kind;   /* g: what the commit makes of wait: SOLE, TIMED or CANCELLABLE */
     uint8_t canary;      /* immutable: its stack has a canary and no guard page */
-    uint8_t reserved;
+    uint8_t
+        blocks; /* lock: sched: what handoff.c expects of its next call; the next on its stack inherits it */
     uint32_t switches;    /* g: how often it has parked or yielded. A yield needs what is above. */
     const void *wait_obj; /* g; read by reports while parked */
     bl_time since;        /* g: when it parked, on the coarse clock */
