@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "pairs.h"
@@ -41,6 +42,40 @@ BL_TEST(last_bytes_and_the_end_together)
         BL_CHECK_EQ(t, bl_read_until(p.b, buf, sizeof buf, bl_in(LATE)), 0);
         p.a = dup(p.b);
     }
+}
+
+/* As read(2): no wait for nothing, not even where a read before has emptied the connection; and a datagram stays. */
+BL_TEST(reads_of_nothing)
+{
+    pair (*const kinds[])(void) = {pipe_pair, unix_pair, tcp_pair, udp_pair};
+    EACH(kinds, p)
+    {
+        char buf[16];
+        BL_CHECK_EQ(t, bl_read_until(p.b, buf, 0, bl_in(LATE)), 0);
+        BL_CHECK_EQ(t, bl_write(p.a, "abc", 3), 3);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, 0), 0);
+        BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 3);
+        BL_CHECK_EQ(t, bl_read_until(p.b, buf, 0, bl_in(LATE)), 0);
+    }
+}
+
+BL_TEST(a_fifo_without_a_writer_has_ended)
+{
+    char folder[] = "/tmp/belay-fifo-XXXXXX", name[64], buf[16];
+    BL_REQUIRE(t, mkdtemp(folder) != NULL);
+    snprintf(name, sizeof name, "%s/fifo", folder);
+    BL_CHECK_EQ(t, mkfifo(name, 0600), 0);
+    int in = open(name, O_RDONLY | O_NONBLOCK);
+    BL_CHECK_EQ(t, bl_read_until(in, buf, sizeof buf, bl_in(LATE)), 0); /* none has come */
+    int out = open(name, O_WRONLY);
+    BL_CHECK_ERR(t, bl_read_until(in, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_write(out, "x", 1), 1);
+    BL_CHECK_EQ(t, bl_read(in, buf, sizeof buf), 1);
+    bl_close(out);
+    BL_CHECK_EQ(t, bl_read_until(in, buf, sizeof buf, bl_in(LATE)), 0); /* it has gone */
+    bl_close(in);
+    unlink(name);
+    rmdir(folder);
 }
 
 BL_TEST(half_close)

@@ -121,14 +121,16 @@ ONCE poll_now(int fd, short events)
 }
 
 /* Before a read (POLLIN) or a write: 1, or BL_EAGAIN. What is not open for it never has such an event, where the call itself
- * fails at once. */
+ * fails at once; nor has a FIFO that no writer has opened yet, which is at its end. */
 ONCE ask(int fd, short event)
 {
     ssize_t r = poll_now(fd, event);
     if (r != 0)
         return r < 0 ? r : 1;
-    int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
-    return mode == (event == POLLIN ? O_WRONLY : O_RDONLY) ? BL_EBADF : BL_EAGAIN;
+    int flags = fcntl(fd, F_GETFL);
+    if ((flags & O_ACCMODE) == (event == POLLIN ? O_WRONLY : O_RDONLY))
+        return BL_EBADF;
+    return flags & O_NONBLOCK ? 1 : BL_EAGAIN;
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -168,7 +170,7 @@ ONCE file_read(const io_call *c, int kind)
 static ssize_t read_once(const io_call *c)
 {
     int kind = kind_of(c->f, c->fd);
-    if (is_socket((unsigned)kind)) {
+    if (is_socket((unsigned)kind) && c->iov->iov_len != 0) { /* recv waits also for nothing */
         ssize_t r = socket_read(c);
         if (r != BL_ENOTSOCK)
             return r;
@@ -317,7 +319,8 @@ static ssize_t io_loop(io_call *c, int side, bl_time deadline)
     uint32_t use = seen.use;
     c->use = use;
     c->deadline = deadline;
-    bool skip = side == BL_READABLE && (seen.state[0] & BL__FD_DRAINED) && note_counts(deadline);
+    bool skip = side == BL_READABLE && (seen.state[0] & BL__FD_DRAINED) && c->iov->iov_len != 0 &&
+                note_counts(deadline);
     for (;;) {
         if (side == BL_WRITABLE)
             call_race_give(c);
