@@ -67,6 +67,25 @@ int main(void)
     return bl_run(root, &zero, NULL);
 }
 END
+cat >lines.c <<'END'
+#include <belay.h>
+static int hears_nobody(void *arg) { return bl_chan_recv((bl_chan *)arg, NULL); }
+static int starts(void *arg)
+{
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, 0, 0);
+    bl_go(s, hears_nobody, c);
+    if (*(int *)arg < 2)
+        return bl_scope_wait(s);
+    bl_chan_close(c);
+    return bl_scope_wait(s);
+}
+int main(int argc, char **argv)
+{
+    (void)argv;
+    return bl_run(starts, &argc, NULL);
+}
+END
 cat >two.c <<'END'
 double root_of(double);
 #include <stdio.h>
@@ -126,6 +145,10 @@ run "$belay" build -o "$work/made/" ends.c; expect 'build into a new directory' 
 ok 'build into a directory' test -x "$work/dir/ends"
 run "$belay" build --o=named ends.c -g; expect 'build, flags behind' 0; ok 'build: -o=' test -x named
 ok 'build: -g has debug information' sh -c 'readelf -S named | grep -q debug_info'
+for cc in gcc clang; do # which would make one call of the two
+    command -v $cc >/dev/null || continue
+    CC=$cc run "$belay" run lines.c; expect_err "$cc: the line of a call" 'lines\.c:9$'
+done
 run "$belay" build broken.c; expect 'compile error' 1
 expect_err "compile error: the compiler's words" 'broken\.c:1:.*missing_thing'
 run "$belay" build -x broken.c; expect_err '-x: the command' "^cc .* broken\.c .* -o broken$"

@@ -183,8 +183,11 @@ static void add_race(words *command, const words *compiler)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
 }
 
-/* Of two functions with one and the same code gcc makes one, and reports would name the other; of one that begins with a
- * way out it makes two, which would be shown as called by itself. */
+/*
+ * What would make reports name another function or another line: of two functions with one and the same code gcc makes
+ * one; of a function that begins with a way out it makes two, which would be shown as called by itself; and of two
+ * calls with the same arguments that go on alike, both compilers make one, with the line of either, or with none.
+ */
 static void add_names(words *command, const words *compiler)
 {
     static int is_gcc = -1;
@@ -195,8 +198,10 @@ static void add_names(words *command, const words *compiler)
         words_add(&ask, "-print-prog-name=cc1"); /* clang has none, and repeats the name */
         is_gcc = process_line(&ask, path, sizeof path) && path[0] == '/';
     }
-    if (is_gcc)
-        words_add_split(command, "-fno-ipa-icf -fno-partial-inlining");
+    words_add_split(command, is_gcc ? "-fno-ipa-icf -fno-partial-inlining -fno-crossjumping "
+                                      "-fno-tree-tail-merge"
+                                    : "-mllvm -simplifycfg-sink-common=false "
+                                      "-mllvm -enable-tail-merge=false");
 }
 
 /* The compiler's command line, or an exit status. */

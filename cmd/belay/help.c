@@ -28,9 +28,10 @@ static const char overview[] =
     "  -race        find data races: ThreadSanitizer; clang's, if it is there and CC is not\n"     \
     "               set. Not optimised, which would hide some; CFLAGS=-O2 has it back\n"           \
     "  -g           build for a debugger: no optimisation (otherwise -O2 -g, with the frame\n"     \
-    "               of who has called and each function's own code, since reports name\n"          \
-    "               them: -fno-optimize-sibling-calls; -fno-ipa-icf and\n"                         \
-    "               -fno-partial-inlining with gcc)\n"                                             \
+    "               of who has called, each function's own code and each call where it\n"          \
+    "               stands, since reports name them: -fno-optimize-sibling-calls; with gcc\n"      \
+    "               -fno-ipa-icf, -fno-partial-inlining, -fno-crossjumping and\n"                  \
+    "               -fno-tree-tail-merge; clang's code is not merged, either)\n"                   \
     "  -x           print the compiler's command line\n"
 
 static const char build_text[] =
