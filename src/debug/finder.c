@@ -15,6 +15,8 @@
  * Leaked: the same, and always inferred, since the end of the scope will wake them. This is asked right behind the first
  * question, of those who were parked by then: else who ends in between makes a leak of what the first proves the next time.
  *
+ * The last search before somebody is told of looks closely, in places that would make each of them slow.
+ *
  * The searches that are to confirm somebody come in a burst, and the share of a core is kept by the pause after it:
  * beside a thousand goroutines a search takes milliseconds, and a leak is not to wait for the minutes that
  * three of them owe.
@@ -116,13 +118,22 @@ static uint64_t finder_picks(void)
 
 /* ---- Suspects ---- */
 
-/* Under the lock: NULL: there is no room for it. */
-static suspect *suspect_of(uint64_t id)
+/* Under the lock; or NULL. */
+static suspect *suspect_known(uint64_t id)
 {
     for (uint32_t i = 0; i < finder.suspects_count; i++)
         if (finder.suspects[i].who.id == id)
             return &finder.suspects[i];
-    suspect *s = finder.suspects;
+    return NULL;
+}
+
+/* Under the lock: NULL: there is no room for it. */
+static suspect *suspect_of(uint64_t id)
+{
+    suspect *s = suspect_known(id);
+    if (s != NULL)
+        return s;
+    s = finder.suspects;
     if (finder.suspects_count < MOST)
         s = &finder.suspects[finder.suspects_count++];
     else /* of one that has turned out to be alive */
@@ -183,6 +194,21 @@ static const bl__stuck *found_again(const bl__search *search, const suspect *s)
 static bool suspect_sure(const suspect *s, const bl__search *search)
 {
     return s->searches >= CONFIRMED && (search->quiet || registers_seen(s, search));
+}
+
+/* Somebody would be told of whom memory has shown to be stuck. */
+static bool suspects_due(const bl__search *search)
+{
+    size_t n = search->count < search->most ? search->count : search->most;
+    bool due = false;
+    bl__lock(&finder.lock, BL__RANK_FINDER);
+    for (size_t k = 0; k < n && search->by_memory && !due; k++) {
+        const suspect *s = suspect_known(search->found[k].id);
+        due =
+            s == NULL ? search->quiet : !s->said && (search->quiet || s->searches + 1 >= CONFIRMED);
+    }
+    bl__unlock(&finder.lock);
+    return due;
 }
 
 /* Under the lock: notes who was found, in a row with the searches before. Somebody is to be confirmed. */
@@ -350,12 +376,16 @@ static bl_dur finder_ask(question *q)
                            .found = finder.found,
                            .most = MOST};
     finder.searches++;
-    for (int i = 0; i < TRIES; i++) { /* until one falls between what others do */
+    for (int tries = TRIES; tries > 0; tries--) { /* until one falls between what others do */
         bl_dur begin = finder_used();
         bl__stuck_search(search);
         took += search->named ? 0 : finder_used() - begin;
-        if (search->count == 0 || search->quiet || !search->by_memory || took > TRY_MOST)
+        if (!search->closely && suspects_due(search)) {
+            search->closely = true;
+            tries = TRIES + 1;
+        } else if (search->count == 0 || search->quiet || !search->by_memory || took > TRY_MOST) {
             break;
+        }
     }
     runners_note(search);
     q->open = finder_tell(search);

@@ -109,8 +109,11 @@ __attribute__((noinline)) static int leaks_find(bl_leak *out, size_t max, const 
         most < SIZE_MAX / 4 / sizeof *found ? bl__alloc(3 * most * sizeof *found) : NULL;
     if (found == NULL)
         return BL_ENOMEM;
-    bl__search proven = {
-        .limit = (size_t)1 << LEAKS_MEMORY_SHIFT, .self = self, .found = found, .most = most};
+    bl__search proven = {.limit = (size_t)1 << LEAKS_MEMORY_SHIFT,
+                         .closely = true,
+                         .self = self,
+                         .found = found,
+                         .most = most};
     bl__search all = proven;
     all.leaks = true;
     leaks_search(&proven, found + most);

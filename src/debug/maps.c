@@ -7,8 +7,8 @@
  * block is looked for by walking on from each place where it could be. (glibc 2.36, malloc/arena.c
  * and malloc.c; a heap of another shape is found to be none, and its memory counts as open.)
  *
- * Mappings of devices are not looked at. Nor are the C
- * library's data: there are malloc's lists of free blocks, which lead to what is in no use any more.
+ * Mappings of devices are not looked at. The C library's data stand apart: among them are malloc's lists of free
+ * blocks, which lead to what is in no use any more.
  */
 #include "debug/maps.h"
 
@@ -267,7 +267,8 @@ static void line_take(bl__maps *m, const char *line, uintptr_t *libc_end)
     if (!is_memory(p, path) || m->count == MAPS_MOST)
         return;
     if ((named && is_libc(path)) || (!named && r.low == *libc_end)) {
-        *libc_end = r.high;
+        m->libc.low = *libc_end == 0 ? r.low : m->libc.low;
+        m->libc.high = *libc_end = r.high;
         return;
     }
     if (!named)

@@ -22,6 +22,7 @@ typedef struct bl__maps {
     size_t count;
     bl__map_range *skips; /* within them, the runtime's own; by address */
     size_t skips_count;
+    bl__map_range libc; /* the C library's own data */
     void *memory;
 } bl__maps;
 

@@ -27,8 +27,12 @@ enum {
     REACH_AHEAD = 8,             /* items */
     REACH_FAR = 24,
     REACH_NEAR = 16,
-    CACHE_SIZE = 0x290 /* of the block in which malloc keeps a thread's free blocks */
+    CACHE_SIZE = 0x290, /* of the block in which malloc keeps a thread's free blocks */
+    ARENA_WORDS = 288   /* of malloc's main record; more than it has */
 };
+
+/* Programs keep marks and counters in the other bits of an address. */
+#define REACH_ADDRESS (((uint64_t)1 << 48) - 1)
 
 typedef struct reach_item {
     uintptr_t low, high;
@@ -69,6 +73,7 @@ struct bl__reach {
     size_t bytes; /* of the mapping that holds all of it */
     size_t left;  /* bytes that may still be read */
     bool failed;  /* something ran out */
+    bool closely;
     reach_item *items;
     uint32_t items_count, items_most;
     reach_index fresh; /* those who lead to them are looked for in this pass */
@@ -161,8 +166,9 @@ void bl__reach_free(bl__reach *r)
     munmap(r, r->bytes);
 }
 
-bool bl__reach_begin(bl__reach *r)
+bool bl__reach_begin(bl__reach *r, bool closely)
 {
+    r->closely = closely;
     if (BL__ASAN || BL__TSAN || BL__RACE ||
         !bl__maps_read(&r->maps)) /* whose malloc is another, and memory vast */
         return false;
@@ -297,10 +303,15 @@ static void reach_index_make(const bl__reach *r, reach_index *x, bool all)
     x->found = 0;
 }
 
+static bool index_spans(const reach_index *x, uintptr_t at)
+{
+    return at - x->low < x->high - x->low;
+}
+
 /* The item that the address lies in, or BL__REACH_OPEN for none. */
 static uint32_t reach_lookup(const bl__reach *r, reach_index *x, uintptr_t at)
 {
-    if (x->count == 0 || at - x->low >= x->high - x->low)
+    if (x->count == 0 || !index_spans(x, at))
         return BL__REACH_OPEN;
     size_t low = 0, high = x->count;
     if (x->found + REACH_NEAR < high && x->lows[x->found] <= at &&
@@ -427,6 +438,26 @@ static bool reach_skips(const bl__reach *r, uintptr_t at)
     return low < r->records_count && r->records[low].low <= at;
 }
 
+/* Calls fn with what may be addresses of the index's: of the word at i, and closely also those that begin in it. */
+typedef void reach_word_fn(bl__reach *r, uintptr_t at, uintptr_t word, void *arg);
+
+static inline __attribute__((always_inline)) void reach_word(bl__reach *r, const reach_index *x,
+                                                             uintptr_t at, const uint64_t *words,
+                                                             size_t i, size_t n, reach_word_fn *fn,
+                                                             void *arg)
+{
+    uintptr_t word = words[i] & REACH_ADDRESS;
+    if (index_spans(x, word))
+        fn(r, at, word, arg);
+    if (!r->closely || i + 1 == n)
+        return;
+    for (unsigned k = 1; k < sizeof word; k++) {
+        memcpy(&word, (const char *)&words[i] + k, sizeof word);
+        if (index_spans(x, word))
+            fn(r, at, word, arg);
+    }
+}
+
 /* ---- Blocks of malloc ---- */
 
 typedef struct reach_walk {
@@ -511,6 +542,18 @@ static void reach_walk_block(bl__reach *r, reach_walk *w, uintptr_t at, const ui
             r->objects[w->object].item = reach_walk_item(r, w);
 }
 
+static void reach_walk_word(bl__reach *r, uintptr_t at, uintptr_t word, void *arg)
+{
+    reach_walk *w = arg;
+    uint32_t to = reach_lookup(r, &r->fresh, word);
+    if (to == BL__REACH_OPEN || bl__maps_skips(&r->maps, at) || reach_skips(r, at))
+        return;
+    if (w->broken)
+        r->items[to].open = 1;
+    else
+        reach_edge_add(r, reach_walk_item(r, w), to);
+}
+
 static void reach_walk_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
 {
     reach_walk *w = arg;
@@ -523,13 +566,7 @@ static void reach_walk_words(bl__reach *r, uintptr_t at, const uint64_t *words, 
             reach_walk_broken(w, at);
         if (w->locating || at < w->from)
             continue;
-        uint32_t to = reach_lookup(r, &r->fresh, words[i]);
-        if (to == BL__REACH_OPEN || bl__maps_skips(&r->maps, at) || reach_skips(r, at))
-            continue;
-        if (w->broken)
-            r->items[to].open = 1;
-        else
-            reach_edge_add(r, reach_walk_item(r, w), to);
+        reach_word(r, &r->fresh, at, words, i, n, reach_walk_word, w);
     }
 }
 
@@ -554,20 +591,38 @@ static void reach_walk_heaps(bl__reach *r, bool locating)
 
 /* ---- The rest ---- */
 
-static void reach_root_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
+static void reach_root_word(bl__reach *r, uintptr_t at, uintptr_t word, void *arg)
 {
     (void)arg;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t to = reach_lookup(r, &r->all, words[i]);
-        if (to != BL__REACH_OPEN && !reach_skips(r, at + 8 * i))
-            r->items[to].open = 1;
-    }
+    uint32_t to = reach_lookup(r, &r->all, word);
+    if (to != BL__REACH_OPEN && !reach_skips(r, at))
+        r->items[to].open = 1;
+}
+
+static void reach_root_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
+{
+    for (size_t i = 0; i < n; i++)
+        reach_word(r, &r->all, at + 8 * i, words, i, n, reach_root_word, arg);
+}
+
+/* The C library's data, without what malloc's main record may be: in that each list that is empty points at itself. */
+static void reach_libc_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
+{
+    size_t low = n, high = n;
+    for (size_t i = 0; i + 1 < n; i++)
+        if (words[i] == at + 8 * i - 16 && words[i + 1] == words[i]) {
+            low = low < i ? low : i;
+            high = i + ARENA_WORDS < n ? i + ARENA_WORDS : n;
+        }
+    low = low == n || low > ARENA_WORDS ? low - (low == n ? 0 : ARENA_WORDS) : 0;
+    reach_root_words(r, at, words, low, arg);
+    reach_root_words(r, at + 8 * high, words + high, n - high, arg);
 }
 
 static void reach_values(bl__reach *r)
 {
     for (uint32_t i = 0; i < r->values_count; i++) {
-        uint32_t to = reach_lookup(r, &r->all, r->values[i]);
+        uint32_t to = reach_lookup(r, &r->all, r->values[i] & REACH_ADDRESS);
         if (to != BL__REACH_OPEN)
             r->items[to].open = 1;
     }
@@ -584,18 +639,21 @@ static void reach_maps_words(bl__reach *r)
     }
 }
 
+static void reach_stack_word(bl__reach *r, uintptr_t at, uintptr_t word, void *arg)
+{
+    const uint32_t from = *(const uint32_t *)arg;
+    if (word - r->items[from].low < r->items[from].own)
+        return; /* of its own frames and record: nearly all that look like addresses */
+    uint32_t to = reach_lookup(r, &r->all, word);
+    if (to != BL__REACH_OPEN && !reach_skips(r, at))
+        reach_edge_add(r, from, to);
+}
+
 static void reach_stack_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n,
                               void *arg)
 {
-    const uint32_t from = *(const uint32_t *)arg;
-    uintptr_t low = r->items[from].low, bytes = r->items[from].own;
-    for (size_t i = 0; i < n; i++) {
-        if (words[i] - low < bytes)
-            continue; /* of its own frames and record: nearly all that look like addresses */
-        uint32_t to = reach_lookup(r, &r->all, words[i]);
-        if (to != BL__REACH_OPEN && !reach_skips(r, at + 8 * i))
-            reach_edge_add(r, from, to);
-    }
+    for (size_t i = 0; i < n; i++)
+        reach_word(r, &r->all, at + 8 * i, words, i, n, reach_stack_word, arg);
 }
 
 static void reach_objects_sort(bl__reach *r, uint32_t *order)
@@ -663,6 +721,8 @@ bool bl__reach_solve(bl__reach *r, size_t limit)
         (r->roots[i].sure ? reach_each_sure : reach_each_window)(
             r, r->roots[i].low, r->roots[i].high, reach_root_words, NULL);
     reach_maps_words(r);
+    if (r->closely)
+        reach_each_window(r, r->maps.libc.low, r->maps.libc.high, reach_libc_words, NULL);
     for (uint32_t i = 0; i < r->items_count; i++)
         if (r->items[i].open)
             bl__reach_mark(r, i);
@@ -697,7 +757,7 @@ void bl__reach_mark(bl__reach *r, uint32_t first)
 
 bool bl__reach_mark_value(bl__reach *r, uintptr_t value)
 {
-    uint32_t item = reach_lookup(r, &r->all, value);
+    uint32_t item = reach_lookup(r, &r->all, value & REACH_ADDRESS);
     if (bl__reach_marked(r, item))
         return false;
     bl__reach_mark(r, item);

@@ -14,7 +14,7 @@
 
 #include "core/proc.h"
 #include "debug/crash.h"
-#include "debug/epolls.h"
+#include "debug/kernel.h"
 #include "debug/live.h"
 #include "debug/maps.h"
 #include "debug/own.h"
@@ -440,18 +440,17 @@ static bool somebody_may_be(const bl__notes *n)
     return false;
 }
 
-static void data_mark(uint64_t data, void *arg)
+static void word_mark(uint64_t word, void *arg)
 {
     bl__notes *n = arg;
-    n->marked = bl__reach_mark_value(n->reach, (uintptr_t)data) || n->marked;
+    n->marked = bl__reach_mark_value(n->reach, (uintptr_t)word) || n->marked;
 }
 
-/* What is in epolls of the program's own; looked at only when somebody would be told of. */
-static void spread_epolls(bl__notes *n)
+static void spread_kernel(bl__notes *n)
 {
     n->marked = false;
     if (somebody_may_be(n))
-        bl__epolls_each(data_mark, n);
+        bl__kernel_each(word_mark, n);
     if (n->marked)
         spread_reach(n);
 }
@@ -520,7 +519,7 @@ static bool notes_new(bl__notes *n, uint32_t expected)
 
 static void search_memory(bl__notes *n)
 {
-    n->blind = !bl__reach_begin(n->reach);
+    n->blind = !bl__reach_begin(n->reach, n->closely);
     uint32_t stuck = objects_find(n);
     spread(n);
     if (n->blind || stuck == 0) {
@@ -536,7 +535,8 @@ static void search_memory(bl__notes *n)
     spread_reach(n);
     if (n->s->spare && bl__notes_spare(n))
         spread_reach(n);
-    spread_epolls(n);
+    if (n->closely)
+        spread_kernel(n);
 }
 
 static void search_run(bl__notes *n)
@@ -564,7 +564,7 @@ static void search_run(bl__notes *n)
 
 static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
 
-void bl__stuck_search(bl__search *s)
+static void search(bl__search *s, bool closely)
 {
     uint64_t before = picks();
     size_t expected = bl_goroutines();
@@ -574,7 +574,7 @@ void bl__stuck_search(bl__search *s)
     s->by_memory = false;
     s->undecided = true;
     pthread_mutex_lock(&one_search);
-    bl__notes n = {.s = s, .before = s->before != 0 ? s->before : BL_NEVER};
+    bl__notes n = {.s = s, .closely = closely, .before = s->before != 0 ? s->before : BL_NEVER};
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);
@@ -582,4 +582,11 @@ void bl__stuck_search(bl__search *s)
     }
     pthread_mutex_unlock(&one_search);
     s->quiet = !n.unknown && picks() == before && !has_strangers();
+}
+
+void bl__stuck_search(bl__search *s)
+{
+    search(s, false);
+    if (s->closely && s->by_memory)
+        search(s, true);
 }

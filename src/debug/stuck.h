@@ -36,10 +36,12 @@ typedef struct bl__lost_scope {
 enum { BL__STUCK_RUNNING = 64, BL__STUCK_LOST = 16 };
 
 typedef struct bl__search {
-    bool leaks;       /* the second question, too */
-    bool spare;       /* not who may be idle on purpose: see stuck.c */
-    bl_time before;   /* only who was parked by then, on the coarse clock; 0: all */
-    size_t limit;     /* bytes of memory that may be looked at */
+    bool leaks;     /* the second question, too */
+    bool spare;     /* not who may be idle on purpose: see stuck.c */
+    bl_time before; /* only who was parked by then, on the coarse clock; 0: all */
+    size_t limit;   /* bytes of memory that may be looked at */
+    bool
+        closely; /* whom it finds is looked for once more, also in unusual places: reach.h, kernel.h */
     const void *self; /* the caller's frames begin here, if it is a goroutine; else NULL */
     bl__stuck *found; /* out: the first most of them, by id */
     size_t most;

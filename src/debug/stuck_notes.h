@@ -82,7 +82,8 @@ typedef struct bl__notes {
     const bl__site *made; /* that was looked at last, … */
     bool is_chan;         /* … and whether it is a channel of a user's */
     bool failed;
-    bool marked; /* spread_epolls has found something */
+    bool closely; /* also what is seldom found in memory, and the kernel's */
+    bool marked;  /* spread_kernel has found something */
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
     uint64_t active
         [BL__STUCK_ACTIVE]; /* functions that those who are alive are known to be in: their names' hashes */

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* kernel.c: see kernel.h; proc(5), /proc/PID/fdinfo and timers; tee(2); MSG_PEEK in recv(2). */
+#include "debug/kernel.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/proc.h"
+
+enum { KERNEL_TEXT = 4096, KERNEL_BYTES = 1 << 16 /* that are looked at, of a pipe or a socket */ };
+
+typedef struct kernel_look {
+    void (*fn)(uint64_t word, void *arg);
+    void *arg;
+    char *bytes;    /* room for KERNEL_BYTES */
+    int scratch[2]; /* a pipe */
+    int infos;      /* /proc/self/fdinfo */
+} kernel_look;
+
+/* ---- What /proc says ---- */
+
+/* The number behind the mark, in each line of text, which ends; how much of it is whole lines. */
+static size_t kernel_lines(const kernel_look *k, const char *text, const char *mark)
+{
+    const char *line = text;
+    for (const char *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        const char *at = strstr(line, mark);
+        if (at != NULL && at < end)
+            k->fn(strtoull(at + strlen(mark), NULL, 16), k->arg);
+    }
+    return (size_t)(line - text);
+}
+
+static void kernel_text(const kernel_look *k, int dir, const char *name, const char *mark)
+{
+    char text[KERNEL_TEXT];
+    size_t held = 0;
+    ssize_t n;
+    int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && (n = read(fd, text + held, sizeof text - 1 - held)) > 0) {
+        held += (size_t)n;
+        text[held] = '\0';
+        size_t whole = kernel_lines(k, text, mark);
+        held -= whole;
+        memmove(text, text + whole, held);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+/* ---- What is on its way ---- */
+
+/* Messages are of any length, so an address may begin at any byte. */
+static void kernel_bytes(const kernel_look *k, size_t n)
+{
+    for (size_t i = 0; i + sizeof(uint64_t) <= n; i++) {
+        uint64_t word;
+        memcpy(&word, k->bytes + i, sizeof word);
+        k->fn(word, k->arg);
+    }
+}
+
+static void kernel_pipe(const kernel_look *k, int fd)
+{
+    ssize_t n = tee(fd, k->scratch[1], KERNEL_BYTES, SPLICE_F_NONBLOCK);
+    size_t have = 0;
+    while (n > 0 && have < (size_t)n) {
+        ssize_t part = read(k->scratch[0], k->bytes + have, KERNEL_BYTES - have);
+        if (part <= 0)
+            return;
+        have += (size_t)part;
+    }
+    kernel_bytes(k, have);
+}
+
+static void kernel_socket(const kernel_look *k, int fd)
+{
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
+        return;
+    ssize_t n = recv(fd, k->bytes, KERNEL_BYTES, MSG_PEEK | MSG_DONTWAIT);
+    kernel_bytes(k, n > 0 ? (size_t)n : 0);
+}
+
+static void kernel_fd(const kernel_look *k, int fds, const char *name)
+{
+    char to[64] = "";
+    int fd = (int)strtol(name, NULL, 10);
+    if (readlinkat(fds, name, to, sizeof to - 1) < 0)
+        return;
+    if (strcmp(to, "anon_inode:[eventpoll]") == 0 && !bl__poll_has(fd))
+        kernel_text(k, k->infos, name, "data:");
+    else if (strncmp(to, "pipe:", 5) == 0 && fd != k->scratch[0] && fd != k->scratch[1])
+        kernel_pipe(k, fd);
+    else if (strncmp(to, "socket:", 7) == 0)
+        kernel_socket(k, fd);
+}
+
+void bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
+{
+    kernel_look k = {.fn = fn, .arg = arg, .scratch = {-1, -1}};
+    const struct dirent *e;
+    DIR *fds = opendir("/proc/self/fd");
+    k.infos = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    k.bytes = mmap(NULL, KERNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool ready = fds != NULL && k.infos >= 0 && k.bytes != MAP_FAILED &&
+                 pipe2(k.scratch, O_CLOEXEC | O_NONBLOCK) == 0;
+    while (ready && (e = readdir(fds)) != NULL)
+        kernel_fd(&k, dirfd(fds), e->d_name);
+    kernel_text(&k, AT_FDCWD, "/proc/self/timers", "/"); /* signal: NUMBER/VALUE */
+    if (ready) {
+        close(k.scratch[0]);
+        close(k.scratch[1]);
+    }
+    if (k.bytes != MAP_FAILED)
+        munmap(k.bytes, KERNEL_BYTES);
+    if (k.infos >= 0)
+        close(k.infos);
+    if (fds != NULL)
+        closedir(fds);
+}

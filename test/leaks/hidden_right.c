@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* All right: the address of who waits is there, but looks like none, or is kept by the system for the program. */
+#include <search.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "right.h"
+
+/* A channel that somebody receives from. Who calls this is not to have it on its stack afterwards. */
+static bl_chan *awaited(void)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    bl_go(bl_root(), recv_one, c);
+    return c;
+}
+
+static int send_last(bl_chan *c)
+{
+    int r = send_one(c);
+    bl_chan_release(c);
+    return r;
+}
+
+/* What others may have left on the stack is overwritten first. */
+static int nap_long(void)
+{
+    volatile char wiped[4096];
+    for (size_t i = 0; i < sizeof wiped; i++)
+        wiped[i] = 0;
+    return nap(2 * LONG);
+}
+
+/* ---- In a form of its own ---- */
+
+typedef struct message {
+    char kind;
+    bl_chan *reply;
+    short length;
+} __attribute__((packed)) message;
+
+static __attribute__((noinline)) void pack(message *m) { m->reply = awaited(); }
+
+/*? in_a_packed_record right
+ */
+static int in_a_packed_record(void *arg)
+{
+    (void)arg;
+    message *m = calloc(1, sizeof *m);
+    pack(m);
+    int r = nap_long() != 0 ? 1 : send_last(m->reply);
+    free(m);
+    return r;
+}
+
+static uint64_t top; /* of a list without locks: how often it was changed, an address, and a mark */
+
+static __attribute__((noinline)) void push(void)
+{
+    top = (uint64_t)(uintptr_t)awaited() | (uint64_t)77 << 48 | 1;
+}
+
+/*? with_a_counter_and_a_mark right
+ */
+static int with_a_counter_and_a_mark(void *arg)
+{
+    (void)arg;
+    push();
+    return nap_long() != 0 ? 1 : send_last((bl_chan *)(uintptr_t)(top & (((uint64_t)1 << 48) - 2)));
+}
+
+/* ---- On its way through the system ---- */
+
+static __attribute__((noinline)) bool post(int fd)
+{
+    message m = {.kind = 'j', .reply = awaited()};
+    return write(fd, &m, sizeof m) == sizeof m;
+}
+
+static int received_late(const int *ends)
+{
+    message m;
+    int r = !post(ends[1]) || nap_long() != 0 || read(ends[0], &m, sizeof m) != sizeof m
+                ? 1
+                : send_last(m.reply);
+    close(ends[0]);
+    close(ends[1]);
+    return r;
+}
+
+/*? in_a_pipe right
+ */
+static int in_a_pipe(void *arg)
+{
+    int ends[2];
+    (void)arg;
+    return pipe(ends) != 0 ? 1 : received_late(ends);
+}
+
+/*? in_a_socket right
+ */
+static int in_a_socket(void *arg)
+{
+    int ends[2];
+    (void)arg;
+    return socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0 ? 1 : received_late(ends);
+}
+
+/* ---- Kept by the system ---- */
+
+static int alarm_fd;
+
+static void alarm_signalled(int sig, siginfo_t *info, void *context)
+{
+    (void)sig;
+    (void)context;
+    if (write(alarm_fd, &info->si_value, sizeof info->si_value) < 0)
+        abort();
+}
+
+static __attribute__((noinline)) bool alarm_set(void)
+{
+    struct sigevent e = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+    struct itimerspec when = {.it_value = {.tv_sec = 1, .tv_nsec = 400 * 1000 * 1000}};
+    timer_t timer;
+    e.sigev_value.sival_ptr = awaited();
+    return timer_create(CLOCK_MONOTONIC, &e, &timer) == 0 &&
+           timer_settime(timer, 0, &when, NULL) == 0;
+}
+
+/*? in_the_value_of_a_signal right
+ */
+static int in_the_value_of_a_signal(void *arg)
+{
+    struct sigaction action = {.sa_sigaction = alarm_signalled, .sa_flags = SA_SIGINFO};
+    union sigval value = {.sival_ptr = NULL};
+    int ends[2];
+    (void)arg;
+    if (pipe(ends) != 0 || sigaction(SIGUSR1, &action, NULL) != 0)
+        return 1;
+    alarm_fd = ends[1];
+    if (!alarm_set() || nap_long() != 0 || bl_read(ends[0], &value, sizeof value) != sizeof value)
+        return 1;
+    return send_last(value.sival_ptr);
+}
+
+static char name_of_it[] = "it";
+
+static __attribute__((noinline)) bool enter(void)
+{
+    ENTRY e = {.key = name_of_it, .data = awaited()};
+    return hcreate(64) != 0 && hsearch(e, ENTER) != NULL;
+}
+
+/*? in_a_table_of_the_c_library right
+ */
+static int in_a_table_of_the_c_library(void *arg)
+{
+    ENTRY e = {.key = name_of_it};
+    (void)arg;
+    if (!enter() || nap_long() != 0)
+        return 1;
+    return send_last(hsearch(e, FIND)->data);
+}
+
+PROGRAMS({"in_a_packed_record", in_a_packed_record},
+         {"with_a_counter_and_a_mark", with_a_counter_and_a_mark}, {"in_a_pipe", in_a_pipe},
+         {"in_a_socket", in_a_socket}, {"in_the_value_of_a_signal", in_the_value_of_a_signal},
+         {"in_a_table_of_the_c_library", in_a_table_of_the_c_library})
