@@ -4,7 +4,8 @@
  *
  * A goroutine can go on on another thread after any switch, and compilers keep the address of a
  * thread-local across calls. So it is read by assembly that computes the address each time, with the
- * initial-exec model, which also serves a shared library. NULL on a thread that never called in.
+ * initial-exec model, which also serves a shared library. On a thread that
+ * never called in it is bl__nobody's: whoever looks there for what it needs first, a processor, does not find it.
  */
 #ifndef BL__ARCH_TLS_H
 #define BL__ARCH_TLS_H

@@ -279,7 +279,7 @@ static void *helper_main(void *arg)
         helpers_unlock();
     }
     bl__crash_thread_fini();
-    bl__tls_set(NULL);
+    bl__tls_set(&bl__nobody);
     helper_join(before);
     if (!kept) {
         pthread_detach(pthread_self());
@@ -290,7 +290,7 @@ static void *helper_main(void *arg)
 
 uint64_t bl__helper_caller(void)
 {
-    bl__m *m = bl__this_m();
+    bl__m *m = bl__this_m_known();
     return m == NULL || m->helper == NULL ? 0 : m->helper->caller;
 }
 

@@ -33,7 +33,7 @@ bl__bubble *bl__bubble_of(const bl__g *g)
 
 bl__bubble *bl__bubble_find(void)
 {
-    bl__m *m = bl__this_m();
+    bl__m *m = bl__this_m_known();
     return m != NULL && m->g == &m->g0 ? m->bubble : bl__bubble_of(bl__self());
 }
 

@@ -99,10 +99,10 @@ static void debug_settings_check(void)
     }
 }
 
-static void asked_set(bool yield)
+void bl__asked_set(bl__m *m, bool yield)
 {
     uint32_t order = load_relaxed(&bl__order_on) ? BL__ASKED_ORDER : 0;
-    store_relaxed(&bl__solo.asked, order | (yield ? BL__ASKED_YIELD : 0));
+    store_relaxed(&m->solo.asked, order | (yield ? BL__ASKED_YIELD : 0));
 }
 
 void bl__handoff_begin(void)
@@ -113,7 +113,6 @@ void bl__handoff_begin(void)
     handoff.debug = bl__debug_setting("handoff") == 1;
     handoff.said_most = false;
     handoff.asked = NULL;
-    asked_set(false);
     handoff.refused = false;
 }
 
@@ -150,7 +149,6 @@ static void away_begin(bl__m *m, const bl__p *p, uint32_t why, bl_time since, ui
     m->away = why;
     store_relaxed(&m->g->away_since, since);
     store_relaxed(&bl__rt.away, bl__rt.away + 1);
-    store_relaxed(&m->solo, &bl__solo_none);
     /* From here on m may run another goroutine. */
     store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
     BL__PROBE3(handoff, id, p->id, why);
@@ -160,7 +158,7 @@ static void away_begin(bl__m *m, const bl__p *p, uint32_t why, bl_time since, ui
 
 bool bl__let_go(void)
 {
-    bl__m *m = bl__this_m(), *heir = NULL;
+    bl__m *m = bl__this_m_known(), *heir = NULL;
     bool done = false;
     if (m == NULL || load_relaxed(&m->inside) != 0 || load_relaxed(&m->p) == NULL)
         return false;
@@ -306,8 +304,7 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool 
         return BL__LOOK_NOTHING;
     if (handoff.asked != p) { /* it may come by, which disturbs less than two that run at once */
         handoff.asked = p;
-        store_relaxed(&p->asked, 1u);
-        asked_set(true);
+        bl__asked_set(m, true);
         return BL__LOOK_SOON;
     }
     return take(p, tick, BL__AWAY_HOG, false) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
@@ -375,11 +372,8 @@ bl__look bl__handoff_look(bool eager)
         }
         p->seen_next = next;
     }
-    if (asked != NULL && handoff.asked == asked) {
-        asked_set(false);
-        store_relaxed(&asked->asked, 0u);
+    if (handoff.asked == asked)
         handoff.asked = NULL;
-    }
     if (found == BL__LOOK_WORK && helpers)
         bl__wake_one();
     return found;

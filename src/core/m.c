@@ -19,7 +19,8 @@ void bl__m_init(bl__m *m, uint32_t kind)
     m->g0.task.status = BL__G_RUNNING;
     m->g0.ctx = bl_ctx_background();
     m->g = &m->g0;
-    m->solo = &bl__solo_none;
+    m->solo.mode = BL__SOLO_ASK;
+    bl__asked_set(m, false);
     m->bare = BL__BARE_TAKEN;
 }
 
@@ -41,7 +42,7 @@ static void stack_bounds(bl__g *g)
 static void m_exit(bl__m *m)
 {
     bl__crash_thread_fini();
-    bl__tls_set(NULL);
+    bl__tls_set(&bl__nobody);
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     if (m->p != NULL) /* the end of the run, with a processor that sysmon may look at once more */
         store_relaxed(&m->p->m, NULL);
@@ -127,7 +128,7 @@ static void thread_free(void *arg)
 #if BL__RACE
     bl__race_fiber_free(m->g0.fiber_idle);
 #endif
-    bl__tls_set(NULL);
+    bl__tls_set(&bl__nobody);
     bl__free(m);
 }
 

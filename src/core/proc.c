@@ -31,7 +31,8 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-__thread void *bl__tls;
+bl__m bl__nobody = {.solo.mode = BL__SOLO_UNKNOWN, .bare = BL__BARE_TAKEN};
+__thread void *bl__tls = &bl__nobody;
 bl__sched bl__rt = {.outside = {.first = BL_NEVER}};
 
 /* g can be woken from here on. */
@@ -525,12 +526,6 @@ void bl__ready(bl__g *g, int result)
     bl__m *m = bl__this_m();
     uint32_t was;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
-    if (__builtin_expect(m == NULL, 0)) {
-        if (bl__recorded())
-            bl__trace_ready_outside(g);
-        bl__runq_put_global(&g->task, &g->task, 1);
-        return;
-    }
     if (__builtin_expect(!ready_enter(m, g, result, &was), 0)) {
         bl__runq_put_global(&g->task, &g->task, 1);
     } else if (BL__UNLIKELY(m->g == &m->g0) && load_relaxed(&m->p->next) != NULL) {
@@ -548,7 +543,7 @@ void bl__ready_behind(bl__g *g, int result)
 {
     bl__m *m = bl__this_m();
     uint32_t was;
-    if (g->task.kind == BL__TASK_THREAD || m == NULL) {
+    if (g->task.kind == BL__TASK_THREAD) {
         bl__ready(g, result);
         return;
     }
@@ -570,11 +565,11 @@ void bl__ready_behind(bl__g *g, int result)
 void bl__asked_yield(void)
 {
     bl__m *m = bl__this_m();
-    bl__p *p = m != NULL ? load_relaxed(&m->p) : NULL;
-    if (p == NULL || load_relaxed(&p->asked) == 0)
+    if ((load_relaxed(&m->solo.asked) & BL__ASKED_YIELD) == 0)
         return;
-    store_relaxed(&p->asked, 0u);
-    bl_yield();
+    bl__asked_set(m, false);
+    if (load_relaxed(&m->p) != NULL)
+        bl_yield();
 }
 
 /* Returns where g is, inside. */
@@ -649,14 +644,14 @@ static __attribute__((noinline)) void yield_alone(bl__m *m)
 /* bl_yield of a plain thread, and of a goroutine that has lost its processor or is traced. */
 static __attribute__((noinline)) void yield_slow(bl__m *m)
 {
-    if (m != NULL && bl__enter_slow(m)) {
+    if (bl__enter_slow(m)) {
         bl__g *g = m->g;
         g->ready_at = 0;
         yield_inside(m, NULL, bl__recorded());
         bl__contended_resumed(g);
         return;
     }
-    if (m != NULL && m->g->task.kind != BL__TASK_THREAD) {
+    if (m != &bl__nobody && m->g->task.kind != BL__TASK_THREAD) {
         bl__g *g = m->g;
         g->ready_at = 0;
         bl__come_back(m);
@@ -664,8 +659,7 @@ static __attribute__((noinline)) void yield_slow(bl__m *m)
         bl__contended_resumed(g);
         return;
     }
-    if (m != NULL)
-        bl__leave(m);
+    bl__leave(m);
     bl__fork_check();
     sched_yield();
 }
@@ -719,7 +713,7 @@ static __attribute__((noinline)) void yield_shared(bl__m *m, bl__p *p, uint32_t 
 void bl_yield(void)
 {
     bl__m *m = bl__this_m();
-    if (BL__UNLIKELY(m == NULL || !bl__enter_quick(m))) {
+    if (BL__UNLIKELY(!bl__enter_quick(m))) {
         yield_slow(m);
         return;
     }

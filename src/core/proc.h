@@ -113,7 +113,6 @@ struct bl__p {
     bl__task *seen_next;
     bl__m *seen_m;
     uint32_t seen_tick; /* atomic: for reports */
-    uint32_t asked;     /* atomic: its goroutine is to yield (bl__solo.asked) */
     bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
     bl_time seen_at;    /* when sysmon last asked for the CPU time of its thread, */
     int64_t seen_cpu;   /* and what that was */
@@ -146,7 +145,7 @@ enum {
 struct bl__m {
     bl__g *g;             /* owner: the current goroutine; or &g0; or the plain thread's record */
     bl__p *p;             /* see "Entering" below: NULL for a plain thread, while idle or away */
-    bl__solo_state *solo; /* atomic: bl__solo with p, else bl__solo_none: see core/solo.h */
+    bl__solo solo;        /* core/solo.h */
     uint32_t inside;      /* owner; atomic: it is in the runtime */
     uint32_t bare;        /* atomic: BL__BARE_…; 0: it holds p, and nobody is about to take it */
     bl__g *prev;          /* owner: the goroutine switched away from, whose commit is due */
@@ -181,6 +180,8 @@ enum {
     BL__BARE_STOP = 4,   /* the run is over: switch to the scheduler's loop, which ends */
     BL__BARE_TRACED = 8  /* what it does is recorded: core/trace.h */
 };
+
+_Static_assert(offsetof(bl__m, solo) == BL__SOLO_AT, "found without knowing a bl__m");
 
 enum { BL__AWAY_NOT, BL__AWAY_BLOCKED, BL__AWAY_HOG }; /* m->away: why */
 
@@ -282,7 +283,18 @@ typedef struct bl__sched {
 
 extern bl__sched bl__rt;
 
+/* The record of every thread that never called in. */
+extern bl__m bl__nobody;
+
+/* This thread's, or bl__nobody. */
 static inline bl__m *bl__this_m(void) { return bl__tls_get(); }
+
+/* The same, or NULL. */
+static inline bl__m *bl__this_m_known(void)
+{
+    bl__m *m = bl__this_m();
+    return m != &bl__nobody ? m : NULL;
+}
 
 /* proc.c */
 void bl__schedule(void);       /* the scheduler's loop, on the thread's stack; returns at the end */
@@ -377,9 +389,10 @@ typedef enum bl__look {
 } bl__look;
 /* By sysmon: has it found work that waits, or taken a processor? eager: it has lately. */
 bl__look bl__handoff_look(bool eager);
-void bl__handoff_calm(void);  /* nothing runs: closes what it has kept open */
-void bl__handoff_begin(void); /* a run begins */
-void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
+void bl__handoff_calm(void);              /* nothing runs: closes what it has kept open */
+void bl__handoff_begin(void);             /* a run begins */
+void bl__handoff_stop(void);              /* no thread picks a goroutine any more */
+void bl__asked_set(bl__m *m, bool yield); /* whether m is to come by bl__asked_yield */
 /* The caller will work for long and calls nothing meanwhile that needs a processor: another thread goes on with the one
  * that it has. What that returns (false: it has none, or there is no thread) is for bl__take_up, which may return on another
  * thread. No lock of the runtime is held. */

@@ -211,11 +211,9 @@ int bl_set_procs(int n)
     bl__idle_recount();
     bl__unlock(&bl__rt.lock);
     bl__m *m = bl__this_m();
-    if (m != NULL) {
-        if (bl__enter(m) && n > 1 && !m->p->shared)
-            store_release(&m->p->shared, 1u); /* ORD(shared): with the load in steal */
-        bl__leave(m);
-    }
+    if (bl__enter(m) && n > 1 && !m->p->shared)
+        store_release(&m->p->shared, 1u); /* ORD(shared): with the load in steal */
+    bl__leave(m);
     bl__wake_one();
     return before;
 }
@@ -235,7 +233,7 @@ int bl_set_procs(int n)
 static void fork_child(void)
 {
     static const bl__site site = {"fork", "fork", __FILE__, __LINE__};
-    bl__m *m = bl__this_m();
+    bl__m *m = bl__this_m_known();
     bl__stack_forked();
     bl__poll_forked();
     bl__trace_forked();
@@ -245,14 +243,13 @@ static void fork_child(void)
     bl__rt.lock = 0;
     bl__rt.stack_lock = 0;
     bl__fatal_dying.owner = 0;
-    store_relaxed(&bl__solo.on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */
-    store_relaxed(&bl__solo.depth, 0u);
+    store_relaxed(&bl__solo_on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */
     bl__made_hook = NULL;
     bl__unmade_hook = NULL;
     store_relaxed(&bl__rt.spinning, 1u); /* so that nobody is looked for */
     if (m == NULL)
         return;
-    store_relaxed(&m->solo, &bl__solo_none);
+    store_relaxed(&m->solo.mode, (uint32_t)BL__SOLO_OFF);
     store_relaxed(&m->p, NULL);
     store_relaxed(&m->bare, (uint32_t)BL__BARE_TAKEN);
     m->g->task.kind = BL__TASK_THREAD;
@@ -372,7 +369,7 @@ static int threads_start(bool solo)
         bl__rt.idle_p = p->idle_next;
         bl__idle_recount();
         if (solo)
-            store_release(&bl__solo.on, (uint32_t)BL__SOLO_ON); /* ORD(solo) */
+            store_release(&bl__solo_on, (uint32_t)BL__SOLO_ON); /* ORD(solo) */
         add_relaxed(&bl__rt.spinning, 1u);
         err = bl__m_start(p, true);
     }

@@ -165,8 +165,8 @@ typedef struct bl__wait {
 bl__g *bl__self_slow(void);
 static inline bl__g *bl__self(void)
 {
-    bl__g **m = bl__tls_get(); /* a bl__m begins with its current goroutine */
-    return __builtin_expect(m != NULL, 1) ? *m : bl__self_slow();
+    bl__g **m = bl__tls_get(); /* a bl__m begins with its current goroutine; bl__nobody has none */
+    return __builtin_expect(*m != NULL, 1) ? *m : bl__self_slow();
 }
 
 /* Parks g, the caller, as described above. What the claimer passed to bl__ready (>= 0), or, where
@@ -208,7 +208,7 @@ void bl__ready_behind(bl__g *g, int result);
 
 /* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls in
  * anyway, before its processor is taken from it (handoff.c). */
-enum { BL__ASKED_YIELD = 1, BL__ASKED_ORDER = 2 /* bl__order_on */ }; /* bl__solo.asked */
+enum { BL__ASKED_YIELD = 1, BL__ASKED_ORDER = 2 /* bl__order_on */ }; /* of a bl__solo */
 void bl__asked_yield(void);
 
 /* The order in which locks are taken is recorded: debug/lockorder.c. */

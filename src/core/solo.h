@@ -3,10 +3,10 @@
  * solo.h: locks of channels while there is one processor and nobody else.
  *
  * A locked instruction costs about twenty cycles, and with one processor there is nobody to lock out
- * but plain threads, which may never come. So while a run is solo, the holder of the processor takes
- * an object's lock by noting that it does (depth) and looking whether it is still solo (on), both plain:
+ * but plain threads, which may never come. So while a run is solo, the thread that holds the processor takes
+ * an object's lock by noting that it does (depth) and looking whether it is still solo (mode), both plain:
  * Dekker's handshake, of which the other side pays for the fences. Whoever is not the holder ends solo
- * first, for the rest of the run: it says so (on), has every running thread execute a barrier, and
+ * first, for the rest of the run: it says so (mode), has every running thread execute a barrier, and
  * waits until the holder is in no section. From then on all take the locks in the ordinary way.
  *
  * A run starts solo only if its caller is the only thread of the process: one that is there already
@@ -23,107 +23,123 @@
 #include "arch/tls.h"
 #include "core/lock.h"
 
-enum { BL__SOLO_OFF, BL__SOLO_ON, BL__SOLO_ENDING };
+enum {
+    BL__SOLO_OFF,    /* it is not solo, and will not be again in this run */
+    BL__SOLO_ON,     /* of a thread: and it holds the processor */
+    BL__SOLO_ENDING, /* from when somebody ends it until the holder is in no section */
+    BL__SOLO_ASK,    /* of a thread that does not hold the processor: bl__solo_on says how it is */
+    BL__SOLO_UNKNOWN /* of bl__nobody */
+};
 
-typedef struct bl__solo_state {
-    uint32_t on __attribute__((aligned(8))); /* atomic: BL__SOLO_… */
+extern uint32_t bl__solo_on; /* atomic; sched's lock to write: of the run */
+
+/* A thread's, in its bl__m. */
+typedef struct bl__solo {
+    uint32_t mode __attribute__((aligned(8))); /* atomic; sched's lock to write: BL__SOLO_… */
     uint32_t asked; /* atomic: BL__ASKED_…, which a mutex looks for with the same load */
-    uint32_t depth; /* atomic; written by the holder of the processor: sections it is in */
-} bl__solo_state;
+    uint32_t depth; /* atomic; written by the thread: sections it is in; once it is off, anything */
+} bl__solo;
 
-extern bl__solo_state bl__solo;
+enum { BL__SOLO_AT = 2 * sizeof(void *) }; /* a bl__m begins with its goroutine and its processor */
 
-/* Whoever does not hold the processor notes it here, and finds that it is not solo. */
-extern bl__solo_state bl__solo_none;
-
-/* on, with what is asked in the upper half. */
-static inline uint64_t bl__solo_mode(void)
+static inline bl__solo *bl__solo_of(void *m)
 {
-    return load_acquire((const uint64_t *)(const void *)&bl__solo); /* ORD(solo) */
+    return (bl__solo *)(void *)((char *)m + BL__SOLO_AT);
 }
+
+/* The calling thread's. */
+static inline bl__solo *bl__solo_here(void) { return bl__solo_of(bl__tls_get()); }
 
 /* Ends solo, and returns when it has ended. Not inside a section. */
 void bl__solo_end(void);
+/* By who has noted a section and is in none: forgets it, and returns when the run is solo with the caller as its holder, or
+ * not at all. */
+void bl__solo_settle(void);
 
-/* Thread m holds the processor. A bl__m begins with its goroutine, its processor, and where it notes
- * its sections: bl__solo while it has the processor, else bl__solo_none. */
-static inline bool bl__solo_holds(void **m) { return m != NULL && load_relaxed(&m[1]) != NULL; }
-
-static inline bl__solo_state *bl__solo_of(void **m) { return load_relaxed(&m[2]); }
-
-/* The calling thread does. */
-static inline bool bl__solo_holder(void) { return bl__solo_holds(bl__tls_get()); }
+/* The calling thread holds the processor. */
+static inline bool bl__solo_holder(void)
+{
+    void **m = bl__tls_get();
+    return load_relaxed(&m[1]) != NULL;
+}
 
 /* Before something that only the holder may do while the run is solo. */
 static inline void bl__solo_leave_outsider(void)
 {
-    if (load_acquire(&bl__solo.on) != BL__SOLO_OFF && !bl__solo_holder()) /* ORD(solo) */
+    if (load_acquire(&bl__solo_on) != BL__SOLO_OFF && !bl__solo_holder()) /* ORD(solo) */
         bl__solo_end();
 }
 
-/* By thread m, in no section yet. True: it is in one, until bl__solo_exit. False: it is not solo any more, or m is
- * not the holder. What is stored are constants: sections that follow each other do not wait for one another. */
-static inline __attribute__((always_inline)) bool bl__solo_enter_quick(void *m)
+/* By the thread of s, which is in no section: notes one, and looks. Its mode, with what is asked in the upper half; if
+ * that says BL__SOLO_ON, it is in one now, until bl__solo_exit. What is stored are constants: sections that follow each
+ * other do not wait for one another. */
+static inline __attribute__((always_inline)) uint64_t bl__solo_enter_mode(bl__solo *s)
 {
-    bl__solo_state *solo = bl__solo_of(m);
-    store_relaxed(&solo->depth, 1u);
+    store_relaxed(&s->depth, 1u);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
-    if (__builtin_expect(load_relaxed(&solo->on) == BL__SOLO_ON, 1))
-        return true;
-    store_release(&solo->depth, 0u); /* ORD(solo): with the load in bl__solo_end */
-    return false;
+    /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
+     * which did not write the lock */
+    return load_acquire((const uint64_t *)(const void *)s);
 }
 
-static inline void bl__solo_exit(void)
+/* Locked instructions do, by who has that mode. */
+static inline __attribute__((always_inline)) bool bl__solo_is_off(uint64_t mode)
 {
-    store_release(&bl__solo.depth, 0u); /* ORD(solo): with the load in bl__solo_end */
+    return BL__LIKELY(mode == BL__SOLO_OFF) ||
+           (mode == BL__SOLO_ASK && load_acquire(&bl__solo_on) == BL__SOLO_OFF); /* ORD(solo) */
 }
+
+static inline void bl__solo_exit_of(bl__solo *s)
+{
+    store_release(&s->depth, 0u); /* ORD(solo): with the load in bl__solo_end */
+}
+
+static inline void bl__solo_exit(void) { bl__solo_exit_of(bl__solo_here()); }
 
 /* Not from within a section. True: the caller is in one now, until bl__solo_exit. False: it has to lock. */
 static inline bool bl__solo_enter(void)
 {
-    /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
-     * which did not write the lock */
-    if (load_acquire(&bl__solo.on) == BL__SOLO_OFF)
-        return false;
-    void *m = bl__tls_get();
-    if (__builtin_expect(m != NULL, 1) && bl__solo_enter_quick(m))
+    bl__solo *s = bl__solo_here();
+    uint32_t mode = (uint32_t)bl__solo_enter_mode(s);
+    if (mode == BL__SOLO_ON)
         return true;
-    if (!bl__solo_holder())
-        bl__solo_end();
+    if (BL__UNLIKELY(mode != BL__SOLO_OFF))
+        bl__solo_settle();
     return false;
+}
+
+/* The thread of s is in a section: that may go on while solo is ending. */
+static inline bool bl__solo_is_inside(const bl__solo *s)
+{
+    uint32_t mode = load_relaxed(&s->mode);
+    return (mode == BL__SOLO_ON || mode == BL__SOLO_ENDING) && load_relaxed(&s->depth) != 0;
 }
 
 /* The same for sections within each other, which are counted; in a section it goes on, since solo does. */
 static inline bool bl__solo_enter_again(void)
 {
-    if (load_acquire(&bl__solo.on) == BL__SOLO_OFF) /* ORD(solo): as in bl__solo_enter */
-        return false;
-    uint32_t depth = load_relaxed(&bl__solo.depth); /* of the holder: the only one, before OFF */
-    if (depth == 0 || !bl__solo_holder())
+    bl__solo *s = bl__solo_here();
+    if (!bl__solo_is_inside(s))
         return bl__solo_enter();
-    store_relaxed(&bl__solo.depth, depth + 1);
+    store_relaxed(&s->depth, s->depth + 1);
     return true;
 }
 
 static inline void bl__solo_exit_again(void)
 {
-    /* ORD(solo): with the load in bl__solo_end */
-    store_release(&bl__solo.depth, load_relaxed(&bl__solo.depth) - 1);
+    bl__solo *s = bl__solo_here();
+    store_release(&s->depth, s->depth - 1); /* ORD(solo): with the load in bl__solo_end */
 }
 
-static inline bool bl__solo_inside(void) { return load_relaxed(&bl__solo.depth) != 0; }
+static inline bool bl__solo_inside(void) { return bl__solo_is_inside(bl__solo_here()); }
 
 /* By who has the lock of a channel: it is a solo section, and the caller the only one who can end
  * the waits there. (Not depth: the holder may count itself in for a moment after the end.) */
-static inline bool bl__solo_section(void) { return load_relaxed(&bl__solo.on) == BL__SOLO_ON; }
+static inline bool bl__solo_section(void) { return load_relaxed(&bl__solo_on) == BL__SOLO_ON; }
 
 /* The invariant of bl__solo_enter, in debug builds: what follows is within a section. */
 #ifdef BL__DEBUG
-static inline bool bl__solo_nested(void)
-{
-    return load_relaxed(&bl__solo.on) != BL__SOLO_OFF && bl__solo_holder() && bl__solo_inside();
-}
+static inline bool bl__solo_nested(void) { return bl__solo_inside(); }
 #else
 static inline bool bl__solo_nested(void) { return false; }
 #endif

@@ -150,8 +150,8 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
     s->scope = scope;
     s->site = site;
     s->id = id_new(p);
-    s->parent = m != NULL ? m->g->id : 0;
-    s->labels = m != NULL ? bl__labels_retain(m->g->labels) : NULL;
+    s->parent = m != &bl__nobody ? m->g->id : 0;
+    s->labels = m != &bl__nobody ? bl__labels_retain(m->g->labels) : NULL;
     s->copy_heap = NULL;
     s->special = 0;
     if (BL__UNLIKELY(copy != NULL) && !copy_take(s, copy, copy_size)) {
@@ -185,12 +185,12 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
     return 0;
 }
 
-/* By who has no processor, or is traced. m has entered as far as bl__enter_quick, or is NULL. */
+/* By who has no processor, or is traced. m has entered as far as bl__enter_quick. */
 static __attribute__((noinline)) int spawn_slow(bl__m *m, bl_scope *scope, bl_fn fn, void *arg,
                                                 const void *copy, size_t copy_size,
                                                 const bl__site *site)
 {
-    bl__p *p = m != NULL && bl__enter_slow(m) ? m->p : NULL;
+    bl__p *p = bl__enter_slow(m) ? m->p : NULL;
     return spawn(m, p, scope, fn, arg, copy, copy_size, site, bl__recorded());
 }
 
@@ -198,8 +198,6 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
               const bl__site *site)
 {
     bl__m *m = bl__this_m();
-    if (__builtin_expect(m == NULL, 0))
-        return spawn_slow(NULL, scope, fn, arg, copy, copy_size, site);
     uint32_t was = load_relaxed(&m->inside);
     int r = __builtin_expect(bl__enter_quick(m), 1)
                 ? spawn(m, m->p, scope, fn, arg, copy, copy_size, site, false)

@@ -83,8 +83,7 @@ bl_time bl__timers_first(void)
 
 bl__timers *bl__timers_here(void)
 {
-    bl__m *m = bl__this_m();
-    bl__p *p = m != NULL ? load_relaxed(&m->p) : NULL;
+    bl__p *p = load_relaxed(&bl__this_m()->p);
     return p != NULL ? &p->timers : &bl__rt.outside;
 }
 
@@ -109,7 +108,6 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
     bl__m *m = bl__this_m();
     uint32_t was = 0;
     bool looks =
-        m != NULL &&
         bl__enter_again(m, &was); /* this thread, before it rests: as long as it is inside */
     bl__timers *ts = looks ? &m->p->timers : &bl__rt.outside;
     t->bl__when = when;
@@ -118,8 +116,7 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
     bool earlier = when < ts->first;
     bl__timers_insert(ts, t);
     bl__unlock(&ts->lock);
-    if (m != NULL)
-        bl__leave_again(m, was);
+    bl__leave_again(m, was);
     if (earlier && !looks)
         bl__wake_one(); /* who sleeps now does not know of it */
 }

@@ -259,7 +259,7 @@ static __attribute__((noinline)) void put_outside(uint64_t actor, event e)
 
 static uint64_t actor_of(const bl__m *m)
 {
-    return m == NULL ? 0 : m->g != &m->g0 ? m->g->id : bl__helper_caller();
+    return m == &bl__nobody ? 0 : m->g != &m->g0 ? m->g->id : bl__helper_caller();
 }
 
 /* in: m is inside with a processor. */
@@ -318,14 +318,6 @@ bool bl__trace_ready(bl__m *m, bl__g *g, int result)
             (event){bl__trace_now(), head_of(BL__TRACE_WAKE, how, g->switches), g->id, false, 0});
     }
     return in;
-}
-
-void bl__trace_ready_outside(bl__g *g)
-{
-    runnable_note(g);
-    if (bl__traced())
-        put_outside(
-            0, (event){bl__trace_now(), head_of(BL__TRACE_WAKE, 0, g->switches), g->id, false, 0});
 }
 
 /* A site's address, with its name in the trace. */
@@ -430,10 +422,9 @@ static void put_here(event e)
 {
     bl__m *m = bl__this_m();
     uint32_t was = 0;
-    bool in = m != NULL && bl__enter_again(m, &was);
+    bool in = bl__enter_again(m, &was);
     put_by(m, in, e);
-    if (m != NULL)
-        bl__leave_again(m, was);
+    bl__leave_again(m, was);
 }
 
 void bl__trace_cancel(const bl_ctx *ctx, int why)

@@ -28,8 +28,6 @@ void bl__trace_yield(bl__m *m, bl__g *g);
 /* m has got a processor for the goroutine that it runs, or found none for it. */
 void bl__trace_back(bl__m *m, bool found);
 void bl__trace_spawn(bl__m *m, bl__p *p, bl__spawned *s);
-/* By who is no thread of the runtime. */
-void bl__trace_ready_outside(bl__g *g);
 void bl__trace_steal(bl__p *p, const bl__p *victim, uint32_t n);
 void bl__trace_thread(bl__m *m);
 uint64_t bl__trace_now(void);

@@ -268,7 +268,7 @@ int bl__crash_thread_init(void)
 
 void bl__crash_thread_fini(void)
 {
-    bl__m *m = bl__this_m();
+    bl__m *m = bl__this_m_known();
     if (m == NULL || m->crash_stack == NULL)
         return;
     stack_t off = {.ss_flags = SS_DISABLE};

@@ -35,7 +35,7 @@ bool bl__fatal_enter(void)
 
 const bl__g *bl__fatal_goroutine(void)
 {
-    bl__m *m = bl__this_m();
+    bl__m *m = bl__this_m_known();
     return m == NULL || m->g == &m->g0 ? NULL : m->g;
 }
 

@@ -38,7 +38,7 @@ static void dump_print(bl__out *o, void *arg)
 int bl_dump(int fd)
 {
     dump_call call = {.from = __builtin_return_address(0)};
-    const bl__m *m = bl__this_m();
+    const bl__m *m = bl__this_m_known();
     if (write(fd, "", 0) < 0)
         return -errno;
     if (m != NULL && m->g->task.kind == BL__TASK_G)
@@ -132,7 +132,7 @@ __attribute__((noinline)) static int leaks_find(bl_leak *out, size_t max, const 
 int bl_leaks(bl_leak *out, size_t max)
 {
     __builtin_unwind_init();
-    const bl__m *m = bl__this_m();
+    const bl__m *m = bl__this_m_known();
     bool is_goroutine = m != NULL && m->g->task.kind == BL__TASK_G;
     if (!load_relaxed(&bl__rt.running))
         return 0;

@@ -12,7 +12,7 @@
  * A lock is known by its address from its first use on: one whose bl__self is not set is a new one, whatever was
  * there before. So storage that is used again makes no circles.
  *
- * Cost. While it is off, nothing for a mutex (the flag is a bit of bl__solo.asked), and for an rwmutex one
+ * Cost. While it is off, nothing for a mutex (the flag is a bit of what its thread is asked), and for an rwmutex one
  * comparison. While it is on, a lock that is taken alone costs two stores of its place, and one that is taken under
  * others as much as a look in a table, once the goroutine has done the same before. Memory is bounded: where the tables are
  * full everything is forgotten and begun anew.

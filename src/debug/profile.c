@@ -312,7 +312,7 @@ static int profile_whole(profiling *p)
 int bl__profile_for(int fd, const char *name, int debug, bl_dur seconds)
 {
     const bl__profile_kind *kind = profile_kind(name);
-    const bl__m *m = bl__this_m();
+    const bl__m *m = bl__this_m_known();
     if (kind == NULL || debug < 0 || (seconds > 0 && debug >= 2))
         return BL_EINVAL;
     if (write(fd, "", 0) < 0)

@@ -200,19 +200,19 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
 static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m, const void *from)
 {
     bl__g *g = bl__self();
-    bl__solo_leave_outsider();
-    if (load_relaxed(&bl__solo.asked) != 0)
-        bl__asked_yield();
+    bl__solo_settle();
+    bl__asked_yield();
     bool order = bl__order_before(g, m, load_relaxed(&m->bl__self), BL__ORDER_MUTEX, true, from);
     (void)mutex_lock_slow(m, g, BL_NEVER, false);
     if (order)
         bl__order_has(g, m, from);
 }
 
-static inline __attribute__((always_inline)) bool mutex_enter(bl__g **here)
+/* The caller's mode, as bl__solo_enter_mode. */
+static inline __attribute__((always_inline)) uint64_t mutex_enter(bl__solo *solo)
 {
-    BL__CHECK(!bl__solo_holds((void *)here) || !bl__solo_inside());
-    return bl__solo_enter_quick((void *)here);
+    BL__CHECK(!bl__solo_is_inside(solo));
+    return bl__solo_enter_mode(solo);
 }
 
 /* All that is not the fast path is one call at its end, so it saves no registers: a first use, too. */
@@ -220,30 +220,31 @@ void bl_mutex_lock(bl_mutex *m)
 {
     BL__RACE_FRAME();
     bl__race_use(m);
-    bl__g **here = bl__tls_get(); /* as bl__self */
-    if (BL__LIKELY(here != NULL)) {
+    bl__g **here =
+        bl__tls_get(); /* as bl__self, which is asked for once the mode says that it is known */
+    bl__solo *solo = bl__solo_of(here);
+    uint64_t mode = mutex_enter(solo);
+    if (BL__LIKELY(mode == BL__SOLO_ON)) {
         bl__g *g = *here;
-        uint64_t mode = bl__solo_mode();
+        uintptr_t word = load_relaxed(&m->bl__word);
         /* With waiters, when it is free: one barges in. */
-        if (BL__LIKELY(mode == BL__SOLO_ON) && BL__LIKELY(mutex_enter(here))) {
-            uintptr_t word = load_relaxed(&m->bl__word);
-            if (BL__LIKELY(!mutex_owner(word)) && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
-                store_relaxed(&m->bl__word, (uintptr_t)g | word);
-                bl__solo_exit();
-                mutex_hold(m, g);
-                BL__RETURN_HERE();
-                return;
-            }
-            bl__solo_exit();
-        } else if (mode == BL__SOLO_OFF && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
-            /* The load first: a compare-and-swap that fails costs as much as one that does not. */
-            uintptr_t word = load_relaxed(&m->bl__word);
-            if (BL__LIKELY(word == 0)
-                    ? cas_acquire(&m->bl__word, &word, (uintptr_t)g) /* ORD(mutex) */
-                    : !mutex_owner(word) && cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)) {
-                mutex_hold(m, g);
-                return;
-            }
+        if (BL__LIKELY(!mutex_owner(word)) && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
+            store_relaxed(&m->bl__word, (uintptr_t)g | word);
+            bl__solo_exit_of(solo);
+            mutex_hold(m, g);
+            BL__RETURN_HERE();
+            return;
+        }
+        bl__solo_exit_of(solo);
+    } else if (bl__solo_is_off(mode) && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
+        bl__g *g = *here;
+        /* The load first: a compare-and-swap that fails costs as much as one that does not. */
+        uintptr_t word = load_relaxed(&m->bl__word);
+        if (BL__LIKELY(word == 0)
+                ? cas_acquire(&m->bl__word, &word, (uintptr_t)g) /* ORD(mutex) */
+                : !mutex_owner(word) && cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)) {
+            mutex_hold(m, g);
+            return;
         }
     }
     mutex_lock_rare(m, __builtin_return_address(0));
@@ -370,7 +371,7 @@ static inline __attribute__((always_inline)) uintptr_t mutex_left(uintptr_t word
 static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
 {
     bl__g *g = bl__self();
-    bl__solo_leave_outsider();
+    bl__solo_settle();
     bl__mutex_check_owner(m, g);
     if (!mutex_forget(m, g))
         bl__fatal_of("unlocks", BL__WAIT_MUTEX, m,
@@ -395,30 +396,31 @@ void bl_mutex_unlock(bl_mutex *m)
     bl__race_use(m);
     bl__race_release(m);
     bl__g **here = bl__tls_get();
-    if (BL__LIKELY(here != NULL) && BL__LIKELY((*here)->held == m)) {
+    bl__solo *solo = bl__solo_of(here);
+    uint32_t mode = (uint32_t)mutex_enter(solo);
+    if (BL__LIKELY(mode == BL__SOLO_ON)) {
         bl__g *g = *here;
         bl_mutex *rest = m->bl__held;
-        uint32_t on = load_acquire(&bl__solo.on); /* ORD(solo) */
-        if (BL__LIKELY(on == BL__SOLO_ON) && BL__LIKELY(mutex_enter(here))) {
-            uintptr_t word = load_relaxed(&m->bl__word);
-            uintptr_t left = mutex_left(word, g);
-            if (BL__LIKELY(left != word)) {
-                store_relaxed(&m->bl__word, left);
-                bl__solo_exit();
-                g->held = rest;
-                BL__RETURN_HERE();
-                return;
-            }
-            bl__solo_exit();
-        } else if (on == BL__SOLO_OFF) {
-            uintptr_t word = load_relaxed(&m->bl__word);
-            if (BL__LIKELY(word == (uintptr_t)g)
-                    ? cas_release(&m->bl__word, &word, 0) /* ORD(mutex) */
-                    : mutex_left(word, g) != word &&
-                          cas_release(&m->bl__word, &word, mutex_left(word, g))) {
-                g->held = rest;
-                return;
-            }
+        uintptr_t word = load_relaxed(&m->bl__word);
+        uintptr_t left = mutex_left(word, g);
+        if (BL__LIKELY(g->held == m) && BL__LIKELY(left != word)) {
+            store_relaxed(&m->bl__word, left);
+            bl__solo_exit_of(solo);
+            g->held = rest;
+            BL__RETURN_HERE();
+            return;
+        }
+        bl__solo_exit_of(solo);
+    } else if (bl__solo_is_off(mode) && BL__LIKELY((*here)->held == m)) {
+        bl__g *g = *here;
+        bl_mutex *rest = m->bl__held;
+        uintptr_t word = load_relaxed(&m->bl__word);
+        if (BL__LIKELY(word == (uintptr_t)g)
+                ? cas_release(&m->bl__word, &word, 0) /* ORD(mutex) */
+                : mutex_left(word, g) != word &&
+                      cas_release(&m->bl__word, &word, mutex_left(word, g))) {
+            g->held = rest;
+            return;
         }
     }
     mutex_unlock_slow(m);
