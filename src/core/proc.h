@@ -45,17 +45,21 @@ struct bl__spawned {
     const bl__site *site;
     uint64_t id;
     uint64_t parent;
-    bl__labels *labels;
-    void *copy_heap;
-    uint32_t special;  /* BL__SPAWNED_…; of a free pile: how many */
-    uint32_t ready_at; /* of one that is traced: since when it can run (core/trace.c) */
-    uint64_t copy[5];
+    bl__labels *labels; /* if special says so */
+    uint32_t special;   /* BL__SPAWNED_…; of a free pile: how many */
+    uint32_t ready_at;  /* of one that is traced: since when it can run (core/trace.c) */
+    uint64_t copy[6];
 #if BL__RACE
     void *fiber; /* made where it was started */
 #endif
 };
 
-enum { BL__SPAWNED_COPY = 1 /* copy is its value */, BL__SPAWNED_TRACED = 2 };
+enum {
+    BL__SPAWNED_COPY = 1, /* copy is its value */
+    BL__SPAWNED_HEAP = 2, /* arg is its value, to be freed */
+    BL__SPAWNED_LABELS = 4,
+    BL__SPAWNED_TRACED = 8
+};
 
 typedef struct bl__timer_entry {
     bl_time when;
@@ -533,17 +537,21 @@ static inline bl__task *bl__next_take(bl__p *p)
     return t != NULL ? bl__next_take_seen(p, t) : NULL;
 }
 
-/* Work for another thread has been queued on p, the caller's: wakes one if there is one to wake and
- * nobody is looking for work already. */
-static inline void bl__wake_maybe(bl__p *p)
+/* Work for another thread has been queued on p, the caller's: there is one to wake, and nobody is looking for work already. */
+static inline bool bl__wakes(const bl__p *p)
 {
     if (BL__LIKELY(!p->shared))
-        return;
+        return false;
     if (__builtin_expect(!bl__rt.asymmetric, 0))
         fence_seq_cst(); /* ORD(idle): what was queued before the loads: see idle.c */
     else
         fence_compiler();
-    if (load_relaxed(&bl__rt.idle_ps) != 0 && load_relaxed(&bl__rt.spinning) == 0)
+    return load_relaxed(&bl__rt.idle_ps) != 0 && load_relaxed(&bl__rt.spinning) == 0;
+}
+
+static inline void bl__wake_maybe(const bl__p *p)
+{
+    if (bl__wakes(p))
         bl__wake_one();
 }
 

@@ -144,7 +144,7 @@ struct bl__g {
     bl_time away_since; /* atomic: since when it has not let go, if it runs without a processor */
     uint32_t thread_futex;                         /* a plain thread's: 1 when woken */
     uint32_t lock;                                 /* for waits that have no object */
-    uint64_t copy[5] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
+    uint64_t copy[6] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 
 /* How a goroutine is about to wait. */
@@ -264,8 +264,9 @@ const bl__site *bl__scope_opened(const bl__g *g);
 /* Called by core when a goroutine of s has ended with result; defined in life/scope.c. Held locks are
  * reported by sync/held.c before. */
 void bl__scope_ended(bl__g *g, bl_scope *s, int result);
-/* Counts n that have ended out of s, which may be gone after that. scope_join.c */
-void bl__scope_count_out(bl_scope *s, int64_t n);
+/* Counts n that have ended out of s, which may be gone after that. Its opener, if that can go on now: claimed, and the
+ * caller's to make ready. scope_join.c */
+bl__g *bl__scope_count_out(bl_scope *s, int64_t n);
 void bl__held_at_end(bl__g *g);
 static inline bool bl__holds_any(const bl__g *g)
 {

@@ -101,7 +101,7 @@ static inline bool bl__solo_enter(void)
 {
     bl__solo *s = bl__solo_here();
     uint32_t mode = (uint32_t)bl__solo_enter_mode(s);
-    if (mode == BL__SOLO_ON)
+    if (BL__LIKELY(mode == BL__SOLO_ON))
         return true;
     if (BL__UNLIKELY(mode != BL__SOLO_OFF))
         bl__solo_settle();

@@ -125,37 +125,45 @@ static inline uint64_t id_new(bl__p *p)
 static __attribute__((noinline)) bool copy_take(bl__spawned *s, const void *copy, size_t size)
 {
     if (size <= sizeof s->copy) {
-        s->special = BL__SPAWNED_COPY;
+        s->special |= BL__SPAWNED_COPY;
         memcpy(s->copy, copy, size);
         return true;
     }
-    if ((s->copy_heap = bl__alloc(size)) == NULL)
+    if ((s->arg = bl__alloc(size)) == NULL)
         return false;
-    memcpy(s->copy_heap, copy, size);
-    s->arg = s->copy_heap;
+    s->special |= BL__SPAWNED_HEAP;
+    memcpy(s->arg, copy, size);
     return true;
 }
 
-static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_scope *scope,
-                                                       bl_fn fn, void *arg, const void *copy,
-                                                       size_t copy_size, const bl__site *site,
-                                                       bool traced)
+static inline __attribute__((always_inline)) void fill(bl__spawned *s, bl_scope *scope, bl_fn fn,
+                                                       void *arg, const bl__site *site)
 {
-    bl__spawned *s = p != NULL ? spawned_new(p) : spawned_new_outside();
-    if (__builtin_expect(s == NULL, 0))
-        return BL_ENOMEM;
     s->task.kind = BL__TASK_SPAWN;
     s->fn = fn;
     s->arg = arg;
     s->scope = scope;
     s->site = site;
+    s->special = 0;
+}
+
+/* p: the processor of m, which has entered, or NULL. */
+static int spawn(bl__m *m, bl__p *p, bl_scope *scope, bl_fn fn, void *arg, const void *copy,
+                 size_t copy_size, const bl__site *site)
+{
+    bl__spawned *s = p != NULL ? spawned_new(p) : spawned_new_outside();
+    if (s == NULL)
+        return BL_ENOMEM;
+    fill(s, scope, fn, arg, site);
     s->id = id_new(p);
     s->parent = m != &bl__nobody ? m->g->id : 0;
-    s->labels = m != &bl__nobody ? bl__labels_retain(m->g->labels) : NULL;
-    s->copy_heap = NULL;
-    s->special = 0;
-    if (BL__UNLIKELY(copy != NULL) && !copy_take(s, copy, copy_size)) {
-        bl__labels_release(s->labels);
+    if (m != &bl__nobody && m->g->labels != NULL) {
+        s->labels = bl__labels_retain(m->g->labels);
+        s->special = BL__SPAWNED_LABELS;
+    }
+    if (copy != NULL && !copy_take(s, copy, copy_size)) {
+        if (s->special & BL__SPAWNED_LABELS)
+            bl__labels_release(s->labels);
         store_relaxed(&s->task.status, (uint32_t)BL__G_DEAD);
         s->task.next = NULL;
         pile_give(s, 1);
@@ -165,10 +173,10 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
     s->fiber = bl__race_fiber_new(s->id, false);
 #endif
     BL__PROBE3(goroutine__spawn, s->id, fn, s->parent);
-    if (traced)
+    if (bl__recorded())
         bl__trace_spawn(m, p, s);
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
-    if (__builtin_expect(p == NULL, 0)) {
+    if (p == NULL) {
         add_relaxed(&bl__rt.started, (uint64_t)1);
         bl__runq_put_global(&s->task, &s->task, 1);
         return 0;
@@ -176,39 +184,73 @@ static inline __attribute__((always_inline)) int spawn(bl__m *m, bl__p *p, bl_sc
     store_relaxed(&p->started, p->started + 1);
     if (load_relaxed(&p->next) == NULL) {
         bl__next_put(p, &s->task);
-    } else { /* in the order in which they are started, and without a locked instruction */
-        bl__runq_put(p, &s->task);
-        bl__wake_maybe(p);
-        if (__builtin_expect(bl__runq_length(p) >= CROWD, 0))
-            return 1;
+        return 0;
     }
+    bl__runq_put(p, &s->task);
+    bl__wake_maybe(p);
+    return bl__runq_length(p) >= CROWD;
+}
+
+/* All that bl__spawn is not quick for. m has entered as far as bl__enter_quick; was: what it leaves again with. */
+static __attribute__((noinline)) int spawn_slow(bl__m *m, uint32_t was, bl_scope *scope, bl_fn fn,
+                                                void *arg, const void *copy, size_t copy_size,
+                                                const bl__site *site)
+{
+    bl__p *p = bl__enter(m) ? m->p : NULL;
+    int r = spawn(m, p, scope, fn, arg, copy, copy_size, site);
+    bl__leave_again(m, was);
+    return r;
+}
+
+static __attribute__((noinline)) int spawned_wake(bl__m *m, uint32_t was)
+{
+    bl__wake_one();
+    bl__leave_again(m, was);
     return 0;
 }
 
-/* By who has no processor, or is traced. m has entered as far as bl__enter_quick. */
-static __attribute__((noinline)) int spawn_slow(bl__m *m, bl_scope *scope, bl_fn fn, void *arg,
-                                                const void *copy, size_t copy_size,
-                                                const bl__site *site)
-{
-    bl__p *p = bl__enter_slow(m) ? m->p : NULL;
-    return spawn(m, p, scope, fn, arg, copy, copy_size, site, bl__recorded());
-}
-
+/* The usual: what is needed is at hand, and nothing special. All else is a call at its end, so it saves no registers. In the
+ * order in which they are started, and without a locked instruction. */
 int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site)
 {
     bl__m *m = bl__this_m();
     uint32_t was = load_relaxed(&m->inside);
-    int r = __builtin_expect(bl__enter_quick(m), 1)
-                ? spawn(m, m->p, scope, fn, arg, copy, copy_size, site, false)
-                : spawn_slow(m, scope, fn, arg, copy, copy_size, site);
+    bl__p *p = m->p;
+    bl__spawned *s;
+    uint32_t tail;
+    if (BL__RACE || BL__UNLIKELY(!bl__enter_quick(m)) || BL__UNLIKELY(copy != NULL) ||
+        BL__UNLIKELY((s = p->free_spawns) == NULL) || BL__UNLIKELY(p->id_next == p->id_end) ||
+        BL__UNLIKELY(m->g->labels != NULL) ||
+        BL__UNLIKELY((tail = p->tail) - load_acquire(&p->head) >= CROWD - 1)) /* ORD(head) */
+        return spawn_slow(m, was, scope, fn, arg, copy, copy_size, site);
+    p->free_spawns = record_next(s);
+    p->free_spawns_count--;
+    fill(s, scope, fn, arg, site);
+    s->id = p->id_next++;
+    s->parent = m->g->id;
+    BL__PROBE3(goroutine__spawn, s->id, fn, s->parent);
+    store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
+    store_relaxed(&p->started, p->started + 1);
+    if (load_relaxed(&p->next) == NULL) {
+        store_release(&p->next, &s->task); /* ORD(next): with the swaps that take it */
+    } else {
+        store_relaxed(&p->ring[tail % BL__RING], &s->task);
+        store_release(&p->tail, tail + 1); /* ORD(tail): with the load in steal */
+        if (BL__UNLIKELY(bl__wakes(p)))
+            return spawned_wake(m, was);
+    }
     bl__leave_again(m, was);
-    return r;
+    return 0;
 }
 
-/* A copy, or the trace, which is told before the goroutine can do anything. */
+/* Labels, a copy, or the trace, which is told before the goroutine can do anything. */
 static __attribute__((noinline)) void begin_special(bl__p *p, bl__g *g, const bl__spawned *s)
 {
+    if (s->special & BL__SPAWNED_LABELS)
+        g->labels = s->labels;
+    if (s->special & BL__SPAWNED_HEAP)
+        g->copy_heap = s->arg;
     if (s->special & BL__SPAWNED_COPY) {
         memcpy(g->copy, s->copy, sizeof g->copy);
         g->arg = g->copy;
@@ -217,30 +259,24 @@ static __attribute__((noinline)) void begin_special(bl__p *p, bl__g *g, const bl
         bl__trace_began(p, s);
 }
 
-/* Makes g's record from s, and frees s. */
+/* Makes g's record from s, and frees s. What is not set here is as the goroutine before has left it: as in a new record. */
 static void begin(bl__p *p, bl__g *g, bl__spawned *s)
 {
     bl_scope *scope = s->scope;
-    g->wait = BL__W_NONE;
-    g->reason = BL__WAIT_NONE;
+    BL__CHECK(load_relaxed(&g->wait) <= BL__W_CLAIMED && g->reason == BL__WAIT_NONE);
+    BL__CHECK(g->park_special == 0 && g->park_timer == NULL);
+    BL__CHECK(load_relaxed(&g->registered) == NULL && !bl__holds_any(g));
+    BL__CHECK(g->labels == NULL && g->copy_heap == NULL);
+    store_relaxed(&g->away_since, 0);
     g->switches = 0;
     g->ctx = scope->bl__ctx;
-    g->registered = NULL;
-    store_relaxed(&g->away_since, 0);
     g->scope = scope;
     g->inner = scope;
-    g->held = NULL;
-    g->held_rw = NULL;
-    g->reads_count = 0;
-    g->park_timer = NULL;
-    g->park_special = 0;
     g->fn = s->fn;
     g->arg = s->arg;
     g->id = s->id;
     g->parent = s->parent;
     g->site = s->site;
-    g->labels = s->labels;
-    g->copy_heap = s->copy_heap;
 #if BL__RACE
     g->fiber = s->fiber;
 #endif
@@ -268,8 +304,16 @@ bl__g *bl__task_goroutine(bl__m *m, bl__task *t)
     return g;
 }
 
+static __attribute__((noinline)) void end_special(bl__g *g)
+{
+    bl__free(g->copy_heap);
+    bl__labels_release(g->labels);
+    g->copy_heap = NULL;
+    g->labels = NULL;
+}
+
 /* All but counting it out of its scope. */
-static inline void end(bl__g *g, int result)
+static inline __attribute__((always_inline)) void end(bl__g *g, int result)
 {
     if (__builtin_expect(g->inner != g->scope, 0)) {
         const bl__site *at = bl__scope_opened(g);
@@ -282,10 +326,8 @@ static inline void end(bl__g *g, int result)
         bl__held_at_end(g);
     if (load_acquire(&g->registered) != NULL) /* ORD(registered) */
         bl__ctx_unregister(g);
-    if (__builtin_expect(g->copy_heap != NULL, 0))
-        bl__free(g->copy_heap);
-    bl__labels_release(g->labels);
-    g->labels = NULL;
+    if (__builtin_expect(((uintptr_t)g->copy_heap | (uintptr_t)g->labels) != 0, 0))
+        end_special(g);
     store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
     BL__PROBE2(goroutine__end, g->id, result);
     bl__p *p = bl__this_m()->p;
@@ -319,7 +361,7 @@ static __attribute__((noinline)) bl__m *enter_to_end_slow(bl__m *m, const bl__g 
 }
 
 /* As bl__enter_home, at the end of g. */
-static inline bl__m *enter_to_end(const bl__g *g)
+static inline __attribute__((always_inline)) bl__m *enter_to_end(const bl__g *g)
 {
     bl__m *m = bl__this_m();
     return __builtin_expect(bl__enter_quick(m), 1) ? m : enter_to_end_slow(m, g);
@@ -329,6 +371,21 @@ static inline bl__m *enter_to_end(const bl__g *g)
 static inline bl__task *next_task_here(bl__p *p)
 {
     return load_relaxed(&p->next) == NULL && bl__runq_empty(p) ? NULL : bl__pick(p);
+}
+
+/* m, which has entered and has nothing else to run, can go on with opener, which is claimed: as bl__ready, and picking
+ * it right afterwards. */
+static inline bool goes_straight_on(bl__m *m, bl__g *opener)
+{
+    bl__p *p = m->p;
+    uint32_t tick = p->tick;
+    if (BL__UNLIKELY(tick % BL__FAIR_TICK == 0 || load_relaxed(&m->bare) != 0) ||
+        opener->task.kind != BL__TASK_G)
+        return false;
+    BL__PROBE2(goroutine__ready, opener->id, 0);
+    store_relaxed(&p->tick, tick + 1);
+    opener->result = 0;
+    return true;
 }
 
 /*
@@ -353,18 +410,24 @@ void bl__goroutine_main(void)
         end(g, result);
         bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN && !BL__RACE;
+        bl__g *next = NULL;
         if (BL__LIKELY(!lend) || ((bl__spawned *)(void *)t)->scope != scope) {
-            bl__scope_count_out(scope, g->row);
+            next = bl__scope_count_out(scope, g->row);
             g->row = 0;
-            if (t == NULL)
-                t = bl__pick(m->p); /* whom that woke */
+            if (next != NULL && (t != NULL || !goes_straight_on(m, next))) {
+                bl__ready(next, 0);
+                next = NULL;
+            }
+            if (t == NULL && next == NULL)
+                t = bl__pick(m->p);
         }
         if (lend) {
             begin(m->p, g, (bl__spawned *)(void *)t);
             store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
             continue;
         }
-        bl__g *next = t != NULL ? bl__task_goroutine(m, t) : NULL;
+        if (t != NULL)
+            next = bl__task_goroutine(m, t);
         leave(m, g, next != NULL ? next : &m->g0);
     }
 }
@@ -378,7 +441,9 @@ void bl__goroutine_end(void)
     bl__m *m = enter_to_end(g);
     bl_scope *scope = g->scope;
     end(g, 0);
-    bl__scope_count_out(scope, g->row);
+    bl__g *opener = bl__scope_count_out(scope, g->row);
+    if (opener != NULL)
+        bl__ready(opener, 0);
     bl__task *t = bl__pick(m->p);
     bl__g *next = t != NULL ? bl__task_goroutine(m, t) : NULL;
     leave(m, g, next != NULL ? next : &m->g0);
@@ -393,7 +458,7 @@ static void spawned_as_goroutine(const bl__spawned *s, void (*fn)(const bl__g *,
                .id = s->id,
                .parent = s->parent,
                .site = s->site,
-               .labels = s->labels};
+               .labels = s->special & BL__SPAWNED_LABELS ? s->labels : NULL};
     fn(&g, arg);
 }
 

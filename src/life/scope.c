@@ -38,41 +38,57 @@ __attribute__((noinline)) int bl__scope_refused(const bl_scope *s, int state)
     return s->bl__ctx == &bl__ctx_failed ? BL_ENOMEM : state;
 }
 
-static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t size,
-                           const bl__site *site)
+/* The end of scope_go, with what bl__spawn has returned. */
+static int started(int r)
+{
+    if (r > 0) /* a crowd */
+        bl_yield();
+    return r < 0 ? r : 0;
+}
+
+/* All that scope_go is not quick for. */
+static __attribute__((noinline)) int scope_go_slow(bl_scope *s, bl_fn fn, void *arg,
+                                                   const void *copy, size_t size,
+                                                   const bl__site *site)
 {
     bl__scope_check(s, "bl_go");
-    if (__builtin_expect(fn == NULL, 0))
+    if (fn == NULL)
         bl__fatal("go of nil func value");
     int state = bl__ctx_state(s->bl__ctx);
-    if (__builtin_expect(state != 0, 0)) {
+    if (state != 0) {
         bl__race_acquire(s->bl__ctx);
         return bl__scope_refused(s, state);
     }
-    if (__builtin_expect(s->bl__limit != 0, 0)) {
+    if (s->bl__limit != 0) {
         int r = bl__room_enter(s);
         if (r < 0)
             return r;
     }
     bool own = s->bl__opener_g == bl__self();
-    if (__builtin_expect(own, 1))
-        store_relaxed(&s->bl__started, s->bl__started + 1);
-    else
+    if (!own)
         bl__scope_pin(s);
     int r = bl__spawn(s, fn, arg, copy, size, site);
-    if (__builtin_expect(r == 0, 1))
-        return 0;
-    if (r > 0) { /* a crowd */
-        bl_yield();
-        return 0;
-    }
-    if (s->bl__limit != 0)
+    if (r < 0 && s->bl__limit != 0)
         bl__room_leave(s);
-    if (own)
-        store_relaxed(&s->bl__started, s->bl__started - 1);
-    else
+    if (r < 0 && !own)
         bl__scope_unpin(s);
-    return r;
+    if (r >= 0 && own)
+        store_relaxed(&s->bl__started, s->bl__started + 1);
+    return started(r);
+}
+
+static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t size,
+                           const bl__site *site)
+{
+    if (BL__UNLIKELY(load_relaxed(&s->bl__magic) != BL__SCOPE_OPEN) || BL__UNLIKELY(fn == NULL) ||
+        BL__UNLIKELY(bl__ctx_state(s->bl__ctx) != 0) || BL__UNLIKELY(s->bl__limit != 0) ||
+        BL__UNLIKELY(s->bl__opener_g != bl__self()))
+        return scope_go_slow(s, fn, arg, copy, size, site);
+    int r = bl__spawn(s, fn, arg, copy, size, site);
+    if (BL__LIKELY(r >=
+                   0)) /* it may have been counted out by now: nobody else looks before the join */
+        store_relaxed(&s->bl__started, s->bl__started + 1);
+    return BL__LIKELY(r == 0) ? 0 : started(r);
 }
 
 int bl__go(bl_scope *s, bl_fn fn, void *arg, const bl__site *site)

@@ -33,12 +33,17 @@ typedef struct scope_join {
 
 static inline int64_t live_count(int64_t live) { return live >> BL__LIVE_SHIFT; }
 
-/* Clears the way for bl__ready: the caller has cleared JOINER. */
-static inline void opener_wake(bl_scope *s)
+/* The opener, which is the caller's to make ready: the caller has cleared JOINER. NULL: an earlier run has left it. */
+static inline bl__g *opener_claim(bl_scope *s)
 {
     bl__g *g = s->bl__opener_g;
-    if (bl__claim(g)) /* always, but for one that an earlier run has left: JOINER is the claim */
-        bl__ready(g, 0);
+    return BL__LIKELY(bl__claim(g)) ? g : NULL;
+}
+
+static inline void wake(bl__g *opener)
+{
+    if (opener != NULL)
+        bl__ready(opener, 0);
 }
 
 /* ---- Counting ---- */
@@ -49,17 +54,16 @@ void bl__scope_pin(bl_scope *s)
     (void)add_relaxed(&s->bl__live, (int64_t)BL__LIVE_ONE);
 }
 
-/* The same in a solo section, without locked instructions. */
-static inline void count_out_solo(bl_scope *s, int64_t n)
+/* In a solo section, without locked instructions. */
+static inline bl__g *count_out_solo(bl_scope *s, int64_t n)
 {
     int64_t old = load_relaxed(&s->bl__live);
     bool last = BL__LIKELY(live_count(old) == n) && BL__LIKELY((old & BL__LIVE_JOINER) != 0);
     store_relaxed(&s->bl__live, old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
-    if (BL__LIKELY(last))
-        opener_wake(s);
+    return BL__LIKELY(last) ? opener_claim(s) : NULL;
 }
 
-static void count_out(bl_scope *s, int64_t n)
+static bl__g *count_out(bl_scope *s, int64_t n)
 {
     int64_t old = load_relaxed(&s->bl__live);
     int64_t new;
@@ -69,27 +73,25 @@ static void count_out(bl_scope *s, int64_t n)
         new = old - n *BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0);
         /* ORD(live): what was done in the scope, to the opener's load of the word */
     } while (!cas_acq_rel(&s->bl__live, &old, new));
-    if (last)
-        opener_wake(s);
+    return last ? opener_claim(s) : NULL;
 }
 
-void bl__scope_count_out(bl_scope *s, int64_t n)
+bl__g *bl__scope_count_out(bl_scope *s, int64_t n)
 {
-    if (!bl__solo_enter()) {
-        count_out(s, n);
-        return;
-    }
-    count_out_solo(s, n);
+    if (!bl__solo_enter())
+        return count_out(s, n);
+    bl__g *opener = count_out_solo(s, n);
     bl__solo_exit();
+    return opener;
 }
 
 void bl__scope_unpin(bl_scope *s)
 {
     if (!bl__solo_enter_again()) { /* a pool gives up its pin under its lock */
-        count_out(s, 1);
+        wake(count_out(s, 1));
         return;
     }
-    count_out_solo(s, 1);
+    wake(count_out_solo(s, 1));
     bl__solo_exit_again();
 }
 
@@ -99,14 +101,14 @@ static void live_tell(bl_scope *s, int64_t set, int64_t pins)
     bl__solo_leave_outsider();
     int64_t old = load_relaxed(&s->bl__live);
     int64_t new;
-    bool wake;
+    bool joins;
     do {
-        wake = (old & BL__LIVE_JOINER) != 0 && live_count(old) != 0;
-        new = (wake ? old & ~(int64_t)BL__LIVE_JOINER : old) | set;
+        joins = (old & BL__LIVE_JOINER) != 0 && live_count(old) != 0;
+        new = (joins ? old & ~(int64_t)BL__LIVE_JOINER : old) | set;
         new += pins *BL__LIVE_ONE;
     } while (!cas_acq_rel(&s->bl__live, &old, new)); /* ORD(live): with join_commit */
-    if (wake)
-        opener_wake(s);
+    if (joins)
+        wake(opener_claim(s));
 }
 
 bool bl__scope_cancelled(bl_scope *s)
@@ -220,7 +222,7 @@ static void join_commit(bl__g *g, void *arg)
             return;
     }
     store_relaxed(&s->bl__started, started); /* it has to look again first */
-    opener_wake(s);
+    wake(opener_claim(s));
     (void)g;
 }
 
@@ -242,36 +244,31 @@ static void grace_begin(scope_join *join)
     bl__timer_arm((bl_timer *)(void *)&join->timer, due, grace_fire);
 }
 
-/* The same in a solo section, which goes on through the switch: so it may be done before. False: it
- * is not solo. True: the opener has to look again. */
-static inline bool join_solo(const scope_join *join, bl__g *g)
+/* The same in a solo section, which goes on through the switch: so it may be done before. Mostly that is all. */
+static inline void join_solo(bl_scope *s, bl__g *g)
 {
-    bl_scope *s = join->s;
     if (BL__UNLIKELY(!bl__solo_enter()))
-        return false;
+        return;
     int64_t new = load_relaxed(&s->bl__live) + s->bl__started *BL__LIVE_ONE;
-    if (BL__UNLIKELY(live_count(new) == 0 || (new &BL__LIVE_NEWS) != join->seen)) {
+    if (BL__UNLIKELY(live_count(new) == 0 || (new &BL__LIVE_NEWS) != 0)) {
         bl__solo_exit();
-        return true;
+        return;
     }
     store_relaxed(&s->bl__started, 0);
     store_relaxed(&s->bl__live, new | BL__LIVE_JOINER);
     bl__rank_take(&g->lock, BL__RANK_G); /* which stands for the section */
     (void)bl__park_sole(g, BL__WAIT_SCOPE, s, &g->lock);
-    return true;
 }
 
 static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, bool bounded)
 {
-    scope_join join; /* its timer only once it is armed: clearing it costs more than the rest */
-    join.s = s;
-    join.armed = false;
+    scope_join join = {.s = s};
     bool late = false;
     do {
         join.seen = load_relaxed(&s->bl__live) & BL__LIVE_NEWS;
-        if (BL__UNLIKELY(join.seen == BL__LIVE_NOTED) && !join.armed)
+        if (join.seen == BL__LIVE_NOTED && !join.armed)
             grace_begin(&join);
-        if (BL__UNLIKELY((join.seen & BL__LIVE_LATE) != 0)) {
+        if ((join.seen & BL__LIVE_LATE) != 0) {
             if (bounded)
                 break;
             if (!s->bl__grace_reported) {
@@ -280,13 +277,12 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
                 late = true;
             }
         }
-        if (BL__UNLIKELY(!join_solo(&join, g)))
-            (void)bl__park(g, &(bl__wait){.reason = BL__WAIT_SCOPE,
-                                          .obj = s,
-                                          .deadline = BL_NEVER,
-                                          .unlock = join_commit,
-                                          .unlock_arg = &join});
-    } while (BL__UNLIKELY(scope_count(s) != 0));
+        (void)bl__park(g, &(bl__wait){.reason = BL__WAIT_SCOPE,
+                                      .obj = s,
+                                      .deadline = BL_NEVER,
+                                      .unlock = join_commit,
+                                      .unlock_arg = &join});
+    } while (scope_count(s) != 0);
     if (late)
         bl__report_late_joined();
     if (join.armed && !bl__timer_disarm((bl_timer *)(void *)&join.timer))
@@ -295,7 +291,9 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
 
 void bl__scope_join(bl_scope *s, bl__g *g)
 {
-    if (scope_count(s) != 0)
+    if (BL__LIKELY(scope_count(s) != 0))
+        join_solo(s, g);
+    if (BL__UNLIKELY(scope_count(s) != 0))
         scope_join_slow(s, g, false);
     bl__race_acquire(s);
 }
