@@ -328,6 +328,8 @@ static ssize_t io_loop(io_call *c, int side, bl_time deadline)
         if (side == BL_READABLE && r >= 0)
             call_race_take(c, (size_t)r);
         if (r != BL_EAGAIN || (c->flags & MSG_DONTWAIT)) {
+            if (r < 0 && load_acquire(&c->f->use) != use) /* ORD(fd): with close */
+                return BL_ECLOSED;                        /* the number may be another's by now */
             if (side == BL_READABLE && r > 0 && c->flags == 0 && (size_t)r < c->iov->iov_len &&
                 load_relaxed(&c->f->kind) == BL__FD_TCP)
                 bl__fd_drained(c->f, &seen);
@@ -633,10 +635,10 @@ int bl_fd_wait(int fd, int events, bl_time deadline)
         ssize_t r = wait_once(&c);
         if (r == BL_EAGAIN)
             r = bl__fd_park(c.f, events, &seen, deadline);
+        bl__fd_look(c.f, &seen);
+        if (r <= 0 && seen.use != use)
+            return BL_ECLOSED;
         if (r != 0)
             return (int)r;
-        bl__fd_look(c.f, &seen);
-        if (seen.use != use)
-            return BL_ECLOSED;
     }
 }
