@@ -84,6 +84,7 @@ static void *m_main(void *arg)
         store_relaxed(&m->g0.stack_hi, __builtin_frame_address(0)); /* for debug/maps.c */
     stack_bounds(&m->g0);
     bl__crash_thread_init();
+    bl__sysmon_rouse(); /* it came with a processor */
     bl__schedule();
     m_exit(m);
     return NULL;

@@ -195,9 +195,12 @@ void bl__sysmon_notify(void)
 
 int bl__sysmon_start(void)
 {
+    /* Before there is a second thread: for the high numbers of the finder's files the kernel makes the table of
+     * descriptors longer, and then waits for all CPUs if others use it, which takes 10 ms. */
+    bl__finder_start();
     int err = bl__thread_start(&bl__rt.sysmon, sysmon_main, NULL, true);
-    if (err == 0)
-        bl__finder_start();
+    if (err < 0)
+        bl__finder_stop();
     return err;
 }
 
