@@ -26,9 +26,10 @@
 
 #include "arch/sanitize.h"
 
-#if BL__ASAN /* slow: each third request, of which 2 processors take one half and more the other (fault_next) */
+#if BL__ASAN ||                                                                                    \
+    BL__TSAN /* slow: each third request, of which 2 processors take one half and more the other (fault_next) */
 enum { FAULT_STEP = 6 };
-#elif defined(BL__EMULATED) || BL__TSAN
+#elif defined(BL__EMULATED)
 enum { FAULT_STEP = 3 };
 #else
 enum { FAULT_STEP = 1 };

@@ -664,6 +664,7 @@ BL_TEST_PLAIN(a_descriptor_outlives_its_run)
     pair_close(&kept);
 }
 
+#if !BL__TSAN /* which lets no such child start threads */
 /* The child of a process that has descriptors registered has a poller of its own: its runs get the events of
  * what it reads, the parent's those that come for the parent. */
 BL_TEST_PLAIN(a_child_has_a_poller_of_its_own)
@@ -682,6 +683,7 @@ BL_TEST_PLAIN(a_child_has_a_poller_of_its_own)
     BL_CHECK_EQ(t, bl_run(leave_one, NULL, NULL), 0);
     pair_close(&kept);
 }
+#endif
 
 /* What the child of a fork during a run closes stays registered in the parent, whose reader waits on. */
 BL_TEST(a_child_closes_for_itself)

@@ -225,7 +225,6 @@ void bl__race_anew(void);
 #define BL__RACE_NOBODY_END() ((void)0)
 
 #define bl__race_read_string(s) ((void)(s))
-#define bl__race_close(fd) close(fd)
 
 static inline uint64_t bl__race_errors(void) { return 0; }
 static inline bool bl__race_met(uint64_t since, uint64_t owner)

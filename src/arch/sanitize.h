@@ -15,6 +15,7 @@
 #define BL__ARCH_SANITIZE_H
 
 #include <stddef.h>
+#include <unistd.h>
 
 #include "arch/race.h"
 
@@ -47,6 +48,8 @@
 #include <sanitizer/tsan_interface.h>
 void AnnotateIgnoreReadsBegin(const char *file, int line);
 void AnnotateIgnoreReadsEnd(const char *file, int line);
+void AnnotateIgnoreWritesBegin(const char *file, int line);
+void AnnotateIgnoreWritesEnd(const char *file, int line);
 #endif
 #if defined(__has_include)
 #if __has_include(<valgrind/valgrind.h>)
@@ -164,6 +167,23 @@ static inline void bl__san_switch_finish(void *saved)
     __sanitizer_finish_switch_fiber(saved, NULL, NULL);
 #endif
     (void)saved;
+}
+
+/* close(2) of a descriptor of the program's: who uses it meanwhile is told, and races with nobody. */
+static inline int bl__san_close(int fd)
+{
+#if BL__RACE
+    return bl__race_close(fd);
+#else
+#if BL__TSAN
+    AnnotateIgnoreWritesBegin(__FILE__, __LINE__);
+#endif
+    int r = close(fd);
+#if BL__TSAN
+    AnnotateIgnoreWritesEnd(__FILE__, __LINE__);
+#endif
+    return r;
+#endif
 }
 
 #endif

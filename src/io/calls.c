@@ -592,14 +592,17 @@ int bl_connect(int fd, const struct sockaddr *addr, socklen_t len)
 /* ---- Public: the descriptor ------------------------------------------------------------------ */
 
 /* ThreadSanitizer is to know that fd is another one from now on. */
-ONCE close_once(int fd) { return bl__race_close(fd) < 0 && errno != EINTR ? -errno : 0; }
+ONCE close_once(int fd) { return bl__san_close(fd) < 0 && errno != EINTR ? -errno : 0; }
 
 int bl_close(int fd)
 {
     bl__fd *f = bl__fd_old(fd);
     if (f != NULL)
         bl__fd_renew(f, true);
-    return (int)close_once(fd);
+    int r = (int)close_once(fd);
+    if (f != NULL)
+        bl__fd_closed(f);
+    return r;
 }
 
 ONCE wait_once(const io_call *c)

@@ -29,6 +29,7 @@
 #include "sync/object.h"
 
 enum { FD_PAGE = 1024, FD_PAGES = 16384, CHECK_BATCH = 4 * FD_PAGE };
+enum { TRY_LATER = 2 };
 
 #define CHECK_EVERY (50 * BL_MS)
 
@@ -162,7 +163,7 @@ static int register_new(bl__fd *f)
     int err = bl__poll_set((int)f->number, data_of(f), false);
     if (err == BL_EEXIST)
         err = bl__poll_set((int)f->number, data_of(f), true);
-    store_relaxed(&f->registered, (uint8_t)(err == 0));
+    store_relaxed(&f->registered, (uint8_t)(err == 0 ? BL__FD_REGISTERED : 0));
     return err;
 }
 
@@ -195,6 +196,10 @@ static bool thread_poll(const fd_thread *t, int sides, bl_time deadline)
 static __attribute__((noinline)) int thread_park(bl__fd *f, int sides, const bl__fd_seen *seen,
                                                  bl_time deadline)
 {
+    if (load_relaxed(&f->registered) == BL__FD_CLOSING) { /* as seen->use says, if it is that */
+        bl_yield();
+        return 0;
+    }
     fd_thread t = {.f = f, .wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     if (t.wake < 0)
         return -errno;
@@ -215,11 +220,13 @@ static __attribute__((noinline)) int thread_park(bl__fd *f, int sides, const bl_
     return closed ? BL_ECLOSED : came ? 0 : BL_ETIMEDOUT;
 }
 
-/* Lock held: 0 if the caller is to sleep, 1 if it is to try again. */
+/* Lock held: 0 if the caller is to sleep, 1 if it is to try again, TRY_LATER once others have run. */
 static int park_check(bl__fd *f, int sides, const bl__fd_seen *seen)
 {
     if (f->use != seen->use)
         return BL_ECLOSED;
+    if (f->registered == BL__FD_CLOSING)
+        return TRY_LATER;
     int err = f->registered ? 0 : register_new(f);
     return err < 0 ? err : has_moved(f, sides, seen);
 }
@@ -238,6 +245,8 @@ int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline)
     int r = park_check(f, sides, seen);
     if (r != 0) {
         bl__unlock(&f->lock);
+        if (r == TRY_LATER)
+            bl_yield();
         return r < 0 ? r : 0;
     }
     for (int i = 0; i < 2; i++) {
@@ -282,10 +291,10 @@ void bl__fd_renew(bl__fd *f, bool closed)
 {
     bl__woken woken = {NULL, NULL};
     bl__lock(&f->lock, BL__RANK_FD);
-    if (f->registered && closed)
+    if (f->registered == BL__FD_REGISTERED && closed)
         bl__poll_unset(
             (int)f->number); /* others may have the same file open: epoll would keep it */
-    store_relaxed(&f->registered, (uint8_t)0);
+    store_relaxed(&f->registered, (uint8_t)(closed ? BL__FD_CLOSING : 0));
     store_relaxed(&f->kind, (uint8_t)BL__FD_UNKNOWN);
     store_relaxed(&f->sticky, (uint8_t)0);
     if (closed)
@@ -295,6 +304,14 @@ void bl__fd_renew(bl__fd *f, bool closed)
     ready_all(&woken, closed ? BL_ECLOSED : 0);
     if (closed)
         threads_closed(f);
+}
+
+void bl__fd_closed(bl__fd *f)
+{
+    bl__lock(&f->lock, BL__RANK_FD);
+    if (f->registered == BL__FD_CLOSING)
+        store_relaxed(&f->registered, (uint8_t)0);
+    bl__unlock(&f->lock);
 }
 
 /* True: to be looked at again. A wait is checked at the second look that finds it, so that who is

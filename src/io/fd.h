@@ -27,6 +27,11 @@ enum {
     BL__FD_EVENT = 2
 }; /* of a side's state: a flag, and one event counted */
 
+enum {
+    BL__FD_REGISTERED = 1, /* epoll has it, unless others closed it */
+    BL__FD_CLOSING         /* bl_close is at it: who would wait tries again, until it is closed */
+};
+
 /* How a descriptor's system calls are made not to wait (calls.c). */
 enum {
     BL__FD_UNKNOWN,
@@ -49,7 +54,7 @@ typedef struct bl__fd {
     uint32_t number;     /* immutable */
     uint32_t use;        /* lock to write, atomic to read: how often the number was closed */
     uint8_t kind;        /* atomic: BL__FD_… */
-    uint8_t registered;  /* lock to write, atomic to look: epoll has it, unless others closed it */
+    uint8_t registered;  /* lock to write, atomic to look: BL__FD_REGISTERED … */
     uint8_t unchecked;   /* atomic: see bl__fd_check */
     uint8_t sticky;      /* atomic: never drained */
     bl__fd_side side[2]; /* of reading, of writing */
@@ -84,8 +89,10 @@ static inline void bl__fd_drained(bl__fd *f, const bl__fd_seen *seen)
  * BL_ECLOSED, BL_ECANCELED, BL_ETIMEDOUT, or what epoll said (BL_EPERM: it does not take such files). */
 int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline);
 
-/* The number stands for something else from now on: what was known of it is forgotten, and with
- * close whoever waits is told BL_ECLOSED. */
+/* The number stands for something else from now on: what was known of it is forgotten. Or (closed) it is about to:
+ * whoever waits is told BL_ECLOSED, and who would wait tries again, until bl__fd_closed. Between the two it can
+ * still be read and written, but to wait then would be for a file that epoll is about to drop. */
 void bl__fd_renew(bl__fd *f, bool closed);
+void bl__fd_closed(bl__fd *f);
 
 #endif
