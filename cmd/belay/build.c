@@ -224,6 +224,9 @@ static int compose(words *command, const flags *f, const library *lib, const cha
                              : lib->mode == MODE_RACE ? "-O0 -g" /* see add_race */
                                                       : "-O2 -g");
     words_add(command, "-fno-optimize-sibling-calls"); /* reports show who has called */
+#ifdef __x86_64__
+    words_add(command, "-fstack-clash-protection"); /* no frame reaches over a stack's guard */
+#endif
     add_names(command, &compiler);
     if (f->cover) /* the functions that src/test/cover.c calls */
         words_add_split(command, "--coverage -fprofile-update=atomic -Wl,-u,__gcov_dump "

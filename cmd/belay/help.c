@@ -31,7 +31,9 @@ static const char overview[] =
     "               of who has called, each function's own code and each call where it\n"          \
     "               stands, since reports name them: -fno-optimize-sibling-calls; with gcc\n"      \
     "               -fno-ipa-icf, -fno-partial-inlining, -fno-crossjumping and\n"                  \
-    "               -fno-tree-tail-merge; clang's code is not merged, either)\n"                   \
+    "               -fno-tree-tail-merge; clang's code is not merged, either). On x86-64\n"        \
+    "               always -fstack-clash-protection: a big frame is a stack overflow and\n"        \
+    "               not somebody's memory\n"                                                       \
     "  -x           print the compiler's command line\n"
 
 static const char build_text[] =
