@@ -313,7 +313,7 @@ struct bl_scope {
     bl_scope *bl__parent;       /* immutable: the opener's scope before */
     int64_t bl__live;           /* atomic: who is not yet joined, and two bits: life/scope.h */
     int64_t bl__started;        /* opener: its goroutines that are not in live yet */
-    void *bl__opener_g;         /* immutable: the record of who opened it, and joins it */
+    void *bl__opener_g;         /* atomic: the record of who opened it, and joins it */
     const bl__site *bl__made;   /* immutable: where it was opened */
     const char *bl__name;       /* immutable */
     bl_dur bl__grace;           /* immutable */

@@ -115,6 +115,7 @@
 #include "test/corpus.c"
 #include "test/cover.c"
 #include "test/flags.c"
+#include "test/forked.c"
 #include "test/fuzz.c"
 #include "test/junit.c"
 #include "test/left.c"

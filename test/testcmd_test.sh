@@ -165,6 +165,96 @@ ok 'ends with the first program that fails' bash -c "! grep -q other '$work/out'
 run "$belay" test -short -v -run fails ./ends
 expect_out '-short is known to the tests' 'short: yes$'
 
+# ---- Names, patterns, and what tests do to their process ----
+
+mkdir odd
+cat >odd/odd_test.c <<'END'
+#include <belay/test.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void sub(bl_test *t, void *arg) { BL_CHECK(t, arg == NULL); }
+BL_TEST(names)
+{
+    const char *const names[] = {"", "", "x", "x", "x#01", "bell\a", "b"};
+    for (int i = 0; i < 7; i++)
+        bl_subtest(t, names[i], sub, NULL);
+}
+BL_TEST(fails)
+{
+    bl_subtest(t, "first", sub, "");
+    bl_subtest(t, "second", sub, NULL);
+}
+static int adds(void *arg) { return ++*(int *)arg, 0; }
+static void waits(void *arg) { BL_CHECK_EQ(NULL, bl_scope_wait(bl_test_scope(NULL)), *(int *)arg); }
+BL_TEST(joins)
+{
+    static int n, cancelled = BL_ECANCELED;
+    for (int i = 1; i < 4; i++) {
+        BL_CHECK_EQ(t, bl_go(bl_test_scope(t), adds, &n), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(bl_test_scope(t)), 0);
+        BL_CHECK_EQ(t, n, i);
+    }
+    bl_cleanup(t, waits, &cancelled);
+}
+static int joins_in_bubble(void *arg)
+{
+    int n = 0;
+    BL_CHECK_EQ(NULL, bl_go(bl_test_scope(NULL), adds, &n), 0);
+    return arg != NULL || bl_scope_wait(bl_test_scope(NULL)) != 0 || n != 1 ? BL_EINVAL : 0;
+}
+BL_TEST(joins_bubble) { bl_bubble(t, joins_in_bubble, NULL); }
+BL_TEST(forks)
+{
+    int status = 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        BL_REQUIRE_EQ(t, 1, 2);
+    BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
+    BL_CHECK_EQ(t, status, 1 << 8);
+}
+BL_TEST(prints) { printf("no end"); }
+static bl_mutex lock;
+BL_TEST(holds) { bl_mutex_lock(&lock); }
+BL_TEST(closes)
+{
+    for (int fd = 0; fd < 20; fd++)
+        close(fd);
+    BL_CHECK(t, bl_failed(t));
+}
+END
+run "$belay" test -v -run names ./odd
+expect_out 'subtests without names' '^    --- PASS: names/#01 '
+expect_out 'of one name' '^    --- PASS: names/x#01#01 '
+expect_out 'and what cannot be printed' '^    --- PASS: names/bell.x07 '
+picks() { # PATTERN, the subtests that are run
+    run "$belay" test -v -run "$1" ./odd
+    ok "-run $1" test "$(sed -n 's/^=== RUN   \(.*\/.*\)$/\1/p' "$work/out" | paste -sd ' ')" = "$2"
+}
+picks 'names/^b$|fails/sec' 'names/b fails/second'
+picks '(names|fails)/^(b|second)$' 'names/b fails/second'
+picks 'names/#\d\d$' 'names/#00 names/#01 names/x#01 names/x#01#01'
+picks 'fails/nobody' ''
+expect_out 'subtests that there are none of' 'no tests to run.$'
+run "$belay" test -v -failfast -run fails ./odd
+ok '-failfast keeps subtests from beginning' bash -c "! grep -q second '$work/out'"
+run "$belay" test -v -run joins ./odd
+expect 'a test waits for its scope' 0
+run "$belay" test -v -run forks ./odd
+expect 'what fails in a child' 1
+expect_out 'is printed' '^    odd_test.c:[0-9]+: failed: 1 == 2$'
+expect_out 'and fails the test' '^    a check failed in a process that it has forked$'
+run "$belay" test -v -run closes ./odd
+expect_out 'results come through though the test closes all' '^--- FAIL: closes '
+run "$belay" test -json -run prints ./odd
+expect_out 'a line that is left open' '"Output":"no end"'
+expect_out 'hides no result' '"Action":"pass","Package":"./odd","Test":"prints"'
+run "$belay" test -leak off -run holds ./odd
+ok '-leak off says nothing of locks' bash -c "! grep -q 'leak:' '$work/out' '$work/err'"
+run "$belay" test -list 'na|jo' ./odd
+expect_out '-list has the names, and the line of each directory' '^ok  	./odd	'
+
 # ---- Progress, on a terminal ----
 
 mkdir slow

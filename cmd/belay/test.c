@@ -231,9 +231,7 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, o
         fwrite(o.text, 1, o.len, stdout);
     const char *covered = f->build.cover && !f->list && built ? test_cover_say() : "";
     bool none = o.run > 0 && o.none == o.run;
-    if (f->list) {
-        /* the names are out */
-    } else if (!files->at[at].path) {
+    if (!files->at[at].path) {
         line_say(f, "?   ", "33", text_format("\t%s\t[no test files]", dir));
     } else if (!built) {
         line_say(f, "FAIL", "31", text_format("\t%s [build failed]", dir));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * testjson.c: -json: the lines that a test program prints as events of go's test2json ('go doc test2json').
- * A line that begins with ^V is the runner's own; every other one is output of the test before it.
+ * What begins with a ^V is the runner's own, also where a test has left the line before it open; all else is output of the
+ * test before it.
  */
 #include "test.h"
 
@@ -130,9 +131,26 @@ static void result_line(const char *line, size_t len)
     event_put("output", line, len, -1);
 }
 
+static bool is_own(const char *line, size_t len)
+{
+    static const char *const own[] = {"\x16=== ", "\x16--- ", "\x16PASS\n",
+                                      "\x16"
+                                      "FAIL\n"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (len >= strlen(own[i]) && memcmp(line, own[i], strlen(own[i])) == 0)
+            return true;
+    return false;
+}
+
 void test_json_line(const char *line, size_t len)
 {
-    if (len == 0 || line[0] != '\x16') {
+    for (size_t at = 1; at < len; at++)
+        if (is_own(line + at, len - at)) {
+            event_put("output", line, at, -1);
+            test_json_line(line + at, len - at);
+            return;
+        }
+    if (!is_own(line, len)) {
         event_put("output", line, len, -1);
         return;
     }
@@ -141,7 +159,7 @@ void test_json_line(const char *line, size_t len)
     report_flush();
     if (len > 4 && strncmp(line, "=== ", 4) == 0) {
         mark_line(line, len);
-    } else if (len > 14 && strncmp(line, "--- ", 4) == 0) {
+    } else if (len > 14 && line[0] == '-') {
         result_line(line, len);
     } else {
         test_is(NULL, 0);

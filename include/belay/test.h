@@ -27,7 +27,8 @@
  *
  * Everything here is for goroutines of the test t: the test's own and those it has started, at any time
  * before it has ended; checks and logs also for plain threads. What ends "the goroutine" (BL_REQUIRE, bl_fatal, bl_skip)
- * ends the one that calls, after closing the scopes it has open; it does not return.
+ * ends the one that calls, after closing the scopes it has open; it does not return. A check that fails in a process that the
+ * test has forked fails the test, and ends that process if it is to end "the goroutine".
  *
  * For t there may be NULL: the test that the calling goroutine is of, or on a plain thread the one that began last. So
  * functions that are not handed their test can check, too, with one line at the top of the file:
@@ -85,7 +86,7 @@ void bl__test_register(bl__test_entry *entry);
 
 /* A test outside of any run, for what calls bl_run itself, forks or starts programs: its function is called on the
  * main thread of a process of its own, in which BELAY_PROCS is what -cpu says. It fails if goroutines are left when it
- * returns, or if a check fails in a process that it has forked. It has no scope (bl_test_scope gives NULL), no subtests and
+ * returns. It has no scope (bl_test_scope gives NULL), no subtests and
  * no bubbles. Who ends it early (BL_REQUIRE) ends the process, after the cleanups; only a goroutine that bl_go has
  * started ends alone. */
 #define BL_TEST_PLAIN(id)                                                                          \
@@ -134,7 +135,8 @@ int bl_test_main(int argc, char **argv);
 /* ---- A test's life ---------------------------------------------------------------------------- */
 
 /* The test's scope: for what runs beside the test until its end. Cancelled when the test has returned, before its
- * cleanups. The test's own current context is below it. */
+ * cleanups. The test's own current context is below it. The test and its cleanups may wait on it (bl_scope_wait), though not while parallel
+ * subtests of theirs are to come. */
 bl_scope *bl_test_scope(bl_test *t);
 
 /* "name", of a subtest "name/sub". As long as t. */

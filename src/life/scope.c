@@ -64,7 +64,7 @@ static __attribute__((noinline)) int scope_go_slow(bl_scope *s, bl_fn fn, void *
         if (r < 0)
             return r;
     }
-    bool own = s->bl__opener_g == bl__self();
+    bool own = load_relaxed(&s->bl__opener_g) == bl__self();
     if (!own)
         bl__scope_pin(s);
     int r = bl__spawn(s, fn, arg, copy, size, site);
@@ -82,7 +82,7 @@ static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, s
 {
     if (BL__UNLIKELY(load_relaxed(&s->bl__magic) != BL__SCOPE_OPEN) || BL__UNLIKELY(fn == NULL) ||
         BL__UNLIKELY(bl__ctx_state(s->bl__ctx) != 0) || BL__UNLIKELY(s->bl__limit != 0) ||
-        BL__UNLIKELY(s->bl__opener_g != bl__self()))
+        BL__UNLIKELY(load_relaxed(&s->bl__opener_g) != bl__self()))
         return scope_go_slow(s, fn, arg, copy, size, site);
     int r = bl__spawn(s, fn, arg, copy, size, site);
     if (BL__LIKELY(r >=
@@ -284,7 +284,7 @@ int bl_scope_wait(bl_scope *s)
 {
     bl__g *g = bl__self();
     bl__scope_check(s, "bl_scope_wait");
-    if (__builtin_expect(s->bl__opener_g != g, 0))
+    if (__builtin_expect(load_relaxed(&s->bl__opener_g) != g, 0))
         bl__scope_adopt(s, g);
     bl__scope_join(s, g);
     return scope_result(s, false);

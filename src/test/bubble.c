@@ -40,13 +40,16 @@ bl__cleanup **bl__test_bubble_cleanups(bl__test_bubble *r) { return &r->cleanups
 static int bl__bubble_body_main(void *arg)
 {
     bl__test_bubble *r = arg;
+    int result = 0;
+    bl__test_scope_take();
     if (r->kind == BL__BUBBLE_FN_TEST)
         ((void (*)(bl_test *, void *))r->fn)(r->t, r->arg);
     else if (r->kind == BL__BUBBLE_FN_VOID)
         ((void (*)(void *))r->fn)(r->arg);
     else
-        return ((bl_fn)r->fn)(r->arg);
-    return 0;
+        result = ((bl_fn)r->fn)(r->arg);
+    bl__test_scope_give();
+    return result;
 }
 
 static int bl__bubble_conductor_main(void *arg)

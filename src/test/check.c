@@ -3,17 +3,24 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <unistd.h>
 
 #include "test/test.h"
 
 /* The one that calls is over: a goroutine, a thread, or a plain test. */
 static void end_early(void)
 {
+    bool plain = bl__test_plain() != NULL;
     fflush(stdout);
-    if (bl__self()->id <= 1 && bl__test_plain() != NULL)
+    if (bl__test_forked() && (bl__self()->id <= 1 || !plain)) {
+        bl__test_cover_dump();
+        _exit(1);
+    }
+    if (bl__self()->id <= 1 && plain)
         bl__test_plain_end();
     if (bl__self()->id == 0)
         pthread_exit(NULL);
+    bl__test_scope_give();
     bl__goroutine_exit();
 }
 

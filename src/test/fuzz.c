@@ -157,6 +157,7 @@ static pid_t process_start(int fd)
     (void)dup2(fd, STDERR_FILENO);
     bl__tests.verbose = false;
     (void)setenv("BELAY_TRACEBACK", "none", 1); /* nobody reads it, and it takes its time */
+    bl__test_forked_begin();
     bl__held_hook = bl__test_held;
     bl__test_left_begin();
     bl_options o = {.procs = bl__tests.cpus[0],

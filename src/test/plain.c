@@ -2,41 +2,25 @@
 /*
  * plain.c: a test outside of any run (BL_TEST_PLAIN). The supervisor forks a process for it as it does a worker; in it the
  * function is called, on the main thread, and says what a controller would.
- *
- * It may fork. What a child finds is to count: whether a check has failed is kept in memory that they share, and what
- * a child says goes to its stderr at once, since nobody would ask it later.
  */
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "arch/race.h"
 #include "test/test.h"
 
-static struct {
-    bl_test *t; /* immutable once set, on the only thread there is */
-    pid_t pid;
-    uint32_t *failed; /* atomic; shared with its children */
-} plain;
+static bl_test *plain_test; /* immutable once set, on the only thread there is */
 
-bl_test *bl__test_plain(void) { return plain.t; }
-bool bl__test_plain_child(void) { return plain.t != NULL && getpid() != plain.pid; }
-
-void bl__test_plain_fail(void)
-{
-    if (plain.t != NULL)
-        store_relaxed(plain.failed, 1u);
-}
+bl_test *bl__test_plain(void) { return plain_test; }
 
 /* Its result goes out. */
 static void plain_over(void)
 {
-    bl_test *t = plain.t;
+    bl_test *t = plain_test;
     (void)bl__test_cleanups_main(t);
     if (bl__race_errors() != 0)
         bl__test_say(t, BL__TEST_FAIL, NULL, 0, "race detected during execution of test");
-    if (load_relaxed(plain.failed) && !load_relaxed(&t->failed))
-        bl__test_say(t, BL__TEST_FAIL, NULL, 0, "a check failed in a process that it has forked");
+    bl__test_forked_report(t);
     t->before = bl_now() - t->began;
     bl__test_report(t);
     bl__test_tell('E', t,
@@ -49,10 +33,6 @@ static void plain_over(void)
 
 void bl__test_plain_end(void)
 {
-    if (bl__test_plain_child()) {
-        bl__test_cover_dump();
-        _exit(1);
-    }
     plain_over();
     bl__test_cover_dump();
     _exit(0); /* not by way of the exit handlers: this may be a goroutine, in the middle of a run */
@@ -60,12 +40,7 @@ void bl__test_plain_end(void)
 
 void bl__test_plain_run(bl_test *t, void (*fn)(bl_test *t))
 {
-    plain.failed =
-        mmap(NULL, sizeof *plain.failed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (plain.failed == MAP_FAILED)
-        bl__fatal("belay: out of memory in the test runner");
-    plain.pid = getpid();
-    plain.t = t;
+    plain_test = t;
     bl__test_mark("RUN", t->name);
     t->began = bl_now();
     bl__test_tell('S', t, 0, NULL, 0);

@@ -115,11 +115,12 @@ static void event_take(const bl__event *e, const char *name, const char *text)
     case 'E':
         free(w->tempdir);
         w->tempdir = NULL;
-        w->ended = (int)e->value;
+        w->ended = (int)e->value & ~BL__ITEM_PARENT;
         w->running = false;
+        sup.items->any |= (e->value & BL__ITEM_PARENT) == 0;
         w->took = bl_now() - w->began;
         if (!bl__watched_sub(w))
-            item_over(e->item, (int)e->value);
+            item_over(e->item, w->ended);
         break;
     default: break;
     }

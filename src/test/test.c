@@ -2,6 +2,7 @@
 /*
  * test.c: the life of a test: its controller, the body, parallel subtests, cleanups, and what is left behind.
  */
+#include <ctype.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -23,28 +24,36 @@ uint32_t bl__test_left;
 
 /* ---- Making one ---- */
 
-/* As Go: what a name must not have in it becomes _, and the second one of a name gets #01. */
+/* Lock held: t has a subtest of this name. */
+static bool name_taken(const bl_test *t, const char *name)
+{
+    size_t at = 0;
+    while (at < t->names.len && strcmp(t->names.at + at, name) != 0)
+        at += strlen(t->names.at + at) + 1;
+    return at < t->names.len;
+}
+
+/* As Go: blanks become _, what cannot be printed \x01, and the second one of a name gets #01, as #00 does the first without a name. */
 static char *sub_name(bl_test *parent, const char *name)
 {
     bl__text b = {0};
     if (parent->parent != NULL)
         bl__text_printf(&b, "%s/", parent->name);
-    size_t from = b.len;
-    bl__text_put(&b, name, strlen(name));
-    for (size_t i = from; i < b.len; i++)
-        if ((unsigned char)b.at[i] <= ' ' || b.at[i] == 127)
-            b.at[i] = '_';
-    if (b.len == from)
-        bl__text_put(&b, "#00", 3);
-    int same = 0;
-    bl__lock(&parent->lock, BL__RANK_TEST);
+    for (const char *c = name; *c != '\0'; c++)
+        if (isspace((unsigned char)*c))
+            bl__text_put(&b, "_", 1);
+        else if ((unsigned char)*c < ' ' || *c == 127)
+            bl__text_printf(&b, "\\x%02x", (unsigned)*c);
+        else
+            bl__text_put(&b, c, 1);
     size_t len = b.len;
-    for (size_t at = 0; at < parent->names.len; at += strlen(parent->names.at + at) + 1)
-        if (strcmp(parent->names.at + at, b.at) == 0) {
-            b.len = len;
-            bl__text_printf(&b, "#%02d", ++same);
-            at = 0;
-        }
+    if (*name == '\0')
+        bl__text_put(&b, "#00", 3);
+    bl__lock(&parent->lock, BL__RANK_TEST);
+    for (int same = 1; name_taken(parent, b.at); same++) {
+        b.len = len;
+        bl__text_printf(&b, "#%02d", same);
+    }
     bl__text_put(&parent->names, b.at, b.len + 1);
     bl__unlock(&parent->lock);
     return b.at;
@@ -95,6 +104,27 @@ int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield)
     return bl_scope_close(&scope);
 }
 
+/* The scope of bl_test_scope, where the caller is a test's; else NULL. */
+static bl_scope *scope_here(void)
+{
+    bl_test *t = bl__test_of(bl__self());
+    return t != NULL ? bl_test_scope(t) : NULL;
+}
+
+void bl__test_scope_take(void)
+{
+    bl_scope *s = scope_here();
+    if (s != NULL)
+        store_relaxed(&s->bl__opener_g, (void *)bl__self());
+}
+
+void bl__test_scope_give(void)
+{
+    bl_scope *s = scope_here();
+    if (s != NULL && load_relaxed(&s->bl__opener_g) == bl__self())
+        store_relaxed(&s->bl__opener_g, NULL);
+}
+
 /* What the caller starts is of t, in whatever scope. In benchmarks it counts how quickly that goes. */
 static void own_from_here(const bl_test *t)
 {
@@ -106,7 +136,9 @@ static int bl__test_body_main(void *arg)
 {
     bl_test *t = arg;
     own_from_here(t);
+    bl__test_scope_take();
     t->fn(t, t->arg);
+    bl__test_scope_give();
     return 0;
 }
 
@@ -131,11 +163,13 @@ static bl__cleanup *cleanup_take(bl_test *t)
 int bl__test_cleanups_main(void *arg)
 {
     own_from_here(arg);
+    bl__test_scope_take();
     for (bl__cleanup *c; (c = cleanup_take(arg)) != NULL;) {
         bl__cleanup now = *c;
         bl__free(c);
         now.fn(now.arg);
     }
+    bl__test_scope_give();
     return 0;
 }
 
@@ -235,6 +269,7 @@ static void leak_say(bl_test *t, size_t count, const char *when,
 
 bool bl__test_work_close(bl_test *t, bl_scope *s)
 {
+    store_relaxed(&s->bl__opener_g, (void *)bl__self());
     if (bl__scope_close_bounded(s) == 0)
         return true;
     leftovers l = {.in = s};
@@ -341,15 +376,18 @@ bl_test *bl__test_given(bl_test *t)
     return t;
 }
 
-void bl__test_held(const bl__g *g, const char *kind)
+bool bl__test_held(const bl__g *g, const char *kind)
 {
     bl_test *t = bl__test_of(g);
-    if (t == NULL || (t->allow & BL_ALLOW_LOCKS) != 0 || bl__tests.leak == BL__LEAK_OFF)
-        return;
+    if (bl__tests.leak == BL__LEAK_OFF || (t != NULL && (t->allow & BL_ALLOW_LOCKS) != 0))
+        return false;
+    if (t == NULL)
+        return true;
     if (bl__tests.leak == BL__LEAK_FAIL)
         bl__test_fail(t);
     bl__test_log(t, g->site->file, g->site->line,
                  "leak: the goroutine that was started here ended holding a %s", kind);
+    return true;
 }
 
 /* One in the root scope is the test's that its labels name, which may be gone. */
@@ -432,11 +470,12 @@ static int bl__test_controller_main(void *arg)
         again_minded(t);
     if (bl__race_met(t->races, t->number))
         bl__test_say(t, BL__TEST_FAIL, NULL, 0, "race detected during execution of test");
+    bl__test_forked_report(t);
     bl__test_report(t);
     int state = load_relaxed(&t->failed)    ? BL__ITEM_FAILED
                 : load_relaxed(&t->skipped) ? BL__ITEM_SKIPPED
                                             : BL__ITEM_PASSED;
-    bl__test_tell('E', t, state, NULL, 0);
+    bl__test_tell('E', t, state | (t->has_subs ? BL__ITEM_PARENT : 0), NULL, 0);
     t->kept = !empty;
     if (!empty)
         store_relaxed(&bl__test_left, 1u);
@@ -494,9 +533,19 @@ void bl_fail(bl_test *t) { bl__test_fail(t); }
 
 void bl__test_fail(bl_test *t)
 {
-    for (t = bl__test_given(t); t != NULL; t = t->parent)
+    t = bl__test_given(t);
+    if (bl__test_forked())
+        bl__test_forked_fail(t);
+    for (; t != NULL; t = t->parent)
         store_relaxed(&t->failed, 1u);
-    bl__test_plain_fail();
+}
+
+/* With -failfast, after a failure. */
+static bool is_enough(const bl_test *t)
+{
+    while (t->parent != NULL)
+        t = t->parent;
+    return bl__tests.failfast && load_relaxed(&t->failed) != 0;
 }
 
 bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg)
@@ -509,7 +558,8 @@ bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg),
     sub->arg = arg;
     bl__watched *was = bl__watched_find(sub->item, sub->name);
     bool over = was != NULL && was->ended != 0;
-    if (over || !bl__test_wanted(sub->name)) {
+    t->has_subs = true;
+    if (over || !bl__test_wanted(sub->name) || is_enough(sub)) {
         bool passed = !over || again_take(sub, was);
         bl__test_drop(sub);
         return passed;

@@ -84,6 +84,7 @@ size_t bl__test_entries(const bl__test_entry ***all);
 /* ---- What is to be run ---- */
 
 enum { BL__ITEM_PENDING, BL__ITEM_ALONE, BL__ITEM_PASSED, BL__ITEM_FAILED, BL__ITEM_SKIPPED };
+enum { BL__ITEM_PARENT = 8 }; /* beside those, of one that has ended: it has asked for subtests */
 
 typedef struct bl__item {
     const bl__test_entry *entry;
@@ -97,6 +98,8 @@ typedef struct bl__items {
     bl__item *at;
     size_t len;
     int only; /* the one that this worker runs; -1: all that are pending */
+    bool
+        any; /* the supervisor's: one has run, and is more than a frame for subtests that are not wanted */
 } bl__items;
 
 /* The worker: runs them and exits. */
@@ -138,7 +141,8 @@ struct bl_test {
     uint32_t failed;    /* atomic */
     uint32_t skipped;   /* atomic */
     bool is_parallel, has_slot, kept;
-    bool left; /* a bubble of it has left goroutines */
+    bool left;     /* a bubble of it has left goroutines */
+    bool has_subs; /* wanted or not */
     int allow;
     char *tempdir;
     bl_time began;
@@ -167,8 +171,8 @@ extern bl_sem bl__test_slots;  /* parallel tests that may run */
 /* For bl__race_owner: the number of the test that g is of, or 0. */
 uint64_t bl__test_race_owner(const bl__g *g);
 
-/* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook. */
-void bl__test_held(const bl__g *g, const char *kind);
+/* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook: it is to be reported. */
+bool bl__test_held(const bl__g *g, const char *kind);
 
 /* For bl__order_owner and bl__order_say: locks that a test takes in two orders fail it. */
 uint64_t bl__test_order_owner(const bl__g *g);
@@ -176,6 +180,9 @@ void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg);
 
 /* Runs fn(arg) as a goroutine of its own, which may end early, and waits for it though t be cancelled; its result. */
 int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield);
+/* The caller may wait on its bl_test_scope as who has opened that, until it gives it back or is ended early. */
+void bl__test_scope_take(void);
+void bl__test_scope_give(void);
 /* Runs the cleanups of arg, a test; or of its bubble, in that. */
 int bl__test_cleanups_main(void *arg);
 /* Closes s, which is t's. False: goroutines are left, which go on using it and t. */
@@ -202,12 +209,14 @@ bl__cleanup **bl__test_bubble_cleanups(bl__test_bubble *r); /* lock: the test's 
 BL__NORETURN void bl__test_plain_run(bl_test *t, void (*fn)(bl_test *t));
 /* The plain test that this process is of, or NULL. */
 bl_test *bl__test_plain(void);
-/* This process was forked by its plain test, and has no place to keep what is logged and found. */
-bool bl__test_plain_child(void);
-/* Of bl__test_fail: the test is told, whichever process it is. */
-void bl__test_plain_fail(void);
 /* It is ended by one of its threads, or of its run's goroutines. */
 BL__NORETURN void bl__test_plain_end(void);
+
+/* Processes that tests fork: forked.c. This one is a worker's. */
+void bl__test_forked_begin(void);
+bool bl__test_forked(void);                  /* this one is none, but was forked by a test of it */
+void bl__test_forked_fail(const bl_test *t); /* by such a one: a check has failed */
+void bl__test_forked_report(bl_test *t);     /* t has ended, and fails if one has */
 
 /* Timers, tickers, contexts, channels and pipes that tests leave behind: left.c. t has ended: reports its own;
  * goroutines: some of those are left, too. */
@@ -257,11 +266,12 @@ typedef struct bl__event {
         kind; /* S began, A ended before and is not run again, P paused, C goes on, L has a limit, O logged,
                  D has a directory, E ended, Z all have ended */
     int32_t item;
-    int64_t value;       /* of L: ns; of E: BL__ITEM_… */
+    int64_t value;       /* of L: ns; of E: BL__ITEM_…, and BL__ITEM_PARENT */
     uint32_t name, text; /* bytes that follow */
 } bl__event;
 
 extern int bl__test_events;
+extern int bl__test_out; /* the results go there, whatever the tests do with theirs */
 void bl__test_tell(char kind, const bl_test *t, int64_t value, const char *text, size_t len);
 
 /* Prints on stdout, in one piece. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * wanted.c: which tests -run and -skip pick. As in Go a pattern is a row of regular expressions with slashes
- * between them, one for each level of subtests; here they are POSIX extended ones.
+ * between them, one for each level of subtests, or several such rows with | between them: a|b/c is a with all its subtests, and c of b. Here
+ * they are POSIX extended ones.
  */
 #include <ctype.h>
 #include <regex.h>
@@ -9,22 +10,20 @@
 
 #include "test/test.h"
 
-enum { LEVELS = 16 };
-
-/* The next part of a pattern or a name; brackets hide slashes. Its end. */
-static const char *part_end(const char *at, bool pattern)
+/* The end of a pattern's next part: a slash or | that no brackets hide. */
+static const char *part_end(const char *at)
 {
-    int depth = 0;
+    int sets = 0, groups = 0;
     for (; *at != '\0'; at++) {
-        if (pattern && *at == '\\' && at[1] != '\0') {
+        if (*at == '\\' && at[1] != '\0')
             at++;
-            continue;
-        }
-        if (pattern && (*at == '[' || *at == '('))
-            depth++;
-        else if (pattern && (*at == ']' || *at == ')'))
-            depth -= depth > 0;
-        else if (*at == '/' && depth == 0)
+        else if (*at == '[')
+            sets++;
+        else if (*at == ']')
+            sets -= sets > 0;
+        else if (sets == 0 && (*at == '(' || *at == ')'))
+            groups += *at == '(' ? 1 : -1;
+        else if (sets == 0 && groups == 0 && (*at == '/' || *at == '|'))
             break;
     }
     return at;
@@ -32,38 +31,58 @@ static const char *part_end(const char *at, bool pattern)
 
 static bool part_matches(const char *pattern, size_t n, const char *name, size_t len)
 {
-    char *p = strndup(pattern, n);
+    bl__text p = {0};
     char *s = strndup(name, len);
     regex_t re;
-    bool ok = p != NULL && s != NULL;
-    for (char *c = p; ok && *c != '\0'; c++) /* as bl_subtest did in the name */
-        if (isspace((unsigned char)*c))
-            *c = '_';
-    if (ok && (ok = regcomp(&re, p, REG_EXTENDED | REG_NOSUB) == 0)) {
-        ok = n == 0 || regexec(&re, s, 0, NULL, 0) == 0;
+    for (size_t i = 0; i < n; i++) {
+        if (isspace((unsigned char)pattern[i])) { /* as bl_subtest did in the name */
+            bl__text_put(&p, "_", 1);
+        } else if (pattern[i] == '\\' && i + 1 < n && pattern[i + 1] == 'd') { /* as in Go */
+            bl__text_put(&p, "[0-9]", 5);
+            i++;
+        } else {
+            bool pair = pattern[i] == '\\' && i + 1 < n;
+            bl__text_put(&p, pattern + i, pair ? 2 : 1);
+            i += pair;
+        }
+    }
+    bool ok = s != NULL && (n == 0 || regcomp(&re, p.at, REG_EXTENDED | REG_NOSUB) == 0);
+    if (ok && n > 0) {
+        ok = regexec(&re, s, 0, NULL, 0) == 0;
         regfree(&re);
     }
-    free(p);
+    bl__text_free(&p);
     free(s);
     return ok;
+}
+
+/* One row of the pattern, from *at on, which moves to what is behind it. */
+static bool row_matches(const char **at, const char *name, bool whole)
+{
+    const char *s = name;
+    bool ok = true;
+    for (;;) {
+        const char *p = *at, *end = *at = part_end(p);
+        if (s != NULL) {
+            const char *slash = strchrnul(s, '/');
+            ok = ok && part_matches(p, (size_t)(end - p), s, (size_t)(slash - s));
+            s = *slash != '\0' ? slash + 1 : NULL;
+        } else if (whole) {
+            ok = false;
+        }
+        if (*end != '/')
+            return ok;
+        ++*at;
+    }
 }
 
 /* whole: the pattern must not go deeper than the name. */
 static bool matches(const char *pattern, const char *name, bool whole)
 {
-    const char *p = pattern;
-    const char *s = name;
-    for (int level = 0; level < LEVELS; level++) {
-        const char *pe = part_end(p, true);
-        const char *se = part_end(s, false);
-        if (!part_matches(p, (size_t)(pe - p), s, (size_t)(se - s)))
+    while (!row_matches(&pattern, name, whole)) {
+        if (*pattern == '\0')
             return false;
-        if (*pe == '\0')
-            return true;
-        if (*se == '\0')
-            return !whole;
-        p = pe + 1;
-        s = se + 1;
+        pattern++; /* the | */
     }
     return true;
 }

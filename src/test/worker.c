@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* worker.c: the process that runs the tests, one row of items after the other. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -7,6 +8,7 @@
 #include "debug/lockorder.h"
 #include "life/notify.h"
 #include "life/scope.h"
+#include "os/os.h"
 #include "test/test.h"
 
 static bl__test_entry *registered;
@@ -130,7 +132,9 @@ BL__NORETURN static void plain_run(const bl__items *items)
 
 void bl__test_worker(const bl__items *items, int events)
 {
-    bl__test_events = events;
+    bl__test_events = bl__fd_raise(events);
+    bl__test_out = bl__fd_raise(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
+    bl__test_forked_begin();
     items_run = items;
     bl__test_cover_begin();
     if (items->only >= 0 && items->at[items->only].entry->plain != NULL)
