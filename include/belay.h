@@ -31,8 +31,9 @@
  *     context's deadline has passed. What can proceed at once proceeds.
  *   - The _until forms wait until a point in time as bl_now() has it, and return BL_ETIMEDOUT then. One that has
  *     passed (0, or anything else) only tries. If the context is cancelled as well, that is what they return.
- *   - A call may be made from any goroutine, and from a plain thread, which it then blocks.
- *     A plain thread has the background context, which is never cancelled.
+ *   - A call may be made from any goroutine, and from a plain thread, which it then blocks, also while no
+ *     run is under way: then there are no goroutines, and to start one is fatal.
+ *     A plain thread has the background context, which is never cancelled, until it opens a scope.
  *   - Of the macros, the last argument may have commas in it: bl_go(s, fn, &(struct job){1, 2}).
  *   - Names beginning with bl__ or BL__ are private, and so are the fields of every struct whose
  *     names begin so.
@@ -138,6 +139,16 @@ extern "C" {
     X(EXDEV, -EXDEV, "cross-device link")                                                          \
     X(ETIMEDOUT, -ETIMEDOUT, "deadline exceeded")                                                  \
     X(ECANCELED, -ECANCELED, "context canceled")                                                   \
+    X(EIDRM, -EIDRM, "identifier removed")                                                         \
+    X(EMULTIHOP, -EMULTIHOP, "multihop attempted")                                                 \
+    X(ENODATA, -ENODATA, "no data available")                                                      \
+    X(ENOLINK, -ENOLINK, "link has been severed")                                                  \
+    X(ENOMSG, -ENOMSG, "no message of desired type")                                               \
+    X(ENOSR, -ENOSR, "out of streams resources")                                                   \
+    X(ENOSTR, -ENOSTR, "device not a stream")                                                      \
+    X(ENOTRECOVERABLE, -ENOTRECOVERABLE, "state not recoverable")                                  \
+    X(EOWNERDEAD, -EOWNERDEAD, "owner died")                                                       \
+    X(ETIME, -ETIME, "timer expired")                                                              \
     X(ECLOSED, -4097, "closed")
 
 enum {
@@ -231,7 +242,8 @@ typedef struct bl_options {
 
 /*
  * Starts the runtime, runs fn(arg) as the main goroutine in the root scope, and returns fn's result
- * when it has returned and the root scope has been joined. What has not ended the root scope's grace
+ * when it has returned and the root scope, which is cancelled then, has been joined. Goroutines in scopes of plain
+ * threads are waited for, too, and not cancelled. What has not ended the root scope's grace
  * after that is reported as leaked, and bl_run returns all the same.
  * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it; BL_EINVAL: bad options; BL_EBUSY: already
  * running, or a goroutine that an earlier run has left still keeps its thread. To be called from a
@@ -245,7 +257,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts);
  * Does not wait, unless s has a limit: then it waits for room. Who starts very many at once yields now
  * and then.
  * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, and nothing was started; BL_ENOMEM.
- * Fatal on a closed scope, and if fn is NULL.
+ * Fatal on a closed scope, if fn is NULL, and while no run is under way.
  *
  * A goroutine begins with the default floating-point environment, and what it sets with <fenv.h>
  * (rounding, which exceptions trap) is its own. Flush to zero (_MM_SET_FLUSH_ZERO_MODE) is the
@@ -341,8 +353,8 @@ int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
     bl__scope_open(BL__SCOPE(s), (__VA_ARGS__), BL__HERE(#s))
 
 /* Cancels s (BL_ECANCELED), joins its goroutines, frees what belongs to it and closes it. What
- * bl_scope_wait would have returned. Waits and is no stop path. Fatal if s is not open, or not the
- * opener's innermost. */
+ * bl_scope_wait would have returned: its own cancellation does not count. Waits and is no stop path. Fatal if s is
+ * not open, or not the opener's innermost. */
 int bl_scope_close(bl_scope *s);
 
 /* Joins all goroutines of s: the first error of one of them, else the cause if s was cancelled, else

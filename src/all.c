@@ -38,6 +38,7 @@
 #include "core/spawn.c"
 #include "core/stack.c"
 #include "core/sysmon.c"
+#include "core/timekeeper.c"
 #include "core/timer.c"
 #include "core/timer_queue.c"
 #include "core/trace.c"

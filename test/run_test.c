@@ -120,6 +120,43 @@ BL_TEST_PLAIN(the_root_scope_ends_with_the_main_goroutine)
     BL_CHECK_LE(t, bl_now() - start, 30 * BL_SEC);
 }
 
+static atomic_int thread_has_begun, thread_job_done;
+
+static int job_of_a_thread(void *arg)
+{
+    (void)arg;
+    thread_has_begun = 1;
+    int r = bl_sleep(20 * BL_MS);
+    thread_job_done = 1;
+    return r;
+}
+
+static void *run_a_job(void *arg)
+{
+    BL_SCOPE(s);
+    bl_go(s, job_of_a_thread, arg);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    return NULL;
+}
+
+static int end_before_the_job(void *arg)
+{
+    BL_CHECK_EQ(t, pthread_create(arg, NULL, run_a_job, NULL), 0);
+    while (!thread_has_begun)
+        bl_yield();
+    return 0;
+}
+
+/* The scope of a plain thread is not below the root scope, and its goroutines have the same grace. */
+BL_TEST_PLAIN(a_run_waits_for_goroutines_of_plain_threads)
+{
+    pthread_t thread;
+    setenv("BELAY_GRACE", "60s", 1);
+    BL_CHECK_EQ(t, bl_run(end_before_the_job, &thread, NULL), 0);
+    BL_CHECK_EQ(t, thread_job_done, 1);
+    pthread_join(thread, NULL);
+}
+
 static atomic_int let_go, gone;
 
 static int keep_the_thread(void *arg)

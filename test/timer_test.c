@@ -6,6 +6,7 @@
 //belay:cflags -D_GNU_SOURCE
 #include <belay/test.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -634,4 +635,60 @@ BL_TEST_PLAIN(timers_outlive_a_run)
         BL_CHECK(t, !bl_timer_stop(&lasting[0])); /* fired in the run that is over */
         BL_CHECK(t, !bl_timer_stop(&lasting[1])); /* and this one is armed no more */
     }
+}
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static void *wait_for_deadlines(void *arg)
+{
+    bl_time v, late = bl_in(BL_MIN);
+    bl_timer timer = {0};
+    (void)arg;
+    BL_SCOPE(s, .timeout = 3 * BL_MS);
+    bl_ctx *c = bl_ctx_with_timeout(bl_ctx_background(), 2 * BL_MS);
+    bl_ticker *ticker = bl_ticker_new(s, BL_MS);
+    BL_CHECK_EQ(t, bl_timer_start(&timer, BL_MS), 0);
+    BL_CHECK_EQ(t, bl_chan_recv_until(bl_timer_chan(&timer), &v, late), 0);
+    BL_CHECK_EQ(t, bl_chan_recv_until(bl_ticker_chan(ticker), &v, late), 0);
+    BL_CHECK_ERR(t, bl_chan_recv_until(bl_ctx_done(c), NULL, late), BL_ECLOSED);
+    BL_CHECK_ERR(t, bl_ctx_err(c), BL_ETIMEDOUT);
+    BL_CHECK_ERR(t, bl_sleep(BL_MIN), BL_ETIMEDOUT); /* the scope's */
+    bl_ctx_release(c);
+    return NULL;
+}
+
+static void *wait_in_a_run(void *arg)
+{
+    bl_chan *ready = arg;
+    bl_ctx *c = bl_ctx_with_timeout(bl_ctx_background(), 50 * BL_MS);
+    bl_chan_close(ready); /* and the run ends meanwhile */
+    BL_CHECK_ERR(t, bl_chan_recv_until(bl_ctx_done(c), NULL, bl_in(BL_MIN)), BL_ECLOSED);
+    bl_ctx_release(c);
+    return NULL;
+}
+
+static int wait_until_ready(void *arg)
+{
+    pthread_t *thread = ((void **)arg)[0];
+    bl_chan *ready = ((void **)arg)[1];
+    BL_REQUIRE_EQ(t, pthread_create(thread, NULL, wait_in_a_run, ready), 0);
+    return bl_chan_recv(ready, NULL) == BL_ECLOSED ? 0 : BL_EIO;
+}
+
+/* What plain threads wait for comes without a run, too: before one, after one, and when one ends meanwhile. */
+BL_TEST_PLAIN(outside_of_a_run)
+{
+    pthread_t thread;
+    bl_chan *ready = bl_chan_new(0, 0);
+    wait_for_deadlines(NULL);
+    BL_CHECK_EQ(t, bl_run(nothing, NULL, NULL), 0);
+    wait_for_deadlines(NULL);
+    BL_CHECK_EQ(t, bl_run(wait_until_ready, (void *[]){&thread, ready}, NULL), 0);
+    pthread_join(thread, NULL);
+    wait_for_deadlines(NULL);
+    bl_chan_release(ready);
 }

@@ -383,6 +383,11 @@ void bl__timers_run(bl__timers *ts, bl_time now); /* fires what is due */
 bl_time bl__timers_first(void);                   /* of all Ps */
 bl__timers *bl__timers_here(void);                /* those of this thread's P, or of some P */
 
+/* timekeeper.c: bl__rt.outside while no run is under way */
+void bl__timekeeper_tell(void);  /* something is due earlier now */
+void bl__timekeeper_begin(void); /* the end of a run */
+void bl__timekeeper_end(void);   /* a run begins */
+
 /* handoff.c */
 bool bl__enter_slow(bl__m *m);
 typedef enum bl__look {

@@ -445,6 +445,12 @@ static void left_forget(void)
     bl__spawn_fini(true);
 }
 
+static void run_over(void)
+{
+    store_release(&bl__rt.running, 0u); /* ORD(running) */
+    bl__timekeeper_begin();
+}
+
 static void run_end(bool clean)
 {
     bl__quit_wait();
@@ -459,7 +465,7 @@ static void run_end(bool clean)
     bl__signals_end();
     bl__quit_uninstall();
     bl__rt.run++;
-    store_release(&bl__rt.running, 0u); /* ORD(running) */
+    run_over();
 }
 
 int bl_run(bl_fn fn, void *arg, const bl_options *opts)
@@ -475,6 +481,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
         store_release(&bl__rt.running, 0u);   /* ORD(running) */
         return BL_EBUSY;
     }
+    bl__timekeeper_end();
     bl__m_reap();
     left_forget();
     rt_reset();
@@ -482,7 +489,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     int err = options_take(opts);
     if (err < 0) {
         bl__report_summary(err);
-        store_release(&bl__rt.running, 0u); /* ORD(running) */
+        run_over();
         return err;
     }
     pthread_once(&fork_once, fork_prepare);

@@ -197,6 +197,9 @@ static __attribute__((noinline)) int spawn_slow(bl__m *m, uint32_t was, bl_scope
                                                 const bl__site *site)
 {
     bl__p *p = bl__enter(m) ? m->p : NULL;
+    if (p == NULL && !load_relaxed(&bl__rt.running))
+        bl__fatal("belay: goroutine started outside of bl_run: %s (%s:%d)", site->what, site->file,
+                  site->line);
     int r = spawn(m, p, scope, fn, arg, copy, copy_size, site);
     bl__leave_again(m, was);
     return r;

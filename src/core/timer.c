@@ -117,8 +117,12 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
     bl__timers_insert(ts, t);
     bl__unlock(&ts->lock);
     bl__leave_again(m, was);
-    if (earlier && !looks)
-        bl__wake_one(); /* who sleeps now does not know of it */
+    if (!earlier || looks)
+        return;
+    if (load_relaxed(&bl__rt.running)) /* who sleeps now does not know of it */
+        bl__wake_one();
+    else
+        bl__timekeeper_tell();
 }
 
 typedef struct sought {

@@ -306,12 +306,24 @@ size_t bl__scope_join_bounded(bl_scope *s, bl__g *g)
     return scope_count(s) != 0 ? scope_left(s) : 0;
 }
 
+/* Those of scopes that plain threads have open: none is below the root scope, and the run ends all the same. */
+static void strangers_await(bl_dur grace)
+{
+    bl_time until = bl_in(grace);
+    BL_SCOPE(s, .ctx = bl_ctx_background());
+    for (bl_dur nap = BL_US; bl_goroutines() > 1 && bl_now() < until; nap *= 2)
+        if (bl_sleep(nap < BL_MS ? nap : BL_MS) < 0)
+            break;
+}
+
 size_t bl__root_join(bl_scope *s, bl__g *g)
 {
     if (scope_count(s) != 0)
         scope_join_slow(s, g, true);
+    else if (bl_goroutines() > 1)
+        strangers_await(bl__scope_grace(s));
     bl__race_acquire(s);
-    return scope_count(s) != 0 ? bl_goroutines() - 1 : 0; /* beside the main goroutine */
+    return bl_goroutines() - 1; /* beside the main goroutine */
 }
 
 void bl__scope_adopt(bl_scope *s, bl__g *g)

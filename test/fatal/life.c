@@ -199,12 +199,21 @@ static const fatal_case cases[] = {
     {"notify_wrong_size", notify_wrong_size},
 };
 
+static int go_outside(void)
+{
+    BL_SCOPE(s);
+    bl_go(s, nothing, NULL);
+    return bl_scope_wait(s);
+}
+
 /* Before any run, on a plain thread. */
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "root_outside") == 0)
         return bl_root() == NULL;
+    if (argc > 1 && strcmp(argv[1], "go_outside") == 0)
+        return go_outside();
     if (argc < 2)
-        puts("root_outside");
+        puts("root_outside\ngo_outside");
     return cases_main(argc, argv, cases, sizeof cases / sizeof *cases, NULL);
 }
