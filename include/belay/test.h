@@ -367,6 +367,7 @@ static inline bl__value bl__value_of(decltype(nullptr)) { return bl__value_point
 static inline bl__value bl__value_of(bool v) { return bl__value_bool(v); }
 static inline bl__value bl__value_of(double v) { return bl__value_double(v); }
 static inline bl__value bl__value_of(float v) { return bl__value_double(v); }
+static inline bl__value bl__value_of(long double v) { return bl__value_double((double)v); }
 static inline bl__value bl__value_of(char v) { return bl__value_int(v); }
 static inline bl__value bl__value_of(signed char v) { return bl__value_int(v); }
 static inline bl__value bl__value_of(short v) { return bl__value_int(v); }
@@ -379,11 +380,13 @@ static inline bl__value bl__value_of(unsigned v) { return bl__value_uint(v); }
 static inline bl__value bl__value_of(unsigned long v) { return bl__value_uint(v); }
 static inline bl__value bl__value_of(unsigned long long v) { return bl__value_uint(v); }
 #else
+/* A bit-field has a type of its own with gcc, before it is promoted. */
 #define bl__value_of(v)                                                                            \
     _Generic((v),                                                                                  \
         bool: bl__value_bool,                                                                      \
         float: bl__value_double,                                                                   \
         double: bl__value_double,                                                                  \
+        long double: bl__value_double,                                                             \
         char: bl__value_int,                                                                       \
         signed char: bl__value_int,                                                                \
         short: bl__value_int,                                                                      \
@@ -395,7 +398,10 @@ static inline bl__value bl__value_of(unsigned long long v) { return bl__value_ui
         unsigned: bl__value_uint,                                                                  \
         unsigned long: bl__value_uint,                                                             \
         unsigned long long: bl__value_uint,                                                        \
-        default: bl__value_pointer)(v)
+        default: _Generic(1 ? (v) : (v),                                                           \
+            int: bl__value_int,                                                                    \
+            unsigned: bl__value_uint,                                                              \
+            default: bl__value_pointer))(v)
 #endif
 
 #endif

@@ -134,6 +134,11 @@ BL_TEST(all)
     unsigned u = 3;
     size_t size = sizeof u;
     const char *text = "x";
+    const struct {
+        unsigned u : 3;
+        int i : 4;
+        bool b : 1;
+    } bits = {1, 1, true};
     static bl_timer timer;
     static bl_waitgroup wg;
     BL_CHECK(t, text);
@@ -143,6 +148,8 @@ BL_TEST(all)
     BL_CHECK_EQ(t, u, 3U);
     BL_CHECK_LE(t, size, sizeof(int));
     BL_CHECK_GT(t, 2.5, 1.0F);
+    BL_CHECK_GT(t, 2.5L, bits.u);
+    BL_CHECK_EQ(t, bits.i, bits.b);
     BL_CHECK_GE(t, text[0], 'x');
     BL_CHECK_STR(t, text, "x");
     BL_CHECK_MEM(t, &u, &u, sizeof u);
