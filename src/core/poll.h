@@ -67,6 +67,7 @@ void bl__poll_forked(void);
 void bl__fd_event(uint64_t data, uint32_t events);
 void bl__fd_prefetch(uint64_t data, bool waiter);
 void bl__fd_check(bl_time now);
+#define BL__FD_CHECK_EVERY (50 * BL_MS) /* so often at the most */
 void bl__fd_forked(void);
 
 /* io/ring.c: the thread that reads regular files by io_uring, where BELAY_IO says so. The end of a run that leaves nobody;

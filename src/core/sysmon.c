@@ -107,24 +107,24 @@ static int64_t finder_turn(void)
 }
 
 /* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
- * something has changed. What it is told while it looks has to count: so notices are taken back
+ * something has changed: true. What it is told while it looks has to count: so notices are taken back
  * before the looks, not after. */
-static void deep_sleep(int64_t recheck)
+static bool deep_sleep(int64_t recheck)
 {
     store_relaxed(&bl__rt.sysmon_deep, 1u);
     /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
     (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
     fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
     bool again = deadlock_check();
-    int64_t pause = is_starved() || load_relaxed(&bl__rt.poll.unchecked) ? LONGEST
-                    : again                                              ? recheck
-                                                                         : INT64_MAX;
+    int64_t pause = is_starved() ? LONGEST : again ? recheck : INT64_MAX;
+    if (load_relaxed(&bl__rt.poll.unchecked) && pause > BL__FD_CHECK_EVERY)
+        pause = BL__FD_CHECK_EVERY;
     int64_t due = finder_turn();
     bl__trace_tick(BL_NEVER);
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending())
         bl__futex_wait(&bl__rt.sysmon_wake, 0, due < pause ? due : pause);
     store_relaxed(&bl__rt.sysmon_deep, 0u);
-    store_relaxed(&bl__rt.sysmon_wake, 0u);
+    return swap_acquire(&bl__rt.sysmon_wake, 0u) != 0; /* ORD(sysmon) */
 }
 
 /* The sleeper that kept the time may have been given something to run, while all others sleep for as
@@ -179,8 +179,8 @@ static void *sysmon_main(void *arg)
             continue;
         }
         bl__handoff_calm();
-        deep_sleep(recheck);
-        idle_since = 0;
+        if (deep_sleep(recheck))
+            idle_since = 0;
         recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
     }
     bl__handoff_calm();

@@ -31,8 +31,6 @@
 enum { FD_PAGE = 1024, FD_PAGES = 16384, CHECK_BATCH = 4 * FD_PAGE };
 enum { TRY_LATER = 2 };
 
-#define CHECK_EVERY (50 * BL_MS)
-
 /* A plain thread that waits; in its frame. */
 typedef struct fd_thread {
     struct fd_thread *next; /* lock */
@@ -340,7 +338,7 @@ static bool check_one(bl__fd *f)
 
 void bl__fd_check(bl_time now)
 {
-    if (now - fds.checked < CHECK_EVERY)
+    if (now - fds.checked < BL__FD_CHECK_EVERY)
         return;
     fds.checked = now;
     if (fds.check_at == 0) {
