@@ -28,8 +28,9 @@
 #include "sync/object.h"
 
 enum {
-    LOCK_WORD_BITS = 7,    /* of the words of mutexes and rwmutexes, beside the owner */
-    OBJECTS_MORE = 1 << 18 /* of all together, beside four for each */
+    LOCK_WORD_BITS = 7,     /* of the words of mutexes and rwmutexes, beside the owner */
+    OBJECTS_MORE = 1 << 18, /* of all together, beside four for each */
+    AFTERS = 1 << 16        /* of one scope; where there are more, nothing is said */
 };
 
 /* ---- Taking notes ---- */
@@ -377,6 +378,25 @@ static const char *caller_add(bl__notes *n, const bl__node *d)
     return (const char *)c.sp;
 }
 
+/* What the pending after-functions of the scopes that d has open will be given: they run though d is stuck. */
+static void afters_add(bl__notes *n, const bl__node *d)
+{
+    const bl_scope *at = d->opener ? load_relaxed(&d->at->inner) : NULL;
+    bl_scope s;
+    for (int k = 0; k < BL__STUCK_CONTEXTS && at != d->home && bl__peek(&s, at, sizeof s) &&
+                    s.bl__magic == BL__SCOPE_OPEN;
+         k++, at = s.bl__parent) {
+        const bl__after *next = s.bl__timers;
+        bl__after a;
+        int left = AFTERS;
+        for (; bl__timers_pending(next) && left > 0 && bl__peek(&a, next, sizeof a); left--) {
+            bl__reach_value(n->reach, a.arg);
+            next = a.next;
+        }
+        n->failed = n->failed || left == 0;
+    }
+}
+
 /* The memory of those who are alive. A goroutine that has not run has its argument. */
 static void roots_add(bl__notes *n)
 {
@@ -386,6 +406,8 @@ static void roots_add(bl__notes *n)
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         const bl__g *g = d->at;
+        if (!d->alive)
+            afters_add(n, d);
         if (!d->alive || g == NULL)
             continue;
         bool runs = load_relaxed(&g->task.status) != BL__G_PARKED || d->low == NULL;
@@ -529,7 +551,7 @@ static void search_memory(bl__notes *n)
     }
     roots_add(n);
     bl__notes_skip(n);
-    n->failed = !bl__notes_deadlines(n) || !bl__reach_solve(n->reach, n->s->limit);
+    n->failed = n->failed || !bl__notes_deadlines(n) || !bl__reach_solve(n->reach, n->s->limit);
     if (n->failed)
         return;
     spread_reach(n);

@@ -124,8 +124,8 @@ static bool ctx_read(bl__notes *n, bl_ctx *to, const bl_ctx *at)
     return true;
 }
 
-/* Who gets at the scope or at one of the contexts from the goroutine's up to that scope's can cancel it. When it is asked
- * what is leaked these are only contexts that are no scope's, also those right above that scope's.
+/* Who gets at the scope, at one of the contexts from the goroutine's up to that scope's, or right above that at one that is no
+ * scope's, can cancel it. When it is asked what is leaked these are only contexts that are no scope's.
  * False: it is cancelled already, or will be at a time. */
 static bool cancels_add(bl__notes *n, bl__node *d)
 {
@@ -140,11 +140,9 @@ static bool cancels_add(bl__notes *n, bl__node *d)
         bool home = c.scope == d->home;
         if (above && c.scope != NULL)
             break;
-        if (n->s->leaks ? c.scope == NULL : !home || !d->opener)
-            object_add(n, d, at);
-        if (home && !n->s->leaks)
-            break;
         above = above || home;
+        if (n->s->leaks ? c.scope == NULL : !above || !d->opener)
+            object_add(n, d, at);
         at = c.upstream;
     }
     if (!n->s->leaks && !d->opener && d->home != &bl__rt.root)

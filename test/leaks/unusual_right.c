@@ -719,6 +719,55 @@ static int readers_and_writers(void *arg)
     return bl_scope_wait(s);
 }
 
+typedef struct job {
+    bl_timer timer;
+    bl_chan *done;
+} job;
+
+static int job_done(void *arg)
+{
+    bl_chan_close(((job *)arg)->done);
+    return 0;
+}
+
+/*? waits_for_its_own_timer right
+ */
+static int waits_for_its_own_timer(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    job *j = calloc(1, sizeof *j);
+    j->done = bl_chan_new(0, 0);
+    if (bl_after_func(&j->timer, s, LONG, job_done, j) < 0 ||
+        bl_chan_recv(j->done, NULL) != BL_ECLOSED)
+        return 1;
+    bl_timer_stop_wait(&j->timer);
+    bl_chan_release(j->done);
+    free(j);
+    return 0;
+}
+
+static int cancel_late(void *arg)
+{
+    int r = nap(LONG);
+    bl_ctx_cancel(arg, 0);
+    return r;
+}
+
+/*? its_context_is_cancelled_late right
+ */
+static int its_context_is_cancelled_late(void *arg)
+{
+    (void)arg;
+    bl_ctx *c = bl_ctx_with_cancel(bl_ctx_current());
+    BL_SCOPE(s, .ctx = c);
+    bl_go(s, recv_all, bl_scope_chan(s, sizeof(int), 0));
+    bl_go(bl_root(), cancel_late, c);
+    int r = bl_scope_wait(s);
+    bl_ctx_release(c);
+    return r == BL_ECANCELED ? 0 : 1;
+}
+
 PROGRAMS({"in_a_mapping", in_a_mapping}, {"in_a_shared_mapping", in_a_shared_mapping},
          {"in_a_mapped_file", in_a_mapped_file}, {"in_an_epoll", in_an_epoll},
          {"in_an_arena", in_an_arena}, {"in_a_map", in_a_map}, {"in_a_syncmap", in_a_syncmap},
@@ -734,4 +783,6 @@ PROGRAMS({"in_a_mapping", in_a_mapping}, {"in_a_shared_mapping", in_a_shared_map
          {"closed_after_a_deadline", closed_after_a_deadline},
          {"closed_after_a_deadline_above", closed_after_a_deadline_above},
          {"pipe_in_memory", pipe_in_memory}, {"once_waits_for_a_message", once_waits_for_a_message},
-         {"readers_and_writers", readers_and_writers})
+         {"readers_and_writers", readers_and_writers},
+         {"waits_for_its_own_timer", waits_for_its_own_timer},
+         {"its_context_is_cancelled_late", its_context_is_cancelled_late})
