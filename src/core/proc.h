@@ -45,9 +45,9 @@ struct bl__spawned {
     const bl__site *site;
     uint64_t id;
     uint64_t parent;
-    bl__labels *labels; /* if special says so */
-    uint32_t special;   /* BL__SPAWNED_…; of a free pile: how many */
-    uint32_t ready_at;  /* of one that is traced: since when it can run (core/trace.c) */
+    bl__labels *labels;
+    uint32_t special;  /* BL__SPAWNED_…; of a free pile: how many */
+    uint32_t ready_at; /* of one that is traced: since when it can run (core/trace.c) */
     uint64_t copy[6];
 #if BL__RACE
     void *fiber; /* made where it was started */

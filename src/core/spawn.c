@@ -144,6 +144,7 @@ static inline __attribute__((always_inline)) void fill(bl__spawned *s, bl_scope 
     s->arg = arg;
     s->scope = scope;
     s->site = site;
+    s->labels = NULL;
     s->special = 0;
 }
 
@@ -162,8 +163,7 @@ static int spawn(bl__m *m, bl__p *p, bl_scope *scope, bl_fn fn, void *arg, const
         s->special = BL__SPAWNED_LABELS;
     }
     if (copy != NULL && !copy_take(s, copy, copy_size)) {
-        if (s->special & BL__SPAWNED_LABELS)
-            bl__labels_release(s->labels);
+        bl__labels_release(s->labels);
         store_relaxed(&s->task.status, (uint32_t)BL__G_DEAD);
         s->task.next = NULL;
         pile_give(s, 1);
@@ -461,7 +461,7 @@ static void spawned_as_goroutine(const bl__spawned *s, void (*fn)(const bl__g *,
                .id = s->id,
                .parent = s->parent,
                .site = s->site,
-               .labels = s->special & BL__SPAWNED_LABELS ? s->labels : NULL};
+               .labels = s->labels};
     fn(&g, arg);
 }
 
