@@ -373,7 +373,9 @@ bl_ctx *bl_scope_ctx(bl_scope *s);
 void bl__scope_leave(bl_scope (*s)[1]);
 
 /* BL_SCOPE(s, .name = "fetch", …): declares s, a scope for the rest of the block, which is cancelled
- * and joined on every path out of it: its end, return, break, goto. */
+ * and joined on every path out of it: its end, return, break, goto. What its goroutines are still to use then is
+ * declared before it: for clang the block's later variables have ended when the scope is joined at its end (so its
+ * AddressSanitizer reports them, but for -fno-sanitize-address-use-after-scope, as with belay build -asan). */
 #define BL_SCOPE(... /* s, options */) BL__SCOPE_OPEN(__VA_ARGS__, )
 #define BL__SCOPE_OPEN(s, ...)                                                                     \
     bl_scope s[1] __attribute__((cleanup(bl__scope_leave)));                                       \

@@ -156,6 +156,21 @@ if grep -q '^BELAY_SANITIZE:.*=thread' "$build/CMakeCache.txt" 2>/dev/null; then
     echo 'skip -asan: this build tree is ThreadSanitizer'"'"'s'
 else
     run "$belay" build -asan -x ends.c; expect '-asan' 0; expect_err '-asan' '-fsanitize=address'
+    cat >later.c <<'END'
+#include <belay.h>
+static int add(void *n) { return bl_sleep(BL_HOUR) == BL_ECANCELED && ++*(int *)n == 3 ? 0 : BL_EIO; }
+static int root(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    int n = 2;
+    return bl_go(s, add, &n);
+}
+int main(void) { return bl_run(root, NULL, NULL); }
+END
+    for cc in gcc clang; do
+        ! command -v "$cc" >/dev/null || { CC=$cc run "$belay" run -asan later.c; expect "-asan: $cc: a variable behind its scope" 0; }
+    done
     if grep -q '^BELAY_SANITIZE:[^=]*=$' "$build/CMakeCache.txt"; then # else it has but one library
         exec {lock}<"$build" # as another belay that builds there
         flock "$lock"

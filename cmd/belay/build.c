@@ -183,25 +183,30 @@ static void add_race(words *command, const words *compiler)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
 }
 
+static bool is_gcc(const words *compiler)
+{
+    static int known = -1;
+    static char path[4096];
+    if (known < 0) {
+        words ask = {0};
+        add_words(&ask, compiler);
+        words_add(&ask, "-print-prog-name=cc1"); /* clang has none, and repeats the name */
+        known = process_line(&ask, path, sizeof path) && path[0] == '/';
+    }
+    return known;
+}
+
 /*
  * What would make reports name another function or another line: of two functions with one and the same code gcc makes
  * one; of a function that begins with a way out it makes two, which would be shown as called by itself; and of two
  * calls with the same arguments that go on alike, both compilers make one, with the line of either, or with none.
  */
-static void add_names(words *command, const words *compiler)
+static void add_names(words *command, bool gcc)
 {
-    static int is_gcc = -1;
-    static char path[4096];
-    if (is_gcc < 0) {
-        words ask = {0};
-        add_words(&ask, compiler);
-        words_add(&ask, "-print-prog-name=cc1"); /* clang has none, and repeats the name */
-        is_gcc = process_line(&ask, path, sizeof path) && path[0] == '/';
-    }
-    words_add_split(command, is_gcc ? "-fno-ipa-icf -fno-partial-inlining -fno-crossjumping "
-                                      "-fno-tree-tail-merge"
-                                    : "-mllvm -simplifycfg-sink-common=false "
-                                      "-mllvm -enable-tail-merge=false");
+    words_add_split(command, gcc ? "-fno-ipa-icf -fno-partial-inlining -fno-crossjumping "
+                                   "-fno-tree-tail-merge"
+                                 : "-mllvm -simplifycfg-sink-common=false "
+                                   "-mllvm -enable-tail-merge=false");
 }
 
 /* The compiler's command line, or an exit status. */
@@ -227,12 +232,14 @@ static int compose(words *command, const flags *f, const library *lib, const cha
 #ifdef __x86_64__
     words_add(command, "-fstack-clash-protection"); /* no frame reaches over a stack's guard */
 #endif
-    add_names(command, &compiler);
+    add_names(command, is_gcc(&compiler));
     if (f->cover) /* the functions that src/test/cover.c calls */
         words_add_split(command, "--coverage -fprofile-update=atomic -Wl,-u,__gcov_dump "
                                  "-Wl,-u,__gcov_reset");
     if (lib->mode == MODE_ASAN)
         words_add_split(command, "-fsanitize=address,undefined -fno-omit-frame-pointer");
+    if (lib->mode == MODE_ASAN && !is_gcc(&compiler)) /* see BL_SCOPE */
+        words_add(command, "-fno-sanitize-address-use-after-scope");
     if (lib->mode == MODE_RACE)
         add_race(command, &compiler);
     if (f->test)
