@@ -5,7 +5,8 @@
 #include "core/sched.h"
 #include "os/futex.h"
 
-enum { LOCK_FIRST = 16, LOCK_LOOKS = 6, LOCK_PAUSES = 256, LOCK_NAP = 1000000 /* ns */ };
+enum { LOCK_FIRST = 16, LOCK_LOOKS = 6, LOCK_PAUSES = 256 };
+enum { LOCK_NAP = 1000000, LOCK_NAP_MOST = 64 * LOCK_NAP }; /* ns */
 
 /*
  * Looks less and less often, after 16, 32 … 256 pauses: a look takes the cache line away from the
@@ -23,8 +24,11 @@ void bl__lock_slow(uint32_t *lock)
             pauses *= 2;
     }
     bl__fork_check();
-    while (swap_acquire(lock, 2u) != 0) /* ORD(lock): with the store in bl__unlock */
-        bl__futex_wait(lock, 2, LOCK_NAP);
+    int64_t nap = LOCK_NAP;
+    while (swap_acquire(lock, 2u) != 0) { /* ORD(lock): with the store in bl__unlock */
+        bl__futex_wait(lock, 2, nap);
+        nap = nap < LOCK_NAP_MOST ? 2 * nap : nap;
+    }
 }
 
 void bl__unlock_slow(uint32_t *lock) { bl__futex_wake(lock, 1); }
