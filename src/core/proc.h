@@ -338,7 +338,6 @@ void bl__m_init(bl__m *m, uint32_t kind); /* a zeroed record, of no processor */
 
 /* stack.c */
 int bl__stack_init(size_t size);
-bl__g *bl__stack_get(bl__p *p);
 bool bl__stack_refill(bl__p *p);   /* p's cache, which is empty; false: there are none */
 void bl__stack_await(bl__task *t); /* t has found none */
 bool bl__stack_retry(void);        /* for those; false: there still are none, or nobody waits */
@@ -353,6 +352,18 @@ static inline bl__g *bl__slot_record(char *slot, size_t index)
     size_t colour = index * BL__COLOUR_FACTOR % BL__COLOURS * BL__COLOUR_STEP;
     size_t at = (bl__rt.stack_slot - sizeof(bl__g) - colour) / BL__CACHE_LINE * BL__CACHE_LINE;
     return (bl__g *)(void *)(slot + at);
+}
+
+/* A stack for a goroutine that p, the caller's, is about to run, or NULL. */
+static inline bl__g *bl__stack_get(bl__p *p)
+{
+    if (BL__UNLIKELY(p->free_stacks == NULL) && !bl__stack_refill(p))
+        return NULL;
+    bl__g *g = p->free_stacks;
+    p->free_stacks = (bl__g *)(void *)g->task.next;
+    p->free_stacks_count--;
+    bl__san_stack_reuse(g->stack_lo, g->stack_hi);
+    return g;
 }
 
 void bl__each_arena(void (*fn)(const void *low, const void *high, void *arg), void *arg);

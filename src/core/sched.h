@@ -261,8 +261,8 @@ BL__NORETURN void bl__goroutine_exit(void);
 
 /* Where g's innermost scope was opened, which its frame may have left. scope.c */
 const bl__site *bl__scope_opened(const bl__g *g);
-/* Called by core when a goroutine of s has ended with result; defined in life/scope.c. Held locks are
- * reported by sync/held.c before. */
+/* A goroutine of s has ended with result: where that is an error, or s has a limit. Held locks are
+ * reported by sync/held.c before. scope.c */
 void bl__scope_ended(bl__g *g, bl_scope *s, int result);
 /* Counts n that have ended out of s, which may be gone after that. Its opener, if that can go on now: claimed, and the
  * caller's to make ready. scope_join.c */

@@ -212,21 +212,27 @@ static __attribute__((noinline)) int spawned_wake(bl__m *m, uint32_t was)
     return 0;
 }
 
-/* The usual: what is needed is at hand, and nothing special. All else is a call at its end, so it saves no registers. In the
- * order in which they are started, and without a locked instruction. */
+/* m has entered, with a record and a number for a goroutine at hand, and nothing is special about that. */
+static inline bool at_hand(const bl__m *m, const bl__p *p)
+{
+    return p->free_spawns != NULL && p->id_next != p->id_end && m->g->labels == NULL;
+}
+
+/* The usual. All else is a call at its end, so it saves no registers. They run in the order in which they are started, which
+ * takes no locked instruction. */
 int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site)
 {
     bl__m *m = bl__this_m();
     uint32_t was = load_relaxed(&m->inside);
     bl__p *p = m->p;
-    bl__spawned *s;
-    uint32_t tail;
     if (BL__RACE || BL__UNLIKELY(!bl__enter_quick(m)) || BL__UNLIKELY(copy != NULL) ||
-        BL__UNLIKELY((s = p->free_spawns) == NULL) || BL__UNLIKELY(p->id_next == p->id_end) ||
-        BL__UNLIKELY(m->g->labels != NULL) ||
-        BL__UNLIKELY((tail = p->tail) - load_acquire(&p->head) >= CROWD - 1)) /* ORD(head) */
+        BL__UNLIKELY(!at_hand(m, p)))
         return spawn_slow(m, was, scope, fn, arg, copy, copy_size, site);
+    bool behind = load_relaxed(&p->next) != NULL;
+    if (behind && BL__UNLIKELY(bl__runq_length(p) >= CROWD - 1))
+        return spawn_slow(m, was, scope, fn, arg, copy, copy_size, site);
+    bl__spawned *s = p->free_spawns;
     p->free_spawns = record_next(s);
     p->free_spawns_count--;
     fill(s, scope, fn, arg, site);
@@ -235,11 +241,10 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
     BL__PROBE3(goroutine__spawn, s->id, fn, s->parent);
     store_relaxed(&s->task.status, (uint32_t)BL__G_RUNNABLE);
     store_relaxed(&p->started, p->started + 1);
-    if (load_relaxed(&p->next) == NULL) {
+    if (!behind) {
         store_release(&p->next, &s->task); /* ORD(next): with the swaps that take it */
     } else {
-        store_relaxed(&p->ring[tail % BL__RING], &s->task);
-        store_release(&p->tail, tail + 1); /* ORD(tail): with the load in steal */
+        (void)bl__runq_put_quick(p, &s->task); /* there is room */
         if (BL__UNLIKELY(bl__wakes(p)))
             return spawned_wake(m, was);
     }
@@ -316,7 +321,7 @@ static __attribute__((noinline)) void end_special(bl__g *g)
 }
 
 /* All but counting it out of its scope. */
-static inline __attribute__((always_inline)) void end(bl__g *g, int result)
+static inline __attribute__((always_inline)) void end(bl__m *m, bl__g *g, int result)
 {
     if (__builtin_expect(g->inner != g->scope, 0)) {
         const bl__site *at = bl__scope_opened(g);
@@ -333,9 +338,10 @@ static inline __attribute__((always_inline)) void end(bl__g *g, int result)
         end_special(g);
     store_relaxed(&g->task.status, (uint32_t)BL__G_DEAD);
     BL__PROBE2(goroutine__end, g->id, result);
-    bl__p *p = bl__this_m()->p;
+    bl__p *p = m->p;
     store_relaxed(&p->ended, p->ended + 1);
-    bl__scope_ended(g, g->scope, result);
+    if (BL__RACE || BL__UNLIKELY(result < 0) || BL__UNLIKELY(g->scope->bl__limit != 0))
+        bl__scope_ended(g, g->scope, result);
 }
 
 /* The last of g: goes on with to, which gives g's stack back (bl__after_switch). Inline, since a call that never returns
@@ -410,7 +416,7 @@ void bl__goroutine_main(void)
         m = enter_to_end(g);
         bl_scope *scope =
             g->scope; /* not before: what is on the stack counts as in reach (reach.h) */
-        end(g, result);
+        end(m, g, result);
         bl__task *t = next_task_here(m->p);
         bool lend = t != NULL && t->kind == BL__TASK_SPAWN && !BL__ASAN && !BL__TSAN && !BL__RACE;
         bl__g *next = NULL;
@@ -443,7 +449,7 @@ void bl__goroutine_end(void)
     bl__san_stack_reuse(g->stack_lo, __builtin_frame_address(0)); /* frames nobody has left */
     bl__m *m = enter_to_end(g);
     bl_scope *scope = g->scope;
-    end(g, 0);
+    end(m, g, 0);
     bl__g *opener = bl__scope_count_out(scope, g->row);
     if (opener != NULL)
         bl__ready(opener, 0);

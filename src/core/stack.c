@@ -123,14 +123,6 @@ void bl__stack_forked(void)
     mem.pidfd = -1;
 }
 
-/* Of a list that is not empty. */
-static bl__g *list_pop(bl__g **list)
-{
-    bl__g *g = *list;
-    *list = (bl__g *)(void *)g->task.next;
-    return g;
-}
-
 static void list_push(bl__g **list, bl__g *g)
 {
     g->task.next = (bl__task *)(void *)*list;
@@ -293,17 +285,6 @@ bool bl__stack_refill(bl__p *p)
     if (p->free_stacks == NULL)
         p->free_stacks_count = (uint32_t)stacks_make(&p->free_stacks);
     return p->free_stacks != NULL;
-}
-
-/* A stack for a goroutine that p, the caller's, is about to run, or NULL. */
-bl__g *bl__stack_get(bl__p *p)
-{
-    if (__builtin_expect(p->free_stacks == NULL, 0) && !bl__stack_refill(p))
-        return NULL;
-    p->free_stacks_count--;
-    bl__g *g = list_pop(&p->free_stacks);
-    bl__san_stack_reuse(g->stack_lo, g->stack_hi);
-    return g;
 }
 
 /* What a free stack does not keep. */
