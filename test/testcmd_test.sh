@@ -204,6 +204,18 @@ static int joins_in_bubble(void *arg)
     BL_CHECK_EQ(NULL, bl_go(bl_test_scope(NULL), adds, &n), 0);
     return arg != NULL || bl_scope_wait(bl_test_scope(NULL)) != 0 || n != 1 ? BL_EINVAL : 0;
 }
+static void waits_for_the_end(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_parallel(t);
+}
+BL_TEST(joins_beside_subtests)
+{
+    bl_subtest(t, "one", waits_for_the_end, NULL);
+    bl_subtest(t, "two", waits_for_the_end, NULL);
+    BL_CHECK_EQ(t, bl_scope_wait(bl_test_scope(t)), 0);
+}
+BL_TEST(golden) { BL_CHECK(t, bl_golden(t, "a/b/c", "text", 4)); }
 BL_TEST(joins_bubble) { bl_bubble(t, joins_in_bubble, NULL); }
 BL_TEST(forks)
 {
@@ -241,6 +253,8 @@ run "$belay" test -v -failfast -run fails ./odd
 ok '-failfast keeps subtests from beginning' bash -c "! grep -q second '$work/out'"
 run "$belay" test -v -run joins ./odd
 expect 'a test waits for its scope' 0
+run "$belay" test -update -run golden ./odd
+ok 'golden files in folders are written' grep -q text odd/testdata/a/b/c.golden
 run "$belay" test -v -run forks ./odd
 expect 'what fails in a child' 1
 expect_out 'is printed' '^    odd_test.c:[0-9]+: failed: 1 == 2$'

@@ -135,8 +135,7 @@ int bl_test_main(int argc, char **argv);
 /* ---- A test's life ---------------------------------------------------------------------------- */
 
 /* The test's scope: for what runs beside the test until its end. Cancelled when the test has returned, before its
- * cleanups. The test's own current context is below it. The test and its cleanups may wait on it (bl_scope_wait), though not while parallel
- * subtests of theirs are to come. */
+ * cleanups. The test's own current context is below it. The test and its cleanups may wait on it (bl_scope_wait). */
 bl_scope *bl_test_scope(bl_test *t);
 
 /* "name", of a subtest "name/sub". As long as t. */

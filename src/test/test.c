@@ -451,6 +451,7 @@ static int bl__test_controller_main(void *arg)
 {
     bl_test *t = arg;
     (void)bl__scope_open(&t->work, &(bl_scope_opts){.name = t->name, .keep_going = true}, &t->site);
+    (void)bl__scope_open(&t->subs, &(bl_scope_opts){.name = t->name, .keep_going = true}, &t->site);
     live_add(t);
     bl__race_anew();
     t->races = bl__race_errors();
@@ -458,6 +459,7 @@ static int bl__test_controller_main(void *arg)
     bl__test_tell('S', t, 0, NULL, 0);
     (void)bl__test_run_aside(t, bl__test_body_main, t, false);
     bl__test_kids(t);
+    (void)bl_scope_close(&t->subs);
     bl_scope_cancel(&t->work, BL_ECANCELED);
     while (t->cleanups != NULL)
         (void)bl__test_run_aside(t, bl__test_cleanups_main, t, true);
@@ -476,9 +478,10 @@ static int bl__test_controller_main(void *arg)
                 : load_relaxed(&t->skipped) ? BL__ITEM_SKIPPED
                                             : BL__ITEM_PASSED;
     bl__test_tell('E', t, state | (t->has_subs ? BL__ITEM_PARENT : 0), NULL, 0);
-    t->kept = !empty;
     if (!empty)
         store_relaxed(&bl__test_left, 1u);
+    for (bl_test *of = t; of != NULL && !empty; of = of->parent)
+        store_relaxed(&of->kept, true); /* what is left is in a scope of theirs, too */
     signal_send(t, BL__TEST_OVER);
     return 0;
 }
@@ -564,7 +567,7 @@ bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg),
         bl__test_drop(sub);
         return passed;
     }
-    return bl__test_start(sub, &t->work);
+    return bl__test_start(sub, &t->subs);
 }
 
 void bl_parallel(bl_test *t)
@@ -653,9 +656,12 @@ bool bl__file_read(const char *path, bl__text *b)
     return err == 0;
 }
 
-static bool golden_write(bl_test *t, const char *path, const void *data, size_t size)
+static bool golden_write(bl_test *t, char *path, const void *data, size_t size)
 {
-    (void)mkdir("testdata", 0777);
+    for (char *slash = path; (slash = strchr(slash, '/')) != NULL; *slash++ = '/') {
+        *slash = '\0';
+        (void)mkdir(path, 0777);
+    }
     FILE *out = fopen(path, "we");
     bool ok = out != NULL && fwrite(data, 1, size, out) == size;
     if (out != NULL && fclose(out) != 0)

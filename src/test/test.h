@@ -128,7 +128,9 @@ struct bl_test {
     void *arg;
     bl__site site; /* where it is written */
     int item;
-    bl_scope work;    /* bl_test_scope */
+    bl_scope work; /* bl_test_scope */
+    bl_scope
+        subs; /* of its subtests: work can be joined while some of them wait for its body's end */
     bl_chan *signal;  /* to who runs it: BL__TEST_PAUSED, BL__TEST_OVER */
     bl_chan *barrier; /* closed when its body has returned: its parallel subtests go on */
     uint32_t lock;    /* of what follows */
