@@ -178,7 +178,7 @@ typedef int64_t bl_time; /* nanoseconds on the monotonic clock */
 #define BL_HOUR (60 * BL_MIN)
 #define BL_NEVER INT64_MAX /* the deadline that never comes */
 
-/* Now, on the monotonic clock (CLOCK_MONOTONIC). Does not wait. */
+/* Now, on the monotonic clock (CLOCK_MONOTONIC); in a bubble of a test, on the bubble's own. Does not wait. */
 bl_time bl_now(void);
 
 /* bl_now() + d, kept within the range of bl_time. */
@@ -392,7 +392,7 @@ bl_ctx *bl_ctx_current(void);
 bl_ctx *bl_ctx_background(void);
 
 /*
- * A new context below p, with one reference that the caller releases; NULL: no memory.
+ * A new context below p, with one reference that the caller releases; NULL: no memory. Fatal if p is NULL.
  * Cancelled when p is, when its own deadline passes (err BL_ETIMEDOUT), or by bl_ctx_cancel; the
  * first one wins. bl_ctx_without_cancel keeps p's values only. Releasing the last reference cancels
  * it. (Go: context.WithCancelCause, WithoutCancel, WithDeadline, WithTimeout, WithValue.)
@@ -421,7 +421,8 @@ bool bl_ctx_deadline(bl_ctx *c, bl_time *t);
 /* The value of the nearest bl_ctx_with_value with this key (compared as an address), or NULL. */
 void *bl_ctx_value(bl_ctx *c, const void *key);
 /* A channel that the cancellation closes, for select with BL_RECV(done, NULL). The context's own,
- * valid as long as it. NULL if c can never be cancelled. No memory for it is fatal. */
+ * valid as long as it; for the caller to close it is fatal. NULL if c can never be cancelled. No memory for it is
+ * fatal. */
 bl_chan *bl_ctx_done(bl_ctx *c);
 
 /* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already), also if
@@ -789,7 +790,7 @@ BL__NODISCARD int bl_pool_submit_until(bl_pool *p, bl_fn fn, void *arg, bl_time 
 int bl_pool_drain(bl_pool *p);
 
 /* Takes no more jobs, drops what is queued (each to on_discard), gives what runs the grace to end
- * (0: none, BL_NEVER: all the time it wants), then cancels its context, and returns when it has ended:
+ * (0 or less: none, BL_NEVER: all the time it wants), then cancels its context, and returns when it has ended:
  * the number of jobs dropped. A job that has not ended when the grace of the pool's scope is over as well is reported. May be called again, after or during a drain, and by several. Waits
  * and is no stop path. Fatal in a job of the pool itself. */
 int bl_pool_stop(bl_pool *p, bl_dur grace);

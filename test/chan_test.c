@@ -119,6 +119,14 @@ static int close_twice(void *arg)
     return 0;
 }
 
+static int close_done(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_chan_close(bl_ctx_done(bl_scope_ctx(s)));
+    return 0;
+}
+
 static int close_nil(void *arg)
 {
     bl_chan_close(arg);
@@ -136,6 +144,7 @@ BL_TEST_PLAIN(misuse_is_fatal)
 {
     CHECK_FATAL(t, close_twice, "fatal error: close of closed channel");
     CHECK_FATAL(t, close_nil, "fatal error: close of nil channel");
+    CHECK_FATAL(t, close_done, "close of a context's done channel");
     CHECK_FATAL(t, send_other_size, "value of 4 bytes for a channel of elements of 8 bytes");
 }
 

@@ -662,9 +662,26 @@ static int go_of_nothing(void *arg)
     return bl_go(s, NULL, arg);
 }
 
+static int nothing_way;
+
+static int go_of_nothing_later(void *arg)
+{
+    static bl_timer timer;
+    static bl_waitgroup wg;
+    BL_SCOPE(s);
+    switch (nothing_way) {
+    case 0: return bl_after_func(&timer, s, BL_HOUR, NULL, arg);
+    case 1: return bl_waitgroup_go(&wg, s, NULL, arg);
+    case 2: return bl_ctx_after(bl_scope_ctx(s), s, NULL, arg) == NULL;
+    default: return bl_pool_submit(bl_pool_new(s, NULL), NULL, arg);
+    }
+}
+
 BL_TEST_PLAIN(misuse)
 {
     CHECK_FATAL(t, go_of_nothing, "go of nil func value");
+    for (nothing_way = 0; nothing_way < 4; nothing_way++)
+        CHECK_FATAL(t, go_of_nothing_later, "go of nil func value");
     CHECK_FATAL(t, go_on_closed, "bl_go on a closed scope");
     CHECK_FATAL(t, close_twice, "scope closed twice");
     CHECK_FATAL(t, close_outer_first, "which was opened inside it");

@@ -246,12 +246,13 @@ bl_chan *bl_ctx_done(bl_ctx *c)
     bl_chan *made = bl__chan_make(0, 0, c->made);
     if (made == NULL)
         bl__fatal("belay: out of memory for the done channel of a context");
+    made->done = 1;
     made->ctx = c;
     bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state != 0) { /* whoever cancelled it found no channel to close */
         bl__unlock(&c->lock);
         bl__race_acquire(c);
-        bl_chan_close(made);
+        bl__chan_close(made);
         bl__lock(&c->lock, BL__RANK_CTX);
     }
     if (c->done == NULL) {

@@ -15,6 +15,7 @@
 #include "life/ctx.h"
 
 #include "arch/probe.h"
+#include "sync/chan.h"
 
 enum {
     WAKE_BATCH = 64
@@ -139,7 +140,7 @@ static bool cancel_one(bl_ctx *c, int state, int cause, bl_ctx **work)
     if (c->has_timer)
         (void)bl__timer_disarm(bl__ctx_timer(c));
     if (done != NULL)
-        bl_chan_close(done);
+        bl__chan_close(done);
     bl__ctx_afters_start(stops);
     if (late != NULL)
         bl__scope_cancelled_late(late);

@@ -576,6 +576,7 @@ static inline __attribute__((always_inline)) int pool_submit(bl_pool *p, bl_fn f
     job.made = __builtin_return_address(0);
 #endif
     pool_check(p);
+    bl__fn_check(fn);
     put_lock(p);
     if (__builtin_expect((r = submit_refusal(p)) != 0, 0))
         return submit_refuse(p, r);

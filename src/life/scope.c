@@ -52,8 +52,7 @@ static __attribute__((noinline)) int scope_go_slow(bl_scope *s, bl_fn fn, void *
                                                    const bl__site *site)
 {
     bl__scope_check(s, "bl_go");
-    if (fn == NULL)
-        bl__fatal("go of nil func value");
+    bl__fn_check(fn);
     int state = bl__ctx_state(s->bl__ctx);
     if (state != 0) {
         bl__race_acquire(s->bl__ctx);

@@ -46,6 +46,13 @@ typedef struct bl__res {
         struct bl__res *res); /* immutable: last; in the reverse order of bl__scope_own */
 } bl__res;
 
+/* Fatal for what cannot be started, where it is asked for and not where it would begin. */
+static inline void bl__fn_check(bl_fn fn)
+{
+    if (__builtin_expect(fn == NULL, 0))
+        bl__fatal("go of nil func value");
+}
+
 /* bl_go_copy of a value that is the library's, which is nobody's access (arch/race.h). */
 int bl__go_own(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl__site *site);
 

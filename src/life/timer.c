@@ -114,6 +114,7 @@ bool bl_timer_reset(bl_timer *t, bl_dur d)
 int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, const bl__site *site)
 {
     bl__scope_check(s, "bl_after_func");
+    bl__fn_check(fn);
     int state = bl_ctx_err(s->bl__ctx);
     if (state != 0)
         return bl__scope_refused(s, state);

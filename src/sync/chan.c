@@ -364,6 +364,13 @@ void bl_chan_close(bl_chan *c)
         bl__fatal("close of nil channel");
     bl__chan_check(c, BL__ANY_SIZE);
     refuse_timer(c, "close");
+    if (c->done)
+        bl__fatal("belay: close of a context's done channel, which bl_ctx_cancel closes");
+    bl__chan_close(c);
+}
+
+void bl__chan_close(bl_chan *c)
+{
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     if (c->closed) {
         bl__object_unlock(&c->lock);

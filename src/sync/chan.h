@@ -51,6 +51,7 @@ struct bl_chan {
     const bl__site *made; /* immutable */
     void *memory;         /* immutable: what to free, NULL for a timer's */
     uint32_t bubble;      /* the bubble that it was made in, a timer's: last started in; 0: none */
+    uint32_t done;        /* immutable: bl_ctx_done's */
     union {
         bl__res res;       /* the scope's: its place in the scope's list */
         const bl_ctx *ctx; /* immutable, of bl_ctx_done's: whose cancellation closes it */
@@ -82,6 +83,8 @@ void bl__elem_move_any(void *to, const void *from, size_t size);
 
 /* bl_chan_new for what releases it by itself, so that nobody is told of it (bl__made). */
 bl_chan *bl__chan_make(size_t elem_size, size_t cap, const bl__site *site);
+/* bl_chan_close by whom c belongs to. */
+void bl__chan_close(bl_chan *c);
 
 /* What a channel that the caller makes has as its bubble. */
 uint32_t bl__chan_bubble_here(void);

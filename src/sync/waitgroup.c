@@ -112,6 +112,7 @@ int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const b
 {
     waitgroup_call call = {wg, fn, arg};
     BL__RACE_FRAME();
+    bl__fn_check(fn);
     bl_waitgroup_add(wg, 1);
     int r = bl__go_own(s, waitgroup_run, &call, sizeof call, site);
     if (r < 0)
