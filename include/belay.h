@@ -231,7 +231,8 @@ typedef struct bl_options {
     size_t size;       /* sizeof(bl_options), or 0 for that of this header */
     int procs;         /* processors: goroutines that run at one time; BELAY_PROCS; default: the CPUs
                           that the affinity mask and the cgroup's limit leave */
-    size_t stack_size; /* bytes of stack a goroutine, rounded up to pages; BELAY_STACK; 64 KiB */
+    size_t stack_size; /* bytes of stack a goroutine, rounded up to pages, at most 256 MiB; BELAY_STACK;
+                          64 KiB */
     int max_threads;   /* bound on the runtime's threads, of which a goroutine that blocks its thread
                           takes one; reaching it is said; BELAY_MAX_THREADS; 10,000 */
     int on_leak;       /* BL_LEAK_…; BELAY_ON_LEAK=report|fail|ignore; report */

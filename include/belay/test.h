@@ -397,7 +397,7 @@ static inline bl__value bl__value_of(unsigned long long v) { return bl__value_ui
         unsigned: bl__value_uint,                                                                  \
         unsigned long: bl__value_uint,                                                             \
         unsigned long long: bl__value_uint,                                                        \
-        default: _Generic(1 ? (v) : (v),                                                           \
+        default: _Generic(1 ? (v) : 0,                                                             \
             int: bl__value_int,                                                                    \
             unsigned: bl__value_uint,                                                              \
             default: bl__value_pointer))(v)
