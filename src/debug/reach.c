@@ -43,6 +43,8 @@ typedef struct reach_item {
     uint8_t stack;
     uint8_t sure;  /* it can be read */
     uint8_t fresh; /* those who lead to it have not been looked for yet */
+    uint8_t
+        after; /* a context whose after-functions lead somewhere, not known to those above it yet */
 } reach_item;
 
 typedef struct reach_root {
@@ -73,6 +75,7 @@ struct bl__reach {
     size_t bytes; /* of the mapping that holds all of it */
     size_t left;  /* bytes that may still be read */
     bool failed;  /* something ran out */
+    bool afters;  /* there are such contexts */
     bool closely;
     reach_item *items;
     uint32_t items_count, items_most;
@@ -548,10 +551,16 @@ static void reach_walk_word(bl__reach *r, uintptr_t at, uintptr_t word, void *ar
     uint32_t to = reach_lookup(r, &r->fresh, word);
     if (to == BL__REACH_OPEN || bl__maps_skips(&r->maps, at) || reach_skips(r, at))
         return;
-    if (w->broken)
+    if (w->broken) {
         r->items[to].open = 1;
-    else
-        reach_edge_add(r, reach_walk_item(r, w), to);
+        return;
+    }
+    uint32_t from = reach_walk_item(r, w);
+    reach_edge_add(r, from, to);
+    if (at == w->from && at == w->low + offsetof(bl_ctx, afters)) {
+        r->items[from].after = 1;
+        r->afters = true;
+    }
 }
 
 static void reach_walk_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
@@ -693,6 +702,39 @@ static void reach_locate(bl__reach *r)
         }
 }
 
+/* Who can cancel a context can cancel those below it. The end of a scope above them comes in any case, and does not count. */
+static void reach_upstream(bl__reach *r, uint32_t item, uint32_t known)
+{
+    bl_ctx c;
+    uintptr_t at = r->items[item].low;
+    for (bool first = true; bl__peek(&c, (const void *)at, sizeof c) && c.magic == BL__CTX_MAGIC &&
+                            !c.is_static && c.scope == NULL && !r->failed;
+         first = false, at = (uintptr_t)c.upstream) {
+        if (first)
+            continue;
+        uint32_t up = reach_lookup(r, &r->all, at);
+        for (uint32_t k = known; k < r->items_count && up == BL__REACH_OPEN; k++)
+            up = r->items[k].low == at ? k : up;
+        if (up == BL__REACH_OPEN)
+            up = reach_item_add(r, at, at + sizeof c);
+        reach_edge_add(r, up, item);
+    }
+}
+
+static void reach_upstreams(bl__reach *r)
+{
+    uint32_t known = r->items_count;
+    if (!r->afters)
+        return;
+    r->afters = false;
+    reach_index_make(r, &r->all, true);
+    for (uint32_t i = 0; i < known; i++)
+        if (r->items[i].after) {
+            r->items[i].after = 0;
+            reach_upstream(r, i, known);
+        }
+}
+
 bool bl__reach_solve(bl__reach *r, size_t limit)
 {
     r->left = limit;
@@ -705,6 +747,7 @@ bool bl__reach_solve(bl__reach *r, size_t limit)
         for (uint32_t i = 0; i < known; i++)
             r->items[i].fresh = 0;
         reach_walk_heaps(r, false);
+        reach_upstreams(r);
     }
     reach_index_make(r, &r->all, true);
     for (uint32_t i = 0; i < r->items_count && !r->failed; i++) {

@@ -10,10 +10,10 @@
  *
  * Two questions, that differ in what counts as able to cancel:
  *   - proven: the opener of its scope, the other goroutines of that scope (which may fail), and whoever can get
- *     at the scope, its context or the one it was given. What is above a stuck opener does not count: it could end the whole, not
- *     make it go on.
- *   - leaked: nobody; but who waits for the cancellation of a scope by its channel is alive. This is what has been left
- *     behind until its scope ends.
+ *     at the scope, its context or one that its opener has above it. What is above a stuck opener does not
+ *     count: it could end the whole, not make it go on.
+ *   - leaked: who can get at a context that is no scope's, or at a scope whose opener is stuck; but who waits for the
+ *     cancellation of a scope by its channel is alive. This is what has been left behind until its scope ends.
  */
 #ifndef BL__DEBUG_STUCK_H
 #define BL__DEBUG_STUCK_H

@@ -14,8 +14,9 @@
 #include "sync/chan.h"
 
 enum {
-    BL__STUCK_CONTEXTS = 8,                      /* looked at on the way up from a goroutine's */
-    BL__STUCK_OBJECTS = BL__STUCK_CONTEXTS + 24, /* of a goroutine; with more it counts as alive */
+    BL__STUCK_CONTEXTS = 8, /* on the way up from a goroutine's; with more it counts as alive */
+    BL__STUCK_CASES = 24,   /* of a select; likewise */
+    BL__STUCK_OBJECTS = 2 * BL__STUCK_CONTEXTS + BL__STUCK_CASES, /* of a goroutine */
     BL__STUCK_RW = 64,
     BL__STUCK_ACTIVE = 256,
     BL__STUCK_CALLERS = 64, /* stacks of who is alive that are walked */

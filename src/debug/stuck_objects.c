@@ -101,7 +101,7 @@ static void sync_add(bl__notes *n, bl__node *d)
 static bool select_add(bl__notes *n, bl__node *d)
 {
     bl__select_wait s;
-    if (!bl__peek(&s, d->obj, sizeof s) || s.n > BL__STUCK_OBJECTS - BL__STUCK_CONTEXTS)
+    if (!bl__peek(&s, d->obj, sizeof s) || s.n > BL__STUCK_CASES)
         return false;
     for (size_t i = 0; i < s.n; i++) {
         bl_case c;
@@ -124,29 +124,36 @@ static bool ctx_read(bl__notes *n, bl_ctx *to, const bl_ctx *at)
     return true;
 }
 
-/* Who gets at the scope, at one of the contexts from the goroutine's up to that scope's, or right above that at one that is no
- * scope's, can cancel it. When it is asked what is leaked these are only contexts that are no scope's.
- * False: it is cancelled already, or will be at a time. */
+/* Who gets at the scope, or at a context from the goroutine's up to that, can cancel it; or at one above that the scope's opener has
+ * made, so that its cancellation lets this one go on as well. Of who has a scope open himself only what is within his own scope counts.
+ * When it is asked what is leaked these are contexts that are no scope's, and scopes whose openers are stuck: others are at
+ * hand for everybody who starts something there.
+ * False: it is cancelled already, or will be at a time, or there are too many. */
 static bool cancels_add(bl__notes *n, bl__node *d)
 {
+    const bl__home *h = &n->homes[d->scope];
+    const bl__node *opener = h->opener != BL__NOBODY ? &n->nodes[h->opener] : NULL;
     const bl_ctx *at = d->ctx;
-    bool above = false;
+    bool leaks = n->s->leaks, above = false;
     bl_ctx c;
-    for (int i = 0; i < BL__STUCK_CONTEXTS && at != NULL && ctx_read(n, &c, at); i++) {
+    for (int i = 0; at != NULL; i++, at = c.upstream) {
+        if (i == BL__STUCK_CONTEXTS || !ctx_read(n, &c, at))
+            return false;
         if (c.is_static)
             break;
         if (c.state != 0 || c.deadline != BL_NEVER)
             return false;
-        bool home = c.scope == d->home;
-        if (above && c.scope != NULL)
+        bool end =
+            c.scope != NULL && (opener != NULL && !d->opener ? c.scope == opener->home : above);
+        above = above || c.scope == d->home;
+        if (end || (above && d->opener && !leaks))
             break;
-        above = above || home;
-        if (n->s->leaks ? c.scope == NULL : !above || !d->opener)
+        bool scopes = d->opener ? !above : !leaks || (opener != NULL && !opener->alive);
+        if (c.scope == NULL || scopes)
             object_add(n, d, at);
-        at = c.upstream;
+        if (c.scope != NULL && c.scope != &bl__rt.root && scopes)
+            object_add(n, d, c.scope);
     }
-    if (!n->s->leaks && !d->opener && d->home != &bl__rt.root)
-        object_add(n, d, d->home);
     return true;
 }
 
