@@ -224,6 +224,52 @@ ONE_PROC(several_loops)
     return bl_scope_wait(s);
 }
 
+/* Calls that never have to wait, in more loops than are let go on beside the processors. */
+static int lock_until_flag(void *arg)
+{
+    bl_mutex m = {0};
+    (void)arg;
+    while (!flag) {
+        bl_mutex_lock(&m);
+        bl_mutex_unlock(&m);
+    }
+    return 0;
+}
+
+static int copy_until_flag(void *arg)
+{
+    char buf[4096];
+    int in = open("/dev/zero", O_RDONLY | O_CLOEXEC), out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    (void)arg;
+    while (!flag) {
+        BL_CHECK_EQ(t, bl_read(in, buf, sizeof buf), sizeof buf);
+        BL_CHECK_EQ(t, bl_write(out, buf, sizeof buf), sizeof buf);
+    }
+    bl_close(in);
+    bl_close(out);
+    return 0;
+}
+
+static int loops_until_flag_main(void *arg)
+{
+    enum { LOOPS = 6 };
+    BL_SCOPE(s);
+    flag = 0;
+    for (int i = 0; i < LOOPS; i++)
+        bl_go(s, arg, NULL);
+    for (int i = 0; i < 2 * TICKS; i++) /* once for each loop would not tell */
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    flag = 1;
+    return bl_scope_wait(s);
+}
+
+BL_TEST_PLAIN(loops_of_calls_that_never_wait)
+{
+    bl_options one = {.procs = 1};
+    BL_CHECK_EQ(t, bl_run(loops_until_flag_main, lock_until_flag, &one), 0);
+    BL_CHECK_EQ(t, bl_run(loops_until_flag_main, copy_until_flag, &one), 0);
+}
+
 typedef struct reader {
     int fds[2];
     int number;

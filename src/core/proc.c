@@ -568,8 +568,15 @@ void bl__asked_yield(void)
     if ((load_relaxed(&m->solo.asked) & BL__ASKED_YIELD) == 0)
         return;
     bl__asked_set(m, false);
-    if (load_relaxed(&m->p) != NULL)
-        bl_yield();
+    if (m->g->task.kind != BL__TASK_G)
+        return;
+    if (bl__enter(m)) { /* else it has lost its processor since, and queues for one */
+        bl__p *p = m->p;
+        /* A timer, a descriptor or the global queue may be all that waits: those are looked at first. */
+        store_relaxed(&p->tick, (p->tick + BL__FAIR_TICK - 1) / BL__FAIR_TICK * BL__FAIR_TICK);
+    }
+    bl__leave(m);
+    bl_yield();
 }
 
 /* Returns where g is, inside. */
