@@ -46,6 +46,32 @@ CASE(memset_is_seen)
     return two(first_words, clears_words);
 }
 
+/* What ThreadSanitizer does not know. */
+static int appends_words(void *arg)
+{
+    (void)arg;
+    await();
+    strcat(words, "bc");
+    return 0;
+}
+CASE(strcat_is_seen)
+{
+    UNUSED;
+    return two(first_words, appends_words);
+}
+static int appends_behind(void *arg)
+{
+    (void)arg;
+    await();
+    strncat(words + 1, "bcd", 2);
+    return 0;
+}
+CASE(strncat_beside)
+{
+    UNUSED;
+    return two(first_words, appends_behind);
+}
+
 static int labels_words(void *arg)
 {
     (void)arg;

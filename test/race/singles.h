@@ -874,6 +874,8 @@ static const single singles[] = {
     RACES(pipe_reads_into_anothers),
     CLEAN(pipe_close_to_end),
     RACES(memset_is_seen),
+    RACES(strcat_is_seen),
+    CLEAN(strncat_beside),
     RACES(label_is_read),
     RACES(string_key_is_read),
     RACES(loaded_value_is_written),
