@@ -48,6 +48,29 @@ BL_TEST(cond_signal_wakes_in_order)
     BL_CHECK(t, c.bl__mutex == NULL);
 }
 
+/* Woken at once, they go on in the order in which they have waited, where nobody but one processor runs them. A busy
+ * machine may take it from one of them meanwhile, and so from some rounds. */
+BL_TEST(cond_broadcast_keeps_the_order)
+{
+    bool ordered = false;
+    if (bl_procs() != 1)
+        bl_skip(t, "several processors have no order");
+    for (int round = 0; round < 100 && !ordered; round++) {
+        bl_cond c = {0};
+        bl_mutex m = {0};
+        call calls[CALLS];
+        int turns = 0;
+        BL_SCOPE(s);
+        waits_start(s, calls, CALLS, &c, &m, &turns);
+        bl_cond_broadcast(&c);
+        BL_REQUIRE_EQ(t, bl_scope_wait(s), 0);
+        ordered = true;
+        for (int i = 0; i < CALLS; i++)
+            ordered &= calls[i].turn == i;
+    }
+    BL_CHECK(t, ordered);
+}
+
 BL_TEST(cond_broadcast_wakes_one_generation)
 {
     bl_cond c = {0};

@@ -27,7 +27,7 @@
         }                                                                                          \
     } while (0)
 
-/* Claimed and unlinked waiters, to be made ready in this order. */
+/* Claimed and unlinked waiters, the one that has waited longest first. */
 typedef struct bl__woken {
     bl__waiter *first;
     bl__waiter *last;
@@ -45,15 +45,20 @@ static inline void bl__woken_add(bl__woken *list, bl__waiter *w)
 }
 
 /* Object's lock not held. Neither the object nor a waiter may be touched after this. How long they have waited in all, while
- * that is recorded. */
+ * that is recorded. The first comes last, since who is made ready last runs next: so they go on in their order, as far as
+ * one processor runs them. */
 static inline bl_dur bl__woken_ready(bl__woken *list)
 {
-    bl_dur waited = 0;
-    for (bl__waiter *w = list->first, *next; w; w = next) {
+    bl__waiter *first = list->first;
+    if (first == NULL)
+        return 0;
+    bl_dur waited = bl__contended_waited(first->g);
+    for (bl__waiter *w = first->next, *next; w; w = next) {
         next = w->next;
         waited += bl__contended_waited(w->g);
         bl__ready(w->g, 0);
     }
+    bl__ready(first->g, 0);
     return waited;
 }
 
