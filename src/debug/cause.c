@@ -106,15 +106,38 @@ static bool holder_print(bl__out *o, uintptr_t word, const char *does)
     if (!bl__peek(&g, owner, sizeof g))
         return false;
     if (g.task.kind == BL__TASK_THREAD) {
-        bl__out_printf(o, "cause: a plain thread %s it\n", does);
+        bl__out_printf(o, "cause: a plain thread %s\n", does);
         return true;
     }
-    bl__out_printf(o, "cause: goroutine %llu (%s) %s it", (unsigned long long)g.id,
+    bl__out_printf(o, "cause: goroutine %llu (%s) %s", (unsigned long long)g.id,
                    g.site == NULL ? "?" : g.site->what, does);
     if (g.task.status == BL__G_PARKED)
         bl__out_printf(o, ", and is itself in %s", bl__reason_text((bl__reason)g.reason));
     bl__out_printf(o, "\n");
     return true;
+}
+
+typedef struct read_lock {
+    const void *lock;
+    const bl__g *reader; /* one that has it, or NULL */
+} read_lock;
+
+static void reader_find(const bl__g *g, void *arg)
+{
+    read_lock *l = arg;
+    if (g->task.kind != BL__TASK_G)
+        return;
+    for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
+        l->reader = g->reads[i] == l->lock ? g : l->reader;
+}
+
+/* One who has the lock for reading. False: it is not known who has. */
+static bool reader_print(bl__out *o, const void *lock)
+{
+    read_lock l = {.lock = lock};
+    if (!load_relaxed(&bl__reads_handed))
+        bl__each_goroutine(reader_find, &l);
+    return holder_print(o, (uintptr_t)l.reader, "holds it for reading");
 }
 
 static bool owner_cause_print(bl__out *o, const bl__g *g)
@@ -125,17 +148,18 @@ static bool owner_cause_print(bl__out *o, const bl__g *g)
     bl__after after;
     switch (g->reason) {
     case BL__WAIT_MUTEX:
-        return bl__peek(&m, g->wait_obj, sizeof m) && holder_print(o, m.bl__word, "holds");
+        return bl__peek(&m, g->wait_obj, sizeof m) && holder_print(o, m.bl__word, "holds it");
     case BL__WAIT_RW_LOCK:
     case BL__WAIT_RW_RLOCK:
-        return bl__peek(&rw, g->wait_obj, sizeof rw) && (rw.bl__word & BL__WORD_WRITER) != 0 &&
-               holder_print(o, rw.bl__word, "holds");
+        if (!bl__peek(&rw, g->wait_obj, sizeof rw) || (rw.bl__word & BL__WORD_WRITER) == 0)
+            return reader_print(o, g->wait_obj);
+        return holder_print(o, rw.bl__word, "holds it");
     case BL__WAIT_ONCE:
         return bl__peek(&once, g->wait_obj, sizeof once) &&
-               holder_print(o, (uintptr_t)once.bl__runner, "runs");
+               holder_print(o, (uintptr_t)once.bl__runner, "runs it");
     case BL__WAIT_TIMER:
         return bl__peek(&after, g->wait_obj, sizeof after) &&
-               holder_print(o, (uintptr_t)after.runner, "runs");
+               holder_print(o, (uintptr_t)after.runner, "runs it");
     default: return false;
     }
 }
