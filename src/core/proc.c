@@ -498,37 +498,27 @@ int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock)
     return park_endless(g, reason, BL__W_SOLE, obj, lock);
 }
 
-static inline __attribute__((always_inline)) bool ready_enter(bl__m *m, bl__g *g, int result,
-                                                              uint32_t *was)
+/* A plain thread is counted out here and not when it runs: who is woken can wake others, and until it gets a
+ * CPU that must not look like a deadlock. */
+static void ready_thread(bl__g *g)
 {
-    *was = load_relaxed(&m->inside);
-    return bl__enter_quick(m) || bl__trace_ready(m, g, result);
+    bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
+    if (load_relaxed(&thread->blocked)) {
+        store_relaxed(&thread->blocked, 0u);
+        add_relaxed(&bl__rt.plain_changes, 1u);
+        add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
+    }
+    store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in park_thread */
+    bl__futex_wake(&g->thread_futex, 1); /* its record may be gone: a wake does not touch it */
 }
 
-void bl__ready(bl__g *g, int result)
+/* All that bl__ready_last is not quick for. m has entered as far as bl__enter_quick. */
+static __attribute__((noinline)) int ready_slow(bl__m *m, uint32_t was, bl__g *g, int result)
 {
-    BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
-    BL__PROBE2(goroutine__ready, g->id, result);
-    g->result = result;
-    if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0)) {
-        /* Counted out here and not when it runs: who is woken can wake others, and until it gets a
-         * CPU that must not look like a deadlock. */
-        bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
-        if (load_relaxed(&thread->blocked)) {
-            store_relaxed(&thread->blocked, 0u);
-            add_relaxed(&bl__rt.plain_changes, 1u);
-            add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
-        }
-        store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in park_thread */
-        bl__futex_wake(&g->thread_futex, 1); /* its record may be gone: a wake does not touch it */
-        return;
-    }
-    bl__m *m = bl__this_m();
-    uint32_t was;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
-    if (__builtin_expect(!ready_enter(m, g, result, &was), 0)) {
+    if (!bl__enter_quick(m) && !bl__trace_ready(m, g, result)) {
         bl__runq_put_global(&g->task, &g->task, 1);
-    } else if (BL__UNLIKELY(m->g == &m->g0) && load_relaxed(&m->p->next) != NULL) {
+    } else if (m->g == &m->g0 && load_relaxed(&m->p->next) != NULL) {
         /* Timers, in the order in which they were due. The first is next: it does not wait for a queue of
          * goroutines that block, each of which costs a hand-off. */
         bl__runq_put(m->p, &g->task);
@@ -537,12 +527,32 @@ void bl__ready(bl__g *g, int result)
         bl__next_put(m->p, &g->task);
     }
     bl__leave_again(m, was);
+    return 0;
+}
+
+int bl__ready_last(bl__g *g, int result)
+{
+    BL__CHECK(load_relaxed(&g->wait) == BL__W_CLAIMED);
+    BL__PROBE2(goroutine__ready, g->id, result);
+    g->result = result;
+    if (BL__UNLIKELY(g->task.kind == BL__TASK_THREAD)) {
+        ready_thread(g);
+        return 0;
+    }
+    bl__m *m = bl__this_m();
+    uint32_t was = load_relaxed(&m->inside);
+    if (BL__UNLIKELY(!bl__enter_quick(m)) || BL__UNLIKELY(load_relaxed(&m->p->next) != NULL))
+        return ready_slow(m, was, g, result);
+    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
+    store_release(&m->p->next, &g->task); /* ORD(next): with the swaps that take it */
+    bl__leave_again(m, was);
+    return 0;
 }
 
 void bl__ready_behind(bl__g *g, int result)
 {
     bl__m *m = bl__this_m();
-    uint32_t was;
+    uint32_t was = load_relaxed(&m->inside);
     if (g->task.kind == BL__TASK_THREAD) {
         bl__ready(g, result);
         return;
@@ -551,7 +561,7 @@ void bl__ready_behind(bl__g *g, int result)
     BL__PROBE2(goroutine__ready, g->id, result);
     g->result = result;
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNABLE);
-    if (ready_enter(m, g, result, &was)) {
+    if (bl__enter_quick(m) || bl__trace_ready(m, g, result)) {
         bl__runq_put(m->p, &g->task);
         bl__wake_maybe(m->p);
     } else {

@@ -200,8 +200,9 @@ static inline bool bl__claim_cancel(bl__g *g)
 int bl__park_stop(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock);
 int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock);
 
-/* Makes the claimed g runnable; its bl__park returns result. Any thread. */
-void bl__ready(bl__g *g, int result);
+/* Makes the claimed g runnable; its bl__park returns result. Any thread. Returns 0, as who does that last. */
+int bl__ready_last(bl__g *g, int result);
+static inline void bl__ready(bl__g *g, int result) { (void)bl__ready_last(g, result); }
 /* The same by who goes on for long: not in the run-next slot, where others leave it for a while, but
  * where another processor takes it at once. */
 void bl__ready_behind(bl__g *g, int result);

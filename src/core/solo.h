@@ -158,6 +158,32 @@ static inline void bl__object_lock(uint32_t *lock, bl__rank rank)
         bl__solo_broken();
 }
 
+/* The same in two parts, for who has another way where it is not solo: true, and bl__object_unlock_solo, or false, and
+ * bl__object_lock_refused. By the thread of s. */
+static inline bool bl__object_lock_solo(bl__solo *s, uint32_t *lock, bl__rank rank)
+{
+    bool nested = bl__solo_nested();
+    if (BL__UNLIKELY((uint32_t)bl__solo_enter_mode(s) != BL__SOLO_ON))
+        return false;
+    bl__rank_take(lock, rank);
+    if (nested)
+        bl__solo_broken();
+    return true;
+}
+
+static inline void bl__object_lock_refused(bl__solo *s, uint32_t *lock, bl__rank rank)
+{
+    if (BL__UNLIKELY(load_acquire(&s->mode) != BL__SOLO_OFF)) /* ORD(solo) */
+        bl__solo_settle();
+    bl__lock(lock, rank);
+}
+
+static inline void bl__object_unlock_solo(bl__solo *s, uint32_t *lock)
+{
+    bl__rank_give(lock);
+    bl__solo_exit_of(s);
+}
+
 static inline void bl__object_unlock(uint32_t *lock)
 {
     if (load_relaxed(lock) != 0) {

@@ -174,9 +174,19 @@ static __attribute__((noinline)) int nil_wait(bl__reason reason, bl_time deadlin
     return r;
 }
 
+/* w, in the frame of the caller, was not woken but stopped, with r. */
+static __attribute__((noinline)) int wait_stopped(bl__waiter *w, bool sends, int r)
+{
+    bl_chan *c = (bl_chan *)(uintptr_t)w->g->wait_obj;
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
+    bl__waitq_remove(sends ? &c->sendq : &c->recvq, w);
+    bl__chan_unlock(c);
+    return r;
+}
+
 /* Under the lock, which it gives back: waits in q with val. 0, BL_ECLOSED, or why it stopped. */
-static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *val,
-                             bl_time deadline)
+static BL__HOT int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *val,
+                              bl_time deadline)
 {
     bl__g *g = bl__self();
     bl__waiter w = {.g = g, .val = val};
@@ -189,13 +199,10 @@ static inline int queue_wait(bl_chan *c, bl__waitq *q, bl__reason reason, void *
                                                                        .obj = c,
                                                                        .lock = &c->lock,
                                                                        .deadline = deadline});
-    bl__wait_race_woken(g);
+    bl__wait_race_woken(w.g);
     if (BL__LIKELY(r >= 0))
         return BL__LIKELY(r == 0) ? 0 : BL_ECLOSED;
-    bl__object_lock(&c->lock, BL__RANK_CHAN);
-    bl__waitq_remove(q, &w);
-    bl__chan_unlock(c);
-    return r;
+    return wait_stopped(&w, reason == BL__WAIT_CHAN_SEND, r);
 }
 
 static __attribute__((noinline)) BL__RETURN_BY_JUMP int send_wait(bl_chan *c, const void *v,
@@ -212,35 +219,73 @@ static __attribute__((noinline)) BL__RETURN_BY_JUMP int recv_wait(bl_chan *c, vo
 
 /* ---- Send and receive ---- */
 
-/* Ends an operation that did not have to wait. */
+/* Ends an operation that did not have to wait. Who has woken somebody has succeeded. */
 static BL__HOT int op_end(bl_chan *c, bl__wake wake, int r)
 {
     bl__chan_unlock(c);
-    if (BL__UNLIKELY(wake.g))
-        bl__ready(wake.g, wake.result);
-    return r;
+    return BL__UNLIKELY(wake.g) ? bl__ready_last(wake.g, wake.result) : r;
 }
 
-static BL__HOT int chan_send(bl_chan *c, const void *v, size_t size, bl_time deadline)
+/* The lock is held; deadline is a constant where it is none. */
+static BL__HOT int send_holding(bl_chan *c, const void *v, bl_time deadline)
 {
-    if (BL__UNLIKELY(!c))
-        return nil_wait(BL__WAIT_CHAN_SEND_NIL, deadline);
-    bl__chan_check(c, size);
-    bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__wake wake;
-    int r = bl__chan_send_locked(c, v, &wake);
+    int r = bl__chan_send_locked(c, v, &wake, false);
     return r == BL_EAGAIN ? send_wait(c, v, deadline) : op_end(c, wake, r);
 }
 
-static BL__HOT int chan_recv(bl_chan *c, void *v, size_t size, bl_time deadline)
+static BL__HOT int recv_holding(bl_chan *c, void *v, bl_time deadline)
 {
-    if (BL__UNLIKELY(!c))
+    bl__wake wake;
+    int r = bl__chan_recv_locked(c, v, &wake, false);
+    return r == BL_EAGAIN ? recv_wait(c, v, deadline) : op_end(c, wake, r);
+}
+
+static __attribute__((noinline)) int chan_send(bl_chan *c, const void *v, size_t size,
+                                               bl_time deadline)
+{
+    if (!c)
+        return nil_wait(BL__WAIT_CHAN_SEND_NIL, deadline);
+    bl__chan_check(c, size);
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
+    return send_holding(c, v, deadline);
+}
+
+static __attribute__((noinline)) int chan_recv(bl_chan *c, void *v, size_t size, bl_time deadline)
+{
+    if (!c)
         return nil_wait(BL__WAIT_CHAN_RECV_NIL, deadline);
     bl__chan_check(c, size);
     bl__object_lock(&c->lock, BL__RANK_CHAN);
-    bl__wake wake;
-    int r = bl__chan_recv_locked(c, v, &wake);
-    return r == BL_EAGAIN ? recv_wait(c, v, deadline) : op_end(c, wake, r);
+    return recv_holding(c, v, deadline);
+}
+
+/* What would be a usual one if the run were solo. */
+static __attribute__((noinline)) int send_shared(bl_chan *c, const void *v, bl__solo *s)
+{
+    bl__object_lock_refused(s, &c->lock, BL__RANK_CHAN);
+    return send_holding(c, v, BL_NEVER);
+}
+
+static __attribute__((noinline)) int recv_shared(bl_chan *c, void *v, bl__solo *s)
+{
+    bl__object_lock_refused(s, &c->lock, BL__RANK_CHAN);
+    return recv_holding(c, v, BL_NEVER);
+}
+
+/* It is a usual operation (chan.h), if it is solo. */
+static BL__HOT bool usual(const bl_chan *c, size_t size)
+{
+    return !BL__RACE && BL__LIKELY(c != NULL) &&
+           BL__LIKELY(load_relaxed(&c->magic) == BL__CHAN_LIVE) && BL__LIKELY(size == c->size) &&
+           BL__LIKELY(bl__elem_is_word(size));
+}
+
+static BL__HOT int usual_end(bl__solo *s, bl_chan *c, bl__wake wake, int r)
+{
+    bl__chan_invariants(c);
+    bl__object_unlock_solo(s, &c->lock);
+    return BL__UNLIKELY(wake.g) ? bl__ready_last(wake.g, wake.result) : r;
 }
 
 /* The values are the user's, and accessed for the caller (race.h): what is sent when the call begins,
@@ -265,14 +310,28 @@ int bl__chan_send(bl_chan *c, const void *v, size_t size)
 {
     BL__RACE_FRAME();
     sent(c, v);
-    return chan_send(c, v, size, BL_NEVER);
+    if (!usual(c, size))
+        return chan_send(c, v, size, BL_NEVER);
+    bl__solo *s = bl__solo_here();
+    if (!bl__object_lock_solo(s, &c->lock, BL__RANK_CHAN))
+        return send_shared(c, v, s);
+    bl__wake wake;
+    int r = bl__chan_send_locked(c, v, &wake, true);
+    return r == BL_EAGAIN ? send_wait(c, v, BL_NEVER) : usual_end(s, c, wake, r);
 }
 
 int bl__chan_recv(bl_chan *c, void *v, size_t size)
 {
     BL__RACE_FRAME();
     size_t value = value_size(c);
-    return received(v, value, chan_recv(c, v, size, BL_NEVER));
+    if (!usual(c, size))
+        return received(v, value, chan_recv(c, v, size, BL_NEVER));
+    bl__solo *s = bl__solo_here();
+    if (!bl__object_lock_solo(s, &c->lock, BL__RANK_CHAN))
+        return recv_shared(c, v, s);
+    bl__wake wake;
+    int r = bl__chan_recv_locked(c, v, &wake, true);
+    return r == BL_EAGAIN ? recv_wait(c, v, BL_NEVER) : usual_end(s, c, wake, r);
 }
 
 int bl__chan_send_until(bl_chan *c, const void *v, size_t size, bl_time deadline)
@@ -300,7 +359,7 @@ int bl__chan_try_send_own(bl_chan *c, const void *v, size_t size)
         return BL_EAGAIN;
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__wake wake;
-    int r = bl__chan_send_locked(c, v, &wake);
+    int r = bl__chan_send_locked(c, v, &wake, false);
     return op_end(c, wake, r);
 }
 
@@ -315,7 +374,7 @@ static int chan_try_recv(bl_chan *c, void *v, size_t size)
         return BL_EAGAIN;
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     bl__wake wake;
-    int r = bl__chan_recv_locked(c, v, &wake);
+    int r = bl__chan_recv_locked(c, v, &wake, false);
     return op_end(c, wake, r);
 }
 
@@ -349,10 +408,10 @@ typedef struct closing {
 static void close_queue(bl_chan *c, bl__waitq *q, bool receivers, closing *part)
 {
     bl__waiter *w;
-    while (part->n < sizeof part->wakes / sizeof *part->wakes && (w = bl__chan_claim(q))) {
+    while (part->n < sizeof part->wakes / sizeof *part->wakes && (w = bl__chan_claim(q, false))) {
         if (receivers) {
             bl__wait_race_tell(w->g);
-            bl__elem_move(w->val, NULL, c->size);
+            bl__elem_move(w->val, NULL, c->size, false);
         }
         part->wakes[part->n++] = (bl__wake){w->g, (int)w->n * 2 + 1};
     }

@@ -123,9 +123,33 @@ static inline void bl__chan_unlock(bl_chan *c)
     bl__object_unlock(&c->lock);
 }
 
-static inline void bl__elem_move(void *to, const void *from, size_t size)
+/* The usual operation: its channel's lock is a solo section, and its elements are words, of 4 or 8 bytes. It needs no
+ * calls, so it saves no registers. Always a constant. */
+typedef bool bl__usual;
+
+static inline bool bl__elem_is_word(size_t size) { return BL__LIKELY(size == 8) || size == 4; }
+
+static inline void bl__elem_move_word(void *to, const void *from, size_t size)
 {
-    if (BL__LIKELY(size == 8 && to && from))
+    uint64_t value = 0;
+    if (BL__UNLIKELY(!to))
+        return;
+    if (BL__LIKELY(size == 8)) {
+        if (BL__LIKELY(from))
+            memcpy(&value, from, 8);
+        memcpy(to, &value, 8);
+    } else {
+        if (BL__LIKELY(from))
+            memcpy(&value, from, 4);
+        memcpy(to, &value, 4);
+    }
+}
+
+static BL__HOT void bl__elem_move(void *to, const void *from, size_t size, bl__usual usual)
+{
+    if (usual)
+        bl__elem_move_word(to, from, size);
+    else if (BL__LIKELY(size == 8 && to && from))
         memcpy(to, from, 8);
     else if (size == 4 && to && from)
         memcpy(to, from, 4);
@@ -134,11 +158,11 @@ static inline void bl__elem_move(void *to, const void *from, size_t size)
 }
 
 /* What was taken from a buffer leaves nothing there that would be in reach (debug/reach.h). */
-static inline void bl__elem_clear(void *at, size_t size)
+static BL__HOT void bl__elem_clear(void *at, size_t size, bl__usual usual)
 {
     if (BL__LIKELY(size == 8))
         memset(at, 0, 8);
-    else if (size > 8) /* a smaller one has room for no address */
+    else if (!usual && size > 8) /* a smaller one has room for no address */
         bl__elem_move_any(at, NULL, size);
 }
 
@@ -162,9 +186,9 @@ static inline uint32_t bl__chan_next(const bl_chan *c, uint32_t i)
 }
 
 /* bl__claim, under the lock of the channel on which g waits. */
-static inline bool bl__chan_claim_one(bl__g *g)
+static BL__HOT bool bl__chan_claim_one(bl__g *g, bl__usual usual)
 {
-    if (BL__UNLIKELY(!bl__solo_section()))
+    if (!usual && BL__UNLIKELY(!bl__solo_section()))
         return bl__claim(g);
     if (BL__UNLIKELY(load_relaxed(&g->wait) <= BL__W_CLAIMED))
         return false;
@@ -174,11 +198,11 @@ static inline bool bl__chan_claim_one(bl__g *g)
 
 /* Under the lock: the first waiter whose wait the caller has now ended; all before it are gone. The
  * claim comes first, since an unlinked waiter may vanish at once if it is not the caller's. */
-static inline bl__waiter *bl__chan_claim(bl__waitq *q)
+static BL__HOT bl__waiter *bl__chan_claim(bl__waitq *q, bl__usual usual)
 {
     while (q->head) {
         __builtin_prefetch(q->head->next); /* of a crowd the next is cold, too */
-        bool claimed = bl__chan_claim_one(q->head->g);
+        bool claimed = bl__chan_claim_one(q->head->g, usual);
         bl__waiter *w = bl__waitq_pop_front(q);
         if (BL__LIKELY(claimed))
             return w;
@@ -231,22 +255,22 @@ static inline void bl__chan_race_meet(bl_chan *c, bl__waiter *w)
 }
 
 /* Under the lock, without waiting: 0, BL_ECLOSED, or BL_EAGAIN. */
-static BL__HOT int bl__chan_send_locked(bl_chan *c, const void *v, bl__wake *wake)
+static BL__HOT int bl__chan_send_locked(bl_chan *c, const void *v, bl__wake *wake, bl__usual usual)
 {
     wake->g = NULL;
     if (BL__UNLIKELY(c->closed)) /* which is no edge: only who receives comes after the close */
         return BL_ECLOSED;
-    bl__waiter *receiver = bl__chan_claim(&c->recvq);
+    bl__waiter *receiver = bl__chan_claim(&c->recvq, usual);
     if (receiver) {
         bl__chan_race_meet(c, receiver);
-        bl__elem_move(receiver->val, v, c->size);
+        bl__elem_move(receiver->val, v, c->size, usual);
         *wake = (bl__wake){receiver->g, (int)receiver->n * 2};
         return 0;
     }
     if (c->len == c->cap)
         return BL_EAGAIN;
     bl__chan_race_put(c, NULL);
-    bl__elem_move(bl__chan_slot(c, c->tail), v, c->size);
+    bl__elem_move(bl__chan_slot(c, c->tail), v, c->size, usual);
     c->tail = bl__chan_next(c, c->tail);
     store_relaxed(&c->len, c->len + 1);
     return 0;
@@ -255,37 +279,37 @@ static BL__HOT int bl__chan_send_locked(bl_chan *c, const void *v, bl__wake *wak
 /* Under the lock, without waiting: 0, BL_ECLOSED with v zeroed, or BL_EAGAIN. A full buffer gives
  * its head and takes in the value of the sender that has waited longest, which keeps the order; but
  * not once it is closed, when those that are still linked are just about to be told. */
-static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake)
+static BL__HOT int bl__chan_recv_locked(bl_chan *c, void *v, bl__wake *wake, bl__usual usual)
 {
     wake->g = NULL;
     if (c->len) {
         void *slot = bl__chan_slot(c, c->head);
         bl__chan_race_take(c);
-        bl__elem_move(v, slot, c->size);
+        bl__elem_move(v, slot, c->size, usual);
         c->head = bl__chan_next(c, c->head);
         bl__waiter *sender =
-            BL__UNLIKELY(c->sendq.head) && !c->closed ? bl__chan_claim(&c->sendq) : NULL;
+            BL__UNLIKELY(c->sendq.head) && !c->closed ? bl__chan_claim(&c->sendq, usual) : NULL;
         if (BL__LIKELY(!sender)) {
-            bl__elem_clear(slot, c->size);
+            bl__elem_clear(slot, c->size, usual);
             store_relaxed(&c->len, c->len - 1);
             return 0;
         }
         bl__chan_race_put(c, sender);
-        bl__elem_move(bl__chan_slot(c, c->tail), sender->val, c->size);
+        bl__elem_move(bl__chan_slot(c, c->tail), sender->val, c->size, usual);
         c->tail = bl__chan_next(c, c->tail);
         *wake = (bl__wake){sender->g, (int)sender->n * 2};
         return 0;
     }
     if (BL__UNLIKELY(c->closed)) {
         bl__race_acquire(&c->closed);
-        bl__elem_move(v, NULL, c->size);
+        bl__elem_move(v, NULL, c->size, usual);
         return BL_ECLOSED;
     }
-    bl__waiter *sender = bl__chan_claim(&c->sendq);
+    bl__waiter *sender = bl__chan_claim(&c->sendq, usual);
     if (!sender)
         return BL_EAGAIN;
     bl__chan_race_meet(c, sender);
-    bl__elem_move(v, sender->val, c->size);
+    bl__elem_move(v, sender->val, c->size, usual);
     *wake = (bl__wake){sender->g, (int)sender->n * 2};
     return 0;
 }

@@ -128,8 +128,8 @@ static int choose(const bl_case *cases, size_t n)
 /* Under the lock of its channel: false if it was not ready. */
 static BL__HOT bool case_run(bl_case *k, bl__wake *wake)
 {
-    int r = k->op == BL__OP_RECV ? bl__chan_recv_locked(k->chan, k->val, wake)
-                                 : bl__chan_send_locked(k->chan, k->val, wake);
+    int r = k->op == BL__OP_RECV ? bl__chan_recv_locked(k->chan, k->val, wake, false)
+                                 : bl__chan_send_locked(k->chan, k->val, wake, false);
     if (r == BL_EAGAIN)
         return false;
     k->err = r;
