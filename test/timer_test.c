@@ -648,7 +648,7 @@ static void *wait_for_deadlines(void *arg)
     bl_time v, late = bl_in(BL_MIN);
     bl_timer timer = {0};
     (void)arg;
-    BL_SCOPE(s, .timeout = 3 * BL_MS);
+    BL_SCOPE(s);
     bl_ctx *c = bl_ctx_with_timeout(bl_ctx_background(), 2 * BL_MS);
     bl_ticker *ticker = bl_ticker_new(s, BL_MS);
     BL_CHECK_EQ(t, bl_timer_start(&timer, BL_MS), 0);
@@ -656,8 +656,9 @@ static void *wait_for_deadlines(void *arg)
     BL_CHECK_EQ(t, bl_chan_recv_until(bl_ticker_chan(ticker), &v, late), 0);
     BL_CHECK_ERR(t, bl_chan_recv_until(bl_ctx_done(c), NULL, late), BL_ECLOSED);
     BL_CHECK_ERR(t, bl_ctx_err(c), BL_ETIMEDOUT);
-    BL_CHECK_ERR(t, bl_sleep(BL_MIN), BL_ETIMEDOUT); /* the scope's */
     bl_ctx_release(c);
+    BL_SCOPE(until, .timeout = BL_MS);
+    BL_CHECK_ERR(t, bl_sleep(BL_MIN), BL_ETIMEDOUT); /* the scope's */
     return NULL;
 }
 
