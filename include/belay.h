@@ -857,7 +857,7 @@ enum { BL_READABLE = 1, BL_WRITABLE = 2 };
  * events is neither. */
 BL__NODISCARD int bl_fd_wait(int fd, int events, bl_time deadline);
 
-/* Up to n bytes, as soon as there are any; 0: the end. */
+/* Up to n bytes, as soon as there are any; 0: the end, or n is 0, which waits for nothing. */
 BL__NODISCARD ssize_t bl_read(int fd, void *buf, size_t n);
 BL__NODISCARD ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline);
 
