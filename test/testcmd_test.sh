@@ -170,6 +170,7 @@ expect_out '-short is known to the tests' 'short: yes$'
 mkdir odd
 cat >odd/odd_test.c <<'END'
 #include <belay/test.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -227,6 +228,12 @@ BL_TEST(forks)
     BL_CHECK_EQ(t, status, 1 << 8);
 }
 BL_TEST(prints) { printf("no end"); }
+static void sleeps(bl_test *t, void *arg) { BL_CHECK_ERR(t, bl_sleep(BL_MIN), arg == NULL ? BL_ECANCELED : 0); }
+BL_TEST(terminates)
+{
+    raise(SIGTERM);
+    bl_subtest(t, "then", sleeps, NULL);
+}
 static bl_mutex lock;
 BL_TEST(holds) { bl_mutex_lock(&lock); }
 BL_TEST(closes)
@@ -264,6 +271,10 @@ expect_out 'results come through though the test closes all' '^--- FAIL: closes 
 run "$belay" test -json -run prints ./odd
 expect_out 'a line that is left open' '"Output":"no end"'
 expect_out 'hides no result' '"Action":"pass","Package":"./odd","Test":"prints"'
+run "$belay" test -run 'terminates|golden' ./odd
+expect 'a signal that tells all to stop, from a test' 1
+expect_out 'is the end of that test' '^    the test program ended in it: by a SIGINT or SIGTERM$'
+ok 'and of no other' test "$(grep -c '^--- FAIL' "$work/out")" -eq 1
 run "$belay" test -leak off -run holds ./odd
 ok '-leak off says nothing of locks' bash -c "! grep -q 'leak:' '$work/out' '$work/err'"
 run "$belay" test -list 'na|jo' ./odd

@@ -81,6 +81,8 @@ static void item_over(int item, int state)
     bl__watched_drop(item);
 }
 
+static void item_died(bl__watched *w, const char *how);
+
 static void event_take(const bl__event *e, const char *name, const char *text)
 {
     if (e->kind == 'Z') {
@@ -115,7 +117,12 @@ static void event_take(const bl__event *e, const char *name, const char *text)
     case 'E':
         free(w->tempdir);
         w->tempdir = NULL;
-        w->ended = (int)e->value & ~BL__ITEM_PARENT;
+        if ((e->value & BL__ITEM_STOPPED) != 0 && !sup.stopping) { /* that was not ours */
+            if (!bl__watched_sub(w))
+                item_died(w, "by a SIGINT or SIGTERM");
+            break;
+        }
+        w->ended = (int)e->value & ~(BL__ITEM_PARENT | BL__ITEM_STOPPED);
         w->running = false;
         sup.items->any |= (e->value & BL__ITEM_PARENT) == 0;
         w->took = bl_now() - w->began;

@@ -477,7 +477,8 @@ static int bl__test_controller_main(void *arg)
     int state = load_relaxed(&t->failed)    ? BL__ITEM_FAILED
                 : load_relaxed(&t->skipped) ? BL__ITEM_SKIPPED
                                             : BL__ITEM_PASSED;
-    bl__test_tell('E', t, state | (t->has_subs ? BL__ITEM_PARENT : 0), NULL, 0);
+    state |= (t->has_subs ? BL__ITEM_PARENT : 0) | (bl__test_stopped() ? BL__ITEM_STOPPED : 0);
+    bl__test_tell('E', t, state, NULL, 0);
     if (!empty)
         store_relaxed(&bl__test_left, 1u);
     for (bl_test *of = t; of != NULL && !empty; of = of->parent)

@@ -84,7 +84,10 @@ size_t bl__test_entries(const bl__test_entry ***all);
 /* ---- What is to be run ---- */
 
 enum { BL__ITEM_PENDING, BL__ITEM_ALONE, BL__ITEM_PASSED, BL__ITEM_FAILED, BL__ITEM_SKIPPED };
-enum { BL__ITEM_PARENT = 8 }; /* beside those, of one that has ended: it has asked for subtests */
+enum {
+    BL__ITEM_PARENT = 8,  /* beside those, of one that has ended: it has asked for subtests */
+    BL__ITEM_STOPPED = 16 /* and: a signal has told all to stop, so that it has printed nothing */
+};
 
 typedef struct bl__item {
     const bl__test_entry *entry;
