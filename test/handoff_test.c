@@ -250,6 +250,19 @@ static int copy_until_flag(void *arg)
     return 0;
 }
 
+static int send_until_flag(void *arg)
+{
+    int v = 0;
+    (void)arg;
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof v, 1);
+    while (!flag) {
+        BL_CHECK_EQ(t, bl_chan_send(c, &v), 0);
+        BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+    }
+    return 0;
+}
+
 static int loops_until_flag_main(void *arg)
 {
     enum { LOOPS = 6 };
@@ -268,6 +281,7 @@ BL_TEST_PLAIN(loops_of_calls_that_never_wait)
     bl_options one = {.procs = 1};
     BL_CHECK_EQ(t, bl_run(loops_until_flag_main, lock_until_flag, &one), 0);
     BL_CHECK_EQ(t, bl_run(loops_until_flag_main, copy_until_flag, &one), 0);
+    BL_CHECK_EQ(t, bl_run(loops_until_flag_main, send_until_flag, &one), 0);
 }
 
 typedef struct reader {

@@ -99,12 +99,6 @@ static void debug_settings_check(void)
     }
 }
 
-void bl__asked_set(bl__m *m, bool yield)
-{
-    uint32_t order = load_relaxed(&bl__order_on) ? BL__ASKED_ORDER : 0;
-    store_relaxed(&m->solo.asked, order | (yield ? BL__ASKED_YIELD : 0));
-}
-
 void bl__handoff_begin(void)
 {
     debug_settings_check();
@@ -304,7 +298,7 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool 
         return BL__LOOK_NOTHING;
     if (handoff.asked != p) { /* it may come by, which disturbs less than two that run at once */
         handoff.asked = p;
-        bl__asked_set(m, true);
+        store_relaxed(&m->solo.yield, (uint16_t)1);
         return BL__LOOK_SOON;
     }
     return take(p, tick, BL__AWAY_HOG, false) ? BL__LOOK_WORK : BL__LOOK_NOTHING;

@@ -30,7 +30,7 @@ static void p_release(bl__m *m)
 {
     bl__p *p = m->p;
     if (load_relaxed(&m->solo.mode) == BL__SOLO_ON)
-        store_relaxed(&m->solo.mode, (uint32_t)BL__SOLO_ASK);
+        store_relaxed(&m->solo.mode, (uint16_t)BL__SOLO_ASK);
     store_relaxed(&m->p, NULL);
     store_relaxed(&m->bare, (uint32_t)BL__BARE_TAKEN);
     store_relaxed(&p->m, NULL);
@@ -79,7 +79,8 @@ bl__p *bl__p_acquire(void)
 void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
 {
     store_relaxed(&m->p, p);
-    store_release(&m->solo.mode, load_relaxed(&bl__solo_on)); /* ORD(solo): m may start with it */
+    uint16_t mode = (uint16_t)load_relaxed(&bl__solo_on);
+    store_release(&m->solo.mode, mode); /* ORD(solo): m may start with it */
     store_relaxed(&m->bare, (bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED) |
                                 (load_relaxed(&bl__rt.stopping) ? (uint32_t)BL__BARE_STOP : 0u) |
                                 (bl__recorded() ? (uint32_t)BL__BARE_TRACED : 0u));

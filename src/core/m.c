@@ -20,7 +20,7 @@ void bl__m_init(bl__m *m, uint32_t kind)
     m->g0.ctx = bl_ctx_background();
     m->g = &m->g0;
     m->solo.mode = BL__SOLO_ASK;
-    bl__asked_set(m, false);
+    m->solo.order = load_relaxed(&bl__order_on);
     m->bare = BL__BARE_TAKEN;
 }
 

@@ -575,9 +575,9 @@ void bl__ready_behind(bl__g *g, int result)
 void bl__asked_yield(void)
 {
     bl__m *m = bl__this_m();
-    if ((load_relaxed(&m->solo.asked) & BL__ASKED_YIELD) == 0)
+    if (load_relaxed(&m->solo.yield) == 0)
         return;
-    bl__asked_set(m, false);
+    store_relaxed(&m->solo.yield, (uint16_t)0);
     if (m->g->task.kind != BL__TASK_G)
         return;
     if (bl__enter(m)) { /* else it has lost its processor since, and queues for one */

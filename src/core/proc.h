@@ -409,10 +409,9 @@ typedef enum bl__look {
 } bl__look;
 /* By sysmon: has it found work that waits, or taken a processor? eager: it has lately. */
 bl__look bl__handoff_look(bool eager);
-void bl__handoff_calm(void);              /* nothing runs: closes what it has kept open */
-void bl__handoff_begin(void);             /* a run begins */
-void bl__handoff_stop(void);              /* no thread picks a goroutine any more */
-void bl__asked_set(bl__m *m, bool yield); /* whether m is to come by bl__asked_yield */
+void bl__handoff_calm(void);  /* nothing runs: closes what it has kept open */
+void bl__handoff_begin(void); /* a run begins */
+void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
 /* The caller will work for long and calls nothing meanwhile that needs a processor: another thread goes on with the one
  * that it has. What that returns (false: it has none, or there is no thread) is for bl__take_up, which may return on another
  * thread. No lock of the runtime is held. */

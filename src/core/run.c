@@ -249,7 +249,7 @@ static void fork_child(void)
     store_relaxed(&bl__rt.spinning, 1u); /* so that nobody is looked for */
     if (m == NULL)
         return;
-    store_relaxed(&m->solo.mode, (uint32_t)BL__SOLO_OFF);
+    store_relaxed(&m->solo.mode, (uint16_t)BL__SOLO_OFF);
     store_relaxed(&m->p, NULL);
     store_relaxed(&m->bare, (uint32_t)BL__BARE_TAKEN);
     m->g->task.kind = BL__TASK_THREAD;

@@ -208,8 +208,7 @@ static inline void bl__ready(bl__g *g, int result) { (void)bl__ready_last(g, res
 void bl__ready_behind(bl__g *g, int result);
 
 /* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls in
- * anyway, before its processor is taken from it (handoff.c). */
-enum { BL__ASKED_YIELD = 1, BL__ASKED_ORDER = 2 /* bl__order_on */ }; /* of a bl__solo */
+ * anyway, before its processor is taken from it (handoff.c). Does so, if the calling thread is asked to. */
 void bl__asked_yield(void);
 
 /* The order in which locks are taken is recorded: debug/lockorder.c. */

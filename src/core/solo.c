@@ -13,7 +13,7 @@ void bl__solo_broken(void)
 }
 
 /* Under sched's lock, as who takes a processor: of the run, and of the thread that holds the processor. */
-static void mode_set(uint32_t mode)
+static void mode_set(uint16_t mode)
 {
     uint32_t made = load_relaxed(&bl__rt.ps_made);
     for (uint32_t i = 0; i < made; i++) {
@@ -21,7 +21,7 @@ static void mode_set(uint32_t mode)
         if (m != NULL)
             store_release(&m->solo.mode, mode); /* ORD(solo): with the load in enter */
     }
-    store_release(&bl__solo_on, mode); /* ORD(solo): with leave_outsider */
+    store_release(&bl__solo_on, (uint32_t)mode); /* ORD(solo): with leave_outsider */
 }
 
 /* The holder is in a section. It may be another one by now than when the end began: none gives the processor away in one. */
@@ -66,4 +66,10 @@ void bl__solo_settle(void)
     uint32_t mode = load_relaxed(&bl__solo_here()->mode);
     if (mode != BL__SOLO_ON && mode != BL__SOLO_OFF)
         bl__solo_end();
+}
+
+void bl__solo_refused(void)
+{
+    bl__solo_settle();
+    bl__asked_yield();
 }

@@ -33,10 +33,11 @@ enum {
 
 extern uint32_t bl__solo_on; /* atomic; sched's lock to write: of the run */
 
-/* A thread's, in its bl__m. */
+/* A thread's, in its bl__m. What is asked of it stands beside its mode, so that one load tells all. */
 typedef struct bl__solo {
-    uint32_t mode __attribute__((aligned(8))); /* atomic; sched's lock to write: BL__SOLO_… */
-    uint32_t asked; /* atomic: BL__ASKED_…, which a mutex looks for with the same load */
+    uint16_t mode __attribute__((aligned(8))); /* atomic; sched's lock to write: BL__SOLO_… */
+    uint16_t yield;                            /* atomic: to come by bl__asked_yield (sched.h) */
+    uint32_t order; /* immutable in a run: to say in which order it locks (debug/lockorder.c) */
     uint32_t depth; /* atomic; written by the thread: sections it is in; once it is off, anything */
 } bl__solo;
 
@@ -70,8 +71,8 @@ static inline void bl__solo_leave_outsider(void)
         bl__solo_end();
 }
 
-/* By the thread of s, which is in no section: notes one, and looks. Its mode, with what is asked in the upper half; if
- * that says BL__SOLO_ON, it is in one now, until bl__solo_exit. What is stored are constants: sections that follow each
+/* By the thread of s, which is in no section: notes one, and looks. Its mode, with what is asked behind it; if
+ * the mode is BL__SOLO_ON, it is in one now, until bl__solo_exit. What is stored are constants: sections that follow each
  * other do not wait for one another. */
 static inline __attribute__((always_inline)) uint64_t bl__solo_enter_mode(bl__solo *s)
 {
@@ -100,7 +101,7 @@ static inline void bl__solo_exit(void) { bl__solo_exit_of(bl__solo_here()); }
 static inline bool bl__solo_enter(void)
 {
     bl__solo *s = bl__solo_here();
-    uint32_t mode = (uint32_t)bl__solo_enter_mode(s);
+    uint16_t mode = (uint16_t)bl__solo_enter_mode(s);
     if (BL__LIKELY(mode == BL__SOLO_ON))
         return true;
     if (BL__UNLIKELY(mode != BL__SOLO_OFF))
@@ -159,7 +160,7 @@ static inline void bl__object_lock(uint32_t *lock, bl__rank rank)
 }
 
 /* The same in two parts, for who has another way where it is not solo: true, and bl__object_unlock_solo, or false, and
- * bl__object_lock_refused. By the thread of s. */
+ * bl__object_lock_refused. By the thread of s. Who is asked to yield is refused, and does. */
 static inline bool bl__object_lock_solo(bl__solo *s, uint32_t *lock, bl__rank rank)
 {
     bool nested = bl__solo_nested();
@@ -171,11 +172,17 @@ static inline bool bl__object_lock_solo(bl__solo *s, uint32_t *lock, bl__rank ra
     return true;
 }
 
+void bl__solo_refused(void); /* the rest of it, where it is no run of several processors */
+
 static inline void bl__object_lock_refused(bl__solo *s, uint32_t *lock, bl__rank rank)
 {
-    if (BL__UNLIKELY(load_acquire(&s->mode) != BL__SOLO_OFF)) /* ORD(solo) */
-        bl__solo_settle();
-    bl__lock(lock, rank);
+    /* ORD(solo) */
+    if (BL__LIKELY((uint32_t)load_acquire((const uint64_t *)(const void *)s) == BL__SOLO_OFF)) {
+        bl__lock(lock, rank);
+        return;
+    }
+    bl__solo_refused();
+    bl__object_lock(lock, rank);
 }
 
 static inline void bl__object_unlock_solo(bl__solo *s, uint32_t *lock)

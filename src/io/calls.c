@@ -344,18 +344,10 @@ static ssize_t io_loop(io_call *c, int side, bl_time deadline)
     }
 }
 
-/* Calls that never have to wait, on files for instance, are no reason to keep the others waiting. */
-static inline void yield_if_asked(void)
-{
-    const bl__m *m = bl__this_m();
-    if (__builtin_expect(m != NULL && (load_relaxed(&m->solo.asked) & BL__ASKED_YIELD), 0))
-        bl__asked_yield();
-}
-
 static ssize_t io_start(io_call *c, int side, bl_time deadline)
 {
     int err = 0;
-    yield_if_asked();
+    bl__asked_yield(); /* calls that never wait, on files for instance, do not keep others waiting */
     c->f = bl__fd_get(c->fd, &err);
     return c->f != NULL ? io_loop(c, side, deadline) : err;
 }
