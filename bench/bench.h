@@ -57,8 +57,8 @@
 /* Runs n operations. */
 typedef void (*bench_fn)(uint64_t n, void *arg);
 
-/* Reads the command line: an argument names the one case to run. Environment: BENCH_MS is how long a
- * measured run shall last (100), BENCH_QUICK=1 makes the large ones a tenth. */
+/* Reads the command line: an argument names the one case to run. Environment: BENCH_MS is how long
+ * a measured run shall last (100), BENCH_QUICK=1 makes the large ones a tenth. */
 void bench_init(int argc, char **argv);
 
 /* Whether the case of this name is to be run. */

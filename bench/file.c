@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * file.c: reads of 4 KiB at random places of a regular file, in memory (FileCached) and not (FileCold, by 1
- * goroutine and by 32); and meanwhile (Stall) the longest gap of one that yields all the time, median of nine
- * short rounds, since a long one has the machine's own gaps. To be run by hand with
- * each BELAY_IO; where the file system keeps what it is asked to drop (tmpfs) FileCold is FileCached.
+ * file.c: reads of 4 KiB at random places of a regular file, in memory (FileCached) and not
+ * (FileCold, by 1 goroutine and by 32); and meanwhile (Stall) the longest gap of one that yields
+ * all the time, median of nine short rounds, since a long one has the machine's own gaps. To be run
+ * by hand with each BELAY_IO; where the file system keeps what it is asked to drop (tmpfs) FileCold
+ * is FileCached.
  */
 #include <belay.h>
 

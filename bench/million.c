@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* million.c: what a goroutine costs that is blocked in a receive: memory, time to make, to release. */
+/* million.c: what a goroutine costs that is blocked in a receive: memory, time to make, to
+ * release. */
 #include <belay.h>
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sieve.c: Hoare's prime sieve, a goroutine for each prime, which hands on what it does not divide. */
+/* sieve.c: Hoare's prime sieve, a goroutine for each prime, which hands on what it does not
+ * divide. */
 #include <belay.h>
 
 #include "bench.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tell.c: what it costs to know what is wrong, beside 100,000 goroutines that wait for a channel each:
+ * tell.c: what it costs to know what is wrong, beside 100,000 goroutines that wait for a channel
+ * each:
  *
  *     Finder100k    CPU that the search for stuck ones takes by itself, in the first seconds (TELL_SECONDS, 3; longer, until it has run),
  *                   and how much of a core that is

@@ -8,11 +8,11 @@
  * curl's multi interface nor an event loop is needed to have many transfers under way. A handle
  * belongs to one goroutine, as it would to one thread, and keeps its connection open.
  *
- * The two ways by which a transfer is told to stop: what is left until the deadline of the goroutine's
- * context is the transfer's timeout, and progress(), which libcurl calls all the time and at least
- * once in a second, asks whether the context is cancelled. bl_ctx_err only looks, so it may be
- * called in the midst of anything; a call that waits would let the goroutine change its thread there,
- * which a library's callback may or may not allow.
+ * The two ways by which a transfer is told to stop: what is left until the deadline of the
+ * goroutine's context is the transfer's timeout, and progress(), which libcurl calls all the time
+ * and at least once in a second, asks whether the context is cancelled. bl_ctx_err only looks, so
+ * it may be called in the midst of anything; a call that waits would let the goroutine change its
+ * thread there, which a library's callback may or may not allow.
  */
 //belay:libs curl
 #include "stall.h"
@@ -122,8 +122,9 @@ int main(int argc, char **argv)
     }
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) /* while there is one thread */
         return 1;
-    /* More stack than belay's 64 KiB: libraries are written for the 8 MiB of a thread, and a name may
-     * lead to the dynamic linker, https to OpenSSL. Pages that are never touched cost no memory. */
+    /* More stack than belay's 64 KiB: libraries are written for the 8 MiB of a thread, and a name
+     * may lead to the dynamic linker, https to OpenSSL. Pages that are never touched cost no
+     * memory. */
     int r = bl_run(main_goroutine, argv, &(bl_options){.stack_size = 256 << 10});
     curl_global_cleanup();
     return r < 0;

@@ -4,15 +4,15 @@
  *
  *     belay run examples/kv.c -- FILE [SECONDS]
  *
- * In WAL mode readers see the last commit and wait for nobody, and one writer at a time has its turn.
- * SQLite's calls block on the disk, and that stops one goroutine alone. A connection is used by one
- * goroutine, so it needs no lock of its own (SQLITE_OPEN_NOMUTEX); that the goroutine may be on
- * another thread at the next call is all the same to SQLite.
+ * In WAL mode readers see the last commit and wait for nobody, and one writer at a time has its
+ * turn. SQLite's calls block on the disk, and that stops one goroutine alone. A connection is used
+ * by one goroutine, so it needs no lock of its own (SQLITE_OPEN_NOMUTEX); that the goroutine may be
+ * on another thread at the next call is all the same to SQLite.
  *
- * When another one is writing, SQLite asks its busy handler what to do. Ours sleeps as goroutines do:
- * that is a stop path, so the deadline and the first error of another goroutine end the wait. SQLite
- * holds no mutex of a thread there; where a library does, or where it is unknown, a callback must
- * not wait, and sqlite3_busy_timeout, which blocks, does as well.
+ * When another one is writing, SQLite asks its busy handler what to do. Ours sleeps as goroutines
+ * do: that is a stop path, so the deadline and the first error of another goroutine end the wait.
+ * SQLite holds no mutex of a thread there; where a library does, or where it is unknown, a callback
+ * must not wait, and sqlite3_busy_timeout, which blocks, does as well.
  */
 //belay:libs sqlite3
 #include "stall.h"
@@ -55,7 +55,8 @@ static int move(work *w, sqlite3 *db, int from, int to)
     return 0;
 }
 
-/* However many are writing, a reader sees all of a transaction or nothing: the sum stays the same. */
+/* However many are writing, a reader sees all of a transaction or nothing: the sum stays the
+ * same. */
 static int check(work *w, sqlite3 *db)
 {
     sqlite3_stmt *all;

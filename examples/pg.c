@@ -71,7 +71,8 @@ static int client(void *arg)
     int r = cancel ? 0 : failed(w, conn);
     if (r == 0) {
         bl_ctx *ctx = bl_ctx_current();
-        /* Joins query_cancel, if it ran: the server starts a process for each, all at the same time. */
+        /* Joins query_cancel, if it ran: the server starts a process for each, all at the same
+         * time. */
         BL_SCOPE(s, .name = "cancel", .grace = GRACE);
         if (!bl_ctx_after(ctx, s, query_cancel, cancel))
             r = BL_ENOMEM;

@@ -5,8 +5,8 @@
  *     numbers ──> squares × 4 ──> the sum, in the main goroutine
  *
  * The life cycle runs from front to back. A stage owns the channel that it sends to, and closes it
- * when it has no more to send; that is how the next one learns to end. Of several senders nobody can
- * know alone that he is the last, so the four squarers are joined by the goroutine that started
+ * when it has no more to send; that is how the next one learns to end. Of several senders nobody
+ * can know alone that he is the last, so the four squarers are joined by the goroutine that started
  * them, and it closes the channel. If anything went wrong, the scope would be cancelled, each send
  * and receive would return BL_ECANCELED, and all stages would return: nothing stays blocked on a
  * channel that nobody reads any more.

@@ -52,7 +52,8 @@ static int main_goroutine(void *arg)
         printf("its helper: %s\n", bl_strerror(search.helper_result));
         printf("the scope:  %s\n", bl_strerror(bl_scope_wait(s)));
     }
-    /* The limit was the scope's. Outside of it waiting goes on as ever; here with one for a call. */
+    /* The limit was the scope's. Outside of it waiting goes on as ever; here with one for a
+     * call. */
     bl_chan *quiet = bl_chan_new(sizeof(int), 0);
     if (!quiet)
         return BL_ENOMEM;

@@ -29,10 +29,11 @@
  *   - "Waits" means it may park the goroutine. Every call that waits is a stop path: it returns
  *     BL_ECANCELED when the goroutine's current context is cancelled, BL_ETIMEDOUT when that
  *     context's deadline has passed. What can proceed at once proceeds.
- *   - The _until forms wait until a point in time as bl_now() has it, and return BL_ETIMEDOUT then. One that has
- *     passed (0, or anything else) only tries. If the context is cancelled as well, that is what they return.
- *   - A call may be made from any goroutine, and from a plain thread, which it then blocks, also while no
- *     run is under way: then there are no goroutines, and to start one is fatal.
+ *   - The _until forms wait until a point in time as bl_now() has it, and return BL_ETIMEDOUT then.
+ *     One that has passed (0, or anything else) only tries. If the context is cancelled as well,
+ *     that is what they return.
+ *   - A call may be made from any goroutine, and from a plain thread, which it then blocks, also
+ *     while no run is under way: then there are no goroutines, and to start one is fatal.
  *     A plain thread has the background context, which is never cancelled, until it opens a scope.
  *   - Of the macros, the last argument may have commas in it: bl_go(s, fn, &(struct job){1, 2}).
  *   - Names beginning with bl__ or BL__ are private, and so are the fields of every struct whose
@@ -54,7 +55,8 @@
 extern "C" {
 #endif
 
-/* A result that must not be dropped. In C++17 and C23 (void) says that it is; gcc in C11 wants to see it used. */
+/* A result that must not be dropped. In C++17 and C23 (void) says that it is; gcc in C11 wants to
+ * see it used. */
 #if defined __cplusplus ? __cplusplus >= 201703L : __STDC_VERSION__ > 201710L
 #define BL__NODISCARD [[nodiscard]]
 #else
@@ -64,7 +66,8 @@ extern "C" {
 
 /* ---- 1. Results ------------------------------------------------------------------------------ */
 
-/* Every error: name, value, text. Those of POSIX and sockets, as system calls may return them, and the library's own. */
+/* Every error: name, value, text. Those of POSIX and sockets, as system calls may return them, and
+ * the library's own. */
 #define BL__ERRORS(X)                                                                              \
     X(EPERM, -EPERM, "operation not permitted")                                                    \
     X(EINTR, -EINTR, "interrupted system call")                                                    \
@@ -178,7 +181,8 @@ typedef int64_t bl_time; /* nanoseconds on the monotonic clock */
 #define BL_HOUR (60 * BL_MIN)
 #define BL_NEVER INT64_MAX /* the deadline that never comes */
 
-/* Now, on the monotonic clock (CLOCK_MONOTONIC); in a bubble of a test, on the bubble's own. Does not wait. */
+/* Now, on the monotonic clock (CLOCK_MONOTONIC); in a bubble of a test, on the bubble's own. Does
+ * not wait. */
 bl_time bl_now(void);
 
 /* bl_now() + d, kept within the range of bl_time. */
@@ -203,8 +207,9 @@ typedef struct bl__site {
     int line;
 } bl__site;
 
-/* The address of one for this line. Arguments of the macros stay outside of its block, in the caller's:
- * &(struct job){…} lives as long as there, and calls within calls do not shadow each other. */
+/* The address of one for this line. Arguments of the macros stay outside of its block, in the
+ * caller's: &(struct job){…} lives as long as there, and calls within calls do not shadow each
+ * other. */
 #define BL__HERE(text)                                                                             \
     (__extension__({                                                                               \
         static const bl__site bl__site_here = {(text), __func__, __FILE__, __LINE__};              \
@@ -212,11 +217,11 @@ typedef struct bl__site {
     }))
 
 /*
- * What becomes of goroutines that do not end. Those that are left when the root scope's grace is over
- * have leaked: REPORT says so on stderr; FAIL also makes the process exit with 3 where it would with
- * 0; IGNORE says nothing. A report of goroutines that are late (bl_scope_opts.grace) is one of the
- * same kind: none with IGNORE. Those that do stop later have not leaked, and FAIL lets the exit status
- * be; it is 3 if the process exits before they have.
+ * What becomes of goroutines that do not end. Those that are left when the root scope's grace is
+ * over have leaked: REPORT says so on stderr; FAIL also makes the process exit with 3 where it
+ * would with 0; IGNORE says nothing. A report of goroutines that are late (bl_scope_opts.grace) is
+ * one of the same kind: none with IGNORE. Those that do stop later have not leaked, and FAIL lets
+ * the exit status be; it is 3 if the process exits before they have.
  */
 enum { BL_LEAK_REPORT = 1, BL_LEAK_FAIL, BL_LEAK_IGNORE };
 enum { BL_DEADLOCK_REPORT = 1, BL_DEADLOCK_EXIT, BL_DEADLOCK_ABORT };
@@ -243,9 +248,9 @@ typedef struct bl_options {
 
 /*
  * Starts the runtime, runs fn(arg) as the main goroutine in the root scope, and returns fn's result
- * when it has returned and the root scope, which is cancelled then, has been joined. Goroutines in scopes of plain
- * threads are waited for, too, and not cancelled. What has not ended the root scope's grace
- * after that is reported as leaked, and bl_run returns all the same.
+ * when it has returned and the root scope, which is cancelled then, has been joined. Goroutines in
+ * scopes of plain threads are waited for, too, and not cancelled. What has not ended the root
+ * scope's grace after that is reported as leaked, and bl_run returns all the same.
  * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it; BL_EINVAL: bad options; BL_EBUSY: already
  * running, or a goroutine that an earlier run has left still keeps its thread. To be called from a
  * plain thread; may be called again after it has returned.
@@ -255,8 +260,8 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts);
 /*
  * bl_go(s, fn, arg): starts fn(arg) as a goroutine in scope s (Go: the go statement).
  * fn's result is 0, or a negative error, which cancels s. arg stays the caller's.
- * Does not wait, unless s has a limit: then it waits for room. Who starts very many at once yields now
- * and then.
+ * Does not wait, unless s has a limit: then it waits for room. Who starts very many at once yields
+ * now and then.
  * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, and nothing was started; BL_ENOMEM.
  * Fatal on a closed scope, if fn is NULL, and while no run is under way.
  *
@@ -291,8 +296,8 @@ int bl_set_procs(int n);
 /* The number of goroutines that were started and have not ended. */
 size_t bl_goroutines(void);
 
-/* Gives the goroutine a label, which reports show and goroutines it starts inherit. Both strings are
- * copied; value NULL removes it. 0, BL_ENOMEM, or BL_EINVAL on a plain thread. */
+/* Gives the goroutine a label, which reports show and goroutines it starts inherit. Both strings
+ * are copied; value NULL removes it. 0, BL_ENOMEM, or BL_EINVAL on a plain thread. */
 int bl_label(const char *key, const char *value);
 
 /* The root scope, for what lives as long as the run. Fatal when no run is under way. */
@@ -345,24 +350,24 @@ struct bl_scope {
     uint16_t bl__bubble;        /* immutable once it has goroutines: core/bubble.h; 0: none */
 };
 
-/* Opens s with o (NULL: defaults) and makes its context the opener's current one until it is closed.
- * s is uninitialised storage of the caller, in use until bl_scope_close. To be closed by its opener,
- * the innermost first. 0, or BL_ENOMEM: s is then open all the same, and cancelled with that cause,
- * and bl_go on it returns BL_ENOMEM. */
+/* Opens s with o (NULL: defaults) and makes its context the opener's current one until it is
+ * closed. s is uninitialised storage of the caller, in use until bl_scope_close. To be closed by
+ * its opener, the innermost first. 0, or BL_ENOMEM: s is then open all the same, and cancelled with
+ * that cause, and bl_go on it returns BL_ENOMEM. */
 int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site);
 #define bl_scope_open(s, ... /* o, which may have commas in braces */)                             \
     bl__scope_open(BL__SCOPE(s), (__VA_ARGS__), BL__HERE(#s))
 
 /* Cancels s (BL_ECANCELED), joins its goroutines, frees what belongs to it and closes it. What
- * bl_scope_wait would have returned: its own cancellation does not count. Waits and is no stop path. Fatal if s is
- * not open, or not the opener's innermost. */
+ * bl_scope_wait would have returned: its own cancellation does not count. Waits and is no stop
+ * path. Fatal if s is not open, or not the opener's innermost. */
 int bl_scope_close(bl_scope *s);
 
-/* Joins all goroutines of s: the first error of one of them, else the cause if s was cancelled, else
- * 0. For the opener alone, in whose frame s ends (of the root scope: the main goroutine); another is
- * fatal, and waits on a bl_waitgroup. May be called again, and bl_go after it. Waits and is no stop path: the
- * goroutines are told to stop by the scope's cancellation. (Go: sync.WaitGroup.Wait,
- * errgroup.Group.Wait.) */
+/* Joins all goroutines of s: the first error of one of them, else the cause if s was cancelled,
+ * else 0. For the opener alone, in whose frame s ends (of the root scope: the main goroutine);
+ * another is fatal, and waits on a bl_waitgroup. May be called again, and bl_go after it. Waits and
+ * is no stop path: the goroutines are told to stop by the scope's cancellation. (Go:
+ * sync.WaitGroup.Wait, errgroup.Group.Wait.) */
 int bl_scope_wait(bl_scope *s);
 
 /* Cancels s and all below it with cause (0: BL_ECANCELED). The first cause wins. Does not wait. */
@@ -373,10 +378,11 @@ bl_ctx *bl_scope_ctx(bl_scope *s);
 
 void bl__scope_leave(bl_scope (*s)[1]);
 
-/* BL_SCOPE(s, .name = "fetch", …): declares s, a scope for the rest of the block, which is cancelled
- * and joined on every path out of it: its end, return, break, goto. What its goroutines are still to use then is
- * declared before it: for clang the block's later variables have ended when the scope is joined at its end (so its
- * AddressSanitizer reports them, but for -fno-sanitize-address-use-after-scope, as with belay build -asan). */
+/* BL_SCOPE(s, .name = "fetch", …): declares s, a scope for the rest of the block, which is
+ * cancelled and joined on every path out of it: its end, return, break, goto. What its goroutines
+ * are still to use then is declared before it: for clang the block's later variables have ended
+ * when the scope is joined at its end (so its AddressSanitizer reports them, but for
+ * -fno-sanitize-address-use-after-scope, as with belay build -asan). */
 #define BL_SCOPE(... /* s, options */) BL__SCOPE_OPEN(__VA_ARGS__, )
 #define BL__SCOPE_OPEN(s, ...)                                                                     \
     bl_scope s[1] __attribute__((cleanup(bl__scope_leave)));                                       \
@@ -387,16 +393,18 @@ void bl__scope_leave(bl_scope (*s)[1]);
 
 /* ---- 5. Contexts ----------------------------------------------------------------------------- */
 
-/* The goroutine's current context: its innermost scope's. Borrowed: the scope holds the reference. */
+/* The goroutine's current context: its innermost scope's. Borrowed: the scope holds the
+ * reference. */
 bl_ctx *bl_ctx_current(void);
 /* The context that is never cancelled. (Go: context.Background.) */
 bl_ctx *bl_ctx_background(void);
 
 /*
- * A new context below p, with one reference that the caller releases; NULL: no memory. Fatal if p is NULL.
- * Cancelled when p is, when its own deadline passes (err BL_ETIMEDOUT), or by bl_ctx_cancel; the
- * first one wins. bl_ctx_without_cancel keeps p's values only. Releasing the last reference cancels
- * it. (Go: context.WithCancelCause, WithoutCancel, WithDeadline, WithTimeout, WithValue.)
+ * A new context below p, with one reference that the caller releases; NULL: no memory. Fatal if p
+ * is NULL. Cancelled when p is, when its own deadline passes (err BL_ETIMEDOUT), or by
+ * bl_ctx_cancel; the first one wins. bl_ctx_without_cancel keeps p's values only. Releasing the
+ * last reference cancels it. (Go: context.WithCancelCause, WithoutCancel, WithDeadline,
+ * WithTimeout, WithValue.)
  */
 bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void *value,
                     const bl__site *site);
@@ -422,14 +430,14 @@ bool bl_ctx_deadline(bl_ctx *c, bl_time *t);
 /* The value of the nearest bl_ctx_with_value with this key (compared as an address), or NULL. */
 void *bl_ctx_value(bl_ctx *c, const void *key);
 /* A channel that the cancellation closes, for select with BL_RECV(done, NULL). The context's own,
- * valid as long as it; for the caller to close it is fatal. NULL if c can never be cancelled. No memory for it is
- * fatal. */
+ * valid as long as it; for the caller to close it is fatal. NULL if c can never be cancelled. No
+ * memory for it is fatal. */
 bl_chan *bl_ctx_done(bl_ctx *c);
 
-/* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already), also if
- * s is cancelled or has reached its limit; what waits in it is then cancelled too, unless it opens a
- * scope with .shield. The handle belongs to s, whose close stops it, once s is joined. NULL: no memory.
- * (Go: context.AfterFunc.) */
+/* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already), also
+ * if s is cancelled or has reached its limit; what waits in it is then cancelled too, unless it
+ * opens a scope with .shield. The handle belongs to s, whose close stops it, once s is joined.
+ * NULL: no memory. (Go: context.AfterFunc.) */
 bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__site *site);
 #define bl_ctx_after(c, s, fn, ... /* arg */)                                                      \
     bl__ctx_after((c), BL__SCOPE(s), (fn), __VA_ARGS__, BL__HERE(#fn))
@@ -443,9 +451,9 @@ void bl_ctx_release(bl_ctx *c);
 /* ---- 6. Channels and select ------------------------------------------------------------------ */
 
 /*
- * A channel of elements of elem_size bytes (0 to 65,535) with a buffer for cap of them; with cap 0 a
- * send and a receive meet. One reference, which the caller releases. NULL: no memory, or a size out
- * of range. (Go: make(chan T, cap).)
+ * A channel of elements of elem_size bytes (0 to 65,535) with a buffer for cap of them; with cap 0
+ * a send and a receive meet. One reference, which the caller releases. NULL: no memory, or a size
+ * out of range. (Go: make(chan T, cap).)
  */
 bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site);
 #define bl_chan_new(elem_size, cap) bl__chan_new((elem_size), (cap), BL__HERE("channel"))
@@ -453,14 +461,15 @@ bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site);
 bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__site *site);
 #define bl_scope_chan(s, elem_size, cap)                                                           \
     bl__scope_chan(BL__SCOPE(s), (elem_size), (cap), BL__HERE("channel"))
-/* One more reference, and one less; NULL: nothing. Retain returns c. A channel that is freed is fatal to use. */
+/* One more reference, and one less; NULL: nothing. Retain returns c. A channel that is freed is
+ * fatal to use. */
 bl_chan *bl_chan_retain(bl_chan *c);
 void bl_chan_release(bl_chan *c);
 
 /*
- * Send and receive. v points to an element: sizeof *(v) must be the channel's element size, anything
- * else is fatal. v NULL sends zeros, or receives and drops; a void * is taken to point to a whole
- * element. send copies the element out before it returns, recv copies one in.
+ * Send and receive. v points to an element: sizeof *(v) must be the channel's element size,
+ * anything else is fatal. v NULL sends zeros, or receives and drops; a void * is taken to point to
+ * a whole element. send copies the element out before it returns, recv copies one in.
  *   0; BL_ECLOSED: the channel is closed (a send is refused, a receive has drained the buffer and v
  *   is zeroed); BL_ECANCELED or BL_ETIMEDOUT: stopped.
  * try: BL_EAGAIN instead of waiting. until: BL_ETIMEDOUT when the deadline has passed.
@@ -499,8 +508,9 @@ enum { BL__OP_SEND = 1, BL__OP_RECV = 2 };
 #define BL__ANY_SIZE SIZE_MAX
 
 /*
- * Waits until one of the n cases can proceed, runs exactly that one and returns its index; of several
- * ready ones each is as likely. A case on a closed channel is ready, and its err is BL_ECLOSED.
+ * Waits until one of the n cases can proceed, runs exactly that one and returns its index; of
+ * several ready ones each is as likely. A case on a closed channel is ready, and its err is
+ * BL_ECLOSED.
  *   BL_ECANCELED or BL_ETIMEDOUT: stopped; try: BL_EAGAIN when none is ready; until: BL_ETIMEDOUT;
  *   BL_ENOMEM: very many cases and no memory. n 0 waits until stopped.
  */
@@ -509,9 +519,10 @@ BL__NODISCARD int bl_try_select(bl_case *cs, size_t n);
 BL__NODISCARD int bl_select_until(bl_case *cs, size_t n, bl_time deadline);
 
 /*
- * A pipe in memory: two ends that are connected both ways, as a pair of sockets is, with no kernel and no
- * buffer: a write waits for the reads that take its bytes. For tests of what speaks over a connection; in a bubble (belay/test.h)
- * waiting for it is waiting in virtual time. Any number of goroutines may use an end. (Go: net.Pipe.)
+ * A pipe in memory: two ends that are connected both ways, as a pair of sockets is, with no kernel
+ * and no buffer: a write waits for the reads that take its bytes. For tests of what speaks over a
+ * connection; in a bubble (belay/test.h) waiting for it is waiting in virtual time. Any number of
+ * goroutines may use an end. (Go: net.Pipe.)
  *
  *     bl_pipe *client, *server;
  *     if (bl_pipe_new(&client, &server) < 0)
@@ -525,14 +536,15 @@ typedef struct bl_pipe bl_pipe;
 BL__NODISCARD int bl__pipe_new(bl_pipe **a, bl_pipe **b, const bl__site *site);
 #define bl_pipe_new(a, b) bl__pipe_new((a), (b), BL__HERE("pipe"))
 
-/* Up to n bytes of what the other end writes, as soon as there are any; 0: that end is closed. BL_ECLOSED: this one
- * is; BL_ECANCELED or BL_ETIMEDOUT: stopped. (Go: Conn.Read.) */
+/* Up to n bytes of what the other end writes, as soon as there are any; 0: that end is closed.
+ * BL_ECLOSED: this one is; BL_ECANCELED or BL_ETIMEDOUT: stopped. (Go: Conn.Read.) */
 BL__NODISCARD ssize_t bl_pipe_read(bl_pipe *p, void *buf, size_t n);
 BL__NODISCARD ssize_t bl_pipe_read_until(bl_pipe *p, void *buf, size_t n, bl_time deadline);
 
-/* Writes all n bytes, and returns n when they have been read. When it is stopped or an end is closed after a part was
- * taken it returns how much that was; before that, the error: BL_EPIPE, the other end is closed; BL_ECLOSED,
- * this one is; BL_ECANCELED or BL_ETIMEDOUT. Writes of one end are wholes, one after the other. (Go: Conn.Write.) */
+/* Writes all n bytes, and returns n when they have been read. When it is stopped or an end is
+ * closed after a part was taken it returns how much that was; before that, the error: BL_EPIPE, the
+ * other end is closed; BL_ECLOSED, this one is; BL_ECANCELED or BL_ETIMEDOUT. Writes of one end are
+ * wholes, one after the other. (Go: Conn.Write.) */
 BL__NODISCARD ssize_t bl_pipe_write(bl_pipe *p, const void *buf, size_t n);
 BL__NODISCARD ssize_t bl_pipe_write_until(bl_pipe *p, const void *buf, size_t n, bl_time deadline);
 
@@ -543,8 +555,8 @@ void bl_pipe_release(bl_pipe *p);
 
 /* ---- 7. Sync --------------------------------------------------------------------------------- */
 /*
- * All are valid when zero, live in the caller's storage, and are fatal when copied after first use or
- * misused. The storage may be reused as soon as the last wait or unlock has returned.
+ * All are valid when zero, live in the caller's storage, and are fatal when copied after first use
+ * or misused. The storage may be reused as soon as the last wait or unlock has returned.
  */
 
 /* A mutual exclusion lock (Go: sync.Mutex). Belongs to the goroutine or thread that took it. */
@@ -563,8 +575,9 @@ BL__NODISCARD bool bl_mutex_try_lock(bl_mutex *m);   /* true: it is the caller's
 BL__NODISCARD int bl_mutex_lock_until(bl_mutex *m, bl_time deadline); /* 0, or stopped */
 void bl_mutex_unlock(bl_mutex *m);     /* fatal if not held by the caller */
 
-/* A reader/writer lock (Go: sync.RWMutex). A waiting writer holds off new readers: so who has it for reading must not
- * take it again. Another goroutine may give a read lock back; but where none has done so yet, one is taken to be its taker's. */
+/* A reader/writer lock (Go: sync.RWMutex). A waiting writer holds off new readers: so who has it
+ * for reading must not take it again. Another goroutine may give a read lock back; but where none
+ * has done so yet, one is taken to be its taker's. */
 typedef struct bl_rwmutex {
     uintptr_t bl__word;         /* atomic: readers, or the writer's record, and flags; 0 is free */
     struct bl_rwmutex *bl__self; /* where it was first used */
@@ -585,8 +598,8 @@ BL__NODISCARD bool bl_rwmutex_try_rlock(bl_rwmutex *m);
 BL__NODISCARD int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline);
 void bl_rwmutex_runlock(bl_rwmutex *m); /* fatal if no reader holds it */
 
-/* A condition variable (Go: sync.Cond), first in first out, for one mutex; with another it is fatal.
- * Wait unlocks m, waits, and has m locked again when it returns, also with an error. */
+/* A condition variable (Go: sync.Cond), first in first out, for one mutex; with another it is
+ * fatal. Wait unlocks m, waits, and has m locked again when it returns, also with an error. */
 typedef struct bl_cond {
     struct bl_cond *bl__self;
     bl_mutex *bl__mutex; /* lock: the one it goes with, while somebody waits */
@@ -631,8 +644,8 @@ typedef struct bl_once {
     uint32_t bl__done;  /* atomic */
 } bl_once;
 
-/* Runs fn(arg) if it is the first call for o; returns when that first call has returned. fn's result
- * is not looked at. Waits and is no stop path; fatal if fn itself calls it for o. */
+/* Runs fn(arg) if it is the first call for o; returns when that first call has returned. fn's
+ * result is not looked at. Waits and is no stop path; fatal if fn itself calls it for o. */
 void bl_once_do(bl_once *o, bl_fn fn, void *arg);
 
 /* A weighted semaphore, first in first out (Go: x/sync/semaphore). Nobody owns what is acquired. */
@@ -669,8 +682,8 @@ void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what w
     struct bl_timer *bl__next; /* lock: in a list and not in the heap's array */                   \
     void *bl__fired_in;        /* the heap that fired it last */
 
-/* Valid when zero; in the caller's storage, which stays in use until it was stopped, or has fired: its
- * value was received, its function has begun. */
+/* Valid when zero; in the caller's storage, which stays in use until it was stopped, or has fired:
+ * its value was received, its function has begun. */
 typedef struct bl_timer {
     BL__TIMER_HEAD
     struct bl_timer *bl__self; /* atomic: its address once it was used, to find copies */
@@ -705,8 +718,9 @@ int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, cons
 /* bl_timer_stop, and if its function has started, waits until it has ended. No stop path. */
 bool bl_timer_stop_wait(bl_timer *t);
 
-/* A ticker that sends the time every period, dropping ticks for a slow receiver. Belongs to s, which
- * stops and frees it when it closes. period <= 0 is fatal. NULL: no memory. (Go: time.NewTicker.) */
+/* A ticker that sends the time every period, dropping ticks for a slow receiver. Belongs to s,
+ * which stops and frees it when it closes. period <= 0 is fatal. NULL: no memory. (Go:
+ * time.NewTicker.) */
 bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site);
 #define bl_ticker_new(s, period) bl__ticker_new(BL__SCOPE(s), (period), BL__HERE("ticker"))
 bl_chan *bl_ticker_chan(bl_ticker *t);              /* of bl_time; the ticker's own */
@@ -716,12 +730,12 @@ void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after
 /* ---- Signals --------------------------------------------------------------------------------- */
 
 /*
- * bl_notify(s, c, sig, …): from now on each of the signals is sent to channel c, of int, without waiting:
- * what finds c full is dropped, so give it a buffer; a signal that comes again before it was sent is sent
- * once. Until scope s closes or bl_notify_stop. Several channels may want one signal, and one channel several; a
- * second call for c in s adds to the first. While any is there the signal does not do what it did
- * before; after the last one it does again. While a channel is there a program in which everybody waits is
- * no deadlock. (Go: os/signal.Notify.)
+ * bl_notify(s, c, sig, …): from now on each of the signals is sent to channel c, of int, without
+ * waiting: what finds c full is dropped, so give it a buffer; a signal that comes again before it
+ * was sent is sent once. Until scope s closes or bl_notify_stop. Several channels may want one
+ * signal, and one channel several; a second call for c in s adds to the first. While any is there
+ * the signal does not do what it did before; after the last one it does again. While a channel is
+ * there a program in which everybody waits is no deadlock. (Go: os/signal.Notify.)
  * 0; BL_EINVAL: no signal given, or one that no program can take or that stands for its own
  * faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL); BL_ENOMEM. c NULL is fatal. Does not wait.
  */
@@ -734,15 +748,15 @@ void bl_notify_stop(bl_chan *c);
 /* ---- 9. Worker pools ------------------------------------------------------------------------- */
 /*
  * At most so many goroutines run the jobs of a bounded queue, in the order in which they were
- * submitted. Each job is run once, or discarded once, or refused: never lost. A job runs as a goroutine of
- * the pool's scope (beyond the scope's limit) with a context of the pool's below the scope's, and ends
- * as one does: a scope it leaves open is fatal, a lock it holds is reported. Its result, 0 or a negative
- * error, is counted and no more: it stops neither the pool nor the scope. One that hangs
- * keeps one worker; the others go on.
+ * submitted. Each job is run once, or discarded once, or refused: never lost. A job runs as a
+ * goroutine of the pool's scope (beyond the scope's limit) with a context of the pool's below the
+ * scope's, and ends as one does: a scope it leaves open is fatal, a lock it holds is reported. Its
+ * result, 0 or a negative error, is counted and no more: it stops neither the pool nor the scope.
+ * One that hangs keeps one worker; the others go on.
  *
- * A pool belongs to its scope. bl_scope_wait waits for the jobs that are submitted, not for the pool.
- * When the scope is cancelled what is queued is dropped and what runs is cancelled with it; when it
- * closes the pool is joined and freed.
+ * A pool belongs to its scope. bl_scope_wait waits for the jobs that are submitted, not for the
+ * pool. When the scope is cancelled what is queued is dropped and what runs is cancelled with it;
+ * when it closes the pool is joined and freed.
  */
 
 /* All fields may be left out. C++ wants those that are given in this order. */
@@ -751,13 +765,13 @@ typedef struct bl_pool_opts {
     size_t queue BL__OR_ZERO;     /* jobs that are queued at one time; 0: 256; at most 2^30 */
     const char *name BL__OR_ZERO; /* for reports; not copied */
     /* Called once for each job that was accepted and will not run, with no lock held: by the
-     * goroutine (or thread) that calls bl_pool_stop, and after a cancellation by one of the scope's,
-     * or its closer. It must not drain or stop the pool. */
+     * goroutine (or thread) that calls bl_pool_stop, and after a cancellation by one of the
+     * scope's, or its closer. It must not drain or stop the pool. */
     void (*on_discard)(bl_fn fn, void *arg) BL__OR_ZERO;
 } bl_pool_opts;
 
-/* Counts since the pool was made: submitted = done + discarded + queued + running, and every call of
- * a submit is in submitted or in refused. */
+/* Counts since the pool was made: submitted = done + discarded + queued + running, and every call
+ * of a submit is in submitted or in refused. */
 typedef struct bl_pool_stat {
     uint64_t submitted; /* accepted */
     uint64_t done;      /* have returned */
@@ -768,8 +782,8 @@ typedef struct bl_pool_stat {
     uint64_t running;   /* now */
 } bl_pool_stat;
 
-/* A pool of scope s with o (NULL: defaults); s frees it when it closes. NULL: no memory, or a number
- * out of range. Does not wait. */
+/* A pool of scope s with o (NULL: defaults); s frees it when it closes. NULL: no memory, or a
+ * number out of range. Does not wait. */
 bl_pool *bl__pool_new(bl_scope *s, const bl_pool_opts *o, const bl__site *site);
 #define bl_pool_new(s, ... /* o, which may have commas in braces */)                               \
     bl__pool_new(BL__SCOPE(s), (__VA_ARGS__), BL__HERE("pool"))
@@ -785,15 +799,16 @@ BL__NODISCARD int bl_pool_submit(bl_pool *p, bl_fn fn, void *arg);
 BL__NODISCARD int bl_pool_try_submit(bl_pool *p, bl_fn fn, void *arg);
 BL__NODISCARD int bl_pool_submit_until(bl_pool *p, bl_fn fn, void *arg, bl_time deadline);
 
-/* Takes no more jobs, and returns 0 when all that were queued have ended, or were dropped by bl_pool_stop
- * or by a cancellation. May be called again and by several. Waits and is no stop path. Fatal in a job
- * of the pool itself. */
+/* Takes no more jobs, and returns 0 when all that were queued have ended, or were dropped by
+ * bl_pool_stop or by a cancellation. May be called again and by several. Waits and is no stop path.
+ * Fatal in a job of the pool itself. */
 int bl_pool_drain(bl_pool *p);
 
 /* Takes no more jobs, drops what is queued (each to on_discard), gives what runs the grace to end
- * (0 or less: none, BL_NEVER: all the time it wants), then cancels its context, and returns when it has ended:
- * the number of jobs dropped. A job that has not ended when the grace of the pool's scope is over as well is reported. May be called again, after or during a drain, and by several. Waits
- * and is no stop path. Fatal in a job of the pool itself. */
+ * (0 or less: none, BL_NEVER: all the time it wants), then cancels its context, and returns when it
+ * has ended: the number of jobs dropped. A job that has not ended when the grace of the pool's
+ * scope is over as well is reported. May be called again, after or during a drain, and by several.
+ * Waits and is no stop path. Fatal in a job of the pool itself. */
 int bl_pool_stop(bl_pool *p, bl_dur grace);
 
 /* The counts of one moment. Does not wait. */
@@ -806,11 +821,11 @@ void bl_pool_stats(bl_pool *p, bl_pool_stat *out);
  * what is known to block or to need a big stack: the thread is an ordinary one, with the stack that
  * pthread_create gives it, and it is one and the same until fn returns. Nothing has to be run so.
  *
- * It is a stop path until fn runs: BL_ECANCELED or BL_ETIMEDOUT, and fn is not run, when the context
- * is cancelled by then. From there on it waits for fn. In fn calls are as from a plain thread: they
- * block it, bl_id() is 0, and locks are the thread's and not the goroutine's. But the current
- * context is the caller's, so that what waits in fn can be stopped. A scope that fn leaves open is
- * fatal, a lock it holds is reported.
+ * It is a stop path until fn runs: BL_ECANCELED or BL_ETIMEDOUT, and fn is not run, when the
+ * context is cancelled by then. From there on it waits for fn. In fn calls are as from a plain
+ * thread: they block it, bl_id() is 0, and locks are the thread's and not the goroutine's. But the
+ * current context is the caller's, so that what waits in fn can be stopped. A scope that fn leaves
+ * open is fatal, a lock it holds is reported.
  *
  * Helpers are kept for the next calls and end after some seconds without one. There are as many as
  * are needed, up to bl_options.max_threads together with the runtime's threads; what finds none
@@ -825,26 +840,26 @@ BL__NODISCARD int bl_blocking(bl_fn fn, void *arg);
 /* ---- 11. File descriptors -------------------------------------------------------------------- */
 /*
  * The system calls of the same names, which wait as the library's other calls do: a goroutine that
- * waits for a pipe, a socket, a terminal, an eventfd costs no thread and stops nobody, and is stopped like
- * any. The _until forms return BL_ETIMEDOUT when the deadline (of bl_now) has passed; one that is in the
- * past only tries. What can proceed at once proceeds, also then.
+ * waits for a pipe, a socket, a terminal, an eventfd costs no thread and stops nobody, and is
+ * stopped like any. The _until forms return BL_ETIMEDOUT when the deadline (of bl_now) has passed;
+ * one that is in the past only tries. What can proceed at once proceeds, also then.
  *
- * Any descriptor will do, as it is: none has to be made non-blocking, and O_NONBLOCK is left as it is (but
- * see bl_accept). One that is non-blocking waits here all the same. For regular files and disks the
- * calls are the plain ones, which do not stop the other goroutines, and have neither deadline
- * nor stop. With BELAY_IO=uring or threads in the environment a read of a regular file that is not in
- * memory waits like the others, is stopped and closed like them, while an io_uring or a helper thread
- * (bl_blocking) brings it in: a longer way, on which fewer others are held up. Reads of one descriptor
- * have their turns then; other descriptors of the same open file (dup, fork) should not be read from
- * at the same time. Several may wait for one descriptor; on a stream each read and write is
- * a whole, but a bl_write that has to wait is not: let one goroutine write.
+ * Any descriptor will do, as it is: none has to be made non-blocking, and O_NONBLOCK is left as it
+ * is (but see bl_accept). One that is non-blocking waits here all the same. For regular files and
+ * disks the calls are the plain ones, which do not stop the other goroutines, and have neither
+ * deadline nor stop. With BELAY_IO=uring or threads in the environment a read of a regular file
+ * that is not in memory waits like the others, is stopped and closed like them, while an io_uring
+ * or a helper thread (bl_blocking) brings it in: a longer way, on which fewer others are held up.
+ * Reads of one descriptor have their turns then; other descriptors of the same open file (dup,
+ * fork) should not be read from at the same time. Several may wait for one descriptor; on a stream
+ * each read and write is a whole, but a bl_write that has to wait is not: let one goroutine write.
  *
  * Results are counts of bytes, or errors: BL_EBADF; BL_ECLOSED: bl_close was called meanwhile;
  * BL_ECANCELED, BL_ETIMEDOUT: stopped; BL_EMFILE, BL_ENOMEM: none to spare for the poller; and what
  * else the system call says, negated. SIGPIPE is never raised: it is BL_EPIPE.
  *
- * Close with bl_close what these calls have been used on. After a plain close(2), who waits is not woken; and
- * calls on what gets the number next may then wait some 100 ms longer than they have to.
+ * Close with bl_close what these calls have been used on. After a plain close(2), who waits is not
+ * woken; and calls on what gets the number next may then wait some 100 ms longer than they have to.
  */
 
 struct sockaddr; /* <sys/socket.h>; socklen_t is unsigned int */
@@ -852,9 +867,9 @@ struct iovec;    /* <sys/uio.h> */
 
 enum { BL_READABLE = 1, BL_WRITABLE = 2 };
 
-/* Waits until fd can be read or written (events: either or both) without waiting: what of it is true,
- * > 0. The end of the other side and an error count as both. A file that never waits is ready. BL_EINVAL:
- * events is neither. */
+/* Waits until fd can be read or written (events: either or both) without waiting: what of it is
+ * true, > 0. The end of the other side and an error count as both. A file that never waits is
+ * ready. BL_EINVAL: events is neither. */
 BL__NODISCARD int bl_fd_wait(int fd, int events, bl_time deadline);
 
 /* Up to n bytes, as soon as there are any; 0: the end, or n is 0, which waits for nothing. */
@@ -862,8 +877,8 @@ BL__NODISCARD ssize_t bl_read(int fd, void *buf, size_t n);
 BL__NODISCARD ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline);
 
 /*
- * Writes all n bytes, waiting for room as often as it takes, and returns n (Go: Conn.Write). When it
- * fails or is stopped after a part was written it returns how much that was, which is
+ * Writes all n bytes, waiting for room as often as it takes, and returns n (Go: Conn.Write). When
+ * it fails or is stopped after a part was written it returns how much that was, which is
  * less than n; before that, the error. (The next call says why.) On sockets of datagrams it is one.
  * bl_writev: the bytes of the count buffers of iov, at most IOV_MAX, in their order.
  */
@@ -874,8 +889,8 @@ BL__NODISCARD ssize_t bl_writev_until(int fd, const struct iovec *iov, int count
                                       bl_time deadline);
 
 /* Of sockets, with the flags of recv(2) (but for MSG_WAITALL: BL_EINVAL) and send(2); with
- * MSG_DONTWAIT BL_EAGAIN instead of waiting. addr and len as there, and may be NULL. bl_sendto writes
- * all, as bl_write does. */
+ * MSG_DONTWAIT BL_EAGAIN instead of waiting. addr and len as there, and may be NULL. bl_sendto
+ * writes all, as bl_write does. */
 BL__NODISCARD ssize_t bl_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
                                   unsigned int *len);
 BL__NODISCARD ssize_t bl_recvfrom_until(int fd, void *buf, size_t n, int flags,
@@ -886,20 +901,21 @@ BL__NODISCARD ssize_t bl_sendto_until(int fd, const void *buf, size_t n, int fla
                                       const struct sockaddr *addr, unsigned int len,
                                       bl_time deadline);
 
-/* A connection of the listening socket fd: its descriptor, blocking and close-on-exec, the caller's to
- * close. Connections that broke off before are passed over. Sets O_NONBLOCK on fd, for good. */
+/* A connection of the listening socket fd: its descriptor, blocking and close-on-exec, the caller's
+ * to close. Connections that broke off before are passed over. Sets O_NONBLOCK on fd, for good. */
 BL__NODISCARD int bl_accept(int fd, struct sockaddr *addr, unsigned int *len);
 BL__NODISCARD int bl_accept_until(int fd, struct sockaddr *addr, unsigned int *len,
                                   bl_time deadline);
 
-/* Connects the socket fd. 0, or why not. When it was stopped the attempt is still under way, and fd is good
- * for bl_close only. */
+/* Connects the socket fd. 0, or why not. When it was stopped the attempt is still under way, and fd
+ * is good for bl_close only. */
 BL__NODISCARD int bl_connect(int fd, const struct sockaddr *addr, unsigned int len);
 BL__NODISCARD int bl_connect_until(int fd, const struct sockaddr *addr, unsigned int len,
                                    bl_time deadline);
 
-/* Closes fd; whoever waits for it in these calls gets BL_ECLOSED. 0, or what close(2) says, negated;
- * fd is closed all the same, unless it is BL_EBADF. Waits for nobody but the kernel. No stop path. */
+/* Closes fd; whoever waits for it in these calls gets BL_ECLOSED. 0, or what close(2) says,
+ * negated; fd is closed all the same, unless it is BL_EBADF. Waits for nobody but the kernel. No
+ * stop path. */
 int bl_close(int fd);
 
 #ifdef __cplusplus

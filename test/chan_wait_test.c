@@ -87,7 +87,8 @@ BL_TEST(waiting_receivers_are_first_in_first_out)
     }
 }
 
-/* Every subset of the waiters leaves the queue; the others are served as if those had never been. */
+/* Every subset of the waiters leaves the queue; the others are served as if those had never
+ * been. */
 static void leave_from_the_middle(bl_fn fn, unsigned leaving)
 {
     bl_chan *c = bl_chan_new(sizeof(int), 0);
@@ -134,7 +135,8 @@ BL_TEST(cancelled_waiters_leave_from_the_middle)
     }
 }
 
-/* Lets the others run until each of the first n waits, or has: on a slow machine a deadline passes meanwhile. */
+/* Lets the others run until each of the first n waits, or has: on a slow machine a deadline passes
+ * meanwhile. */
 static bool all_came(const waiter *w, size_t n)
 {
     for (bl_time end = bl_in(10 * BL_SEC); bl_now() < end; bl_yield()) {

@@ -48,8 +48,8 @@ BL_TEST(cond_signal_wakes_in_order)
     BL_CHECK(t, c.bl__mutex == NULL);
 }
 
-/* Woken at once, they go on in the order in which they have waited, where nobody but one processor runs them. A busy
- * machine may take it from one of them meanwhile, and so from some rounds. */
+/* Woken at once, they go on in the order in which they have waited, where nobody but one processor
+ * runs them. A busy machine may take it from one of them meanwhile, and so from some rounds. */
 BL_TEST(cond_broadcast_keeps_the_order)
 {
     bool ordered = false;
@@ -155,7 +155,8 @@ BL_TEST(cond_wait_gives_up_with_the_mutex_locked)
     BL_CHECK(t, c.bl__mutex == NULL);
 }
 
-/* A signal and a deadline at the same time: either the first waiter has the signal, or the second. */
+/* A signal and a deadline at the same time: either the first waiter has the signal, or the
+ * second. */
 BL_TEST(cond_signal_is_not_lost_to_a_waiter_that_gives_up)
 {
     bl_cond c = {0};

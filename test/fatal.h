@@ -30,8 +30,8 @@ static inline bool fatal_symbol(const struct bl__symbol *s, void *arg)
     return true;
 }
 
-/* The first child of a process reads the debug information for its traceback, which takes longer than all else; for those
- * after it their parent has. */
+/* The first child of a process reads the debug information for its traceback, which takes longer
+ * than all else; for those after it their parent has. */
 static inline void fatal_symbols(void)
 {
     static int checks;

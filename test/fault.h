@@ -222,7 +222,8 @@ static int fault_next(int at)
     return at + (shifts ? FAULT_STEP / 2 : FAULT_STEP);
 }
 
-/* A child for each request of these kinds; where a child takes a tenth of a second, for each third. */
+/* A child for each request of these kinds; where a child takes a tenth of a second, for each
+ * third. */
 static void fault_each(bl_fn scenario, const char *name, const bl_options *opts, int kinds,
                        bool onwards)
 {

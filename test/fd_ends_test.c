@@ -44,7 +44,8 @@ BL_TEST(last_bytes_and_the_end_together)
     }
 }
 
-/* As read(2): no wait for nothing, not even where a read before has emptied the connection; and a datagram stays. */
+/* As read(2): no wait for nothing, not even where a read before has emptied the connection; and a
+ * datagram stays. */
 BL_TEST(reads_of_nothing)
 {
     pair (*const kinds[])(void) = {pipe_pair, unix_pair, tcp_pair, udp_pair};
@@ -97,7 +98,8 @@ BL_TEST(half_close)
     }
 }
 
-/* Either half, by either end, while somebody waits for it; who waits for the other half goes on waiting. */
+/* Either half, by either end, while somebody waits for it; who waits for the other half goes on
+ * waiting. */
 BL_TEST(half_close_during_wait)
 {
     pair (*const kinds[])(void) = {unix_pair, tcp_pair};

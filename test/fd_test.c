@@ -665,8 +665,8 @@ BL_TEST_PLAIN(a_descriptor_outlives_its_run)
 }
 
 #if !BL__TSAN /* which lets no such child start threads */
-/* The child of a process that has descriptors registered has a poller of its own: its runs get the events of
- * what it reads, the parent's those that come for the parent. */
+/* The child of a process that has descriptors registered has a poller of its own: its runs get the
+ * events of what it reads, the parent's those that come for the parent. */
 BL_TEST_PLAIN(a_child_has_a_poller_of_its_own)
 {
     int status = -1;
@@ -685,7 +685,8 @@ BL_TEST_PLAIN(a_child_has_a_poller_of_its_own)
 }
 #endif
 
-/* What the child of a fork during a run closes stays registered in the parent, whose reader waits on. */
+/* What the child of a fork during a run closes stays registered in the parent, whose reader waits
+ * on. */
 BL_TEST(a_child_closes_for_itself)
 {
     EACH(streams, p)

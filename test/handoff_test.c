@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * handoff_test.c: a goroutine that blocks in the kernel or computes does not hold up the others. Each
- * test has one processor, or fewer than there are goroutines that sit on one, and can end only if the
- * others go on meanwhile; how soon they do is the benchmarks' business.
+ * handoff_test.c: a goroutine that blocks in the kernel or computes does not hold up the others.
+ * Each test has one processor, or fewer than there are goroutines that sit on one, and can end only
+ * if the others go on meanwhile; how soon they do is the benchmarks' business.
  */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/debug.h>
@@ -340,7 +340,8 @@ BL_TEST_PLAIN(a_thousand_readers)
     (void)setrlimit(RLIMIT_NOFILE, &files);
     if (files.rlim_cur < 2 * MANY + 100)
         count = ((int)files.rlim_cur - 100) / 2;
-    /* One run takes seconds, so each number that the tests are run at has one; make test's have both in each build. */
+    /* One run takes seconds, so each number that the tests are run at has one; make test's have
+     * both in each build. */
     int procs = bl_procs() > 2 ? 1 : 2;
     BL_CHECK_EQ(t, bl_run(many_readers_main, &count, &(bl_options){.procs = procs}), 0);
 }
@@ -451,8 +452,8 @@ BL_TEST_PLAIN(who_looks_at_many_lets_others_run)
         BL_CHECK_EQ(t, bl_run(look_main, &look, &(bl_options){.procs = 1}), 0);
 }
 
-/* Of the threads that the readers had most are spare, and end when they have been idle for a while; the next
- * ones that block get others. */
+/* Of the threads that the readers had most are spare, and end when they have been idle for a while;
+ * the next ones that block get others. */
 static int spares_main(void *arg)
 {
     bl_stat st = {0};

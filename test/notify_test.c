@@ -177,7 +177,8 @@ typedef struct storm {
     int last; /* atomic: SIGUSR2 has come */
 } storm;
 
-/* A thread may still be in the handler of the last when the test has ended: no other test wants SIGURG. */
+/* A thread may still be in the handler of the last when the test has ended: no other test wants
+ * SIGURG. */
 static int storm_receive(void *arg)
 {
     storm *st = arg;

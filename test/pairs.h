@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* pairs.h: for tests of descriptors: pairs of them that are connected, and calls that wait for one. */
+/* pairs.h: for tests of descriptors: pairs of them that are connected, and calls that wait for
+ * one. */
 #ifndef BL_TEST_PAIRS_H
 #define BL_TEST_PAIRS_H
 

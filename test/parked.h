@@ -20,8 +20,8 @@ static inline void parked_look(const bl__g *g, void *arg)
         p->count += load_acquire(&g->task.status) == BL__G_PARKED;
 }
 
-/* How many goroutines of the test are parked. One that is seen parked has given back the lock of what it waits
- * on, or will have when that lock can be taken. */
+/* How many goroutines of the test are parked. One that is seen parked has given back the lock of
+ * what it waits on, or will have when that lock can be taken. */
 static inline size_t parked(void)
 {
     parked_search p = {bl_test_scope(NULL), 0};

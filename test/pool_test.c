@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool_test.c: worker pools: order, bound and back-pressure, jobs that fail or hang, drain, stop, and
- * what a scope's cancellation and close do. Every job is accounted for: submitted = done +
+ * pool_test.c: worker pools: order, bound and back-pressure, jobs that fail or hang, drain, stop,
+ * and what a scope's cancellation and close do. Every job is accounted for: submitted = done +
  * discarded, attempts = submitted + refused.
  */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* regular_test.c: calls on regular files, with each BELAY_IO, and with files that are in memory or are not. */
+/* regular_test.c: calls on regular files, with each BELAY_IO, and with files that are in memory or
+ * are not. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/debug.h>
 #include <belay/test.h>
@@ -388,8 +389,8 @@ static void turn_hand_over(int fd)
     bl__ready(w->g, 1);
 }
 
-/* Whoever gets the number after bl_close keeps what is his. (But for who is about to make a system call in that very
- * moment, which no call on a number can help: here the read, or the ring's.) */
+/* Whoever gets the number after bl_close keeps what is his. (But for who is about to make a system
+ * call in that very moment, which no call on a number can help: here the read, or the ring's.) */
 static int close_at_any_moment(void *arg)
 {
     int lost = 0;

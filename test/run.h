@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run.h: RUN_TEST(id) { … } is a test in a run of its own, as its main goroutine: for what counts all goroutines, threads
- * or helpers of a run, or looks at all its memory, where those of the runner and of earlier tests would be in the way.
+ * run.h: RUN_TEST(id) { … } is a test in a run of its own, as its main goroutine: for what counts
+ * all goroutines, threads or helpers of a run, or looks at all its memory, where those of the
+ * runner and of earlier tests would be in the way.
  */
 #ifndef BL_TEST_RUN_H
 #define BL_TEST_RUN_H

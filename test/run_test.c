@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* run_test.c: bl_run from outside: results, options, plain threads that call in, labels, deadlock. */
+/* run_test.c: bl_run from outside: results, options, plain threads that call in, labels,
+ * deadlock. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/test.h>
 
@@ -147,7 +148,8 @@ static int end_before_the_job(void *arg)
     return 0;
 }
 
-/* The scope of a plain thread is not below the root scope, and its goroutines have the same grace. */
+/* The scope of a plain thread is not below the root scope, and its goroutines have the same
+ * grace. */
 BL_TEST_PLAIN(a_run_waits_for_goroutines_of_plain_threads)
 {
     pthread_t thread;
@@ -175,8 +177,8 @@ static int leave_one_running(void *arg)
     return 0;
 }
 
-/* What a run leaves on its thread is not to come back in the middle of the next one. In a child, since
- * the memory that it could touch is left too. */
+/* What a run leaves on its thread is not to come back in the middle of the next one. In a child,
+ * since the memory that it could touch is left too. */
 static int run_after_a_leak(void)
 {
     const bl_options opts = {.procs = 2, .on_leak = BL_LEAK_IGNORE};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* select_test.c: what select promises: one case, at one instant, fairly, and no trace of the rest. */
+/* select_test.c: what select promises: one case, at one instant, fairly, and no trace of the
+ * rest. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/test.h>
 
@@ -331,7 +332,8 @@ BL_TEST(decides_at_one_instant)
     instant_rounds(true, 5000);
 }
 
-/* Go's TestSelfSelect: both cases of both goroutines are ready for each other, never for themselves. */
+/* Go's TestSelfSelect: both cases of both goroutines are ready for each other, never for
+ * themselves. */
 enum { SELF_ROUNDS = 1000 };
 
 typedef struct self_select {
@@ -420,7 +422,8 @@ static int feed(void *arg)
     return r;
 }
 
-/* Go's TestSelectFairness: senders that wait, on channels listed beside ones that are never ready. */
+/* Go's TestSelectFairness: senders that wait, on channels listed beside ones that are never
+ * ready. */
 BL_TEST(fair_among_waiting_senders)
 {
     BL_SCOPE(s);

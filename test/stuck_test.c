@@ -2,7 +2,8 @@
 /*
  * stuck_test.c: bl_leaks, bl_dump, bl_stats: who is stuck, and who only looks like it.
  *
- * Leaks are made by a goroutine that then ends, so that nothing of them is left on a stack that counts.
+ * Leaks are made by a goroutine that then ends, so that nothing of them is left on a stack that
+ * counts.
  */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 //belay:libs -Wl,--wrap=bl__stuck_search
@@ -25,8 +26,8 @@
 
 static bl_test *const t; /* the test that the caller is of */
 
-/* Memory cannot be looked at in builds with a sanitizer's malloc, nor well under an emulator, whose own
- * memory is all around: there only locks are sure to be seen. */
+/* Memory cannot be looked at in builds with a sanitizer's malloc, nor well under an emulator, whose
+ * own memory is all around: there only locks are sure to be seen. */
 #define SEES (!BL__ASAN && !BL__TSAN && getenv("BELAY_EMULATOR") == NULL)
 
 enum { MOST = 16 };
@@ -296,7 +297,8 @@ static int subtree(void *arg)
     return bl_scope_wait(s);
 }
 
-/* The finder says it by itself within a second; here it is asked. Runs in a child, which it leaves with 0. */
+/* The finder says it by itself within a second; here it is asked. Runs in a child, which it leaves
+ * with 0. */
 static int proven_main(void *arg)
 {
     bl_leak leaks[MOST];
@@ -425,7 +427,8 @@ static int leaks_count(bl_leak *leaks)
     return bl_leaks(leaks, MOST);
 }
 
-/* An address may have moved while others ran, so it looks again; what counts is who met nobody, or found the fewest. */
+/* An address may have moved while others ran, so it looks again; what counts is who met nobody, or
+ * found the fewest. */
 RUN_TEST(looks_again_where_others_run)
 {
     static const struct {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* timer_queue_test.c: the queue of pending timers against a plain array, over times from microseconds to days (core/timer_queue.c). */
+/* timer_queue_test.c: the queue of pending timers against a plain array, over times from
+ * microseconds to days (core/timer_queue.c). */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 //belay:libs -Wl,--wrap=malloc,--wrap=posix_memalign
 #include <belay/test.h>
@@ -58,7 +59,8 @@ static uint64_t draw(model *m)
     return m->random;
 }
 
-/* Up to a microsecond, …, up to a month, evenly; a third of them multiples of a tick of the wheel. */
+/* Up to a microsecond, …, up to a month, evenly; a third of them multiples of a tick of the
+ * wheel. */
 static bl_dur draw_time(model *m)
 {
     bl_dur d = (bl_dur)(draw(m) & ((UINT64_C(1) << (10 + draw(m) % 42)) - 1));

@@ -111,7 +111,8 @@ static int finish(void *arg)
     return err;
 }
 
-/* Whoever kept the time for the other, and has been given something to run, which goes on and on. */
+/* Whoever kept the time for the other, and has been given something to run, which goes on and
+ * on. */
 static int outlast(void *arg)
 {
     int err = bl_sleep(2 * BL_MS);
@@ -680,7 +681,8 @@ static int wait_until_ready(void *arg)
     return bl_chan_recv(ready, NULL) == BL_ECLOSED ? 0 : BL_EIO;
 }
 
-/* What plain threads wait for comes without a run, too: before one, after one, and when one ends meanwhile. */
+/* What plain threads wait for comes without a run, too: before one, after one, and when one ends
+ * meanwhile. */
 BL_TEST_PLAIN(outside_of_a_run)
 {
     pthread_t thread;

@@ -17,21 +17,25 @@
  *
  *     $ belay test -run sum -v
  *
- * A test is a goroutine with a scope of its own. When its function has returned, the scope is cancelled, the
- * cleanups run, and what has not stopped within the grace (BELAY_GRACE, 1s) fails the test: goroutines that are left, and
- * those that it has started in the root scope, which nobody cancels, and that have not ended by then. So do
- * locks that a goroutine held at its end, descriptors of bl_accept and bl_connect that are open, timers and tickers that are neither stopped nor ended by a scope, and contexts that were
- * neither cancelled nor released. A crash or fatal error fails the test that it happened in, and
- * the others are still run. In a subtest it fails that, and its test is run again for the subtests behind it: those that have
- * ended are not, and bl_subtest returns for them what it returned before, or false for the one that crashed.
+ * A test is a goroutine with a scope of its own. When its function has returned, the scope is
+ * cancelled, the cleanups run, and what has not stopped within the grace (BELAY_GRACE, 1s) fails
+ * the test: goroutines that are left, and those that it has started in the root scope, which nobody
+ * cancels, and that have not ended by then. So do locks that a goroutine held at its end,
+ * descriptors of bl_accept and bl_connect that are open, timers and tickers that are neither
+ * stopped nor ended by a scope, and contexts that were neither cancelled nor released. A crash or
+ * fatal error fails the test that it happened in, and the others are still run. In a subtest it
+ * fails that, and its test is run again for the subtests behind it: those that have ended are not,
+ * and bl_subtest returns for them what it returned before, or false for the one that crashed.
  *
- * Everything here is for goroutines of the test t: the test's own and those it has started, at any time
- * before it has ended; checks and logs also for plain threads. What ends "the goroutine" (BL_REQUIRE, bl_fatal, bl_skip)
- * ends the one that calls, after closing the scopes it has open; it does not return. A check that fails in a process that the
- * test has forked fails the test, and ends that process if it is to end "the goroutine".
+ * Everything here is for goroutines of the test t: the test's own and those it has started, at any
+ * time before it has ended; checks and logs also for plain threads. What ends "the goroutine"
+ * (BL_REQUIRE, bl_fatal, bl_skip) ends the one that calls, after closing the scopes it has open; it
+ * does not return. A check that fails in a process that the test has forked fails the test, and
+ * ends that process if it is to end "the goroutine".
  *
- * For t there may be NULL: the test that the calling goroutine is of, or on a plain thread the one that began last. So
- * functions that are not handed their test can check, too, with one line at the top of the file:
+ * For t there may be NULL: the test that the calling goroutine is of, or on a plain thread the one
+ * that began last. So functions that are not handed their test can check, too, with one line at the
+ * top of the file:
  *
  *     static bl_test *const t; // the test that the caller is of
  */
@@ -77,36 +81,37 @@ void bl__test_register(bl__test_entry *entry);
         bl__test_register(&bl__##kind##_entry_##id);                                               \
     }
 
-/* Defines the test id, a C identifier; what follows is its body, with `bl_test *t`: a function Test_id, as tracebacks
- * show it. (Go: func TestXxx.) */
+/* Defines the test id, a C identifier; what follows is its body, with `bl_test *t`: a function
+ * Test_id, as tracebacks show it. (Go: func TestXxx.) */
 #define BL_TEST(id)                                                                                \
     static void Test_##id(bl_test *t);                                                         \
     BL__TEST_ENTRY(test, id, test, Test_##id)                                                                 \
     static void Test_##id(bl_test *t __attribute__((unused)))
 
-/* A test outside of any run, for what calls bl_run itself, forks or starts programs: its function is called on the
- * main thread of a process of its own, in which BELAY_PROCS is what -cpu says. It fails if goroutines are left when it
- * returns. It has no scope (bl_test_scope gives NULL), no subtests and
- * no bubbles. Who ends it early (BL_REQUIRE) ends the process, after the cleanups; only a goroutine that bl_go has
- * started ends alone. */
+/* A test outside of any run, for what calls bl_run itself, forks or starts programs: its function
+ * is called on the main thread of a process of its own, in which BELAY_PROCS is what -cpu says. It
+ * fails if goroutines are left when it returns. It has no scope (bl_test_scope gives NULL), no
+ * subtests and no bubbles. Who ends it early (BL_REQUIRE) ends the process, after the cleanups;
+ * only a goroutine that bl_go has started ends alone. */
 #define BL_TEST_PLAIN(id)                                                                          \
     static void Test_##id(bl_test *t);                                                             \
     BL__TEST_ENTRY(test, id, plain, Test_##id)                                                     \
     static void Test_##id(bl_test *t __attribute__((unused)))
 
-/* Defines the benchmark id, with `bl_bench *b` and `bl_test *t`. Its name is printed as Go's, with an upper-case
- * letter behind "Benchmark". (Go: func BenchmarkXxx.) */
+/* Defines the benchmark id, with `bl_bench *b` and `bl_test *t`. Its name is printed as Go's, with
+ * an upper-case letter behind "Benchmark". (Go: func BenchmarkXxx.) */
 #define BL_BENCH(id)                                                                               \
     static void Benchmark_##id(bl_bench *b, bl_test *t);                                           \
     BL__TEST_ENTRY(bench, id, bench, Benchmark_##id)                                                               \
     static void Benchmark_##id(bl_bench *b __attribute__((unused)),                                \
                                bl_test *t __attribute__((unused)))
 
-/* Defines the fuzz target id, with `bl_test *t`, `const uint8_t *data` and `size_t size`: a test that is called with many
- * inputs, and has to pass with each, in the way of every test: what it starts has to stop. Without -fuzz those inputs are the files in
- * testdata/fuzz/ID, each a subtest of that name. With `belay test -fuzz ID` clang's libFuzzer looks for others;
- * one that fails is made smaller and kept there. It may be called millions of times, so it should be
- * quick, depend on nothing but its input, and take no more than a part of a second. (Go: func FuzzXxx.) */
+/* Defines the fuzz target id, with `bl_test *t`, `const uint8_t *data` and `size_t size`: a test
+ * that is called with many inputs, and has to pass with each, in the way of every test: what it
+ * starts has to stop. Without -fuzz those inputs are the files in testdata/fuzz/ID, each a subtest
+ * of that name. With `belay test -fuzz ID` clang's libFuzzer looks for others; one that fails is
+ * made smaller and kept there. It may be called millions of times, so it should be quick, depend on
+ * nothing but its input, and take no more than a part of a second. (Go: func FuzzXxx.) */
 #define BL_FUZZ(id)                                                                                \
     static void Fuzz_##id(bl_test *t, const uint8_t *data, size_t size);                           \
     BL__TEST_ENTRY(fuzz, id, fuzz, Fuzz_##id)                                                      \
@@ -114,8 +119,8 @@ void bl__test_register(bl__test_entry *entry);
                           const uint8_t *data __attribute__((unused)),                             \
                           size_t size __attribute__((unused)))
 
-/* Once in a benchmark: repeats the block for as long as -benchtime says. Only the time in it counts. (Go:
- * for b.Loop().) */
+/* Once in a benchmark: repeats the block for as long as -benchtime says. Only the time in it
+ * counts. (Go: for b.Loop().) */
 #define BL_LOOP(b)                                                                                 \
     while (__builtin_expect((b)->bl__done < (b)->bl__limit, 1) ? ((b)->bl__done++, true)           \
                                                                : bl__bench_more(b))
@@ -124,8 +129,8 @@ bool bl__bench_more(bl_bench *b);
 /* Adds a figure of the benchmark's own: value, in unit, as "requests/s". (Go: b.ReportMetric.) */
 void bl_report_metric(bl_bench *b, double value, const char *unit);
 
-/* Adds to the benchmark's figures what BL_LOOP allocates by malloc and its kin, B/op and allocs/op, as -benchmem does for all.
- * (Go: b.ReportAllocs.) */
+/* Adds to the benchmark's figures what BL_LOOP allocates by malloc and its kin, B/op and allocs/op,
+ * as -benchmem does for all. (Go: b.ReportAllocs.) */
 void bl_bench_report_allocs(bl_bench *b);
 
 /* main of a program of tests that is not built by `belay test`, which has one of its own:
@@ -134,27 +139,30 @@ int bl_test_main(int argc, char **argv);
 
 /* ---- A test's life ---------------------------------------------------------------------------- */
 
-/* The test's scope: for what runs beside the test until its end. Cancelled when the test has returned, before its
- * cleanups. The test's own current context is below it. The test and its cleanups may wait on it (bl_scope_wait). */
+/* The test's scope: for what runs beside the test until its end. Cancelled when the test has
+ * returned, before its cleanups. The test's own current context is below it. The test and its
+ * cleanups may wait on it (bl_scope_wait). */
 bl_scope *bl_test_scope(bl_test *t);
 
 /* "name", of a subtest "name/sub". As long as t. */
 const char *bl_test_name(bl_test *t);
 
-/* Runs fn(t, arg) as a subtest of t and waits for it, or, if it calls bl_parallel, until it does so. Blanks in
- * the name become _, and one that there was already gets #01. False: it has failed. (Go: t.Run.) */
+/* Runs fn(t, arg) as a subtest of t and waits for it, or, if it calls bl_parallel, until it does
+ * so. Blanks in the name become _, and one that there was already gets #01. False: it has failed.
+ * (Go: t.Run.) */
 bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg);
 
-/* From here on t runs beside the other parallel tests of the same parent, once those before it have returned; at most
- * -parallel of them at a time. Waits. (Go: t.Parallel.) */
+/* From here on t runs beside the other parallel tests of the same parent, once those before it have
+ * returned; at most -parallel of them at a time. Waits. (Go: t.Parallel.) */
 void bl_parallel(bl_test *t);
 
-/* fn(arg) is called when the test and its subtests have ended: the last registered first. (Go: t.Cleanup.) */
+/* fn(arg) is called when the test and its subtests have ended: the last registered first. (Go:
+ * t.Cleanup.) */
 void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg);
 
-/* The test fails if it has not returned d from now; 0: it may take as long as it likes. All goroutines are shown
- * then, and the process ends; the tests that are left are run in another. (A test that is to end by itself opens a scope
- * with .timeout.) */
+/* The test fails if it has not returned d from now; 0: it may take as long as it likes. All
+ * goroutines are shown then, and the process ends; the tests that are left are run in another. (A
+ * test that is to end by itself opens a scope with .timeout.) */
 void bl_test_timeout(bl_test *t, bl_dur d);
 
 /* What of this kind is left behind does not fail t: BL_ALLOW_…, several or'ed. */
@@ -172,7 +180,8 @@ void bl_test_allow(bl_test *t, int kinds);
 /* A directory of the test's own, removed with all that is in it when it ends. (Go: t.TempDir.) */
 const char *bl_tempdir(bl_test *t);
 
-/* Compares data with the file testdata/NAME.golden; with -update writes it. False: they differ, and t has failed. */
+/* Compares data with the file testdata/NAME.golden; with -update writes it. False: they differ, and
+ * t has failed. */
 bool bl_golden(bl_test *t, const char *name, const void *data, size_t size);
 
 /* True with -short; with -v. */
@@ -194,8 +203,8 @@ enum { BL__TEST_FAIL = 1, BL__TEST_END = 2, BL__TEST_SKIP = 4 };
 void bl__test_say(bl_test *t, int what, const char *file, int line, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
-/* Logs and fails; fails and ends the goroutine; skips the test and ends it. (Go: t.Errorf, t.Fatalf,
- * t.Skipf.) */
+/* Logs and fails; fails and ends the goroutine; skips the test and ends it. (Go: t.Errorf,
+ * t.Fatalf, t.Skipf.) */
 #define bl_error(t, ...) bl__test_say((t), BL__TEST_FAIL, __FILE__, __LINE__, __VA_ARGS__)
 #define bl_fatal(t, ...)                                                                           \
     bl__test_say((t), BL__TEST_FAIL | BL__TEST_END, __FILE__, __LINE__, __VA_ARGS__)
@@ -204,11 +213,12 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
 
 /* ---- Bubbles: virtual time ---------------------------------------------------------------------- */
 /*
- * bl_bubble(t, fn, arg) runs fn in a bubble and waits until all in it has ended: the goroutines that fn starts, in scopes that it
- * opens or in bl_test_scope(t), which in the bubble is one of the bubble's own. They have a clock of their own. It
- * begins at 2000-01-01 00:00:00 UTC and stands while one of them runs; when all of them wait, it jumps to the next
- * instant at which a sleep, a timer, a ticker or a deadline of theirs is due. So a test of hours takes no
- * time, and always the same way. (Go: testing/synctest.)
+ * bl_bubble(t, fn, arg) runs fn in a bubble and waits until all in it has ended: the goroutines
+ * that fn starts, in scopes that it opens or in bl_test_scope(t), which in the bubble is one of the
+ * bubble's own. They have a clock of their own. It begins at 2000-01-01 00:00:00 UTC and stands
+ * while one of them runs; when all of them wait, it jumps to the next instant at which a sleep, a
+ * timer, a ticker or a deadline of theirs is due. So a test of hours takes no time, and always the
+ * same way. (Go: testing/synctest.)
  *
  *     static void retries(bl_test *t, void *arg)
  *     {
@@ -218,15 +228,17 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
  *     }
  *     BL_TEST(backoff) { bl_bubble(t, retries, &config); }
  *
- * Waiting counts where only the bubble can end it: on channels made in it, mutexes and all else of this library, but
- * for descriptors, bl_blocking, blocking calls of libc, and channels made outside. Bubbles move while nothing outside them runs.
- * When all wait and nothing is to come, that is a deadlock: the test fails with their stacks, and the bubble is cancelled.
- * What is due at one instant goes on in an order that is drawn from -seed, another in each round of -count. (On one
- * processor this decides all; on several, goroutines that go on at one instant run at the same time.)
+ * Waiting counts where only the bubble can end it: on channels made in it, mutexes and all else of
+ * this library, but for descriptors, bl_blocking, blocking calls of libc, and channels made
+ * outside. Bubbles move while nothing outside them runs. When all wait and nothing is to come, that
+ * is a deadlock: the test fails with their stacks, and the bubble is cancelled. What is due at one
+ * instant goes on in an order that is drawn from -seed, another in each round of -count. (On one
+ * processor this decides all; on several, goroutines that go on at one instant run at the same
+ * time.)
  *
- * fn is `void fn(bl_test *t, void *arg)`, `int fn(void *arg)`, of which a negative result fails t, or
- * `void fn(void *arg)`. In a bubble, bl_cleanup is for the bubble's end; bl_subtest, bl_parallel and another
- * bl_bubble fail the test. Called by a goroutine of t.
+ * fn is `void fn(bl_test *t, void *arg)`, `int fn(void *arg)`, of which a negative result fails t,
+ * or `void fn(void *arg)`. In a bubble, bl_cleanup is for the bubble's end; bl_subtest, bl_parallel
+ * and another bl_bubble fail the test. Called by a goroutine of t.
  */
 enum { BL__BUBBLE_FN_TEST, BL__BUBBLE_FN_VOID, BL__BUBBLE_FN_INT };
 void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const char *file, int line);
@@ -240,15 +252,15 @@ void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const cha
                    (void (*)(void))(fn), __VA_ARGS__, __FILE__, __LINE__)
 #endif
 
-/* Waits until all other goroutines of the caller's bubble wait, in the sense above: then all that could be done at this
- * instant was done. 0; BL_ECANCELED or BL_ETIMEDOUT. One goroutine at a time; fatal outside of a bubble.
- * (Go: synctest.Wait.) */
+/* Waits until all other goroutines of the caller's bubble wait, in the sense above: then all that
+ * could be done at this instant was done. 0; BL_ECANCELED or BL_ETIMEDOUT. One goroutine at a time;
+ * fatal outside of a bubble. (Go: synctest.Wait.) */
 int bl_bubble_wait(void);
 
 /* ---- Assertions -------------------------------------------------------------------------------- */
 /*
- * BL_CHECK_… says what failed, with both values, fails the test and goes on; BL_REQUIRE_… ends the goroutine. Each
- * yields whether it held. Operands are evaluated once.
+ * BL_CHECK_… says what failed, with both values, fails the test and goes on; BL_REQUIRE_… ends the
+ * goroutine. Each yields whether it held. Operands are evaluated once.
  *
  *     BL_CHECK(t, cond)         BL_CHECK_EQ(t, a, b)  and NE, LT, LE, GT, GE: numbers, bool, pointers
  *     BL_CHECK_STR(t, a, b)     C strings, NULL among them

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * probe.h: USDT probes: places that bpftrace, perf, SystemTap and gdb find by name, where <sys/sdt.h> was there to build with
- * (Debian: systemtap-sdt-dev). A probe is a nop and a note in the ELF file that says where its arguments are, so it
- * costs nothing as long as those are at hand: fields of what is in a register anyway, no sums and no calls.
- * ARCHITECTURE.md has the list.
+ * probe.h: USDT probes: places that bpftrace, perf, SystemTap and gdb find by name, where
+ * <sys/sdt.h> was there to build with (Debian: systemtap-sdt-dev). A probe is a nop and a note in
+ * the ELF file that says where its arguments are, so it costs nothing as long as those are at hand:
+ * fields of what is in a register anyway, no sums and no calls. ARCHITECTURE.md has the list.
  */
 #ifndef BL__ARCH_PROBE_H
 #define BL__ARCH_PROBE_H

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * race.h: what ThreadSanitizer is told in the build for `-race`, libbelay_race.a. Empty in all others.
+ * race.h: what ThreadSanitizer is told in the build for `-race`, libbelay_race.a. Empty in all
+ * others.
  *
  * In that build the library is not instrumented: its locks, queues and futexes are unknown to
- * ThreadSanitizer and order nothing. The user's program is, and every goroutine is a fiber, switched to
- * without an edge. What orders a program is said here, at the place of each edge of the memory model:
+ * ThreadSanitizer and order nothing. The user's program is, and every goroutine is a fiber,
+ * switched to without an edge. What orders a program is said here, at the place of each edge of the
+ * memory model:
  *
  *   bl__race_release(key)     what the caller did so far, to all who acquire key from now on (merged)
  *   bl__race_acquire(key)     the other side
@@ -13,11 +15,11 @@
  *   bl__race_read/write(p,n)  the user's memory is accessed for the calling goroutine
  *   BL__RACE_FRAME()          first in a public function: reports name it, and the place of its call
  *
- * A key is an address that is not looked at; it lies in memory that the object owns, so that it does
- * not stand for two things at once.
+ * A key is an address that is not looked at; it lies in memory that the object owns, so that it
+ * does not stand for two things at once.
  *
- * What ThreadSanitizer intercepts of libc and would see the library do (memcpy, malloc, read, …) goes
- * by other ways in this build: see race_libc.c.
+ * What ThreadSanitizer intercepts of libc and would see the library do (memcpy, malloc, read, …)
+ * goes by other ways in this build: see race_libc.c.
  */
 #ifndef BL__ARCH_RACE_H
 #define BL__ARCH_RACE_H
@@ -57,8 +59,9 @@ enum { BL__RACE_NO_SYNC = 1 };
 #define bl__race_acquire(key) __tsan_acquire((void *)(uintptr_t)(key))
 #define bl__race_release(key) __tsan_release((void *)(uintptr_t)(key))
 
-/* What Go's ThreadSanitizer exports, clang's has inside, and gcc's keeps to itself (NULL): a release that replaces what was
- * there, alone and together with an acquire of that, in one call where the C interface takes two. */
+/* What Go's ThreadSanitizer exports, clang's has inside, and gcc's keeps to itself (NULL): a
+ * release that replaces what was there, alone and together with an acquire of that, in one call
+ * where the C interface takes two. */
 __attribute__((weak)) void bl__tsan_release_store(
     void *fiber, uintptr_t pc,
     uintptr_t addr) __asm__("_ZN6__tsan12ReleaseStoreEPNS_11ThreadStateEmm");
@@ -75,8 +78,9 @@ static inline void bl__race_store(uint8_t *byte)
 #define bl__race_use(object)                                                                       \
     ((void)__tsan_atomic8_fetch_or((volatile uint8_t *)(object), 0, __ATOMIC_RELAXED))
 
-/* What does not fill words of 8 bytes the old runtime's ranges take byte by byte, and it keeps the last four accesses to a
- * word: of an int it would know one. All of it lies in the caller's frame, which reports name. */
+/* What does not fill words of 8 bytes the old runtime's ranges take byte by byte, and it keeps the
+ * last four accesses to a word: of an int it would know one. All of it lies in the caller's frame,
+ * which reports name. */
 static inline __attribute__((always_inline)) void bl__race_access(void *p, size_t n, bool write)
 {
     for (char *at = p; p != NULL && n > 0;) {
@@ -139,8 +143,8 @@ static inline void *bl__race_as(void *fiber)
 }
 static inline void bl__race_back(void *own) { __tsan_switch_to_fiber(own, BL__RACE_NO_SYNC); }
 
-/* What the runtime does for nobody, since a time has come: by a fiber of its own, which comes after what
- * was released to key, and after nothing else. */
+/* What the runtime does for nobody, since a time has come: by a fiber of its own, which comes after
+ * what was released to key, and after nothing else. */
 #define BL__RACE_NOBODY_BEGIN(key)                                                                 \
     void *bl__race_nobody = bl__race_fiber_new(0, true);                                           \
     void *bl__race_own = bl__race_as(bl__race_nobody);                                             \
@@ -149,9 +153,10 @@ static inline void bl__race_back(void *own) { __tsan_switch_to_fiber(own, BL__RA
     bl__race_back(bl__race_own);                                                                   \
     bl__race_fiber_free(bl__race_nobody)
 
-/* Two sides that meet again and again, in turns or each once: what either did before is seen by the other, and replaces what
- * it did the last time. A slot of a buffer (the k-th send orders the k-th receive, which orders the (k + C)-th send), or
- * a waiter and its waker. Each byte has a word: ThreadSanitizer looks up words. */
+/* Two sides that meet again and again, in turns or each once: what either did before is seen by the
+ * other, and replaces what it did the last time. A slot of a buffer (the k-th send orders the k-th
+ * receive, which orders the (k + C)-th send), or a waiter and its waker. Each byte has a word:
+ * ThreadSanitizer looks up words. */
 typedef struct bl__race_pair {
     uint64_t
         side[2]; /* of which a byte is used; the first alone, if both go by bl__tsan_exchange */
@@ -179,8 +184,8 @@ static inline void bl__race_meet(bl__race_pair *pair, int me)
     bl__race_hear(pair, me);
 }
 
-/* Fibers. new: for goroutine id, ordered after the caller's past, or (alone) after nothing. A fiber is
- * not freed by itself. */
+/* Fibers. new: for goroutine id, ordered after the caller's past, or (alone) after nothing. A fiber
+ * is not freed by itself. */
 void *bl__race_fiber_new(uint64_t id, bool alone);
 /* What reports know it by: goroutine id of owner (0: nobody's). */
 void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner);
@@ -198,8 +203,8 @@ void bl__race_forget(char *lo, char *hi);
 int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char **stack);
 void bl__race_thread_ended(char *stack);
 
-/* close(2) of a descriptor of the program's, which ThreadSanitizer keeps a record of: whoever uses it
- * meanwhile is told, and races with nobody. */
+/* close(2) of a descriptor of the program's, which ThreadSanitizer keeps a record of: whoever uses
+ * it meanwhile is told, and races with nobody. */
 int bl__race_close(int fd);
 
 /* Data races reported so far. */
@@ -207,7 +212,8 @@ uint64_t bl__race_errors(void);
 /* Sees to it that the linker takes debug/race.c, which ThreadSanitizer looks for. */
 void bl__race_reports(void);
 
-/* Of those behind the first `since` there is one that owner had a part in, or nobody who is known. */
+/* Of those behind the first `since` there is one that owner had a part in, or nobody who is
+ * known. */
 bool bl__race_met(uint64_t since, uint64_t owner);
 
 /* A test begins: what was reported before is reported again. */

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sanitize.h: what AddressSanitizer, ThreadSanitizer and valgrind have to be told of a switch. All of
- * it is empty in an ordinary build, but valgrind's, which is a few instructions when a stack is made.
+ * sanitize.h: what AddressSanitizer, ThreadSanitizer and valgrind have to be told of a switch. All
+ * of it is empty in an ordinary build, but valgrind's, which is a few instructions when a stack is
+ * made.
  *
  * ASan: start_switch_fiber before leaving a stack (NULL instead of the place to save when it ends),
- * finish_switch_fiber on the other; a free stack is poisoned, and unpoisoned before it is used again.
- * TSan: each goroutine is a fiber. The runtime is instrumented in this build, which is for finding its
- * own races between threads; so a switch orders what ran before it and after it on that thread
- * (flag 0), as the run queues' plain fields rely on it. Reports read the records of goroutines that
- * run on, and believe them only as far as that goes: their reads are not checked.
+ * finish_switch_fiber on the other; a free stack is poisoned, and unpoisoned before it is used
+ * again. TSan: each goroutine is a fiber. The runtime is instrumented in this build, which is for
+ * finding its own races between threads; so a switch orders what ran before it and after it on that
+ * thread (flag 0), as the run queues' plain fields rely on it. Reports read the records of
+ * goroutines that run on, and believe them only as far as that goes: their reads are not checked.
  * The build for `-race` is another (race.h): there a switch orders nothing.
  */
 #ifndef BL__ARCH_SANITIZE_H
@@ -77,7 +78,8 @@ static inline void bl__san_stack_made(void *lo, void *hi)
     (void)hi;
 }
 
-/* The memory of stacks is to be used for something else: frames that nobody has left mark it still. */
+/* The memory of stacks is to be used for something else: frames that nobody has left mark it
+ * still. */
 static inline void bl__san_stack_reuse(void *lo, void *hi)
 {
 #if BL__ASAN
@@ -169,7 +171,8 @@ static inline void bl__san_switch_finish(void *saved)
     (void)saved;
 }
 
-/* close(2) of a descriptor of the program's: who uses it meanwhile is told, and races with nobody. */
+/* close(2) of a descriptor of the program's: who uses it meanwhile is told, and races with
+ * nobody. */
 static inline int bl__san_close(int fd)
 {
 #if BL__RACE

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ticks.h: the processor's counter of time: the cheapest clock there is, and the same on all CPUs. About a
- * nanosecond a tick, or tens of them on some aarch64. Not ordered with the instructions around it.
+ * ticks.h: the processor's counter of time: the cheapest clock there is, and the same on all CPUs.
+ * About a nanosecond a tick, or tens of them on some aarch64. Not ordered with the instructions
+ * around it.
  */
 #ifndef BL__ARCH_TICKS_H
 #define BL__ARCH_TICKS_H

@@ -3,9 +3,10 @@
  * tls.h: the one thread-local variable, the address of this thread's bl__m.
  *
  * A goroutine can go on on another thread after any switch, and compilers keep the address of a
- * thread-local across calls. So it is read by assembly that computes the address each time, with the
- * initial-exec model, which also serves a shared library. On a thread that
- * never called in it is bl__nobody's: whoever looks there for what it needs first, a processor, does not find it.
+ * thread-local across calls. So it is read by assembly that computes the address each time, with
+ * the initial-exec model, which also serves a shared library. On a thread that
+ * never called in it is bl__nobody's: whoever looks there for what it needs first, a processor,
+ * does not find it.
  */
 #ifndef BL__ARCH_TLS_H
 #define BL__ARCH_TLS_H
@@ -35,8 +36,8 @@ static inline void *bl__tls_get(void)
 #error "belay runs on x86-64 and aarch64"
 #endif
 
-/* Only by a thread for itself, never around a switch. The compiler does not know that bl__tls_get reads
- * the variable, so the store may not be put off. */
+/* Only by a thread for itself, never around a switch. The compiler does not know that bl__tls_get
+ * reads the variable, so the store may not be put off. */
 static inline void bl__tls_set(void *m)
 {
     bl__tls = m;

@@ -4,8 +4,8 @@
  *
  * The unwind information of bl__unwind_from is a handful of DWARF expressions: one callee-saved
  * register points to the bl__regs while fn runs, and every register, the stack pointer (as the
- * canonical frame address) and the program counter are found from it. It is marked as a signal frame,
- * since the program counter may be that of a faulting instruction and not a return address.
+ * canonical frame address) and the program counter are found from it. It is marked as a signal
+ * frame, since the program counter may be that of a faulting instruction and not a return address.
  */
 #include "arch/unwind.h"
 
@@ -80,8 +80,8 @@ void bl__regs_signal(bl__regs *regs, const void *ucontext)
 #elif defined(__aarch64__)
 
 /* As above with x19 (DW_OP_breg19) for rbx; all offsets in two bytes. The program counter has the
- * column 96, which the unwinder keeps for frames in which the link register is live. Both begin with
- * `bti c`, as what is compiled with -mbranch-protection has to; elsewhere it does nothing. */
+ * column 96, which the unwinder keeps for frames in which the link register is live. Both begin
+ * with `bti c`, as what is compiled with -mbranch-protection has to; elsewhere it does nothing. */
 __asm__(".text\n"
         "    .globl bl__unwind_from\n"
         "    .hidden bl__unwind_from\n"

@@ -2,24 +2,26 @@
 /*
  * blocking.c: bl_blocking: functions that run on helper threads.
  *
- * A call is queued, and its goroutine parks. A helper takes the oldest call by claiming the wait: from
- * then on no cancellation reaches the goroutine, and the helper makes it ready when the function has
- * returned. A call that a cancellation claims before takes itself out of the queue and is not run.
+ * A call is queued, and its goroutine parks. A helper takes the oldest call by claiming the wait:
+ * from then on no cancellation reaches the goroutine, and the helper makes it ready when the
+ * function has returned. A call that a cancellation claims before takes itself out of the queue and
+ * is not run.
  *
- * Helpers are started by who calls and finds none that rests, as far as bl_options.max_threads leaves
- * room beside the runtime's threads; they rest last in first out, so that those not needed go to the
- * bottom, where they end after REST. They are plain threads to all others: in the deadlock check one
- * that rests is the runtime's own (bl__helpers.resting), one that runs a function could still wake
- * somebody, and one that waits there for a goroutine is counted as every plain thread that waits.
+ * Helpers are started by who calls and finds none that rests, as far as bl_options.max_threads
+ * leaves room beside the runtime's threads; they rest last in first out, so that those not needed
+ * go to the bottom, where they end after REST. They are plain threads to all others: in the
+ * deadlock check one that rests is the runtime's own (bl__helpers.resting), one that runs a
+ * function could still wake somebody, and one that waits there for a goroutine is counted as every
+ * plain thread that waits.
  *
  * Invariants, under the lock:
  *   - for each queued call there is a helper that was started or woken and has not looked since, as
  *     long as there can be more; else there is a helper, which looks when its function has returned
  *   - a helper whose state is RUN has claimed the wait of one goroutine, and nobody else readies it
  *
- * A run that ends with a function not returned gives its helper up: one of the two swaps of its state
- * comes first, the run's or the helper's (ORD(helper)). A helper given up readies nobody, and frees
- * itself. The goroutine's record and stack are kept then, as all that such a run has left.
+ * A run that ends with a function not returned gives its helper up: one of the two swaps of its
+ * state comes first, the run's or the helper's (ORD(helper)). A helper given up readies nobody, and
+ * frees itself. The goroutine's record and stack are kept then, as all that such a run has left.
  *
  * Rejected: handing a call to the helper that is woken for it. Another may come back while it is
  * still waking up; so who comes first takes the call.
@@ -111,7 +113,8 @@ static bl__call *call_take(void)
 
 /* ---- Helpers ---- */
 
-/* Under the lock. The deadlock check has to notice that somebody came and went between its looks. */
+/* Under the lock. The deadlock check has to notice that somebody came and went between its
+ * looks. */
 static void resting_set(uint32_t n)
 {
     add_relaxed(&bl__rt.plain_changes, 1u);

@@ -30,8 +30,8 @@ typedef struct bl__helpers {
 void bl__helpers_begin(void);
 void bl__helpers_end(void);
 
-/* bl_blocking for a call on a descriptor, whose record is fd: a goroutine waits so until the deadline, or, when a
- * helper has the call by then, until that has returned. */
+/* bl_blocking for a call on a descriptor, whose record is fd: a goroutine waits so until the
+ * deadline, or, when a helper has the call by then, until that has returned. */
 int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline);
 
 /* The goroutine for which the calling thread runs a function; 0: for none. */

@@ -6,8 +6,8 @@
 
 /* ---- Whose bubble ---- */
 
-/* All there ever were, by slot; written under sched's lock before any scope has the number. A number and not a pointer, since a scope
- * is opened so often that its size counts. */
+/* All there ever were, by slot; written under sched's lock before any scope has the number. A
+ * number and not a pointer, since a scope is opened so often that its size counts. */
 static bl__bubble *slots[BL__BUBBLES_MOST + 1];
 static uint16_t slots_used;
 
@@ -251,8 +251,9 @@ bl__bubble *bl__bubbles_find(void)
 
 enum { SAME_MOST = 4096 };
 
-/* The timers that are due at the first instant are at the top of the heap, all below each other: any order among
- * them is as good a heap. So their places are drawn anew. Of more than SAME_MOST, the first so many. */
+/* The timers that are due at the first instant are at the top of the heap, all below each other:
+ * any order among them is as good a heap. So their places are drawn anew. Of more than SAME_MOST,
+ * the first so many. */
 static void shuffle(bl__bubble *b)
 {
     bl__timers *ts = &b->timers;

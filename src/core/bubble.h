@@ -2,14 +2,16 @@
 /*
  * bubble.h: bubbles: goroutines with a clock of their own, which jumps when all of them wait.
  *
- * A goroutine is of a bubble if it was started in the bubble's scope or below. Whoever asks for the time or arms
- * a timer is asked for its bubble first, if there is any bubble in the process; nothing else on the
- * way of a goroutine knows of them. A bubble's timers are in a heap of the bubble's.
+ * A goroutine is of a bubble if it was started in the bubble's scope or below. Whoever asks for the
+ * time or arms a timer is asked for its bubble first, if there is any bubble in the process;
+ * nothing else on the way of a goroutine knows of them. A bubble's timers are in a heap of the
+ * bubble's.
  *
  * A bubble moves when nothing at all runs in the process. That is known for certain under
- * sched's lock, without which no processor can be had: all are idle, the global queue is empty, and no
- * thread runs a goroutine without a processor. The thread that is about to rest then looks at every goroutine, and
- * for a bubble of which all wait durably does the first of these that there is to do:
+ * sched's lock, without which no processor can be had: all are idle, the global queue is empty, and
+ * no thread runs a goroutine without a processor. The thread that is about to rest then looks at
+ * every goroutine, and for a bubble of which all wait durably does the first of these that there is
+ * to do:
  *
  *     1. a timer is due:                    fires all that are due, in an order drawn from the seed
  *     2. a goroutine is in bl_bubble_wait:  it goes on
@@ -17,9 +19,9 @@
  *     4. a mutex is held from outside:      nothing, it will be given back in real time
  *     5. else:                              a deadlock; the bubble's keeper is told
  *
- * To wait durably is to wait for what only goroutines of the bubble can do: for anything but a descriptor,
- * bl_blocking, and channels that were made outside. (Go, testing/synctest, has mutexes among the
- * exceptions; we have no need to, since we know who holds one.)
+ * To wait durably is to wait for what only goroutines of the bubble can do: for anything but a
+ * descriptor, bl_blocking, and channels that were made outside. (Go, testing/synctest, has mutexes
+ * among the exceptions; we have no need to, since we know who holds one.)
  */
 #ifndef BL__CORE_BUBBLE_H
 #define BL__CORE_BUBBLE_H
@@ -63,7 +65,8 @@ bl__bubble *bl__bubble_of(const bl__g *g);
 bl_time bl__bubble_scope_now(const bl_scope *s);
 
 /* A bubble whose scope the caller, its keeper, has yet to open (b->scope) before it calls
- * bl__bubble_begin. NULL: out of memory, or too many. Records are used again and never freed: a timer may still name the heap. */
+ * bl__bubble_begin. NULL: out of memory, or too many. Records are used again and never freed: a
+ * timer may still name the heap. */
 bl__bubble *bl__bubble_new(uint64_t seed, void *owner);
 void bl__bubble_begin(bl__bubble *b);
 /* Its scope is closed. */
@@ -73,7 +76,8 @@ void bl__bubble_end(bl__bubble *b);
 uint32_t bl__bubble_await(bl__bubble *b);
 void bl__bubble_tell(bl__bubble *b, uint32_t news);
 
-/* Until all other goroutines of the caller's bubble wait durably. 0 or BL_ECANCELED, BL_ETIMEDOUT. */
+/* Until all other goroutines of the caller's bubble wait durably. 0 or BL_ECANCELED,
+ * BL_ETIMEDOUT. */
 int bl__bubble_wait(void);
 
 /* Under sched's lock: a bubble for which there is something to do, or NULL. */
@@ -85,8 +89,8 @@ void bl__bubble_move(bl__m *m, bl__bubble *b);
 
 /* Who holds the mutex, or NULL; sync/mutex.c. */
 const bl__g *bl__mutex_holder(const void *mutex);
-/* The id of the bubble that the channel was made in, or 0; sync/chan.c. And of all those that a select waits on,
- * BL__BUBBLE_MIXED if they differ. */
+/* The id of the bubble that the channel was made in, or 0; sync/chan.c. And of all those that a
+ * select waits on, BL__BUBBLE_MIXED if they differ. */
 enum { BL__BUBBLE_MIXED = UINT32_MAX, BL__BUBBLE_ANY = UINT32_MAX - 1 };
 uint32_t bl__chan_bubble(const void *chan);
 uint32_t bl__select_bubble(const void *select_wait);

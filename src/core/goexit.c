@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * goexit.c: the end of a goroutine from within the functions that it is in, as runtime.Goexit in Go.
+ * goexit.c: the end of a goroutine from within the functions that it is in, as runtime.Goexit in
+ * Go.
  *
- * The stack is unwound as pthread_exit does it (Itanium C++ ABI: Exception Handling, section 1.6.2, forced
- * unwinding), so that BL_SCOPE, BL_LOCK and every __attribute__((cleanup)) of frames that were compiled with
- * -fexceptions do their work. The unwinder keeps its state in the exception object alone, so a cleanup may wait, and go on
- * on another thread.
+ * The stack is unwound as pthread_exit does it (Itanium C++ ABI: Exception Handling, section 1.6.2,
+ * forced unwinding), so that BL_SCOPE, BL_LOCK and every __attribute__((cleanup)) of frames that
+ * were compiled with -fexceptions do their work. The unwinder keeps its state in the exception
+ * object alone, so a cleanup may wait, and go on on another thread.
  */
 #include <stdlib.h>
 #include <unwind.h>

@@ -1,32 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * handoff.c: taking the processor from a thread whose goroutine blocks in the kernel or runs long, and
- * how such a thread comes back.
+ * handoff.c: taking the processor from a thread whose goroutine blocks in the kernel or runs long,
+ * and how such a thread comes back.
  *
- * sysmon looks at every processor. One that has picked nothing since the look before, while work waits
- * that no idle processor could do, is taken from its thread: at once if that thread sleeps in the
- * kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes. As long as
- * sysmon is eager, since it has taken one lately, a thread that has slept since the look before, and does
- * now, needs no second look; and one that computes, but whose goroutine has been found asleep before, is not given
- * HOG_NS: it is on its way into the next call that blocks (getaddrinfo computes for 0.15 ms before it waits), and a guess
- * that is wrong BLOCKS_AGAIN times in a row is given up. Another thread goes on with the processor. The one it was taken from is not disturbed: no signal, no EINTR.
- * It is "away": it runs its goroutine as before, and finds that it has no processor when it enters the
- * runtime the next time (bl__enter in proc.h). What it does there is done as by a plain thread; where
- * it needs a processor, it takes an idle one or queues its goroutine (bl__come_back). In the same way a goroutine
- * that is about to work for long inside of the library gives its processor up by itself (bl__let_go).
+ * sysmon looks at every processor. One that has picked nothing since the look before, while work
+ * waits that no idle processor could do, is taken from its thread: at once if that thread sleeps in
+ * the kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes.
+ * As long as sysmon is eager, since it has taken one lately, a thread that has slept since the look
+ * before, and does now, needs no second look; and one that computes, but whose goroutine has been
+ * found asleep before, is not given HOG_NS: it is on its way into the next call that blocks
+ * (getaddrinfo computes for 0.15 ms before it waits), and a guess that is wrong BLOCKS_AGAIN times
+ * in a row is given up. Another thread goes on with the processor. The one it was taken from is not
+ * disturbed: no signal, no EINTR. It is "away": it runs its goroutine as before, and finds that it
+ * has no processor when it enters the runtime the next time (bl__enter in proc.h). What it does
+ * there is done as by a plain thread; where it needs a processor, it takes an idle one or queues
+ * its goroutine (bl__come_back). In the same way a goroutine that is about to work for long inside
+ * of the library gives its processor up by itself (bl__let_go).
  *
  * Invariants
  *   - A processor is taken under sched's lock, after the handshake of bl__enter: so from a thread that is
  *     not in the runtime, and cannot come in before the lock is given back. What it did with the
  *     processor before happened before (ORD(inside)).
  *   - Who is taken from keeps its goroutine; nobody else can run that one, since it is in no queue.
- *   - sched.away counts these threads until they have a processor or sleep without a goroutine; while
- *     there are any, the program is not deadlocked.
- *   - The first take ends solo (core/solo.h), whose sections only the holder of the one processor may
- *     enter.
+ *   - sched.away counts these threads until they have a processor or sleep without a goroutine;
+ *     while there are any, the program is not deadlocked.
+ *   - The first take ends solo (core/solo.h), whose sections only the holder of the one processor
+ *     may enter.
  *
- * Without membarrier(2) every entry executes a fence itself (BL__BARE_FENCED); all else is the same.
- * Without /proc, a thread that sleeps cannot be told from one that computes, and is taken for that.
+ * Without membarrier(2) every entry executes a fence itself (BL__BARE_FENCED); all else is the
+ * same. Without /proc, a thread that sleeps cannot be told from one that computes, and is taken for
+ * that.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +76,8 @@ int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
     return otherwise;
 }
 
-/* Says what BELAY_DEBUG has in it that is nothing, once a run: a word misspelt would do nothing, in silence. */
+/* Says what BELAY_DEBUG has in it that is nothing, once a run: a word misspelt would do nothing, in
+ * silence. */
 static void debug_settings_check(void)
 {
     static const char *const names[] = {
@@ -112,7 +116,8 @@ void bl__handoff_begin(void)
 
 /* ---- The thread's side ---- */
 
-/* bare is set: m has no processor, or is about to lose it, or has to execute its own fence, or is traced. */
+/* bare is set: m has no processor, or is about to lose it, or has to execute its own fence, or is
+ * traced. */
 bool bl__enter_slow(bl__m *m)
 {
     if ((load_relaxed(&m->bare) & BL__BARE_FENCED) != 0)
@@ -204,8 +209,8 @@ static void taken_say(const taken *t, uint32_t why, bl_dur since)
         t->site->file, t->site->line, doing, (long long)(since / BL_US));
 }
 
-/* Threads that compute without a processor. Under sched's lock; forgets those that sleep by now, but for a guess, which is
- * not worth the reading of so many files. */
+/* Threads that compute without a processor. Under sched's lock; forgets those that sleep by now,
+ * but for a guess, which is not worth the reading of so many files. */
 static uint32_t hogs_count(bool guess)
 {
     uint32_t n = 0;
@@ -222,8 +227,8 @@ static uint32_t hogs_count(bool guess)
     return n;
 }
 
-/* Takes p from its thread, if that is outside of the runtime, for another thread. A guess: from one that computes, if its
- * goroutine is expected to block. */
+/* Takes p from its thread, if that is outside of the runtime, for another thread. A guess: from one
+ * that computes, if its goroutine is expected to block. */
 static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
 {
     taken who;
@@ -286,7 +291,8 @@ void bl__handoff_calm(void)
         bl__thread_state_close(&handoff.states[i]);
 }
 
-/* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom does. */
+/* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom
+ * does. */
 static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool eager)
 {
     bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
@@ -304,8 +310,9 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool 
     return take(p, tick, BL__AWAY_HOG, false) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
 }
 
-/* Has m, which holds p, slept since the look before; or, unless sysmon is eager, for a while? Its CPU time tells that
- * in less than a microsecond; its state, from /proc, takes nine, and thirty more if that is not open. */
+/* Has m, which holds p, slept since the look before; or, unless sysmon is eager, for a while? Its
+ * CPU time tells that in less than a microsecond; its state, from /proc, takes nine, and thirty
+ * more if that is not open. */
 static bool has_slept(bl__p *p, const bl__m *m, bl_time now, bool eager)
 {
     int tid = load_relaxed(&m->tid);

@@ -9,11 +9,12 @@
  *
  * No wake-up is lost. A producer stores into its queue, then loads idle_ps and spinning; a thread
  * going to sleep stores idle_ps and spinning, then looks into all queues once more. Between its two
- * steps the producer has no fence: the sleeper's bl__heavy_barrier executes one for it, or, where the
- * kernel cannot do that, the producer has one after all (bl__wake_maybe).
+ * steps the producer has no fence: the sleeper's bl__heavy_barrier executes one for it, or, where
+ * the kernel cannot do that, the producer has one after all (bl__wake_maybe).
  *
  * Among the sleepers one keeps the time: it sleeps until the first timer of all processors is due.
- * One sleeps in the poller, while a processor is idle and a goroutine waits for a descriptor (poll.h).
+ * One sleeps in the poller, while a processor is idle and a goroutine waits for a descriptor
+ * (poll.h).
  */
 #include <sys/epoll.h>
 
@@ -94,8 +95,8 @@ void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
 #define IN_POLLER ((bl__m *)(void *)&bl__rt.poll)
 
 /* Under sched's lock: takes a thread off the sleepers. The one in the poller only for the last idle
- * processor, or where it is alone: as long as one is idle, events are to be seen at once, and without
- * one they are better found by who runs than by a thread that has none. */
+ * processor, or where it is alone: as long as one is idle, events are to be seen at once, and
+ * without one they are better found by who runs than by a thread that has none. */
 static bl__m *m_take(void)
 {
     bl__m **at = &bl__rt.idle_m;
@@ -112,8 +113,8 @@ static bl__m *m_take(void)
     return m;
 }
 
-/* Under sched's lock. True: m, which has been taken off the sleepers, is in the poller no more, and has
- * to be told there. */
+/* Under sched's lock. True: m, which has been taken off the sleepers, is in the poller no more, and
+ * has to be told there. */
 static bool poll_leave(const bl__m *m)
 {
     if (bl__rt.poll.sleeper != m)
@@ -122,8 +123,8 @@ static bool poll_leave(const bl__m *m)
     return true;
 }
 
-/* Under sched's lock: gives p to a sleeping thread, *heir, which is to be woken then (bl__m_wake), or
- * to a new one. 0, or why there is none, with p as it was. */
+/* Under sched's lock: gives p to a sleeping thread, *heir, which is to be woken then (bl__m_wake),
+ * or to a new one. 0, or why there is none, with p as it was. */
 static int p_give(bl__p *p, bool spinning, bl__m **heir)
 {
     bl__m *m = m_take();
@@ -250,14 +251,16 @@ static bl__task *steal_round(bl__p *p, const bool *stale, uint32_t known)
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, BL__RING / 2) : NULL;
 }
 
-/* All others are idle and nothing comes from them: a bubble may be waiting for this one to rest too. */
+/* All others are idle and nothing comes from them: a bubble may be waiting for this one to rest
+ * too. */
 static bool alone_in_bubbles(uint32_t procs)
 {
     return load_relaxed(&bl__rt.bubbles) != NULL && load_relaxed(&bl__rt.idle_all) + 1 >= procs;
 }
 
-/* Looks into the others' queues for SPIN_NS. A run-next slot is taken only from a processor that has
- * not picked anything for STALE_NS: else its owner would have run it in less time than it takes us. */
+/* Looks into the others' queues for SPIN_NS. A run-next slot is taken only from a processor that
+ * has not picked anything for STALE_NS: else its owner would have run it in less time than it takes
+ * us. */
 static bl__task *spin(bl__m *m)
 {
     uint32_t ticks[BL__MAX_PROCS];
@@ -324,8 +327,8 @@ static int64_t sleep_begin(bl__m *m)
     return first > now ? first - now : 0;
 }
 
-/* Takes m off the sleepers, if nobody has woken it, with an idle processor if there is one, or to end
- * if it has been one too many for long. */
+/* Takes m off the sleepers, if nobody has woken it, with an idle processor if there is one, or to
+ * end if it has been one too many for long. */
 static void sleep_end(bl__m *m, bool spare)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
@@ -352,7 +355,8 @@ void bl__sysmon_rouse(void)
         bl__sysmon_notify();
 }
 
-/* The sleep of the one in the poller. What it finds goes to a processor of its own, if one is idle. */
+/* The sleep of the one in the poller. What it finds goes to a processor of its own, if one is
+ * idle. */
 static void poll_sleep(bl__m *m, int64_t timeout)
 {
     struct epoll_event events[BL__POLL_BATCH];
@@ -369,8 +373,8 @@ static void poll_sleep(bl__m *m, int64_t timeout)
     bl__poll_dispatch(events, n);
 }
 
-/* Under sched's lock, by m without a processor: if a bubble has something to do, m gets a processor to do it
- * with (bubble.h). */
+/* Under sched's lock, by m without a processor: if a bubble has something to do, m gets a processor
+ * to do it with (bubble.h). */
 static bl__bubble *bubble_take(bl__m *m)
 {
     bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubbles_find() : NULL;

@@ -2,8 +2,8 @@
 /*
  * label.h: the labels of goroutines.
  *
- * A set of labels is one block of memory, immutable, shared by all goroutines that inherited it, and
- * counted. No labels is NULL, and costs a spawn one test.
+ * A set of labels is one block of memory, immutable, shared by all goroutines that inherited it,
+ * and counted. No labels is NULL, and costs a spawn one test.
  */
 #ifndef BL__CORE_LABEL_H
 #define BL__CORE_LABEL_H
@@ -20,7 +20,8 @@ struct bl__labels {
 
 void bl__labels_free(bl__labels *l);
 
-/* From here on the calling goroutine, and those that it starts, are owner's. Nothing without memory. */
+/* From here on the calling goroutine, and those that it starts, are owner's. Nothing without
+ * memory. */
 void bl__labels_own(const void *owner);
 
 static inline bl__labels *bl__labels_retain(bl__labels *l)

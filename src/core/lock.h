@@ -6,7 +6,8 @@
  * giving it back is a load and a plain store, since a locked instruction costs more than the whole
  * section it would protect. The price is one hole, closed by a bound: an unlocker that has read 1
  * and is preempted before its store can miss a waiter that writes 2 and falls asleep in between; so
- * waiters sleep for LOCK_NAP and look again, and then for longer and longer: a thousand would keep the holder from its CPU.
+ * waiters sleep for LOCK_NAP and look again, and then for longer and longer: a thousand would keep
+ * the holder from its CPU.
  *
  * Never held across a switch of goroutines, except by a parking goroutine, whose successor gives it
  * back (sched.h). In debug builds ranks are checked: see core/rank.h.

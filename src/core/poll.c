@@ -142,9 +142,9 @@ bool bl__poll_try(void)
     return poll_take(events, BL__POLL_BATCH);
 }
 
-/* On the stack of a goroutine, hence the few. As long as others wait for their turn, events only have
- * to be seen within a bound: taken in eagerly they would fill the processor's queue, and those in the global
- * one would not get their turn for long. */
+/* On the stack of a goroutine, hence the few. As long as others wait for their turn, events only
+ * have to be seen within a bound: taken in eagerly they would fill the processor's queue, and those
+ * in the global one would not get their turn for long. */
 __attribute__((noinline)) void bl__poll_sometimes(bl__p *p, bl_time now)
 {
     struct epoll_event events[BUSY_BATCH];
@@ -156,7 +156,8 @@ __attribute__((noinline)) void bl__poll_sometimes(bl__p *p, bl_time now)
     (void)poll_take(events, BUSY_BATCH);
 }
 
-/* A sleeper is woken for its own sake where there is none, since only who sleeps in epoll sees events at once. */
+/* A sleeper is woken for its own sake where there is none, since only who sleeps in epoll sees
+ * events at once. */
 void bl__poll_watch(bl_time now)
 {
     if (load_relaxed(&bl__rt.poll.unchecked))

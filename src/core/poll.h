@@ -5,21 +5,23 @@
  *
  * Who polls
  *   - A thread that runs out of work asks without waiting (bl__poll_try), and if that brings nothing
- *     and somebody waits for a descriptor, one of the sleeping threads sleeps in epoll instead of on its futex:
- *     the sleeper. There is at most one, and it is the only one that ever waits there.
+ *     and somebody waits for a descriptor, one of the sleeping threads sleeps in epoll instead of
+ *     on its futex: the sleeper. There is at most one, and it is the only one that ever waits
+ *     there.
  *   - A processor that never runs out of work asks every now and then (bl__poll_sometimes).
  *   - sysmon sees to it that somebody does, where neither has for a while (bl__poll_watch).
  * Several may ask at once; epoll gives each event to one of them.
  *
  * No event is lost. A goroutine counts itself in `waiters` before it parks, so the thread that it
  * leaves sees the count in whatever it does next; before that thread sleeps it becomes the sleeper
- * unless there is one. A descriptor that is registered while the sleeper waits wakes it like any other.
+ * unless there is one. A descriptor that is registered while the sleeper waits wakes it like any
+ * other.
  *
  * No wake-up of the sleeper is lost. Who wakes it stores m->wake and then writes to the breaker, an
  * eventfd that epoll has level-triggered: only the sleeper takes the event back, by reading it, and
- * it looks at m->wake after that. Others who see it in between leave it where it is. There is no new
- * sleeper before the old one has left (occupied), which would take the break from it. A break that
- * comes when the sleeper has left already wakes the next one for nothing.
+ * it looks at m->wake after that. Others who see it in between leave it where it is. There is no
+ * new sleeper before the old one has left (occupied), which would take the break from it. A break
+ * that comes when the sleeper has left already wakes the next one for nothing.
  */
 #ifndef BL__CORE_POLL_H
 #define BL__CORE_POLL_H
@@ -41,7 +43,8 @@ typedef struct bl__poll {
     uint32_t occupied;     /* atomic: a thread sleeps in epoll, or was woken and has yet to leave */
 } bl__poll;
 
-/* Registers fd, or changes its data and has its state reported anew (again). 0 or a negated errno. */
+/* Registers fd, or changes its data and has its state reported anew (again). 0 or a negated
+ * errno. */
 int bl__poll_set(int fd, uint64_t data, bool again);
 void bl__poll_unset(int fd);
 bool bl__poll_has(int fd); /* it is the poller's own */
@@ -61,8 +64,8 @@ void bl__poll_watch(bl_time now);                      /* sysmon's */
 void bl__poll_reset(void);
 void bl__poll_forked(void);
 
-/* io/fd.c: an event (epoll's bits) for what was registered with data; has the processor fetch what that
- * will touch: the record, or, when that is there, who waits; the check of those that wait,
+/* io/fd.c: an event (epoll's bits) for what was registered with data; has the processor fetch what
+ * that will touch: the record, or, when that is there, who waits; the check of those that wait,
  * now and then; the child of a fork. */
 void bl__fd_event(uint64_t data, uint32_t events);
 void bl__fd_prefetch(uint64_t data, bool waiter);
@@ -70,8 +73,9 @@ void bl__fd_check(bl_time now);
 #define BL__FD_CHECK_EVERY (50 * BL_MS) /* so often at the most */
 void bl__fd_forked(void);
 
-/* io/ring.c: the thread that reads regular files by io_uring, where BELAY_IO says so. The end of a run that leaves nobody;
- * the child of a fork; the threads of the process without it and those that the kernel has added for it. */
+/* io/ring.c: the thread that reads regular files by io_uring, where BELAY_IO says so. The end of a
+ * run that leaves nobody; the child of a fork; the threads of the process without it and those that
+ * the kernel has added for it. */
 void bl__ring_end(void);
 void bl__ring_forked(void);
 int bl__ring_thread_count(void);

@@ -12,11 +12,11 @@
  * freeing the stack of one that has ended. Doing any of it before the switch is the classic double
  * run: another thread takes the goroutine and runs it on a stack that is still in use.
  *
- * Parking against cancellation is Dekker's handshake: commit stores g->wait, then loads the context's
- * state; the canceller stores the state, then loads g->wait. The commit has no fence where the kernel
- * has membarrier, which the canceller calls (see bl__heavy_barrier in sched.h). The lock of the object
- * is given back last: a goroutine woken early by a cancellation has to take that lock to unlink
- * itself, so until then its record and its frame stay.
+ * Parking against cancellation is Dekker's handshake: commit stores g->wait, then loads the
+ * context's state; the canceller stores the state, then loads g->wait. The commit has no fence
+ * where the kernel has membarrier, which the canceller calls (see bl__heavy_barrier in sched.h).
+ * The lock of the object is given back last: a goroutine woken early by a cancellation has to take
+ * that lock to unlink itself, so until then its record and its frame stay.
  */
 #include "core/proc.h"
 
@@ -223,8 +223,9 @@ static __attribute__((noinline)) bl__task *pick_fair(bl__p *p)
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, 1) : NULL;
 }
 
-/* Of what waits at p, the caller's, and nowhere else: run-next first, since what was just woken is warm in the
- * cache; but not so often in a row that a pair which wakes each other keeps the rest waiting. */
+/* Of what waits at p, the caller's, and nowhere else: run-next first, since what was just woken is
+ * warm in the cache; but not so often in a row that a pair which wakes each other keeps the rest
+ * waiting. */
 static inline __attribute__((always_inline)) bl__task *pick_here(bl__p *p)
 {
     bl__task *t = load_relaxed(&p->next);
@@ -252,7 +253,8 @@ static inline __attribute__((always_inline)) bl__task *pick(bl__p *p)
 
 bl__task *bl__pick(bl__p *p) { return pick(p); }
 
-/* The caller has entered m. Leaves g, which parks, for t, which m's processor has picked, or for the scheduler's loop. */
+/* The caller has entered m. Leaves g, which parks, for t, which m's processor has picked, or for
+ * the scheduler's loop. */
 static inline __attribute__((always_inline)) void park_to(bl__m *m, bl__g *g, bl__task *t)
 {
     bl__g *to = NULL;
@@ -498,8 +500,8 @@ int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock)
     return park_endless(g, reason, BL__W_SOLE, obj, lock);
 }
 
-/* A plain thread is counted out here and not when it runs: who is woken can wake others, and until it gets a
- * CPU that must not look like a deadlock. */
+/* A plain thread is counted out here and not when it runs: who is woken can wake others, and until
+ * it gets a CPU that must not look like a deadlock. */
 static void ready_thread(bl__g *g)
 {
     bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
@@ -519,8 +521,8 @@ static __attribute__((noinline)) int ready_slow(bl__m *m, uint32_t was, bl__g *g
     if (!bl__enter_quick(m) && !bl__trace_ready(m, g, result)) {
         bl__runq_put_global(&g->task, &g->task, 1);
     } else if (m->g == &m->g0 && load_relaxed(&m->p->next) != NULL) {
-        /* Timers, in the order in which they were due. The first is next: it does not wait for a queue of
-         * goroutines that block, each of which costs a hand-off. */
+        /* Timers, in the order in which they were due. The first is next: it does not wait for a
+         * queue of goroutines that block, each of which costs a hand-off. */
         bl__runq_put(m->p, &g->task);
         bl__wake_maybe(m->p);
     } else {
@@ -582,7 +584,8 @@ void bl__asked_yield(void)
         return;
     if (bl__enter(m)) { /* else it has lost its processor since, and queues for one */
         bl__p *p = m->p;
-        /* A timer, a descriptor or the global queue may be all that waits: those are looked at first. */
+        /* A timer, a descriptor or the global queue may be all that waits: those are looked at
+         * first. */
         store_relaxed(&p->tick, (p->tick + BL__FAIR_TICK - 1) / BL__FAIR_TICK * BL__FAIR_TICK);
     }
     bl__leave(m);
@@ -725,8 +728,9 @@ static __attribute__((noinline)) void yield_shared(bl__m *m, bl__p *p, uint32_t 
     yielded_wake(m, p);
 }
 
-/* Straight to one that has run before, and back. What is rare is a call at the end of the function, so that it keeps
- * nothing in registers that it would have to save. Without thieves the ring is turned by one, before the switch. */
+/* Straight to one that has run before, and back. What is rare is a call at the end of the function,
+ * so that it keeps nothing in registers that it would have to save. Without thieves the ring is
+ * turned by one, before the switch. */
 void bl_yield(void)
 {
     bl__m *m = bl__this_m();

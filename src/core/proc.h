@@ -123,7 +123,8 @@ struct bl__p {
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
-/* The deadline of a park, in the parked goroutine's frame: the head of a bl_timer without a function, and whose it is. */
+/* The deadline of a park, in the parked goroutine's frame: the head of a bl_timer without a
+ * function, and whose it is. */
 typedef struct bl__park_timer {
     bl__timer_head head;
     bl__timers *in; /* immutable while parked: the heap that it was put in */
@@ -345,7 +346,8 @@ void bl__stack_put(bl__p *p, bl__g *g);
 void bl__stack_fini(bool keep);
 void bl__stack_forked(void);
 
-/* The record of the slot that begins at slot and is the index-th of its arena: at the top, by colour. */
+/* The record of the slot that begins at slot and is the index-th of its arena: at the top, by
+ * colour. */
 enum { BL__COLOURS = 32, BL__COLOUR_FACTOR = 5, BL__COLOUR_STEP = 64 /* bytes: a cache line */ };
 static inline bl__g *bl__slot_record(char *slot, size_t index)
 {
@@ -385,8 +387,8 @@ void bl__timers_each(bl__timers *ts, void (*fn)(bl_timer *t, void *arg), void *a
 /* The memory that timers are noted in, beside the heap's; without the lock. */
 void bl__timers_each_slab(const bl__timers *ts,
                           void (*fn)(const void *low, const void *high, void *arg), void *arg);
-/* The end of a run: what is still armed is in no queue any more. ts itself stays for the next, since a plain
- * thread may be about to look at it (disarm). Takes the lock. */
+/* The end of a run: what is still armed is in no queue any more. ts itself stays for the next,
+ * since a plain thread may be about to look at it (disarm). Takes the lock. */
 void bl__timers_forget(bl__timers *ts);
 
 /* timer.c */
@@ -412,9 +414,9 @@ bl__look bl__handoff_look(bool eager);
 void bl__handoff_calm(void);  /* nothing runs: closes what it has kept open */
 void bl__handoff_begin(void); /* a run begins */
 void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
-/* The caller will work for long and calls nothing meanwhile that needs a processor: another thread goes on with the one
- * that it has. What that returns (false: it has none, or there is no thread) is for bl__take_up, which may return on another
- * thread. No lock of the runtime is held. */
+/* The caller will work for long and calls nothing meanwhile that needs a processor: another thread
+ * goes on with the one that it has. What that returns (false: it has none, or there is no thread)
+ * is for bl__take_up, which may return on another thread. No lock of the runtime is held. */
 bool bl__let_go(void);
 void bl__take_up(bool gone);
 
@@ -424,7 +426,8 @@ void bl__sysmon_stop(void);
 void bl__sysmon_notify(void);
 void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
 
-/* The first half of it. False: the caller goes on with bl__enter_slow, or what does that and records. */
+/* The first half of it. False: the caller goes on with bl__enter_slow, or what does that and
+ * records. */
 static inline __attribute__((always_inline)) bool bl__enter_quick(bl__m *m)
 {
     store_relaxed(&m->inside, 1u);
@@ -432,9 +435,9 @@ static inline __attribute__((always_inline)) bool bl__enter_quick(bl__m *m)
     return __builtin_expect(load_relaxed(&m->bare) == 0, 1);
 }
 
-/* The calling thread is m, and is going to use its processor; it was not in the runtime. False: it has
- * none, or the run is over; it has entered all the same, and leaves as usual. A goroutine that switches while it is inside
- * leaves that to who goes on. */
+/* The calling thread is m, and is going to use its processor; it was not in the runtime. False: it
+ * has none, or the run is over; it has entered all the same, and leaves as usual. A goroutine that
+ * switches while it is inside leaves that to who goes on. */
 static inline __attribute__((always_inline)) bool bl__enter(bl__m *m)
 {
     return bl__enter_quick(m) || bl__enter_slow(m);
@@ -487,9 +490,9 @@ static inline void bl__runq_put(bl__p *p, bl__task *t)
         bl__runq_overflow(p, t);
 }
 
-/* Has the processor fetch what running the tasks behind head will touch first: a goroutine's record,
- * and one step later the stack where it left off. A crowd's are all cold; a few are not. Whatever stands in a slot
- * lies in mapped memory, and a wrong guess costs nothing. */
+/* Has the processor fetch what running the tasks behind head will touch first: a goroutine's
+ * record, and one step later the stack where it left off. A crowd's are all cold; a few are not.
+ * Whatever stands in a slot lies in mapped memory, and a wrong guess costs nothing. */
 static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
 {
     bl__task *far = load_relaxed(&p->ring[(head + 4) % BL__RING]);
@@ -499,7 +502,8 @@ static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
         __builtin_prefetch(load_relaxed(&((bl__g *)(void *)near)->sp));
 }
 
-/* Takes from the front of p's ring, at head when it was looked at, against thieves; p is the caller's. */
+/* Takes from the front of p's ring, at head when it was looked at, against thieves; p is the
+ * caller's. */
 static inline bl__task *bl__runq_get_shared(bl__p *p, uint32_t head)
 {
     while (head != p->tail) {
@@ -536,7 +540,8 @@ static inline uint32_t bl__runq_length(bl__p *p)
     return load_relaxed(&p->tail) - load_relaxed(&p->head);
 }
 
-/* Takes t, which was seen there, from the run-next slot of p, the caller's; NULL: a thief was quicker. */
+/* Takes t, which was seen there, from the run-next slot of p, the caller's; NULL: a thief was
+ * quicker. */
 static inline bl__task *bl__next_take_seen(bl__p *p, bl__task *t)
 {
     if (BL__LIKELY(!p->shared)) {
@@ -552,7 +557,8 @@ static inline bl__task *bl__next_take(bl__p *p)
     return t != NULL ? bl__next_take_seen(p, t) : NULL;
 }
 
-/* Work for another thread has been queued on p, the caller's: there is one to wake, and nobody is looking for work already. */
+/* Work for another thread has been queued on p, the caller's: there is one to wake, and nobody is
+ * looking for work already. */
 static inline bool bl__wakes(const bl__p *p)
 {
     if (BL__LIKELY(!p->shared))

@@ -2,14 +2,14 @@
 /*
  * race.c: fibers and stacks of the build for `-race` (race.h).
  *
- * A goroutine's fiber is made where it is started, so that reports show that place, and destroyed when
- * it has ended. The old runtime of ThreadSanitizer (gcc's) knows 8,128 at a time and kills the process
- * at one more; the new one (clang's) has no such limit. They are told apart by a function that only
- * the new one has.
+ * A goroutine's fiber is made where it is started, so that reports show that place, and destroyed
+ * when it has ended. The old runtime of ThreadSanitizer (gcc's) knows 8,128 at a time and kills the
+ * process at one more; the new one (clang's) has no such limit. They are told apart by a function
+ * that only the new one has.
  *
- * Stacks are used again by goroutines that nothing orders, so what was done there has to be forgotten.
- * ThreadSanitizer has one call for that: memory of a Java heap is freed and allocated. So all stacks
- * lie in one reservation, which is declared to be such a heap.
+ * Stacks are used again by goroutines that nothing orders, so what was done there has to be
+ * forgotten. ThreadSanitizer has one call for that: memory of a Java heap is freed and allocated.
+ * So all stacks lie in one reservation, which is declared to be such a heap.
  */
 #include "arch/race.h"
 

@@ -12,7 +12,8 @@
  * back on the same thread that took it, by the commit (sched.h), so a thread's notes are enough. A
  * solo section of a channel counts as its lock. Release builds have none of it.
  *
- * The same table, with what each lock protects, is in ARCHITECTURE.md; scripts/check-ranks compares.
+ * The same table, with what each lock protects, is in ARCHITECTURE.md; scripts/check-ranks
+ * compares.
  */
 #ifndef BL__CORE_RANK_H
 #define BL__CORE_RANK_H

@@ -2,10 +2,10 @@
 /*
  * run.c: a run of the runtime from bl_run's call to its return.
  *
- * bl_run's caller is not a thread of the runtime; it waits until the main goroutine has returned and
- * the root scope is joined. Then `stopping` is set, and every thread goes to its scheduler's loop at
- * its next switch and ends. A thread that does not come, because a leaked goroutine keeps it, is left
- * behind with all memory that it could touch.
+ * bl_run's caller is not a thread of the runtime; it waits until the main goroutine has returned
+ * and the root scope is joined. Then `stopping` is set, and every thread goes to its scheduler's
+ * loop at its next switch and ends. A thread that does not come, because a leaked goroutine keeps
+ * it, is left behind with all memory that it could touch.
  */
 #include <limits.h>
 #include <stdlib.h>
@@ -224,11 +224,12 @@ int bl_set_procs(int n)
  * In the child only the thread that forked is left, and what the other threads ran or held does not
  * exist there. It is for exec and _exit. Whatever else it does goes on until it would wait for
  * somebody, or wake or start somebody, who is not there: then it is told (bl__fork_check), where it
- * would hang. To that end its goroutine becomes a plain thread, whose waits have the check in a path
- * that no goroutine takes, and its innermost scope is one that it can neither close nor end in.
+ * would hang. To that end its goroutine becomes a plain thread, whose waits have the check in a
+ * path that no goroutine takes, and its innermost scope is one that it can neither close nor end
+ * in.
  *
- * Rejected: going on with the processor that it holds. It then ran the goroutines queued there, which
- * the parent runs too.
+ * Rejected: going on with the processor that it holds. It then ran the goroutines queued there,
+ * which the parent runs too.
  */
 static void fork_child(void)
 {
@@ -435,9 +436,9 @@ static void left_claim(const bl__g *g, void *arg)
     }
 }
 
-/* What a run leaves behind does not come back in a later one, where it would be counted out of a root
- * scope that has not counted it. Claimed by nobody, it stays in the queues where it waits, and wakers
- * pass it over as they do with one whose deadline was quicker. */
+/* What a run leaves behind does not come back in a later one, where it would be counted out of a
+ * root scope that has not counted it. Claimed by nobody, it stays in the queues where it waits, and
+ * wakers pass it over as they do with one whose deadline was quicker. */
 static void left_forget(void)
 {
     bl__each_stack(left_claim, NULL); /* again: some parked since, on threads that were kept */

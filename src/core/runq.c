@@ -5,15 +5,15 @@
  * and thieves both take from the front, so the order is first in first out.) A ring that runs over
  * hands half of itself to the list.
  *
- * head only grows, by compare-and-swap where the processor is shared; tail only grows, by its owner.
- * A slot is read before the compare-and-swap that makes it the reader's: if that succeeds, head had
- * not moved, so the owner had not filled the slot again.
+ * head only grows, by compare-and-swap where the processor is shared; tail only grows, by its
+ * owner. A slot is read before the compare-and-swap that makes it the reader's: if that succeeds,
+ * head had not moved, so the owner had not filled the slot again.
  */
 #include "arch/probe.h"
 #include "core/trace.h"
 
-/* What a ring ran over: an array, since following a list through records that are long out of the cache
- * takes a memory access after the other. */
+/* What a ring ran over: an array, since following a list through records that are long out of the
+ * cache takes a memory access after the other. */
 struct bl__batch {
     bl__batch *next;
     uint32_t at; /* lock: the first that is left */
@@ -78,8 +78,8 @@ void bl__runq_put_global(bl__task *first, bl__task *last, uint32_t n)
     wake_for_global(idle);
 }
 
-/* Under sched's lock: one task, from the batches and the list in turn. An emptied batch goes to *empty,
- * to be freed without the lock. */
+/* Under sched's lock: one task, from the batches and the list in turn. An emptied batch goes to
+ * *empty, to be freed without the lock. */
 static bl__task *global_take(bl__batch **empty)
 {
     bl__batch *b = bl__rt.batches;

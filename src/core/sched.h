@@ -25,8 +25,8 @@
  *   the lock never sees a goroutine that is linked and still running.
  *   A waiter lives in the waiting goroutine's frame, so nobody may touch it after bl__ready.
  *
- * The order in which locks are taken: core/rank.h. bl__ready may be called under all that rank below
- * the scheduler's.
+ * The order in which locks are taken: core/rank.h. bl__ready may be called under all that rank
+ * below the scheduler's.
  */
 #ifndef BL__CORE_SCHED_H
 #define BL__CORE_SCHED_H
@@ -74,7 +74,8 @@ extern const char *const bl__reason_texts[BL__WAIT_REASONS];
 const char *bl__reason_text(bl__reason r);
 
 /* g->wait. Who may end a wait: in SOLE the holder of the object's lock alone, with plain stores; in
- * TIMED also its deadline, or it is a select with several objects; in CANCELLABLE also a cancellation. */
+ * TIMED also its deadline, or it is a select with several objects; in CANCELLABLE also a
+ * cancellation. */
 enum { BL__W_NONE, BL__W_CLAIMED, BL__W_SOLE, BL__W_TIMED, BL__W_CANCELLABLE };
 
 enum { BL__TASK_SPAWN = 1, BL__TASK_G, BL__TASK_THREAD }; /* task->kind */
@@ -170,8 +171,9 @@ static inline bl__g *bl__self(void)
 }
 
 /* Parks g, the caller, as described above. What the claimer passed to bl__ready (>= 0), or, where
- * cancellable and with a deadline, BL_ECANCELED or BL_ETIMEDOUT. A context that is cancelled already
- * or a deadline that has passed does not wait (it still goes through the queue and comes back). */
+ * cancellable and with a deadline, BL_ECANCELED or BL_ETIMEDOUT. A context that is cancelled
+ * already or a deadline that has passed does not wait (it still goes through the queue and comes
+ * back). */
 int bl__park(bl__g *g, const bl__wait *w);
 
 /* True: the wait of g is the caller's to end, with bl__ready. Under the lock of what g waits on. */
@@ -195,28 +197,31 @@ static inline bool bl__claim_cancel(bl__g *g)
 }
 
 /* bl__park without a deadline: what is most frequent, and the quickest. lock is given back with
- * bl__object_unlock. stop: a wait that is a stop path, on a channel or several; it is left by a jump
- * (arch/switch.h), as its callers should be. sole: one that only the lock's holder ends. */
+ * bl__object_unlock. stop: a wait that is a stop path, on a channel or several; it is left by a
+ * jump (arch/switch.h), as its callers should be. sole: one that only the lock's holder ends. */
 int bl__park_stop(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock);
 int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock);
 
-/* Makes the claimed g runnable; its bl__park returns result. Any thread. Returns 0, as who does that last. */
+/* Makes the claimed g runnable; its bl__park returns result. Any thread. Returns 0, as who does
+ * that last. */
 int bl__ready_last(bl__g *g, int result);
 static inline void bl__ready(bl__g *g, int result) { (void)bl__ready_last(g, result); }
-/* The same by who goes on for long: not in the run-next slot, where others leave it for a while, but
- * where another processor takes it at once. */
+/* The same by who goes on for long: not in the run-next slot, where others leave it for a while,
+ * but where another processor takes it at once. */
 void bl__ready_behind(bl__g *g, int result);
 
-/* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls in
- * anyway, before its processor is taken from it (handoff.c). Does so, if the calling thread is asked to. */
+/* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls
+ * in anyway, before its processor is taken from it (handoff.c). Does so, if the calling thread is
+ * asked to. */
 void bl__asked_yield(void);
 
 /* The order in which locks are taken is recorded: debug/lockorder.c. */
 extern uint32_t bl__order_on;
 void bl__order_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
-/* The block, mutex and latency profiles, debug/contention.c: one of them is on; a wait is over; the caller has unlocked what
- * somebody has waited for so long; the caller runs now, and could since g->ready_at; fn does so for the first time. */
+/* The block, mutex and latency profiles, debug/contention.c: one of them is on; a wait is over; the
+ * caller has unlocked what somebody has waited for so long; the caller runs now, and could since
+ * g->ready_at; fn does so for the first time. */
 extern uint32_t bl__contended_on;
 void bl__contended_block(bl__reason reason, bl_dur waited);
 void bl__contended_unlock(bl_dur waited);
@@ -240,7 +245,8 @@ static inline bool bl__recorded(void)
 {
     return __builtin_expect(load_relaxed(&bl__trace_on) != 0, 0);
 }
-/* Of the caller: it has cancelled a context; opened a scope at that place, or, NULL, closed its innermost one. */
+/* Of the caller: it has cancelled a context; opened a scope at that place, or, NULL, closed its
+ * innermost one. */
 void bl__trace_cancel(const bl_ctx *ctx, int why);
 void bl__trace_scope(const bl__site *opened);
 /* N of "name=N" in BELAY_DEBUG, a list with commas; 0: it is not there. core/handoff.c */
@@ -248,14 +254,15 @@ int64_t bl__debug_setting(const char *name);
 int64_t bl__debug_setting_or(const char *name, int64_t otherwise);
 
 /* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
- * (who has counted it; the end of the goroutine calls bl__scope_ended). 0; 1: also started, and so many wait for their
- * turn by now that the caller had better yield; or BL_ENOMEM. */
+ * (who has counted it; the end of the goroutine calls bl__scope_ended). 0; 1: also started, and so
+ * many wait for their turn by now that the caller had better yield; or BL_ENOMEM. */
 int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site);
 
-/* Ends the calling goroutine as if its function returned 0: closes the scopes it has open, innermost first. What
- * is on its stack is left as it is: bl__goroutine_exit unwinds it first, so that what was declared with
- * __attribute__((cleanup)) is run where the program is compiled with -fexceptions. */
+/* Ends the calling goroutine as if its function returned 0: closes the scopes it has open,
+ * innermost first. What is on its stack is left as it is: bl__goroutine_exit unwinds it first, so
+ * that what was declared with __attribute__((cleanup)) is run where the program is compiled with
+ * -fexceptions. */
 BL__NORETURN void bl__goroutine_end(void);
 BL__NORETURN void bl__goroutine_exit(void);
 
@@ -264,8 +271,8 @@ const bl__site *bl__scope_opened(const bl__g *g);
 /* A goroutine of s has ended with result: where that is an error, or s has a limit. Held locks are
  * reported by sync/held.c before. scope.c */
 void bl__scope_ended(bl__g *g, bl_scope *s, int result);
-/* Counts n that have ended out of s, which may be gone after that. Its opener, if that can go on now: claimed, and the
- * caller's to make ready. scope_join.c */
+/* Counts n that have ended out of s, which may be gone after that. Its opener, if that can go on
+ * now: claimed, and the caller's to make ready. scope_join.c */
 bl__g *bl__scope_count_out(bl_scope *s, int64_t n);
 void bl__held_at_end(bl__g *g);
 static inline bool bl__holds_any(const bl__g *g)
@@ -276,13 +283,15 @@ static inline bool bl__holds_any(const bl__g *g)
 extern bool (*bl__held_hook)(const bl__g *g, const char *kind);
 
 #if BL__RACE
-/* Whose g is, a number, or 0 (nobody's): asked, if not NULL, when it begins, for the races that it has a part in. */
+/* Whose g is, a number, or 0 (nobody's): asked, if not NULL, when it begins, for the races that it
+ * has a part in. */
 extern uint64_t (*bl__race_owner)(const bl__g *g);
 void bl__race_begin(bl__g *g);
 #endif
 
-/* What a test or a run may leave behind besides goroutines and locks (debug/made.h): called, if not NULL, when it has been made, and when a context is
- * cancelled or about to be freed, a ticker, channel or pipe about to be freed. core/timer.c */
+/* What a test or a run may leave behind besides goroutines and locks (debug/made.h): called, if not
+ * NULL, when it has been made, and when a context is cancelled or about to be freed, a ticker,
+ * channel or pipe about to be freed. core/timer.c */
 typedef enum bl__made_kind {
     BL__MADE_CTX,
     BL__MADE_TIMER,
@@ -293,7 +302,8 @@ typedef enum bl__made_kind {
 } bl__made_kind;
 extern void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
 extern void (*bl__unmade_hook)(const void *obj);
-/* The same of a descriptor that bl_accept or bl_connect has opened for who called it at pc. io/calls.c */
+/* The same of a descriptor that bl_accept or bl_connect has opened for who called it at pc.
+ * io/calls.c */
 extern void (*bl__opened_hook)(int fd, uintptr_t pc);
 static inline void bl__made(bl__made_kind kind, const void *obj, const bl__site *site)
 {
@@ -314,16 +324,16 @@ static inline void bl__unmade(const void *obj)
 void bl__ctx_register(bl__g *g);
 void bl__ctx_unregister(bl__g *g);
 
-/* The context's state for a parking goroutine: 0, BL_ECANCELED or BL_ETIMEDOUT. life/ctx.h has it as
- * the first field of bl_ctx, so that core can read it: */
+/* The context's state for a parking goroutine: 0, BL_ECANCELED or BL_ETIMEDOUT. life/ctx.h has it
+ * as the first field of bl_ctx, so that core can read it: */
 static inline int bl__ctx_state(const bl_ctx *c)
 {
     return load_relaxed((const int32_t *)(const void *)c);
 }
 
 /*
- * The Dekker handshake between a parking goroutine and a cancellation. The parker stores g->wait and
- * then loads the context's state, without a fence between them; the canceller stores the state,
+ * The Dekker handshake between a parking goroutine and a cancellation. The parker stores g->wait
+ * and then loads the context's state, without a fence between them; the canceller stores the state,
  * calls this, and then looks at g->wait of each goroutine on its list. membarrier(2) makes every
  * running thread execute a full barrier, so one of the two sees the other.
  */
@@ -347,15 +357,16 @@ bool bl__timer_firing(const bl_timer *t);
 /* t->bl__fire has been called or is about to be, until bl__fire returns. Spins until that is over;
  * not from inside bl__fire. */
 void bl__timer_wait_fired(bl_timer *t);
-/* The same without touching t, which may be gone: heap is the t->bl__fired_in that its firing left. */
+/* The same without touching t, which may be gone: heap is the t->bl__fired_in that its firing
+ * left. */
 void bl__timer_wait_fired_in(void *heap, const bl_timer *t);
 
 /* ---- Fatal errors: debug/fatal.c ---- */
 
 /* "fatal error: " text, the traceback of the caller's goroutine, exit status 2. printf-like. */
 BL__NORETURN void bl__fatal(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same; what it is about is described below the traceback: an object that goroutines wait on for this reason, and what
- * the caller does with it ("closes"). */
+/* The same; what it is about is described below the traceback: an object that goroutines wait on
+ * for this reason, and what the caller does with it ("closes"). */
 BL__NORETURN void bl__fatal_of(const char *does, bl__reason reason, const void *obj,
                                const char *format, ...) __attribute__((format(printf, 4, 5)));
 /* A line on stderr that begins "belay: ". */

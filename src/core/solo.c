@@ -12,7 +12,8 @@ void bl__solo_broken(void)
     bl__fatal("belay: invariant broken: a solo section within another that does not count");
 }
 
-/* Under sched's lock, as who takes a processor: of the run, and of the thread that holds the processor. */
+/* Under sched's lock, as who takes a processor: of the run, and of the thread that holds the
+ * processor. */
 static void mode_set(uint16_t mode)
 {
     uint32_t made = load_relaxed(&bl__rt.ps_made);
@@ -24,7 +25,8 @@ static void mode_set(uint16_t mode)
     store_release(&bl__solo_on, (uint32_t)mode); /* ORD(solo): with leave_outsider */
 }
 
-/* The holder is in a section. It may be another one by now than when the end began: none gives the processor away in one. */
+/* The holder is in a section. It may be another one by now than when the end began: none gives the
+ * processor away in one. */
 static bool section_goes_on(void)
 {
     bool goes_on = false;

@@ -2,18 +2,19 @@
 /*
  * solo.h: locks of channels while there is one processor and nobody else.
  *
- * A locked instruction costs about twenty cycles, and with one processor there is nobody to lock out
- * but plain threads, which may never come. So while a run is solo, the thread that holds the processor takes
- * an object's lock by noting that it does (depth) and looking whether it is still solo (mode), both plain:
- * Dekker's handshake, of which the other side pays for the fences. Whoever is not the holder ends solo
- * first, for the rest of the run: it says so (mode), has every running thread execute a barrier, and
- * waits until the holder is in no section. From then on all take the locks in the ordinary way.
+ * A locked instruction costs about twenty cycles, and with one processor there is nobody to lock
+ * out but plain threads, which may never come. So while a run is solo, the thread that holds the
+ * processor takes an object's lock by noting that it does (depth) and looking whether it is still
+ * solo (mode), both plain: Dekker's handshake, of which the other side pays for the fences. Whoever
+ * is not the holder ends solo first, for the rest of the run: it says so (mode), has every running
+ * thread execute a barrier, and waits until the holder is in no section. From then on all take the
+ * locks in the ordinary way.
  *
  * A run starts solo only if its caller is the only thread of the process: one that is there already
  * may be inside of a lock, or wait on a channel with a deadline, which it claims without asking.
  *
- * The sections are those of bl__lock, dozens of instructions. The holder waits for nothing in them that
- * an outsider could hold while it ends solo: who ends it holds no lock of the scheduler.
+ * The sections are those of bl__lock, dozens of instructions. The holder waits for nothing in them
+ * that an outsider could hold while it ends solo: who ends it holds no lock of the scheduler.
  */
 #ifndef BL__CORE_SOLO_H
 #define BL__CORE_SOLO_H
@@ -33,7 +34,8 @@ enum {
 
 extern uint32_t bl__solo_on; /* atomic; sched's lock to write: of the run */
 
-/* A thread's, in its bl__m. What is asked of it stands beside its mode, so that one load tells all. */
+/* A thread's, in its bl__m. What is asked of it stands beside its mode, so that one load tells
+ * all. */
 typedef struct bl__solo {
     uint16_t mode __attribute__((aligned(8))); /* atomic; sched's lock to write: BL__SOLO_… */
     uint16_t yield;                            /* atomic: to come by bl__asked_yield (sched.h) */
@@ -53,8 +55,8 @@ static inline bl__solo *bl__solo_here(void) { return bl__solo_of(bl__tls_get());
 
 /* Ends solo, and returns when it has ended. Not inside a section. */
 void bl__solo_end(void);
-/* By who has noted a section and is in none: forgets it, and returns when the run is solo with the caller as its holder, or
- * not at all. */
+/* By who has noted a section and is in none: forgets it, and returns when the run is solo with the
+ * caller as its holder, or not at all. */
 void bl__solo_settle(void);
 
 /* The calling thread holds the processor. */
@@ -71,15 +73,15 @@ static inline void bl__solo_leave_outsider(void)
         bl__solo_end();
 }
 
-/* By the thread of s, which is in no section: notes one, and looks. Its mode, with what is asked behind it; if
- * the mode is BL__SOLO_ON, it is in one now, until bl__solo_exit. What is stored are constants: sections that follow each
- * other do not wait for one another. */
+/* By the thread of s, which is in no section: notes one, and looks. Its mode, with what is asked
+ * behind it; if the mode is BL__SOLO_ON, it is in one now, until bl__solo_exit. What is stored are
+ * constants: sections that follow each other do not wait for one another. */
 static inline __attribute__((always_inline)) uint64_t bl__solo_enter_mode(bl__solo *s)
 {
     store_relaxed(&s->depth, 1u);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
-    /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in sections,
-     * which did not write the lock */
+    /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in
+     * sections, which did not write the lock */
     return load_acquire((const uint64_t *)(const void *)s);
 }
 
@@ -97,7 +99,8 @@ static inline void bl__solo_exit_of(bl__solo *s)
 
 static inline void bl__solo_exit(void) { bl__solo_exit_of(bl__solo_here()); }
 
-/* Not from within a section. True: the caller is in one now, until bl__solo_exit. False: it has to lock. */
+/* Not from within a section. True: the caller is in one now, until bl__solo_exit. False: it has to
+ * lock. */
 static inline bool bl__solo_enter(void)
 {
     bl__solo *s = bl__solo_here();
@@ -116,7 +119,8 @@ static inline bool bl__solo_is_inside(const bl__solo *s)
     return (mode == BL__SOLO_ON || mode == BL__SOLO_ENDING) && load_relaxed(&s->depth) != 0;
 }
 
-/* The same for sections within each other, which are counted; in a section it goes on, since solo does. */
+/* The same for sections within each other, which are counted; in a section it goes on, since solo
+ * does. */
 static inline bool bl__solo_enter_again(void)
 {
     bl__solo *s = bl__solo_here();
@@ -146,8 +150,8 @@ static inline bool bl__solo_nested(void) { return false; }
 #endif
 void bl__solo_broken(void);
 
-/* The lock of an object, and the only one that the caller has. One that was entered solo stays 0, which is how
- * unlock knows. */
+/* The lock of an object, and the only one that the caller has. One that was entered solo stays 0,
+ * which is how unlock knows. */
 static inline void bl__object_lock(uint32_t *lock, bl__rank rank)
 {
     bool nested = bl__solo_nested();
@@ -159,8 +163,9 @@ static inline void bl__object_lock(uint32_t *lock, bl__rank rank)
         bl__solo_broken();
 }
 
-/* The same in two parts, for who has another way where it is not solo: true, and bl__object_unlock_solo, or false, and
- * bl__object_lock_refused. By the thread of s. Who is asked to yield is refused, and does. */
+/* The same in two parts, for who has another way where it is not solo: true, and
+ * bl__object_unlock_solo, or false, and bl__object_lock_refused. By the thread of s. Who is asked
+ * to yield is refused, and does. */
 static inline bool bl__object_lock_solo(bl__solo *s, uint32_t *lock, bl__rank rank)
 {
     bool nested = bl__solo_nested();

@@ -3,13 +3,14 @@
  * spawn.c: how goroutines begin and end.
  *
  * bl_go makes a small record (bl__spawned) and queues it. Whoever picks it gives it a stack and the
- * full record at the stack's top; so goroutines that have not run cost no stack, and a batch of short
- * ones runs on one warm stack after the other. A goroutine that ends and finds that the next task has
- * not run yet either lends it its own stack, and there is no switch at all.
+ * full record at the stack's top; so goroutines that have not run cost no stack, and a batch of
+ * short ones runs on one warm stack after the other. A goroutine that ends and finds that the next
+ * task has not run yet either lends it its own stack, and there is no switch at all.
  *
- * Who starts a crowd is asked to yield when the ring is nearly full (CROWD). The records of those that
- * have not run are used again then, in the cache; a million of them made first would be 128 MB that
- * is written, read back much later, and never used again, and the ring would go over into the global queue.
+ * Who starts a crowd is asked to yield when the ring is nearly full (CROWD). The records of those
+ * that have not run are used again then, in the cache; a million of them made first would be 128 MB
+ * that is written, read back much later, and never used again, and the ring would go over into the
+ * global queue.
  */
 #include <string.h>
 
@@ -27,8 +28,9 @@ enum {
 
 _Static_assert(BL__RACE || sizeof(bl__spawned) == 128, "two cache lines");
 
-/* Free records are passed between processors by the pile, each a list whose first record says how long
- * it is and where the next pile is: nobody walks through records that another processor's cache holds. */
+/* Free records are passed between processors by the pile, each a list whose first record says how
+ * long it is and where the next pile is: nobody walks through records that another processor's
+ * cache holds. */
 static inline bl__spawned **pile_next(bl__spawned *s) { return (bl__spawned **)(void *)&s->arg; }
 
 static void pile_give(bl__spawned *first, uint32_t count)
@@ -191,7 +193,8 @@ static int spawn(bl__m *m, bl__p *p, bl_scope *scope, bl_fn fn, void *arg, const
     return bl__runq_length(p) >= CROWD;
 }
 
-/* All that bl__spawn is not quick for. m has entered as far as bl__enter_quick; was: what it leaves again with. */
+/* All that bl__spawn is not quick for. m has entered as far as bl__enter_quick; was: what it leaves
+ * again with. */
 static __attribute__((noinline)) int spawn_slow(bl__m *m, uint32_t was, bl_scope *scope, bl_fn fn,
                                                 void *arg, const void *copy, size_t copy_size,
                                                 const bl__site *site)
@@ -212,14 +215,15 @@ static __attribute__((noinline)) int spawned_wake(bl__m *m, uint32_t was)
     return 0;
 }
 
-/* m has entered, with a record and a number for a goroutine at hand, and nothing is special about that. */
+/* m has entered, with a record and a number for a goroutine at hand, and nothing is special about
+ * that. */
 static inline bool at_hand(const bl__m *m, const bl__p *p)
 {
     return p->free_spawns != NULL && p->id_next != p->id_end && m->g->labels == NULL;
 }
 
-/* The usual. All else is a call at its end, so it saves no registers. They run in the order in which they are started, which
- * takes no locked instruction. */
+/* The usual. All else is a call at its end, so it saves no registers. They run in the order in
+ * which they are started, which takes no locked instruction. */
 int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t copy_size,
               const bl__site *site)
 {
@@ -267,7 +271,8 @@ static __attribute__((noinline)) void begin_special(bl__p *p, bl__g *g, const bl
         bl__trace_began(p, s);
 }
 
-/* Makes g's record from s, and frees s. What is not set here is as the goroutine before has left it: as in a new record. */
+/* Makes g's record from s, and frees s. What is not set here is as the goroutine before has left
+ * it: as in a new record. */
 static void begin(bl__p *p, bl__g *g, bl__spawned *s)
 {
     bl_scope *scope = s->scope;
@@ -344,8 +349,9 @@ static inline __attribute__((always_inline)) void end(bl__m *m, bl__g *g, int re
         bl__scope_ended(g, g->scope, result);
 }
 
-/* The last of g: goes on with to, which gives g's stack back (bl__after_switch). Inline, since a call that never returns
- * leaves its return address in the CPU's predictor, and all returns of to are mispredicted: 40 ns. */
+/* The last of g: goes on with to, which gives g's stack back (bl__after_switch). Inline, since a
+ * call that never returns leaves its return address in the CPU's predictor, and all returns of to
+ * are mispredicted: 40 ns. */
 __attribute__((noreturn, always_inline)) static inline void leave(bl__m *m, bl__g *g, bl__g *to)
 {
     if (to->sp == NULL)
@@ -382,8 +388,8 @@ static inline bl__task *next_task_here(bl__p *p)
     return load_relaxed(&p->next) == NULL && bl__runq_empty(p) ? NULL : bl__pick(p);
 }
 
-/* m, which has entered and has nothing else to run, can go on with opener, which is claimed: as bl__ready, and picking
- * it right afterwards. */
+/* m, which has entered and has nothing else to run, can go on with opener, which is claimed: as
+ * bl__ready, and picking it right afterwards. */
 static inline bool goes_straight_on(bl__m *m, bl__g *opener)
 {
     bl__p *p = m->p;
@@ -400,7 +406,8 @@ static inline bool goes_straight_on(bl__m *m, bl__g *opener)
 /*
  * The body of every goroutine, and of those that follow on the same stack. The ends of a row of one
  * scope are counted out together: the word that counts is shared by all threads. It may wait, for
- * while it does one more of that scope lives, and nobody can join the scope before that one has ended.
+ * while it does one more of that scope lives, and nobody can join the scope before that one has
+ * ended.
  */
 void bl__goroutine_main(void)
 {

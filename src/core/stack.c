@@ -6,26 +6,26 @@
  * and then the stack. With the record in the stack's topmost page an idle goroutine costs one page
  * and its share of a page table. Records are never unmapped during a run, so reports can walk them.
  *
- * Guards. MADV_GUARD_INSTALL (Linux 6.13) marks the page in the page table and splits no mapping, so
- * a million guarded stacks fit under the default vm.max_map_count; process_madvise does a whole batch
- * in one call. Elsewhere mprotect, two mappings each, up to a budget; beyond it stacks have a canary
- * instead, looked at when they are freed, and a warning says so once.
+ * Guards. MADV_GUARD_INSTALL (Linux 6.13) marks the page in the page table and splits no mapping,
+ * so a million guarded stacks fit under the default vm.max_map_count; process_madvise does a whole
+ * batch in one call. Elsewhere mprotect, two mappings each, up to a budget; beyond it stacks have a
+ * canary instead, looked at when they are freed, and a warning says so once.
  *
- * Colours. A slot is an odd number of pages, which spreads the pages that are in use over the sets of
- * the TLB; and the record lies at a different distance from the top in neighbouring slots, which
- * spreads the lines in use over the sets of the L1 cache. Without it, a thousand goroutines that take
- * turns evict each other's stacks (FACTS: 14 ns a switch on a few stacks, 33 over a thousand).
+ * Colours. A slot is an odd number of pages, which spreads the pages that are in use over the sets
+ * of the TLB; and the record lies at a different distance from the top in neighbouring slots, which
+ * spreads the lines in use over the sets of the L1 cache. Without it, a thousand goroutines that
+ * take turns evict each other's stacks (FACTS: 14 ns a switch on a few stacks, 33 over a thousand).
  *
- * Freed stacks go to the processor's cache, last in first out, since the last is warm; half of a full
- * cache goes to the common list. The pages below the topmost ones are given back to the kernel before,
- * but only if there are any: to look through 64 KiB for pages takes the kernel as long as all else about
- * a goroutine's end. So a few of the stacks are looked at, and if none was deep, none is trimmed: the
- * deep ones that slip through are few, or shallow on the average (of a fraction f of stacks that have d
- * pages, f (1-f)^SAMPLE d at most, which is below d/12).
+ * Freed stacks go to the processor's cache, last in first out, since the last is warm; half of a
+ * full cache goes to the common list. The pages below the topmost ones are given back to the kernel
+ * before, but only if there are any: to look through 64 KiB for pages takes the kernel as long as
+ * all else about a goroutine's end. So a few of the stacks are looked at, and if none was deep,
+ * none is trimmed: the deep ones that slip through are few, or shallow on the average (of a
+ * fraction f of stacks that have d pages, f (1-f)^SAMPLE d at most, which is below d/12).
  *
- * A goroutine for which there is no stack waits (bl__stack_await) and tries again when one is freed,
- * and every 10 ms, when sysmon asks the kernel again and collects what idle processors keep. Only when
- * nothing else can go on is it an error.
+ * A goroutine for which there is no stack waits (bl__stack_await) and tries again when one is
+ * freed, and every 10 ms, when sysmon asks the kernel again and collects what idle processors keep.
+ * Only when nothing else can go on is it an error.
  */
 #include <errno.h>
 #include <linux/mman.h>
@@ -129,8 +129,8 @@ static void list_push(bl__g **list, bl__g *g)
     *list = g;
 }
 
-/* The common free stacks are piles, each of what a processor had too many of: to give or take one touches its
- * first record only, and of the others every one is a miss. */
+/* The common free stacks are piles, each of what a processor had too many of: to give or take one
+ * touches its first record only, and of the others every one is a miss. */
 static inline bl__g **stack_pile_next(bl__g *first) { return (bl__g **)(void *)&first->arg; }
 static inline uint64_t *stack_pile_count(bl__g *first) { return &first->parent; }
 
@@ -197,8 +197,8 @@ static bl__arena *arena_new(void)
     return a;
 }
 
-/* The same advice for the page at offset in each of n slots, in one call where the kernel can. It ends
- * at the first that is refused: how many there are before that. */
+/* The same advice for the page at offset in each of n slots, in one call where the kernel can. It
+ * ends at the first that is refused: how many there are before that. */
 static size_t advise_slots(char *first, size_t n, size_t offset, int advice)
 {
     struct iovec pages[BATCH];
@@ -243,9 +243,9 @@ static size_t guards_make(char *first, size_t n)
     return done;
 }
 
-/* Makes a batch of stacks and puts them on the list. How many; 0: there is no address space or memory.
- * The lock is held to take the slots, not while the kernel makes pages. Reports may come by a slot that is taken and
- * find its record all 0, which is that of no goroutine. */
+/* Makes a batch of stacks and puts them on the list. How many; 0: there is no address space or
+ * memory. The lock is held to take the slots, not while the kernel makes pages. Reports may come by
+ * a slot that is taken and find its record all 0, which is that of no goroutine. */
 static size_t stacks_make(bl__g **list)
 {
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);

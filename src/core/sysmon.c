@@ -3,15 +3,16 @@
  * sysmon.c: the thread that watches the others, and needs no processor.
  *
  *   - keeps the coarse clock, with which parked goroutines are stamped;
- *   - looks for processors whose goroutine blocks or takes long, with work waiting: it wakes a thread
- *     for the work, or takes the processor away (handoff.c);
+ *   - looks for processors whose goroutine blocks or takes long, with work waiting: it wakes a
+ *     thread for the work, or takes the processor away (handoff.c);
  *   - delivers signals to whom asked for them (life/notify.c);
  *   - looks for memory where goroutines wait for a stack;
  *   - has the finder look for goroutines that are stuck (debug/finder.c);
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
- * It looks every 1.5 ms while anything runs, after 0.5 where the next look is to decide, and every 50 us where work waits or there was a
- * hand-off within the last second, 20 us after one. With all processors idle for 10 ms it sleeps until somebody wakes it.
+ * It looks every 1.5 ms while anything runs, after 0.5 where the next look is to decide, and every
+ * 50 us where work waits or there was a hand-off within the last second, 20 us after one. With all
+ * processors idle for 10 ms it sleeps until somebody wakes it.
  */
 #include "arch/sanitize.h"
 #include "core/trace.h"
@@ -28,8 +29,8 @@ enum { SHORTEST = 20000, SHORT = 50000, SOON = 500000, USUAL = 1500000, LONGEST 
 #define RECHECK_MOST (10 * BL_SEC)
 
 /* Threads that are neither ours nor known to wait for goroutines without an end could still wake
- * somebody. Ours: the Ms, sysmon, the finder, the one that waits in bl_run, and helpers that rest; and
- * ThreadSanitizer has one. */
+ * somebody. Ours: the Ms, sysmon, the finder, the one that waits in bl_run, and helpers that rest;
+ * and ThreadSanitizer has one. */
 static bool others_could_wake(uint32_t threads)
 {
     /* ORD(resting): the changes before it are seen by who then looks at plain_changes */
@@ -107,8 +108,8 @@ static int64_t finder_turn(void)
 }
 
 /* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
- * something has changed: true. What it is told while it looks has to count: so notices are taken back
- * before the looks, not after. */
+ * something has changed: true. What it is told while it looks has to count: so notices are taken
+ * back before the looks, not after. */
 static bool deep_sleep(int64_t recheck)
 {
     store_relaxed(&bl__rt.sysmon_deep, 1u);
@@ -127,8 +128,8 @@ static bool deep_sleep(int64_t recheck)
     return swap_acquire(&bl__rt.sysmon_wake, 0u) != 0; /* ORD(sysmon) */
 }
 
-/* The sleeper that kept the time may have been given something to run, while all others sleep for as
- * long as it takes: what an idle processor's timers are late with, some other thread sees to. */
+/* The sleeper that kept the time may have been given something to run, while all others sleep for
+ * as long as it takes: what an idle processor's timers are late with, some other thread sees to. */
 static void timers_watch(bl_time now)
 {
     if (load_relaxed(&bl__rt.idle_ps) != 0 && bl__timers_first() <= now)
@@ -195,8 +196,9 @@ void bl__sysmon_notify(void)
 
 int bl__sysmon_start(void)
 {
-    /* Before there is a second thread: for the high numbers of the finder's files the kernel makes the table of
-     * descriptors longer, and then waits for all CPUs if others use it, which takes 10 ms. */
+    /* Before there is a second thread: for the high numbers of the finder's files the kernel makes
+     * the table of descriptors longer, and then waits for all CPUs if others use it, which takes 10
+     * ms. */
     bl__finder_start();
     int err = bl__thread_start(&bl__rt.sysmon, sysmon_main, NULL, true);
     if (err < 0)
@@ -212,8 +214,9 @@ void bl__sysmon_stop(void)
 }
 
 #if BL__TSAN || BL__RACE
-/* ThreadSanitizer starts a thread of its own with the first that a process makes, and one after a fork: so two, where
- * that first one is made in the child. Here it is made, or would be with less of a stack, before there is a child. */
+/* ThreadSanitizer starts a thread of its own with the first that a process makes, and one after a
+ * fork: so two, where that first one is made in the child. Here it is made, or would be with less
+ * of a stack, before there is a child. */
 static __attribute__((constructor)) void tsan_thread_start(void)
 {
     pthread_t thread;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * timekeeper.c: what is due while no run is under way: the timers of plain threads, and the deadlines of the contexts
- * and scopes that they have made. In a run its threads look after those.
+ * timekeeper.c: what is due while no run is under way: the timers of plain threads, and the
+ * deadlines of the contexts and scopes that they have made. In a run its threads look after those.
  *
- * A thread is started when the first is armed, and sleeps until the next is due. It ends when a run begins, which
- * counts the process's threads to know who could still wake somebody; what is left when a run ends has one started again.
- * In the child of a fork it does not exist, so it is known by the process that it is of.
+ * A thread is started when the first is armed, and sleeps until the next is due. It ends when a run
+ * begins, which counts the process's threads to know who could still wake somebody; what is left
+ * when a run ends has one started again. In the child of a fork it does not exist, so it is known
+ * by the process that it is of.
  */
 #include <unistd.h>
 

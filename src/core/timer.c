@@ -2,11 +2,12 @@
 /*
  * timer.c: arming, firing and taking back timers; and sleep. What is pending is in timer_queue.c.
  *
- * Firing. A park's deadline is claimed while it is in the queue and under the queue's lock, and taken out before its
- * goroutine is made ready: who finds its timer in no queue need not take the lock before its frame goes away. Any other is taken
- * out and fired with no lock held, since what it does takes locks that rank above the heap's; it is on the heap's list of
- * firings for as long. Who wants its storage back waits until it is on that list no more. Nothing of
- * the timer is touched once bl__fire was called: its storage may be gone when that returns.
+ * Firing. A park's deadline is claimed while it is in the queue and under the queue's lock, and
+ * taken out before its goroutine is made ready: who finds its timer in no queue need not take the
+ * lock before its frame goes away. Any other is taken out and fired with no lock held, since what
+ * it does takes locks that rank above the heap's; it is on the heap's list of firings for as long.
+ * Who wants its storage back waits until it is on that list no more. Nothing of the timer is
+ * touched once bl__fire was called: its storage may be gone when that returns.
  */
 #include "core/bubble.h"
 
@@ -26,7 +27,8 @@ typedef struct bl__firing {
     struct bl__firing *next;
 } bl__firing;
 
-/* What g touches first when it goes on: after a sleep it is cold, and of a crowd of sleepers every line is a miss. */
+/* What g touches first when it goes on: after a sleep it is cold, and of a crowd of sleepers every
+ * line is a miss. */
 static void prefetch(const bl__g *g)
 {
     for (size_t line = 0; line < PREFETCH; line++) {

@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * timer_queue.c: pending timers, those of one processor: a heap for what is due soon, a wheel for the rest.
+ * timer_queue.c: pending timers, those of one processor: a heap for what is due soon, a wheel for
+ * the rest.
  *
- * The heap is a 4-ary one in an array, with the due times in it and not behind the pointers: half the levels of a binary heap, and
- * one or two cache lines a level (LaMarca and Ladner, The influence of caches on the performance of heaps, 1996; Go's timers have
- * the same shape). A timer knows its place (bl__index), so that it can be taken out; which is a write to each timer that a removal
- * moves. They lie in frames of goroutines that have slept for long, one page each, so of a large heap each is a miss.
+ * The heap is a 4-ary one in an array, with the due times in it and not behind the pointers: half
+ * the levels of a binary heap, and one or two cache lines a level (LaMarca and Ladner, The
+ * influence of caches on the performance of heaps, 1996; Go's timers have the same shape). A timer
+ * knows its place (bl__index), so that it can be taken out; which is a write to each timer that a
+ * removal moves. They lie in frames of goroutines that have slept for long, one page each, so of a
+ * large heap each is a miss.
  *
- * So once the heap has WHEEL_LEAST, what is due later goes into a wheel: slots by time, on WHEEL_LEVELS levels, each slot as long as all of
- * the level below (Varghese and Lauck, Hashed and hierarchical timing wheels, 1987). To put a timer there writes to no other, to take
- * it out, as most deadlines are, to one; slots are arrays in chunks for that, and not lists through the timers. When its time nears
- * it comes into the heap, which alone says what is due, to the nanosecond. Time is counted in ticks there; all that is due before the tick horizon is in the heap.
+ * So once the heap has WHEEL_LEAST, what is due later goes into a wheel: slots by time, on
+ * WHEEL_LEVELS levels, each slot as long as all of the level below (Varghese and Lauck, Hashed and
+ * hierarchical timing wheels, 1987). To put a timer there writes to no other, to take it out, as
+ * most deadlines are, to one; slots are arrays in chunks for that, and not lists through the
+ * timers. When its time nears it comes into the heap, which alone says what is due, to the
+ * nanosecond. Time is counted in ticks there; all that is due before the tick horizon is in the
+ * heap.
  *
- * A timer's level is that of the highest digit, in base WHEEL_SLOTS, in which its tick and the horizon differ, and its slot is that digit. No
- * level wraps around: a slot of one level is later than all of the levels below, and the first slot of the lowest level that has
- * any is the next (tokio's wheel counts so). What is too far for the highest level goes into the heap.
+ * A timer's level is that of the highest digit, in base WHEEL_SLOTS, in which its tick and the
+ * horizon differ, and its slot is that digit. No level wraps around: a slot of one level is later
+ * than all of the levels below, and the first slot of the lowest level that has any is the next
+ * (tokio's wheel counts so). What is too far for the highest level goes into the heap.
  *
- * A slot is taken apart WHEEL_BATCH at a time, between which the lock is free and goroutines run: a million may have one deadline.
+ * A slot is taken apart WHEEL_BATCH at a time, between which the lock is free and goroutines run: a
+ * million may have one deadline.
  */
 #include "core/proc.h"
 
@@ -38,7 +46,8 @@ enum {
 
 #define WHEEL_TICK 20 /* a tick is 2^20 ns, about a millisecond */
 
-/* bl__index: the place in the heap, or the address of the entry with this bit, which is in no address of a program, or HEAP_SPILLED. */
+/* bl__index: the place in the heap, or the address of the entry with this bit, which is in no
+ * address of a program, or HEAP_SPILLED. */
 #define WHEEL_BIT (UINT64_C(1) << 63)
 #define HEAP_SPILLED UINT64_MAX
 
@@ -219,8 +228,8 @@ static void advance(bl__timers *ts, uint64_t target)
         if (ts->moving == NULL) {
             uint64_t start;
             bl__timer_chunk **slot = next_slot(ts, &start);
-            /* A slot of a higher level is taken apart as soon as the horizon is in it: its timers would
-             * be behind those of the levels below. */
+            /* A slot of a higher level is taken apart as soon as the horizon is in it: its timers
+             * would be behind those of the levels below. */
             if (slot == NULL || start > target ||
                 (start == target && slot < &ts->wheel[WHEEL_SLOTS])) {
                 ts->horizon = target;

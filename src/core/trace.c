@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trace.c: the record of what the scheduler does: spawn, run, block, wake, steal, hand-off, cancel, end.
+ * trace.c: the record of what the scheduler does: spawn, run, block, wake, steal, hand-off, cancel,
+ * end.
  *
- * Each processor has a buffer that its holder alone writes, inside of the runtime, so that no processor changes hands in the middle:
- * two plain stores and a look at the processor's counter of time an event. Threads without a processor share one,
- * under a lock. trace_format.h says what is in it.
+ * Each processor has a buffer that its holder alone writes, inside of the runtime, so that no
+ * processor changes hands in the middle: two plain stores and a look at the processor's counter of
+ * time an event. Threads without a processor share one, under a lock. trace_format.h says what is
+ * in it.
  *
- * A full chunk goes into the file by who filled it, and nothing is lost: a program that records faster than its file takes is
- * slowed down. sysmon writes what there is of the others every 100 ms, so a killed program leaves all but that. In a
- * flight recorder a full chunk stays, and the oldest is written over; a dump copies a chunk and looks afterwards
- * whether it was still the same.
+ * A full chunk goes into the file by who filled it, and nothing is lost: a program that records
+ * faster than its file takes is slowed down. sysmon writes what there is of the others every 100
+ * ms, so a killed program leaves all but that. In a flight recorder a full chunk stays, and the
+ * oldest is written over; a dump copies a chunk and looks afterwards whether it was still the same.
  *
- * Rejected: a file that is mapped into memory, which needs no writing at all. A disk that is full, or somebody who
- * truncates the file, would then kill the program.
+ * Rejected: a file that is mapped into memory, which needs no writing at all. A disk that is full,
+ * or somebody who truncates the file, would then kill the program.
  */
 #include "core/trace.h"
 

@@ -2,10 +2,11 @@
 /*
  * trace.h: the record of what the scheduler does (core/trace.c), as the rest of core sees it.
  *
- * While nothing is recorded that costs nothing: whoever parks, yields, readies, spawns or ends enters the runtime anyway,
- * with one comparison (m->bare), and while it is recorded BL__BARE_TRACED in bare makes them all take the slow
- * way, which is here. The rest, which is rare, looks at bl__trace_on. The latency profile (debug/contention.c) uses the same
- * way to note when a goroutine became runnable.
+ * While nothing is recorded that costs nothing: whoever parks, yields, readies, spawns or ends
+ * enters the runtime anyway, with one comparison (m->bare), and while it is recorded
+ * BL__BARE_TRACED in bare makes them all take the slow way, which is here. The rest, which is rare,
+ * looks at bl__trace_on. The latency profile (debug/contention.c) uses the same way to note when a
+ * goroutine became runnable.
  */
 #ifndef BL__CORE_TRACE_H
 #define BL__CORE_TRACE_H

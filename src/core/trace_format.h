@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * trace_format.h: what a trace file looks like, for core/trace.c, which writes it, and `belay trace`, which reads it.
+ * trace_format.h: what a trace file looks like, for core/trace.c, which writes it, and `belay
+ * trace`, which reads it.
  *
- * A header of BL__TRACE_HEAD bytes, and then chunks of BL__TRACE_CHUNK bytes each, in any order, words of 8 bytes in the
- * machine's order. A chunk belongs to a stream: a processor's, that of all threads without a processor, or the names'.
- * It begins with bl__trace_chunk, and ends with the first word that is 0: what was not written is a hole in the file. So a
- * file is readable at any moment, also after its program was killed.
+ * A header of BL__TRACE_HEAD bytes, and then chunks of BL__TRACE_CHUNK bytes each, in any order,
+ * words of 8 bytes in the machine's order. A chunk belongs to a stream: a processor's, that of all
+ * threads without a processor, or the names'. It begins with bl__trace_chunk, and ends with the
+ * first word that is 0: what was not written is a hole in the file. So a file is readable at any
+ * moment, also after its program was killed.
  *
  * An event is one word, and for some kinds a second:
  *
  *     kind 5 bits | how 2 | seq 8 | ticks since the event before 17 | 32 of the goroutine's number
  *
- * TIME goes before an event whose ticks do not fit, and at the beginning of each chunk, HIGH before one whose
- * goroutine's number does not. In the stream of threads without a processor ACTOR says who does what follows, and
- * times are not in order. seq is how often the goroutine has switched so far, modulo 256: with that the order of its events is known
- * also where the clocks of two CPUs disagree.
+ * TIME goes before an event whose ticks do not fit, and at the beginning of each chunk, HIGH before
+ * one whose goroutine's number does not. In the stream of threads without a processor ACTOR says
+ * who does what follows, and times are not in order. seq is how often the goroutine has switched so
+ * far, modulo 256: with that the order of its events is known also where the clocks of two CPUs
+ * disagree.
  */
 #ifndef BL__CORE_TRACE_FORMAT_H
 #define BL__CORE_TRACE_FORMAT_H

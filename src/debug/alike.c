@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * alike.c: see alike.h. Stacks are the same if the program's own frames are: in the library the same call may have gone
- * one way or the other.
+ * alike.c: see alike.h. Stacks are the same if the program's own frames are: in the library the
+ * same call may have gone one way or the other.
  */
 #include "debug/alike.h"
 

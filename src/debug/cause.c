@@ -2,9 +2,10 @@
 /*
  * cause.c: see cause.h.
  *
- * Of one that is stuck it is certain that nobody comes; what it waits on says who was missing. Of one that is late
- * that is not certain: there the cause is what the cancellation did not reach: a lock, a join, a shielded
- * scope; or, if it runs, the loop or the system call that it is in, which is found by watching it for a while.
+ * Of one that is stuck it is certain that nobody comes; what it waits on says who was missing. Of
+ * one that is late that is not certain: there the cause is what the cancellation did not reach: a
+ * lock, a join, a shielded scope; or, if it runs, the loop or the system call that it is in, which
+ * is found by watching it for a while.
  */
 #include "debug/cause.h"
 
@@ -214,7 +215,8 @@ static const char *chan_ticks(const void *at)
     return t.bl__kind == BL__TIMER_TICKER ? "a ticker" : "a timer";
 }
 
-/* On which of these it waits, or has waited. Where it runs, the frame of its select may not be there at this moment. */
+/* On which of these it waits, or has waited. Where it runs, the frame of its select may not be
+ * there at this moment. */
 static const char *wait_ticks(const bl__g *g)
 {
     bl__select_wait s;
@@ -229,7 +231,8 @@ static const char *wait_ticks(const bl__g *g)
     return ticks;
 }
 
-/* Of its context, which may be gone with it by now; 0: not cancelled, or not to be read. A context begins with it. */
+/* Of its context, which may be gone with it by now; 0: not cancelled, or not to be read. A context
+ * begins with it. */
 static int32_t ctx_state(const bl__g *g)
 {
     int32_t state;
@@ -354,8 +357,9 @@ static void stuck_cause_print(bl__out *o, const bl__g *g)
         bl__out_printf(o, "cause: %s\n", stuck_causes[g->reason]);
 }
 
-/* Of one whose context is not cancelled, although its scope or one above that is: the outermost scope that it is in and that the
- * cancellation does not reach. False: it reaches all, or it is not known. */
+/* Of one whose context is not cancelled, although its scope or one above that is: the outermost
+ * scope that it is in and that the cancellation does not reach. False: it reaches all, or it is not
+ * known. */
 static bool cut_off_by(bl_scope *by, const bl__g *g)
 {
     bl_scope s;

@@ -13,8 +13,8 @@ typedef enum bl__cause_of {
     BL__CAUSE_LATE   /* it was told to stop, and has not */
 } bl__cause_of;
 
-/* Prints the scopes that it is in, and the cause. g is a copy of the record at. Takes some milliseconds for one
- * that runs and is late: it is watched. */
+/* Prints the scopes that it is in, and the cause. g is a copy of the record at. Takes some
+ * milliseconds for one that runs and is late: it is watched. */
 void bl__cause_print(bl__out *o, const bl__g *g, const bl__g *at, bl__cause_of of);
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * contention.c: the block, mutex and latency profiles: where goroutines wait, who makes them wait, and how long those that
- * could run wait for a processor.
+ * contention.c: the block, mutex and latency profiles: where goroutines wait, who makes them wait,
+ * and how long those that could run wait for a processor.
  *
- * While one of the two is on, a goroutine that parks goes a slower way (core/proc.c), which notes when it began
- * and hands the wait here when it is over; who unlocks a mutex for a waiter hands in how long that has waited. While both are
- * off a park costs one comparison. While latency is recorded, whoever readies, starts or yields goes the slow way of traces and
- * notes when that was (core/trace.c); who runs then hands in the difference. Sampling and scaling are those of Go's
+ * While one of the two is on, a goroutine that parks goes a slower way (core/proc.c), which notes
+ * when it began and hands the wait here when it is over; who unlocks a mutex for a waiter hands in
+ * how long that has waited. While both are off a park costs one comparison. While latency is
+ * recorded, whoever readies, starts or yields goes the slow way of traces and notes when that was
+ * (core/trace.c); who runs then hands in the difference. Sampling and scaling are those of Go's
  * runtime (mprof.go).
  */
 #include <belay/debug.h>
@@ -122,7 +123,8 @@ static void contention_add(bl__contended which, int64_t count, bl_dur waited)
     contention_put(which, &trace, count, waited);
 }
 
-/* Of a wait: how many it stands for, and how long it counts; 0: it is not in the sample, which has as much time in all as there was. */
+/* Of a wait: how many it stands for, and how long it counts; 0: it is not in the sample, which has
+ * as much time in all as there was. */
 static int64_t sample(bl_dur rate, bl_dur *waited)
 {
     bl_dur t = *waited > 0 ? *waited : 1;

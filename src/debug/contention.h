@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* contention.h: what the block, mutex and latency profiles have recorded. What core and sync use is in core/sched.h. */
+/* contention.h: what the block, mutex and latency profiles have recorded. What core and sync use is
+ * in core/sched.h. */
 #ifndef BL__DEBUG_CONTENTION_H
 #define BL__DEBUG_CONTENTION_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* crash.h: signals that kill the program are reported, with the goroutine they hit, before they do. */
+/* crash.h: signals that kill the program are reported, with the goroutine they hit, before they
+ * do. */
 #ifndef BL__DEBUG_CRASH_H
 #define BL__DEBUG_CRASH_H
 
@@ -12,16 +13,16 @@ void bl__crash_install(void);
 void bl__crash_uninstall(void);
 
 /* A thread that runs goroutines has a stack of its own for signals, since a goroutine's may be what
- * is full. The thread keeps one that it has already. 0 or BL_ENOMEM: then an overflow kills without a
- * report. */
+ * is full. The thread keeps one that it has already. 0 or BL_ENOMEM: then an overflow kills without
+ * a report. */
 int bl__crash_thread_init(void);
 void bl__crash_thread_fini(void);
 
-/* Calls fn(arg), which reads what may be damaged. False: it crashed, and was left where it was. One thread at a time, calls
- * within a call; another one that comes meanwhile calls fn without. */
+/* Calls fn(arg), which reads what may be damaged. False: it crashed, and was left where it was. One
+ * thread at a time, calls within a call; another one that comes meanwhile calls fn without. */
 bool bl__rescue(void (*fn)(void *arg), void *arg);
-/* Would a crash be caught now? Not where the program, or a sanitizer, has its own handler: what is likely to crash is not
- * to be tried then. */
+/* Would a crash be caught now? Not where the program, or a sanitizer, has its own handler: what is
+ * likely to crash is not to be tried then. */
 bool bl__rescue_there(void);
 
 #endif

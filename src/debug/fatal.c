@@ -2,9 +2,9 @@
 /*
  * fatal.c: errors that are bugs of the program: a message in Go's words, tracebacks, exit status 2.
  *
- * The process goes without atexit handlers and destructors, as Go's does: they would run in a program
- * that is known to be wrong. What it has printed to stdout is written out; other streams are not
- * looked at, since their locks may be held by threads that never give them back.
+ * The process goes without atexit handlers and destructors, as Go's does: they would run in a
+ * program that is known to be wrong. What it has printed to stdout is written out; other streams
+ * are not looked at, since their locks may be held by threads that never give them back.
  */
 #include "debug/fatal.h"
 

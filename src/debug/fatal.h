@@ -6,7 +6,8 @@
 #include "core/sched.h"
 #include "debug/traceback.h"
 
-/* All goroutines are asleep and nobody is left to wake one: says so, with every goroutine's wait. */
+/* All goroutines are asleep and nobody is left to wake one: says so, with every goroutine's
+ * wait. */
 BL__NORETURN void bl__fatal_deadlock(void);
 
 /* Prints with print, and ends the process as a fatal error does. */
@@ -40,7 +41,8 @@ void bl__fatal_trace_print(bl__out *o, const bl__g *g, const bl__trace *trace);
 /* The end of a fatal error's output: the other goroutines, where they are asked for. */
 void bl__fatal_others(bl__out *o, const bl__g *g);
 
-/* The last thing of a process that dies: the trace is written, and the hook called, if there is one. */
+/* The last thing of a process that dies: the trace is written, and the hook called, if there is
+ * one. */
 void bl__fatal_last(void);
 extern void (*bl__fatal_hook)(void); /* set before goroutines run */
 

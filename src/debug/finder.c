@@ -2,24 +2,28 @@
 /*
  * finder.c: looks for stuck goroutines by itself, while the program runs.
  *
- * sysmon has it look a while after something has happened, and then as long as things happen, but no
- * oftener than keeps it below SHARE of a core. A process in which nothing happens is looked at twice
- * and then left alone. It looks on a thread of its own: a search may take longer than hand-offs can wait.
+ * sysmon has it look a while after something has happened, and then as long as things happen, but
+ * no oftener than keeps it below SHARE of a core. A process in which nothing happens is looked at
+ * twice and then left alone. It looks on a thread of its own: a search may take longer than
+ * hand-offs can wait.
  *
  * It asks both questions (stuck.h), each with half of the share.
  *
- * Proven. Where nobody ran during the search, one search proves it. Else addresses may have moved while memory was
- * read, or stood in a register: then CONFIRMED searches one after the other have to agree, each goroutine that
- * ran in all of them has to have switched in between, which puts its registers on its stack, and the report says that it is inferred.
+ * Proven. Where nobody ran during the search, one search proves it. Else addresses may have moved
+ * while memory was read, or stood in a register: then CONFIRMED searches one after the other have
+ * to agree, each goroutine that ran in all of them has to have switched in between, which puts its
+ * registers on its stack, and the report says that it is inferred.
  *
- * Leaked: the same, and always inferred, since the end of the scope will wake them. This is asked right behind the first
- * question, of those who were parked by then: else who ends in between makes a leak of what the first proves the next time.
+ * Leaked: the same, and always inferred, since the end of the scope will wake them. This is asked
+ * right behind the first question, of those who were parked by then: else who ends in between makes
+ * a leak of what the first proves the next time.
  *
- * The last search before somebody is told of looks closely, in places that would make each of them slow.
+ * The last search before somebody is told of looks closely, in places that would make each of them
+ * slow.
  *
- * The searches that are to confirm somebody come in a burst, and the share of a core is kept by the pause after it:
- * beside a thousand goroutines a search takes milliseconds, and a leak is not to wait for the minutes that
- * three of them owe.
+ * The searches that are to confirm somebody come in a burst, and the share of a core is kept by the
+ * pause after it: beside a thousand goroutines a search takes milliseconds, and a leak is not to
+ * wait for the minutes that three of them owe.
  */
 #include "debug/stuck.h"
 
@@ -171,7 +175,8 @@ static void runners_note(const bl__search *search)
     finder.runners_count = n;
 }
 
-/* Whoever may have had an address in a register since s was found first has put it into memory meanwhile. */
+/* Whoever may have had an address in a register since s was found first has put it into memory
+ * meanwhile. */
 static bool registers_seen(const suspect *s, const bl__search *search)
 {
     if (search->running_count > BL__STUCK_RUNNING)
@@ -211,7 +216,8 @@ static bool suspects_due(const bl__search *search)
     return due;
 }
 
-/* Under the lock: notes who was found, in a row with the searches before. Somebody is to be confirmed. */
+/* Under the lock: notes who was found, in a row with the searches before. Somebody is to be
+ * confirmed. */
 static bool suspects_note(const bl__search *search)
 {
     size_t n = search->count < search->most ? search->count : search->most;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * layout.h: where things lie in this build's memory, for who reads it from outside: the gdb script, and
- * the command's dump and top. Neither needs debug information or the same version of the library.
+ * layout.h: where things lie in this build's memory, for who reads it from outside: the gdb script,
+ * and the command's dump and top. Neither needs debug information or the same version of the
+ * library.
  *
- * A table of names and numbers, filled in by the compiler. An ELF note named "belay" (type 1) in the
- * program holds the distance from itself to the table, so it is found in a stripped program too, in
- * memory and in core files.
+ * A table of names and numbers, filled in by the compiler. An ELF note named "belay" (type 1) in
+ * the program holds the distance from itself to the table, so it is found in a stripped program
+ * too, in memory and in core files.
  */
 #ifndef BL__DEBUG_LAYOUT_H
 #define BL__DEBUG_LAYOUT_H
@@ -19,7 +20,8 @@ typedef struct bl__layout_entry {
     uint32_t value;
 } bl__layout_entry;
 
-/* What readers rely on is the order here, and names: entries are added, and never mean another thing. */
+/* What readers rely on is the order here, and names: entries are added, and never mean another
+ * thing. */
 typedef struct bl__layout_table {
     char magic[8]; /* "bllayout" */
     uint32_t version;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* leaks.c: what belay/debug.h says of the program: its goroutines, those that are stuck, and numbers. */
+/* leaks.c: what belay/debug.h says of the program: its goroutines, those that are stuck, and
+ * numbers. */
 #include <belay/debug.h>
 
 #include <errno.h>
@@ -86,8 +87,9 @@ static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
     return false;
 }
 
-/* If others ran while memory was read, an address may have moved meanwhile. Then it is looked again, and the search
- * counts that met nobody, or else the one that has found the fewest. spare: as large as s->found. */
+/* If others ran while memory was read, an address may have moved meanwhile. Then it is looked
+ * again, and the search counts that met nobody, or else the one that has found the fewest. spare:
+ * as large as s->found. */
 static void leaks_search(bl__search *s, bl__stuck *spare)
 {
     bl__stuck_search(s);
@@ -128,7 +130,8 @@ __attribute__((noinline)) static int leaks_find(bl_leak *out, size_t max, const 
     return all.undecided ? BL_ENOMEM : all.count < INT32_MAX ? (int)all.count : INT32_MAX;
 }
 
-/* What the caller has in registers is on its stack from here on up, and what the search works with is not. */
+/* What the caller has in registers is on its stack from here on up, and what the search works with
+ * is not. */
 int bl_leaks(bl_leak *out, size_t max)
 {
     __builtin_unwind_init();

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listen.c: bl_debug_listen: profiles, metrics and leaks over HTTP, under the paths that Go's net/http/pprof has.
+ * listen.c: bl_debug_listen: profiles, metrics and leaks over HTTP, under the paths that Go's
+ * net/http/pprof has.
  *
- * A goroutine in the caller's scope accepts, and each connection is a goroutine in a scope of that one's, so
- * all of them end when the caller's scope is cancelled. A connection is good for one request of at most
- * REQUEST_MOST bytes, which has to be there within REQUEST_TIME; CLIENTS_MOST are served at one time. What is
- * answered is written into memory first, so a slow client holds up nothing but its own goroutine.
+ * A goroutine in the caller's scope accepts, and each connection is a goroutine in a scope of that
+ * one's, so all of them end when the caller's scope is cancelled. A connection is good for one
+ * request of at most REQUEST_MOST bytes, which has to be there within REQUEST_TIME; CLIENTS_MOST
+ * are served at one time. What is answered is written into memory first, so a slow client holds up
+ * nothing but its own goroutine.
  */
 #include <belay/debug.h>
 
@@ -77,7 +79,8 @@ static int on_complete(llhttp_t *parser)
     return HPE_PAUSED;
 }
 
-/* Reads one request. 0; an HTTP status that says what is wrong with it; or negative: nobody is there any more. */
+/* Reads one request. 0; an HTTP status that says what is wrong with it; or negative: nobody is
+ * there any more. */
 static int request_read(request *r)
 {
     llhttp_t parser;
@@ -111,7 +114,8 @@ static int request_read(request *r)
     return r->method == HTTP_GET || r->method == HTTP_HEAD ? 0 : 405;
 }
 
-/* The number that the query has under name, none if it is missing; -1: it is no number up to most. */
+/* The number that the query has under name, none if it is missing; -1: it is no number up to
+ * most. */
 static int query_number(const request *r, const char *name, int none, int most)
 {
     size_t n = strlen(name);
@@ -335,7 +339,8 @@ static void route(const request *r)
 
 /* ---- Serving ---- */
 
-/* What the client has sent beyond its request is read: closed before, the connection would be reset, and the answer lost. */
+/* What the client has sent beyond its request is read: closed before, the connection would be
+ * reset, and the answer lost. */
 static void linger(int fd)
 {
     char part[1024];

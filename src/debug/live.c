@@ -2,16 +2,19 @@
 /*
  * live.c: see live.h.
  *
- * A compiler leaves in a register what no code will use any more: a channel that a function has made, handed to a
- * goroutine and forgotten, while the function waits for something else. The register's value is found in the frame of the call, and
- * would keep the address alive. What the code after the call does with the register says whether it is in use.
+ * A compiler leaves in a register what no code will use any more: a channel that a function has
+ * made, handed to a goroutine and forgotten, while the function waits for something else. The
+ * register's value is found in the frame of the call, and would keep the address alive. What the
+ * code after the call does with the register says whether it is in use.
  *
- * The walk is over the instructions from the return address on, along both ways of each branch, over calls, back
- * along loops, up to the return. Of most instructions every register that they mention counts as read; written are the
- * destinations of the few that only write. It errs on the side of use: what is not known here, an indirect jump,
- * too long a way, or a register that the function hands back to its caller as it is, is in use.
+ * The walk is over the instructions from the return address on, along both ways of each branch,
+ * over calls, back along loops, up to the return. Of most instructions every register that they
+ * mention counts as read; written are the destinations of the few that only write. It errs on the
+ * side of use: what is not known here, an indirect jump, too long a way, or a register that the
+ * function hands back to its caller as it is, is in use.
  *
- * x86-64 only (Intel 64 and IA-32 architectures manual, vol. 2, appendix A); elsewhere all registers are in use.
+ * x86-64 only (Intel 64 and IA-32 architectures manual, vol. 2, appendix A); elsewhere all
+ * registers are in use.
  */
 #include "debug/live.h"
 
@@ -75,7 +78,8 @@ static int32_t imm_read(insn *in, size_t bytes)
     return bytes == 1 ? (int8_t)value : value;
 }
 
-/* Reads the operands; *reg and *rm their registers' bits, *rm 0 if it is memory. The number in reg. */
+/* Reads the operands; *reg and *rm their registers' bits, *rm 0 if it is memory. The number in
+ * reg. */
 static unsigned modrm_read(insn *in, uint32_t *reg, uint32_t *rm)
 {
     uint8_t byte = (uint8_t)imm_read(in, 1);
@@ -163,7 +167,8 @@ static unsigned op_flags_0f(uint8_t op)
     return 0;
 }
 
-/* Of bytes: without REX the numbers 4 to 7 stand for the second bytes of the first four registers. */
+/* Of bytes: without REX the numbers 4 to 7 stand for the second bytes of the first four
+ * registers. */
 static bool is_of_bytes(uint8_t op, bool second)
 {
     if (second)

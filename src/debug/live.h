@@ -5,8 +5,9 @@
 
 #include <stdint.h>
 
-/* Bits of the registers, by their numbers in debug information, whose values may be used by the function from pc on.
- * Those that are left out are written to before anybody reads them, on every way that leads on from pc. */
+/* Bits of the registers, by their numbers in debug information, whose values may be used by the
+ * function from pc on. Those that are left out are written to before anybody reads them, on every
+ * way that leads on from pc. */
 uint32_t bl__live_after(uintptr_t pc);
 
 #endif

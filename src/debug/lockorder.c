@@ -2,20 +2,23 @@
 /*
  * lockorder.c: locks that goroutines take in different orders, found though nothing has deadlocked.
  *
- * Goodlock: who waits for a lock while it holds others adds an edge from each of those to it. A circle of edges is a
- * possible deadlock if each is of another goroutine, and no two of them held a lock in common, which would keep them apart (Havelund,
- * Using runtime analysis to guide model checking of Java programs, 2000; for more than two goroutines Bensalem and Havelund,
- * Dynamic deadlock analysis of multi-threaded programs, 2005). Read locks meet read locks without waiting. What only
- * tries, or waits with a deadline, adds no edge, but what it has got counts as held. That the goroutines ran one after
- * the other is not looked at: the order is wrong all the same, and mostly it was luck.
+ * Goodlock: who waits for a lock while it holds others adds an edge from each of those to it. A
+ * circle of edges is a possible deadlock if each is of another goroutine, and no two of them held a
+ * lock in common, which would keep them apart (Havelund, Using runtime analysis to guide model
+ * checking of Java programs, 2000; for more than two goroutines Bensalem and Havelund, Dynamic
+ * deadlock analysis of multi-threaded programs, 2005). Read locks meet read locks without waiting.
+ * What only tries, or waits with a deadline, adds no edge, but what it has got counts as held. That
+ * the goroutines ran one after the other is not looked at: the order is wrong all the same, and
+ * mostly it was luck.
  *
- * A lock is known by its address from its first use on: one whose bl__self is not set is a new one, whatever was
- * there before. So storage that is used again makes no circles.
+ * A lock is known by its address from its first use on: one whose bl__self is not set is a new one,
+ * whatever was there before. So storage that is used again makes no circles.
  *
- * Cost. While it is off, nothing for a mutex (the flag is a bit of what its thread is asked), and for an rwmutex one
- * comparison. While it is on, a lock that is taken alone costs two stores of its place, and one that is taken under
- * others as much as a look in a table, once the goroutine has done the same before. Memory is bounded: where the tables are
- * full everything is forgotten and begun anew.
+ * Cost. While it is off, nothing for a mutex (the flag is a bit of what its thread is asked), and
+ * for an rwmutex one comparison. While it is on, a lock that is taken alone costs two stores of its
+ * place, and one that is taken under others as much as a look in a table, once the goroutine has
+ * done the same before. Memory is bounded: where the tables are full everything is forgotten and
+ * begun anew.
  */
 #include "debug/lockorder.h"
 
@@ -76,7 +79,8 @@ typedef struct tables {
     edge edges[ORDER_EDGES];
     uint32_t buckets[ORDER_BUCKETS];
     uint64_t seen[SEEN]; /* atomic: what was learnt already, by hash */
-    /* atomic: where a lock was taken by whom: key ^ place, place. Of its two words another may have written one. */
+    /* atomic: where a lock was taken by whom: key ^ place, place. Of its two words another may have
+     * written one. */
     uint64_t places[PLACES][2];
 } tables;
 
@@ -255,7 +259,8 @@ static edge *edge_at(uint32_t *at)
     return NULL;
 }
 
-/* False: nothing is learnt from e. In *instead of which edge it can take the place, if there are many. */
+/* False: nothing is learnt from e. In *instead of which edge it can take the place, if there are
+ * many. */
 static bool learns(lock_node *from, const edge *e, edge **instead)
 {
     edge *worse = NULL;
@@ -473,7 +478,8 @@ static void learn(const bl__g *g, const void *lock, edge *e, const void *from)
         bl__report_run(STDERR_FILENO, report_warn, &r);
 }
 
-/* g is about to take lock: in vain perhaps, if it does not wait. fresh: it is the first use of it. from: a return address. */
+/* g is about to take lock: in vain perhaps, if it does not wait. fresh: it is the first use of it.
+ * from: a return address. */
 void bl__order_wants(const bl__g *g, const void *lock, bl__order_mode mode, bool fresh, bool waits,
                      const void *from)
 {

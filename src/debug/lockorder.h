@@ -6,8 +6,8 @@
 #include "core/sched.h"
 #include "debug/out.h"
 
-/* Of the test runner, both NULL elsewhere: which test g is of (0: none), since the orders of each test are looked at by
- * themselves; and who says a report, which the caller's test has earned. */
+/* Of the test runner, both NULL elsewhere: which test g is of (0: none), since the orders of each
+ * test are looked at by themselves; and who says a report, which the caller's test has earned. */
 extern uint64_t (*bl__order_owner)(const bl__g *g);
 extern void (*bl__order_say)(void (*print)(bl__out *o, void *arg), void *arg);
 

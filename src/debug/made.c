@@ -2,11 +2,12 @@
 /*
  * made.c: see made.h.
  *
- * A timer or ticker is left that is still in some heap of timers, and a context that is still noted and not over:
- * bl_ctx_cancel and its end take it off. What a scope has ended with itself is gone by the time it is asked.
+ * A timer or ticker is left that is still in some heap of timers, and a context that is still noted
+ * and not over: bl_ctx_cancel and its end take it off. What a scope has ended with itself is gone
+ * by the time it is asked.
  *
- * A note hides the address of its object from the search for who can get at that (debug/reach.h): it stands in malloc's
- * memory, and would make everything reachable that is noted.
+ * A note hides the address of its object from the search for who can get at that (debug/reach.h):
+ * it stands in malloc's memory, and would make everything reachable that is noted.
  */
 #include "debug/made.h"
 
@@ -111,7 +112,8 @@ static bl__note *notes_of(const void *owner)
     return list;
 }
 
-/* A timer may be gone, with the frame it stood in: it is only looked for among those that are armed. */
+/* A timer may be gone, with the frame it stood in: it is only looked for among those that are
+ * armed. */
 static bool is_left(const bl__note *n, bool memory)
 {
     switch (n->kind) {

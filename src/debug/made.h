@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * made.h: notes of what goroutines have made and not ended: timers, tickers, contexts, channels, pipes.
+ * made.h: notes of what goroutines have made and not ended: timers, tickers, contexts, channels,
+ * pipes.
  *
- * Who wants them says whom what a goroutine makes belongs to: a test (test/left.c), or the run. They are taken (bl__made_hook)
- * from then on until the process ends, since a plain thread may be about to call the hook at any time.
+ * Who wants them says whom what a goroutine makes belongs to: a test (test/left.c), or the run.
+ * They are taken (bl__made_hook) from then on until the process ends, since a plain thread may be
+ * about to call the hook at any time.
  */
 #ifndef BL__DEBUG_MADE_H
 #define BL__DEBUG_MADE_H
@@ -22,13 +24,13 @@ typedef struct bl__note {
 /* Notes are taken from now on; owner is asked whose it is, NULL: nobody's, and not noted. */
 void bl__made_begin(const void *(*owner)(const bl__g *g));
 
-/* Takes out the notes of owner: a list of what of it is left, by line, those of one place once. memory: with
- * channels and pipes, of which a reference is left. For bl__made_drop. */
+/* Takes out the notes of owner: a list of what of it is left, by line, those of one place once.
+ * memory: with channels and pipes, of which a reference is left. For bl__made_drop. */
 bl__note *bl__made_left(const void *owner, bool memory);
 void bl__made_drop(bl__note *list);
 
-/* A run begins, and ends: with BELAY_SUMMARY=1 or BELAY_DEBUG=resources=1 it is said what its goroutines have
- * left. goroutines: some of those are left too, and what they use is no news. */
+/* A run begins, and ends: with BELAY_SUMMARY=1 or BELAY_DEBUG=resources=1 it is said what its
+ * goroutines have left. goroutines: some of those are left too, and what they use is no news. */
 void bl__made_run_begin(void);
 void bl__made_run_end(bool goroutines);
 

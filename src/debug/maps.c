@@ -2,13 +2,14 @@
 /*
  * maps.c: see maps.h.
  *
- * Heaps. glibc keeps the main one in [heap], which begins with a block, and the threads' in mappings
- * aligned to 64 MiB, which begin with a record that is not the same in every version: so the first
- * block is looked for by walking on from each place where it could be. (glibc 2.36, malloc/arena.c
- * and malloc.c; a heap of another shape is found to be none, and its memory counts as open.)
+ * Heaps. glibc keeps the main one in [heap], which begins with a block, and the threads' in
+ * mappings aligned to 64 MiB, which begin with a record that is not the same in every version: so
+ * the first block is looked for by walking on from each place where it could be. (glibc 2.36,
+ * malloc/arena.c and malloc.c; a heap of another shape is found to be none, and its memory counts
+ * as open.)
  *
- * Mappings of devices are not looked at. The C library's data stand apart: among them are malloc's lists of free
- * blocks, which lead to what is in no use any more.
+ * Mappings of devices are not looked at. The C library's data stand apart: among them are malloc's
+ * lists of free blocks, which lead to what is in no use any more.
  */
 #include "debug/maps.h"
 
@@ -39,8 +40,8 @@ enum {
 
 #define HEAP_ALIGNED ((uintptr_t)64 << 20)
 
-/* The descriptors are opened when a run begins, and kept: one that came and went while the program runs
- * could take a number that the program has just closed and expects to get again. */
+/* The descriptors are opened when a run begins, and kept: one that came and went while the program
+ * runs could take a number that the program has just closed and expects to get again. */
 static struct {
     int maps;
     int pages;
@@ -178,8 +179,8 @@ static bool blocks_follow(uintptr_t at, uintptr_t end)
     return true;
 }
 
-/* Where the first block of the thread's heap at low begins, whose mapping may be one with others'; 0: it is
- * none. Its end in *end. */
+/* Where the first block of the thread's heap at low begins, whose mapping may be one with others';
+ * 0: it is none. Its end in *end. */
 static uintptr_t heap_first_block(uintptr_t low, uintptr_t high, uintptr_t *end)
 {
     uint64_t words[HEAP_RECORD / 8];
@@ -243,8 +244,8 @@ static bool is_libc(const char *path)
     return name != NULL && (strncmp(name, "/libc.so", 8) == 0 || strncmp(name, "/libc-", 6) == 0);
 }
 
-/* The program may have put an address there: it can be written to, or is memory only, and could have been before. A
- * device may be anything, and reading it may do something. */
+/* The program may have put an address there: it can be written to, or is memory only, and could
+ * have been before. A device may be anything, and reading it may do something. */
 static bool is_memory(const char *access, const char *path)
 {
     static const char *const names[] = {"/dev/zero", "/memfd:", "/dev/shm/", "/SYSV"};
@@ -341,7 +342,8 @@ bool bl__maps_read(bl__maps *m)
     return ok;
 }
 
-/* Each page has a word: bit 63: it is in memory; 62: in swap (Documentation/admin-guide/mm/pagemap.rst). */
+/* Each page has a word: bit 63: it is in memory; 62: in swap
+ * (Documentation/admin-guide/mm/pagemap.rst). */
 uint64_t bl__maps_there(uintptr_t low, uintptr_t high)
 {
     uint64_t words[64], there = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * maps.h: the writable memory of the process, as reach.c looks at it: which parts of it are heaps of malloc, and
- * which the runtime's own.
+ * maps.h: the writable memory of the process, as reach.c looks at it: which parts of it are heaps
+ * of malloc, and which the runtime's own.
  */
 #ifndef BL__DEBUG_MAPS_H
 #define BL__DEBUG_MAPS_H
@@ -26,8 +26,8 @@ typedef struct bl__maps {
     void *memory;
 } bl__maps;
 
-/* Which pages of [low, high), at most 64 of them, have been written to: a bit for each. All, where it cannot
- * be told. */
+/* Which pages of [low, high), at most 64 of them, have been written to: a bit for each. All, where
+ * it cannot be told. */
 uint64_t bl__maps_there(uintptr_t low, uintptr_t high);
 static inline bool bl__maps_bit(uint64_t there, uintptr_t low, uintptr_t at)
 {
@@ -49,8 +49,8 @@ bool bl__maps_skips(const bl__maps *m, uintptr_t at);
 /* The first piece of [*low, end) that is not left out: [*low, *high). False: there is none. */
 bool bl__maps_next(const bl__maps *m, uintptr_t *low, uintptr_t *high, uintptr_t end);
 
-/* The block at low begins with these bytes. If it is a record of the runtime's that points at who waits,
- * where its user's part begins; else low. */
+/* The block at low begins with these bytes. If it is a record of the runtime's that points at who
+ * waits, where its user's part begins; else low. */
 uintptr_t bl__maps_record(uintptr_t low, const uint64_t *words, size_t bytes);
 
 #endif

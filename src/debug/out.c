@@ -118,12 +118,14 @@ static void parse_length(const char **f, spec *s)
     }
 }
 
-/* A va_list may be an array, so a function that takes from it and goes back needs it in a struct. */
+/* A va_list may be an array, so a function that takes from it and goes back needs it in a
+ * struct. */
 typedef struct arg_list {
     va_list v;
 } arg_list;
 
-/* NOLINTBEGIN(clang-analyzer-valist.Uninitialized): looked at by themselves, they do not show their callers' va_start */
+/* NOLINTBEGIN(clang-analyzer-valist.Uninitialized): looked at by themselves, they do not show their
+ * callers' va_start */
 static int64_t arg_signed(arg_list *a, const spec *s)
 {
     if (s->length == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * out.h: printing for reports: to a descriptor, through a small buffer of the caller's, with neither
- * malloc nor stdio, so also in a signal handler and in a program that is falling apart.
+ * out.h: printing for reports: to a descriptor, through a small buffer of the caller's, with
+ * neither malloc nor stdio, so also in a signal handler and in a program that is falling apart.
  */
 #ifndef BL__DEBUG_OUT_H
 #define BL__DEBUG_OUT_H
@@ -21,8 +21,8 @@ typedef struct bl__out {
 
 void bl__out_init(bl__out *o, int fd);
 
-/* printf's %s %c %d %i %u %x %X %p %%, with the lengths l, ll, z, j, t, the flags - and 0, a width, and a
- * precision for %s, each also as *. A NULL string is "(null)". Nothing else. */
+/* printf's %s %c %d %i %u %x %X %p %%, with the lengths l, ll, z, j, t, the flags - and 0, a width,
+ * and a precision for %s, each also as *. A NULL string is "(null)". Nothing else. */
 void bl__out_printf(bl__out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bl__out_vprintf(bl__out *o, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));

@@ -2,9 +2,10 @@
 /*
  * own.c: see own.h, and arch/own.h for where the table comes from.
  *
- * A table is believed if it makes sense: functions of the library are in one entry each, and the program's main in
- * none. With -flto all code of a part of the program is in the same sections, and each entry is all of them.
- * Neighbours are not made one: what lies between two of them, some bytes, may be a function of the program's.
+ * A table is believed if it makes sense: functions of the library are in one entry each, and the
+ * program's main in none. With -flto all code of a part of the program is in the same sections, and
+ * each entry is all of them. Neighbours are not made one: what lies between two of them, some
+ * bytes, may be a function of the program's.
  */
 #include "debug/own.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * peek.c: process_vm_readv on the own process; where that call is forbidden (some sandboxes), through
- * a pipe, whose write fails with EFAULT instead of crashing.
+ * peek.c: process_vm_readv on the own process; where that call is forbidden (some sandboxes),
+ * through a pipe, whose write fails with EFAULT instead of crashing.
  */
 #include "debug/peek.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pprof.c: see pprof.h. Functions, files and lines go into the profile, so that who reads it needs neither
- * the program nor its debug information. The gzip stream has stored blocks only, which needs no zlib; a
- * profile is some kilobytes.
+ * pprof.c: see pprof.h. Functions, files and lines go into the profile, so that who reads it needs
+ * neither the program nor its debug information. The gzip stream has stored blocks only, which
+ * needs no zlib; a profile is some kilobytes.
  *
  * Field numbers are those of profile.proto (github.com/google/pprof/proto).
  */

@@ -2,10 +2,10 @@
 /*
  * profile.c: bl_profile.
  *
- * Stacks are gathered while the program goes on, each goroutine's at a moment of its own: nothing is
- * stopped, and no lock is held that the scheduler takes. Names and lines are looked up once for each place,
- * when all is gathered. It works on a stack of its own, since reading debug information takes more than a
- * goroutine may have.
+ * Stacks are gathered while the program goes on, each goroutine's at a moment of its own: nothing
+ * is stopped, and no lock is held that the scheduler takes. Names and lines are looked up once for
+ * each place, when all is gathered. It works on a stack of its own, since reading debug information
+ * takes more than a goroutine may have.
  */
 #include <belay/debug.h>
 
@@ -278,7 +278,8 @@ static void profile_gather(profiling *p)
     p->memo = (bl__trace_memo){0};
 }
 
-/* What there was before it; then the caller sleeps, and what there is afterwards is left to who called. */
+/* What there was before it; then the caller sleeps, and what there is afterwards is left to who
+ * called. */
 static void profile_wait(profiling *p)
 {
     bool started = is_contention(p->kind) && bl__contended_start(contended_of(p->kind));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* protobuf.h: Protocol Buffers' wire format, as profiles (debug/pprof.c) and the command's traces (cmd/belay/perfetto.c) are
- * written in. */
+/* protobuf.h: Protocol Buffers' wire format, as profiles (debug/pprof.c) and the command's traces
+ * (cmd/belay/perfetto.c) are written in. */
 #ifndef BL__DEBUG_PROTOBUF_H
 #define BL__DEBUG_PROTOBUF_H
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quit.c: SIGQUIT prints every goroutine to stderr, and then ends the process with status 2 as Go does,
- * or goes on.
+ * quit.c: SIGQUIT prints every goroutine to stderr, and then ends the process with status 2 as Go
+ * does, or goes on.
  *
  * The handler runs on any thread, inside of anything, so it prints nothing: it notes the signal and
- * wakes sysmon, which needs neither a processor nor a lock to print. A program that is stuck, or whose
- * goroutines keep all processors busy, is shown all the same. If it goes on afterwards, a thread of its own prints, since
- * sysmon has others to look after, and stderr may be a pipe that nobody reads. If even sysmon does not come within
- * PATIENCE, the next SIGQUIT has its default action: it kills, with a core file.
+ * wakes sysmon, which needs neither a processor nor a lock to print. A program that is stuck, or
+ * whose goroutines keep all processors busy, is shown all the same. If it goes on afterwards, a
+ * thread of its own prints, since sysmon has others to look after, and stderr may be a pipe that
+ * nobody reads. If even sysmon does not come within PATIENCE, the next SIGQUIT has its default
+ * action: it kills, with a core file.
  *
  * The program's own handler is left alone, and bl_notify of SIGQUIT takes the signal over while it
- * lasts, as in Go. So is a program's own SIG_IGN; but not one that it was started with: a shell starts
- * what it runs in the background with SIGQUIT ignored, and there it is asked for most.
+ * lasts, as in Go. So is a program's own SIG_IGN; but not one that it was started with: a shell
+ * starts what it runs in the background with SIGQUIT ignored, and there it is asked for most.
  */
 #include "debug/quit.h"
 

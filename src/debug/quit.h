@@ -3,7 +3,8 @@
 #ifndef BL__DEBUG_QUIT_H
 #define BL__DEBUG_QUIT_H
 
-/* Handles SIGQUIT unless the program does or was told not to (choice: BL_QUIT_…), and gives it back. */
+/* Handles SIGQUIT unless the program does or was told not to (choice: BL_QUIT_…), and gives it
+ * back. */
 void bl__quit_install(int choice);
 void bl__quit_uninstall(void);
 void bl__quit_wait(void); /* for what is being printed; sysmon has ended */

@@ -6,8 +6,8 @@
  * ThreadSanitizer calls its OnReport, a C++ function that a program may bring its own of, before it
  * prints; true keeps it from printing. The report is read with the functions that debuggers use.
  *
- * BELAY_RACE takes Go's GORACE options: halt_on_error, exitcode, log_path, history_size; they are read
- * from the kernel, since ThreadSanitizer asks before libc has its environment. All others are
+ * BELAY_RACE takes Go's GORACE options: halt_on_error, exitcode, log_path, history_size; they are
+ * read from the kernel, since ThreadSanitizer asks before libc has its environment. All others are
  * ThreadSanitizer's, as in TSAN_OPTIONS, which comes after.
  */
 #include "arch/race.h"
@@ -59,8 +59,8 @@ static struct {
     char options[RACE_OPTIONS + 256];
 } said;
 
-/* ThreadSanitizer's lock is held while a report is made, so this is one thread's at a time. It does not
- * lie on the stack, which is a goroutine's. */
+/* ThreadSanitizer's lock is held while a report is made, so this is one thread's at a time. It does
+ * not lie on the stack, which is a goroutine's. */
 static struct {
     bl__out out;
     void *trace[RACE_FRAMES];
@@ -74,9 +74,9 @@ static struct {
 } page;
 
 /*
- * ThreadSanitizer reports two equal pairs of stacks once, and races for one address once: a second test
- * that has the same race would pass. So in a program of tests it reports all of them, and what is
- * known since the last test began is dropped here.
+ * ThreadSanitizer reports two equal pairs of stacks once, and races for one address once: a second
+ * test that has the same race would pass. So in a program of tests it reports all of them, and what
+ * is known since the last test began is dropped here.
  */
 __attribute__((weak)) int bl_test_main(int argc, char **argv); /* NULL: no tests in the program */
 static struct {
@@ -103,7 +103,8 @@ bool bl__race_met(uint64_t since, uint64_t owner)
     return false;
 }
 
-/* Whether there is such a key; else it is added. With RACE_KNOWN of them all others are known, too. */
+/* Whether there is such a key; else it is added. With RACE_KNOWN of them all others are known,
+ * too. */
 static bool known_or_add(uintptr_t key)
 {
     uint32_t n = load_relaxed(&races_known.count);
@@ -250,8 +251,8 @@ static const char *public_name(const char *func, const char **prefix)
     return own ? func + 4 : func;
 }
 
-/* Of the library only what the program has called is shown; of the C library and of ThreadSanitizer what
- * has a name. */
+/* Of the library only what the program has called is shown; of the C library and of ThreadSanitizer
+ * what has a name. */
 static bool frame_hidden(const bl__symbol *s)
 {
     static const char *const own[] = {"bl__race_", "bl__raw_",     "bl__goroutine_main",
@@ -473,7 +474,8 @@ bool bl__race_on_report(void *report, bool suppressed)
     uintptr_t start;
     unsigned long size;
     int tid;
-    /* A thread-local variable is that of whichever goroutine its thread runs; one after the other. */
+    /* A thread-local variable is that of whichever goroutine its thread runs; one after the
+     * other. */
     if (strcmp(location_read(report, locs, &start, &size, &tid), "tls") == 0)
         return true;
     race_threads_read(report, threads);
@@ -504,7 +506,8 @@ bool bl__race_on_report(void *report, bool suppressed)
     return true;
 }
 
-/* At exit; true: the exit status becomes ThreadSanitizer's exitcode. It has counted what is not reported, too. */
+/* At exit; true: the exit status becomes ThreadSanitizer's exitcode. It has counted what is not
+ * reported, too. */
 bool bl__race_on_finalize(bool failed)
 {
     (void)failed;

@@ -271,7 +271,8 @@ static size_t reach_run(const reach_item *items, const uint32_t *a, size_t i, si
     return i < n ? i : n;
 }
 
-/* Merges neighbouring runs until there is one: stacks and blocks were mostly found in their order. */
+/* Merges neighbouring runs until there is one: stacks and blocks were mostly found in their
+ * order. */
 static void reach_sort(const reach_item *items, uint32_t *a, uint32_t *work, size_t n)
 {
     while (reach_run(items, a, 0, n) < n)
@@ -399,8 +400,8 @@ static void reach_prefetch(const reach_item *it)
         __builtin_prefetch((const void *)at);
 }
 
-/* The same of memory that can be read for certain, and has been written to: without a call of the system, of which a crowd's
- * stacks would take two each. */
+/* The same of memory that can be read for certain, and has been written to: without a call of the
+ * system, of which a crowd's stacks would take two each. */
 static void reach_each_sure(bl__reach *r, uintptr_t low, uintptr_t high, reach_words_fn *fn,
                             void *arg)
 {
@@ -441,7 +442,8 @@ static bool reach_skips(const bl__reach *r, uintptr_t at)
     return low < r->records_count && r->records[low].low <= at;
 }
 
-/* Calls fn with what may be addresses of the index's: of the word at i, and closely also those that begin in it. */
+/* Calls fn with what may be addresses of the index's: of the word at i, and closely also those that
+ * begin in it. */
 typedef void reach_word_fn(bl__reach *r, uintptr_t at, uintptr_t word, void *arg);
 
 static inline __attribute__((always_inline)) void reach_word(bl__reach *r, const reach_index *x,
@@ -614,7 +616,8 @@ static void reach_root_words(bl__reach *r, uintptr_t at, const uint64_t *words, 
         reach_word(r, &r->all, at + 8 * i, words, i, n, reach_root_word, arg);
 }
 
-/* The C library's data, without what malloc's main record may be: in that each list that is empty points at itself. */
+/* The C library's data, without what malloc's main record may be: in that each list that is empty
+ * points at itself. */
 static void reach_libc_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
 {
     size_t low = n, high = n;
@@ -702,7 +705,8 @@ static void reach_locate(bl__reach *r)
         }
 }
 
-/* Who can cancel a context can cancel those below it. The end of a scope above them comes in any case, and does not count. */
+/* Who can cancel a context can cancel those below it. The end of a scope above them comes in any
+ * case, and does not count. */
 static void reach_upstream(bl__reach *r, uint32_t item, uint32_t known)
 {
     bl_ctx c;

@@ -8,8 +8,9 @@
  *
  * Items are the pieces of memory that matter: the stacks of the set, the blocks of malloc that hold
  * the objects they wait on, and every block from which another item can be got at. They and the
- * addresses in them are a graph, which is small although the memory is large: it is built backwards,
- * from the objects, one pass through malloc's memory for each level, until no new block turns up.
+ * addresses in them are a graph, which is small although the memory is large: it is built
+ * backwards, from the objects, one pass through malloc's memory for each level, until no new block
+ * turns up.
  *
  * malloc's blocks are found by the sizes that glibc keeps before them. What does not come out
  * consistent is open to everybody. The runtime's own records are left out: they point at all that
@@ -26,19 +27,20 @@ typedef struct bl__reach bl__reach;
 
 enum { BL__REACH_OPEN = UINT32_MAX }; /* instead of an item: everybody gets at it */
 
-/* Room for so many stacks and objects, with extra bytes for the caller's own use, all in one mapping.
- * NULL: no memory. */
+/* Room for so many stacks and objects, with extra bytes for the caller's own use, all in one
+ * mapping. NULL: no memory. */
 bl__reach *bl__reach_new(size_t stacks, size_t objects, size_t extra, void **extra_at);
 void bl__reach_free(bl__reach *r);
 
-/* Reads where memory is. Before all that follows. False: it cannot be told. closely: also what is seldom found there: addresses
- * that begin at any byte, as in packed records, and what the C library keeps for the program. */
+/* Reads where memory is. Before all that follows. False: it cannot be told. closely: also what is
+ * seldom found there: addresses that begin at any byte, as in packed records, and what the C
+ * library keeps for the program. */
 bool bl__reach_begin(bl__reach *r, bool closely);
 /* What stands in [low, high) is the runtime's: of an object, who waits on it. */
 void bl__reach_skip(bl__reach *r, const void *low, const void *high);
 
-/* A stack of the set, of which [low, high) is in use: its item. What leads from there to up to end leads to nothing else, and
- * that is no more than 4 GiB. sure: it can be read, for certain. */
+/* A stack of the set, of which [low, high) is in use: its item. What leads from there to up to end
+ * leads to nothing else, and that is no more than 4 GiB. sure: it can be read, for certain. */
 uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high, const void *end,
                          bool sure);
 /* An object that somebody waits on: its number. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * recorder.c: where a trace goes: into a file as it is recorded, or into memory, the flight recorder, which is written out on
- * demand and when the process dies of an error. core/trace.c records.
+ * recorder.c: where a trace goes: into a file as it is recorded, or into memory, the flight
+ * recorder, which is written out on demand and when the process dies of an error. core/trace.c
+ * records.
  */
 #include <belay/debug.h>
 
@@ -304,7 +305,8 @@ static bool write_whole(int fd, const void *from, size_t n)
     return true;
 }
 
-/* A chunk of b, which may be written to and written over meanwhile. False: fd could not be written to. */
+/* A chunk of b, which may be written to and written over meanwhile. False: fd could not be written
+ * to. */
 static bool chunk_dump(int fd, const bl__trace_buf *b, uint32_t slot)
 {
     uint64_t *from = b->base + (size_t)slot * BL__TRACE_WORDS, *to = recorder.chunk;

@@ -2,10 +2,10 @@
 /*
  * report.c: see report.h.
  *
- * A report walks the records while goroutines go on running and ending. So it first gathers numbers,
- * and then looks at each goroutine again: a record that belongs to another by then is passed over.
- * Gathering goes in rounds, each taking the lowest numbers not yet printed, which needs no memory
- * that grows with the number of goroutines.
+ * A report walks the records while goroutines go on running and ending. So it first gathers
+ * numbers, and then looks at each goroutine again: a record that belongs to another by then is
+ * passed over. Gathering goes in rounds, each taking the lowest numbers not yet printed, which
+ * needs no memory that grows with the number of goroutines.
  */
 #include "debug/report.h"
 #include "os/os.h"
@@ -138,7 +138,8 @@ static void since_print(bl__out *o, bl_time since)
 }
 
 /* When the goroutine of this record began to run, as far as sysmon knows; 0: it does not. The
- * processor is the one whose thread has it, and has not picked another since sysmon looked; or it was taken away. */
+ * processor is the one whose thread has it, and has not picked another since sysmon looked; or it
+ * was taken away. */
 static bl_time running_since(const bl__g *at)
 {
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
@@ -234,7 +235,8 @@ typedef struct shown {
     bool have; /* the trace */
 } shown;
 
-/* Looks at it; one that runs is met between two switches if it is looked at often enough. False: it is gone. */
+/* Looks at it; one that runs is met between two switches if it is looked at often enough. False: it
+ * is gone. */
 static bool item_look(const item *it, shown *now, int looks)
 {
     struct timespec pause = {.tv_nsec = LOOK_PAUSE};
@@ -279,7 +281,8 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what,
 
 /* ---- All goroutines ---- */
 
-/* The items with the lowest numbers above last: a heap with the highest number on top. Reporter's. */
+/* The items with the lowest numbers above last: a heap with the highest number on top.
+ * Reporter's. */
 static item round_items[ROUND];
 
 typedef struct gathering {

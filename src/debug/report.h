@@ -13,22 +13,24 @@
 #include "debug/out.h"
 #include "debug/traceback.h"
 
-/* Within a report: prints each goroutine that want (NULL: all) wants, in the order of their numbers, in the form
- * of a leak report: a blank line, and the wait reason marked "(leaked)"; why they are late; those that are alike once. Does not park. */
+/* Within a report: prints each goroutine that want (NULL: all) wants, in the order of their
+ * numbers, in the form of a leak report: a blank line, and the wait reason marked "(leaked)"; why
+ * they are late; those that are alike once. Does not park. */
 void bl__report_goroutines(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg);
 
 /* The same of those that are stuck. */
 void bl__report_stuck(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg);
 
-/* Goroutines have not stopped in their scope's grace: reports it with fn, unless leaks are ignored. Where
- * leaks fail the program, an exit while they are still not joined does. */
+/* Goroutines have not stopped in their scope's grace: reports it with fn, unless leaks are ignored.
+ * Where leaks fail the program, an exit while they are still not joined does. */
 void bl__report_late(void (*fn)(bl__out *o, void *arg), void *arg);
 void bl__report_late_joined(void);
 
 /* Prints that left goroutines were left when the program ended, and each of them. */
 void bl__report_leaks(size_t left);
 
-/* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left; or why none was: err < 0. */
+/* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left; or why
+ * none was: err < 0. */
 void bl__report_summary(int err);
 
 /* From now on a program that would exit with 0 exits with 3. */
@@ -36,13 +38,13 @@ void bl__exit_leaked(void);
 
 /* ---- For the other reports ---- */
 
-/* Calls fn with a printer to fd, on the reports' own stack and under their lock; with what fn leaves
- * in the printer, flushed. Within a report: at once. Waits for another thread's report, but not for
- * long: that thread may be what is wrong. */
+/* Calls fn with a printer to fd, on the reports' own stack and under their lock; with what fn
+ * leaves in the printer, flushed. Within a report: at once. Waits for another thread's report, but
+ * not for long: that thread may be what is wrong. */
 void bl__report_run(int fd, void (*fn)(bl__out *o, void *arg), void *arg);
 
-/* The same for what was asked for, and may be long: others go on, also with the processor of the caller, if that is a
- * goroutine, outside of the runtime. */
+/* The same for what was asked for, and may be long: others go on, also with the processor of the
+ * caller, if that is a goroutine, outside of the runtime. */
 void bl__report_run_aside(int fd, void (*fn)(bl__out *o, void *arg), void *arg);
 
 /* The same lock, for who stays on its stack (signal handlers). */
@@ -57,8 +59,8 @@ void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg),
 void bl__report_head(bl__out *o, const bl__g *g);
 void bl__report_tail(bl__out *o, const bl__g *g, const bl__g *at);
 
-/* All goroutines but the one with the number except. leaked: waits are marked, and those that are alike are
- * printed once, with their number. */
+/* All goroutines but the one with the number except. leaked: waits are marked, and those that are
+ * alike are printed once, with their number. */
 typedef struct bl__report_all {
     bool (*want)(const bl__g *g, void *arg);
     void *arg;

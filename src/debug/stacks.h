@@ -31,7 +31,8 @@ typedef struct bl__stacks {
     bool failed; /* there was no memory for some */
 } bl__stacks;
 
-/* Adds values to the stack of t. labels: NULL, or those of somebody who may let go of them meanwhile. */
+/* Adds values to the stack of t. labels: NULL, or those of somebody who may let go of them
+ * meanwhile. */
 void bl__stacks_add(bl__stacks *s, const bl__trace *t, const bl__labels *labels,
                     const int64_t values[BL__STACK_VALUES]);
 /* The same for the frames [first, last) of the entry e of from. */
@@ -41,7 +42,8 @@ void bl__stacks_add_part(bl__stacks *s, const bl__stacks *from, const bl__stack_
 bool bl__stacks_subtract(bl__stacks *s, const bl__stacks *before);
 void bl__stacks_free(bl__stacks *s);
 
-/* Room for one more element of size bytes in *at, which has count of them; false: there is no memory. */
+/* Room for one more element of size bytes in *at, which has count of them; false: there is no
+ * memory. */
 bool bl__stacks_room(void *at, size_t size, size_t count, size_t more, size_t *room);
 
 #endif

@@ -3,9 +3,9 @@
  * stuck.c: see stuck.h.
  *
  * A search takes notes of all goroutines while they run, decides who could be stuck from the notes
- * alone, which settles nearly all cases, and only then looks through memory for the rest. At the end it
- * looks at each record again: whoever has switched since was alive. All of those that are left were
- * parked at one time, the one between the two looks.
+ * alone, which settles nearly all cases, and only then looks through memory for the rest. At the
+ * end it looks at each record again: whoever has switched since was alive. All of those that are
+ * left were parked at one time, the one between the two looks.
  */
 #include "debug/stuck_notes.h"
 
@@ -86,8 +86,8 @@ static void note_running(bl__notes *n, const bl__node *d)
     s->running_count++;
 }
 
-/* Its innermost scope was not closed, and the storage is gone: it lies below what is in use of the stack, or has been
- * used for something else. */
+/* Its innermost scope was not closed, and the storage is gone: it lies below what is in use of the
+ * stack, or has been used for something else. */
 static void note_lost(bl__notes *n, const bl__node *d)
 {
     bl__search *s = n->s;
@@ -231,8 +231,9 @@ static bool pool_alive(bl__notes *n, const bl__node *d)
            scope_alive(n, p.scope);
 }
 
-/* Somebody who is stuck holds the rwmutex for reading that d waits for, and nobody unlocks for others here. So no
- * writer gets it; and a reader waits for the writers before it, of whom some may give up. */
+/* Somebody who is stuck holds the rwmutex for reading that d waits for, and nobody unlocks for
+ * others here. So no writer gets it; and a reader waits for the writers before it, of whom some may
+ * give up. */
 bool bl__node_kept(const bl__notes *n, const bl__node *d)
 {
     bool kept = false, writer = d->reason == BL__WAIT_RW_LOCK;
@@ -333,7 +334,8 @@ static void root_range(const void *low, const void *high, void *arg)
     bl__reach_root(arg, low, high, true);
 }
 
-/* Its call has nothing of the program's but what it waits on, and gives it back no more than that. */
+/* Its call has nothing of the program's but what it waits on, and gives it back no more than
+ * that. */
 static bool call_has_nothing(bl__reason reason)
 {
     return reason == BL__WAIT_SLEEP || reason == BL__WAIT_CHAN_RECV || reason == BL__WAIT_SELECT ||
@@ -354,8 +356,9 @@ static bool cases_add(bl__notes *n, const void *obj)
     return true;
 }
 
-/* Where what is in use of its stack begins for the program. In the frames of the library's call, which are left out then,
- * stands what its caller has left in registers; of these the ones that it still uses are added. */
+/* Where what is in use of its stack begins for the program. In the frames of the library's call,
+ * which are left out then, stands what its caller has left in registers; of these the ones that it
+ * still uses are added. */
 static const char *caller_add(bl__notes *n, const bl__node *d)
 {
     static bool named; /* under one_search */
@@ -378,7 +381,8 @@ static const char *caller_add(bl__notes *n, const bl__node *d)
     return (const char *)c.sp;
 }
 
-/* What the pending after-functions of the scopes that d has open will be given: they run though d is stuck. */
+/* What the pending after-functions of the scopes that d has open will be given: they run though d
+ * is stuck. */
 static void afters_add(bl__notes *n, const bl__node *d)
 {
     const bl_scope *at = d->opener ? load_relaxed(&d->at->inner) : NULL;

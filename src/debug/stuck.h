@@ -2,18 +2,19 @@
 /*
  * stuck.h: which goroutines can never go on.
  *
- * A goroutine is alive if it runs, could run, sleeps, or waits for the world or for a deadline; and if
- * somebody who is alive can wake it: the owner of its lock, a member of the scope it joins, whoever can
- * get at the channel or the other object that it waits on (reach.h), whoever can cancel it. Those that
- * this leads to nobody for are stuck. As with garbage, that is the greatest set that holds together,
- * so circles are found whatever they are made of.
+ * A goroutine is alive if it runs, could run, sleeps, or waits for the world or for a deadline; and
+ * if somebody who is alive can wake it: the owner of its lock, a member of the scope it joins,
+ * whoever can get at the channel or the other object that it waits on (reach.h), whoever can cancel
+ * it. Those that this leads to nobody for are stuck. As with garbage, that is the greatest set that
+ * holds together, so circles are found whatever they are made of.
  *
  * Two questions, that differ in what counts as able to cancel:
  *   - proven: the opener of its scope, the other goroutines of that scope (which may fail), and whoever can get
- *     at the scope, its context or one that its opener has above it. What is above a stuck opener does not
- *     count: it could end the whole, not make it go on.
- *   - leaked: who can get at a context that is no scope's, or at a scope whose opener is stuck; but who waits for the
- *     cancellation of a scope by its channel is alive. This is what has been left behind until its scope ends.
+ *     at the scope, its context or one that its opener has above it. What is above a stuck opener
+ *     does not count: it could end the whole, not make it go on.
+ *   - leaked: who can get at a context that is no scope's, or at a scope whose opener is stuck; but
+ *     who waits for the cancellation of a scope by its channel is alive. This is what has been left
+ *     behind until its scope ends.
  */
 #ifndef BL__DEBUG_STUCK_H
 #define BL__DEBUG_STUCK_H
@@ -57,8 +58,8 @@ typedef struct bl__search {
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 
-/* Bytes below a frame's address in which a function that calls __builtin_unwind_init has put the registers that
- * a call keeps. */
+/* Bytes below a frame's address in which a function that calls __builtin_unwind_init has put the
+ * registers that a call keeps. */
 enum { BL__SAVED_REGISTERS = 256 };
 
 /* One at a time; waits for another thread's. Any thread. */
@@ -69,8 +70,8 @@ bool bl__stuck_still(const bl__stuck *s);
 
 /* ---- The finder: finder.c ---- */
 
-/* How long sysmon may sleep before the finder should look; INT64_MAX: nothing has happened since it did. It
- * looks on a thread of its own. */
+/* How long sysmon may sleep before the finder should look; INT64_MAX: nothing has happened since it
+ * did. It looks on a thread of its own. */
 int64_t bl__finder_due(bl_time now);
 void bl__finder_look(void);
 void bl__finder_start(void); /* a run begins; bl__finder_stop: it ends */

@@ -2,9 +2,9 @@
 /*
  * stuck_deadlines.c: what contexts do when their deadline comes.
  *
- * The runtime's queues of timers are no part of the memory that is read, since nobody gets at anything by them. But the
- * deadline of a context runs its after-functions, and those of the contexts below it, even if nobody has it any more. So what
- * these lead to is in reach.
+ * The runtime's queues of timers are no part of the memory that is read, since nobody gets at
+ * anything by them. But the deadline of a context runs its after-functions, and those of the
+ * contexts below it, even if nobody has it any more. So what these lead to is in reach.
  */
 #include "debug/stuck_notes.h"
 
@@ -25,8 +25,8 @@ static void arena_compare(const void *low, const void *high, void *arg)
     s->found |= (uintptr_t)s->at >= (uintptr_t)low && (uintptr_t)s->at < (uintptr_t)high;
 }
 
-/* Under the timers' lock, which keeps t from going away. Most are deadlines of waits, in the frames of those who wait: these are told
- * by their address, since they are cold. */
+/* Under the timers' lock, which keeps t from going away. Most are deadlines of waits, in the frames
+ * of those who wait: these are told by their address, since they are cold. */
 static void deadline_note(bl_timer *t, void *arg)
 {
     bl__notes *n = arg;
@@ -49,7 +49,8 @@ static const bl_ctx *ctx_copy(bl_ctx *to, const bl_ctx *at)
     return bl__peek(to, at, sizeof *to) && to->magic == BL__CTX_MAGIC ? at : NULL;
 }
 
-/* Of top and all below it, while others may change them: those that have after-functions. How many contexts may still be looked at. */
+/* Of top and all below it, while others may change them: those that have after-functions. How many
+ * contexts may still be looked at. */
 static int tree_add(bl__notes *n, const bl_ctx *top, int budget)
 {
     bl_ctx c;

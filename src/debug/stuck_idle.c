@@ -2,13 +2,14 @@
 /*
  * stuck_idle.c: which of those that seem to be stuck may be idle on purpose.
  *
- * A goroutine that waits to receive, until its scope ends, may be a service that just has nothing to do, although
- * the compiler no longer keeps the address of its channel anywhere. So who could be stopped by its scope is
- * spared while a function that has made what it waits on still runs, as far as that is known without walking
- * stacks: functions that goroutines were started with, or that have a scope open.
+ * A goroutine that waits to receive, until its scope ends, may be a service that just has nothing
+ * to do, although the compiler no longer keeps the address of its channel anywhere. So who could be
+ * stopped by its scope is spared while a function that has made what it waits on still runs, as far
+ * as that is known without walking stacks: functions that goroutines were started with, or that
+ * have a scope open.
  *
- * One that waits to send is spared in the scope of the function that has made its channel: that has taken what it wanted, and the
- * end of its scope is how it says so.
+ * One that waits to send is spared in the scope of the function that has made its channel: that has
+ * taken what it wanted, and the end of its scope is how it says so.
  */
 #include "debug/stuck_notes.h"
 
@@ -21,7 +22,8 @@
 
 enum { NAME_MOST = 128 };
 
-/* Of a function's name, which is all that is known of it where something was made; 0: it is not readable. */
+/* Of a function's name, which is all that is known of it where something was made; 0: it is not
+ * readable. */
 static uint64_t func_hash(const char *at)
 {
     char name[NAME_MOST];
@@ -33,7 +35,8 @@ static uint64_t func_hash(const char *at)
     return hash | 1;
 }
 
-/* What made an object, or a scope, is known from there, which may be damaged; and so may a record be. */
+/* What made an object, or a scope, is known from there, which may be damaged; and so may a record
+ * be. */
 static uint64_t maker_hash(const bl__site *at)
 {
     bl__site made;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stuck_notes.h: what a search for stuck goroutines notes of each, for its parts: stuck.c asks who is alive, stuck_objects.c
- * what each waits on, stuck_idle.c who may wait on purpose.
+ * stuck_notes.h: what a search for stuck goroutines notes of each, for its parts: stuck.c asks who
+ * is alive, stuck_objects.c what each waits on, stuck_idle.c who may wait on purpose.
  */
 #ifndef BL__DEBUG_STUCK_NOTES_H
 #define BL__DEBUG_STUCK_NOTES_H
@@ -110,13 +110,14 @@ static inline void bl__node_revive(bl__notes *n, bl__node *d)
 /* stuck.c: d waits for an rwmutex that somebody keeps for reading who is stuck himself. */
 bool bl__node_kept(const bl__notes *n, const bl__node *d);
 
-/* stuck_objects.c: adds to n->reach what d waits on, and with what it can be cancelled. False: it is alive after all.
- * Of those who may be stuck, one after the other. */
+/* stuck_objects.c: adds to n->reach what d waits on, and with what it can be cancelled. False: it
+ * is alive after all. Of those who may be stuck, one after the other. */
 bool bl__node_objects(bl__notes *n, bl__node *d);
 /* What belongs to a scope is not got at by who has the scope. */
 void bl__notes_skip(bl__notes *n);
 
-/* stuck_deadlines.c: adds to n->reach what the deadlines of contexts lead to. False: there are too many. */
+/* stuck_deadlines.c: adds to n->reach what the deadlines of contexts lead to. False: there are too
+ * many. */
 bool bl__notes_deadlines(bl__notes *n);
 
 /* stuck_idle.c: spares who may be idle on purpose. True: there is somebody. */

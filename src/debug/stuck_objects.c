@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stuck_objects.c: what a goroutine waits on, and with what it can be cancelled: who gets at one of these could wake it.
+ * stuck_objects.c: what a goroutine waits on, and with what it can be cancelled: who gets at one of
+ * these could wake it.
  */
 #include "debug/stuck_notes.h"
 
@@ -20,8 +21,9 @@ static void object_add(bl__notes *n, bl__node *d, const void *at)
     d->objects++;
 }
 
-/* The channel of a context: who can get at that, or at one above it that is no scope's, can cancel it. False: whoever
- * is to come is alive in any case: its deadline is, and so is a scope whose end is waited for. */
+/* The channel of a context: who can get at that, or at one above it that is no scope's, can cancel
+ * it. False: whoever is to come is alive in any case: its deadline is, and so is a scope whose end
+ * is waited for. */
 static bool done_add(bl__notes *n, bl__node *d, const bl_ctx *at)
 {
     bl_ctx c;
@@ -38,8 +40,8 @@ static bool done_add(bl__notes *n, bl__node *d, const bl_ctx *at)
     return at == NULL;
 }
 
-/* The channel of a timer or ticker that was stopped, has fired, or was never started: whoever can get at that
- * can start it again. False: it is armed, or somebody works on it. */
+/* The channel of a timer or ticker that was stopped, has fired, or was never started: whoever can
+ * get at that can start it again. False: it is armed, or somebody works on it. */
 static bool timer_add(bl__notes *n, bl__node *d, const bl_chan *at, const bl_chan *c)
 {
     const bl_timer *t = c->bubble == 0 ? bl__timer_silent(at, c) : NULL;
@@ -124,11 +126,12 @@ static bool ctx_read(bl__notes *n, bl_ctx *to, const bl_ctx *at)
     return true;
 }
 
-/* Who gets at the scope, or at a context from the goroutine's up to that, can cancel it; or at one above that the scope's opener has
- * made, so that its cancellation lets this one go on as well. Of who has a scope open himself only what is within his own scope counts.
- * When it is asked what is leaked these are contexts that are no scope's, and scopes whose openers are stuck: others are at
- * hand for everybody who starts something there.
- * False: it is cancelled already, or will be at a time, or there are too many. */
+/* Who gets at the scope, or at a context from the goroutine's up to that, can cancel it; or at one
+ * above that the scope's opener has made, so that its cancellation lets this one go on as well. Of
+ * who has a scope open himself only what is within his own scope counts. When it is asked what is
+ * leaked these are contexts that are no scope's, and scopes whose openers are stuck: others are at
+ * hand for everybody who starts something there. False: it is cancelled already, or will be at a
+ * time, or there are too many. */
 static bool cancels_add(bl__notes *n, bl__node *d)
 {
     const bl__home *h = &n->homes[d->scope];

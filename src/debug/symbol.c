@@ -3,9 +3,9 @@
  * symbol.c: names and lines for reports.
  *
  * With BL__HAVE_LIBBACKTRACE the debug information is read by gcc's libbacktrace, which allocates
- * with mmap and works in signal handlers. Without it, or where a module has none, the dynamic linker
- * knows the names of exported functions; else there is the offset in the module, which addr2line
- * takes.
+ * with mmap and works in signal handlers. Without it, or where a module has none, the dynamic
+ * linker knows the names of exported functions; else there is the offset in the module, which
+ * addr2line takes.
  */
 #include "debug/symbol.h"
 
@@ -39,8 +39,8 @@ static int variable_length(const char *name)
 #include <sys/mman.h>
 
 /*
- * libbacktrace's mmap.o calls these (cmake/backtrace.cmake). What it has is noted, in pieces as long as they come;
- * with too many of them some are not, and are read by searches.
+ * libbacktrace's mmap.o calls these (cmake/backtrace.cmake). What it has is noted, in pieces as
+ * long as they come; with too many of them some are not, and are read by searches.
  */
 enum { PIECES = 512 };
 

@@ -21,17 +21,19 @@ typedef struct bl__symbol {
  * return address one less. Any thread, also in a signal handler. */
 void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), void *arg);
 
-/* The variable at an address: its name, of length bytes, and how far in it is. NULL: none is known. */
+/* The variable at an address: its name, of length bytes, and how far in it is. NULL: none is
+ * known. */
 const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset);
 
 /* True: s is a function of this library (never the program's own). */
 bool bl__symbol_is_runtime(const bl__symbol *s);
 
-/* True: some function at pc is not this library's. Reads symbols only where bl__own_known says no. */
+/* True: some function at pc is not this library's. Reads symbols only where bl__own_known says
+ * no. */
 bool bl__symbol_is_program(uintptr_t pc);
 
-/* The folder of the library's sources that s comes from, always the same string for one folder. NULL: it is the program's,
- * or there is no debug information. */
+/* The folder of the library's sources that s comes from, always the same string for one folder.
+ * NULL: it is the program's, or there is no debug information. */
 const char *bl__symbol_layer(const bl__symbol *s);
 
 /* True: the layer is one of those that switch goroutines, and no goroutine's own code. */
@@ -40,7 +42,8 @@ bool bl__layer_switches(const char *layer);
 /* True: pc is in the C library, and that is not linked into the program. */
 bool bl__symbol_is_libc(uintptr_t pc);
 
-/* The memory that debug information is kept in: a few megabytes, which lead to nothing of the program's. */
+/* The memory that debug information is kept in: a few megabytes, which lead to nothing of the
+ * program's. */
 void bl__symbol_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table.c: all goroutines as lines of text, for `belay top URL`: what cmd/belay reads from memory of a process that it may read.
+ * table.c: all goroutines as lines of text, for `belay top URL`: what cmd/belay reads from memory
+ * of a process that it may read.
  *
  *     PID PROCESSORS THREADS
  *     ID KIND THREAD SINCE SWITCHES STACK STATE FUNCTION STARTED
  *
- * with a tab between them. KIND: R runs, r is runnable, w waits. THREAD, of one that runs: R computes, S is in a call of the
- * system; else -. SINCE is in ns, 0: not known; STACK in per cent.
+ * with a tab between them. KIND: R runs, r is runnable, w waits. THREAD, of one that runs: R
+ * computes, S is in a call of the system; else -. SINCE is in ns, 0: not known; STACK in per cent.
  */
 #include "debug/table.h"
 
@@ -55,7 +56,8 @@ static const char *name_of(listing *t, bl_fn fn)
     return t->names[i].name != NULL ? t->names[i].name : "?";
 }
 
-/* Who runs has no time of its own: the processor's, if it has picked nobody since sysmon looked at it. */
+/* Who runs has no time of its own: the processor's, if it has picked nobody since sysmon looked at
+ * it. */
 static void running_find(listing *t)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);

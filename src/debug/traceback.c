@@ -108,7 +108,8 @@ static void rescued_run(void *arg)
     bl__unwind_from(r->regs, walk_run, r->w);
 }
 
-/* What a damaged stack says of registers can lead anywhere, also in its copy: then what was found so far has to do. */
+/* What a damaged stack says of registers can lead anywhere, also in its copy: then what was found
+ * so far has to do. */
 static void walk_rescued(const bl__regs *regs, walk *w)
 {
     rescued_walk r = {regs, w};
@@ -245,10 +246,11 @@ static void copy_relocate(char *copy, uintptr_t sp, size_t n)
     }
 }
 
-/* Compiled with -mbranch-protection for aarch64, return addresses are signed together with the place at
- * which their frame lies. In a copy the unwinder would find every signature wrong, and follow what that
- * makes of the address. So where one is signed the walk is along the frame records, {the caller's x29,
- * the return address}, which compilers keep there unless they are told not to. False: none is. */
+/* Compiled with -mbranch-protection for aarch64, return addresses are signed together with the
+ * place at which their frame lies. In a copy the unwinder would find every signature wrong, and
+ * follow what that makes of the address. So where one is signed the walk is along the frame
+ * records, {the caller's x29, the return address}, which compilers keep there unless they are told
+ * not to. False: none is. */
 static bool walk_records(bl__trace *t, const bl__regs *regs, const char *copy, size_t n)
 {
     bool is_signed = false;
@@ -298,7 +300,8 @@ static bool memo_find(const bl__trace_memo *memo, bl__trace *t, const bl__regs *
     return false;
 }
 
-/* Notes where the return addresses of the walked stack lie: each in the frame of what it was called from. */
+/* Notes where the return addresses of the walked stack lie: each in the frame of what it was called
+ * from. */
 static void memo_note(bl__trace_memo *memo, const bl__trace *t, const uintptr_t *sps,
                       const bl__regs *regs, const char *copy, size_t n)
 {
@@ -351,7 +354,8 @@ static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, siz
     return t->total > 0;
 }
 
-/* A copy of what is in use of the stack of a goroutine that does not run, relocated. NULL: it runs. */
+/* A copy of what is in use of the stack of a goroutine that does not run, relocated. NULL: it
+ * runs. */
 static char *parked_copy(const bl__g *g, bl__trace_space *space, size_t *n)
 {
     moment before = moment_of(g);
@@ -393,7 +397,8 @@ typedef struct caller_walk {
     bool found;
 } caller_walk;
 
-/* Searches ask for the same ones again, and it takes microseconds to find out. One search at a time. */
+/* Searches ask for the same ones again, and it takes microseconds to find out. One search at a
+ * time. */
 static bool is_program(uintptr_t pc)
 {
     static struct {
@@ -473,9 +478,10 @@ int bl__thread_of(const bl__g *g)
     return 0;
 }
 
-/* The kernel says where the stack of a thread that sleeps in a call ends, and nothing else of its registers. The one that
- * the unwinder may ask for is the frame pointer of the innermost frame of the program's, which lies below the return
- * address that follows the one into it. Where none does, it is made to lead to the zeros behind the copy. */
+/* The kernel says where the stack of a thread that sleeps in a call ends, and nothing else of its
+ * registers. The one that the unwinder may ask for is the frame pointer of the innermost frame of
+ * the program's, which lies below the return address that follows the one into it. Where none does,
+ * it is made to lead to the zeros behind the copy. */
 static uintptr_t frame_guess(const char *copy, size_t n)
 {
     bool inside = false;
@@ -561,8 +567,8 @@ void bl__traceback_check(void)
 
 enum { PENDING = 8 };
 
-/* Frames of the runtime wait in pending until a frame of the program follows. Of a goroutine of the library's own,
- * what is above the layer of its function is the runtime. */
+/* Frames of the runtime wait in pending until a frame of the program follows. Of a goroutine of the
+ * library's own, what is above the layer of its function is the runtime. */
 typedef struct printer {
     bl__out *out;
     bool system;
@@ -667,7 +673,8 @@ void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)
     if (fn != NULL)
         bl__symbol_each((uintptr_t)fn, outermost_take, &outermost);
     frames_print_all(&p, t);
-    /* its last call may have taken the place of its frame (-foptimize-sibling-calls): then it is still its function's */
+    /* its last call may have taken the place of its frame (-foptimize-sibling-calls): then it is
+     * still its function's */
     if (!p.started && (fn == NULL || bl__symbol_is_runtime(&outermost)) &&
         (p.layer = trace_layer(t)) != NULL)
         frames_print_all(&p, t);

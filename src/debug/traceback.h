@@ -48,12 +48,13 @@ bool bl__trace_parked(bl__trace *t, const bl__g *g);
 /* The kernel's number of the thread that runs g; 0: none does. */
 int bl__thread_of(const bl__g *g);
 
-/* The stack of one that runs, if its thread sleeps in a call of the system, from the caller of the C library on. False: it
- * does not, or has moved meanwhile. The caller holds the lock of reports. */
+/* The stack of one that runs, if its thread sleeps in a call of the system, from the caller of the
+ * C library on. False: it does not, or has moved meanwhile. The caller holds the lock of
+ * reports. */
 bool bl__trace_in_call(bl__trace *t, const bl__g *g);
 
-/* The same for many, one after the other: quick for those whose stacks are equal to one seen before, and
- * with memory of its own, so the lock of reports is not needed. memo begins zeroed. */
+/* The same for many, one after the other: quick for those whose stacks are equal to one seen
+ * before, and with memory of its own, so the lock of reports is not needed. memo begins zeroed. */
 enum { BL__TRACE_KNOWN = 64 };
 typedef struct bl__trace_space {
     char *base; /* where stacks are copied to */

@@ -5,10 +5,11 @@
  * O_NONBLOCK is a flag of the open file, which other processes may share (a terminal, an inherited
  * pipe): it is not ours to set. So sockets get MSG_DONTWAIT. Other files get RWF_NOWAIT where the
  * kernel takes it, which for pipes is 6.4 and later; what does not is asked by poll(2) first, and
- * then written to in pieces that a pipe with room takes whole. Files that epoll does not take (regular ones,
- * folders, disks) get the plain call, and are recognised each time: RWF_NOWAIT would read short of
- * what is not in memory. (With BELAY_IO the regular ones are regular.c's.) The two exceptions are accept and connect, which have no such flag: a
- * listening socket is set O_NONBLOCK for good, a connecting one for as long as the call takes.
+ * then written to in pieces that a pipe with room takes whole. Files that epoll does not take
+ * (regular ones, folders, disks) get the plain call, and are recognised each time: RWF_NOWAIT would
+ * read short of what is not in memory. (With BELAY_IO the regular ones are regular.c's.) The two
+ * exceptions are accept and connect, which have no such flag: a listening socket is set O_NONBLOCK
+ * for good, a connecting one for as long as the call takes.
  *
  * SIGPIPE. Sockets get MSG_NOSIGNAL, other files RWF_NOSIGNAL (Linux 6.18). Where that is
  * missing SIGPIPE is blocked in this thread around the write, and one that the write has raised is
@@ -58,7 +59,8 @@ typedef struct io_call {
 } io_call;
 
 /* recv and send of a call that does not wait, without what libc does around them for who may be
- * cancelled (pthread_cancel), which takes longer than all that is ours. Sanitizers want to see them. */
+ * cancelled (pthread_cancel), which takes longer than all that is ours. Sanitizers want to see
+ * them. */
 #if BL__ASAN || BL__TSAN
 #define plain_recv recv
 #define plain_send send
@@ -120,8 +122,9 @@ ONCE poll_now(int fd, short events)
     return r < 0 ? r : p.revents & POLLNVAL ? BL_EBADF : p.revents;
 }
 
-/* Before a read (POLLIN) or a write: 1, or BL_EAGAIN. What is not open for it never has such an event, where the call itself
- * fails at once; nor has a FIFO that no writer has opened yet, which is at its end. */
+/* Before a read (POLLIN) or a write: 1, or BL_EAGAIN. What is not open for it never has such an
+ * event, where the call itself fails at once; nor has a FIFO that no writer has opened yet, which
+ * is at its end. */
 ONCE ask(int fd, short event)
 {
     ssize_t r = poll_now(fd, event);
@@ -276,8 +279,8 @@ static ssize_t write_once(const io_call *c)
 
 /* ---- The loops ------------------------------------------------------------------------------- */
 
-/* May the note that a connection is drained stand for a read? Who would be stopped, and must get what
- * there is, and a plain thread, which epoll does not tell, look for themselves. */
+/* May the note that a connection is drained stand for a read? Who would be stopped, and must get
+ * what there is, and a plain thread, which epoll does not tell, look for themselves. */
 static bool note_counts(bl_time deadline)
 {
     const bl__g *g = bl__self();
@@ -285,9 +288,9 @@ static bool note_counts(bl_time deadline)
            (deadline == BL_NEVER || deadline > bl_now());
 }
 
-/* A write orders the read that gets it (race.h). ThreadSanitizer knows that of each descriptor, from the
- * calls that it intercepts: one with nothing to read or write gives or takes the edge alone. The system
- * calls proper are not seen; so the buffers are the caller's accesses, here. */
+/* A write orders the read that gets it (race.h). ThreadSanitizer knows that of each descriptor,
+ * from the calls that it intercepts: one with nothing to read or write gives or takes the edge
+ * alone. The system calls proper are not seen; so the buffers are the caller's accesses, here. */
 static void call_race_give(const io_call *c)
 {
 #if BL__RACE

@@ -4,15 +4,16 @@
  *
  * A goroutine waits in its side's queue; an event wakes all of them, since one edge may stand for
  * several connections to accept or more data than one of them reads. A plain thread waits in
- * poll(2), for the descriptor and an eventfd of its own that bl_close writes to: it may wait where no
- * run is under way, so that nobody polls. Not so the thread of a bl_blocking, which has a context that may
- * be cancelled, and whose run polls for it.
+ * poll(2), for the descriptor and an eventfd of its own that bl_close writes to: it may wait where
+ * no run is under way, so that nobody polls. Not so the thread of a bl_blocking, which has a
+ * context that may be cancelled, and whose run polls for it.
  *
  * A number that others close. bl_close is told of its end; close(2), dup2 and the libraries that
- * call them are not. Then what is known here is of the descriptor before: epoll has dropped that, and
- * the next who waits for the new one is not woken, or takes it for drained. Asking the kernel before each
- * wait would cost a system call a request. So whoever has waited for 50 ms is checked instead, once,
- * by sysmon (bl__fd_check): the descriptor is registered again, which has its state reported anew.
+ * call them are not. Then what is known here is of the descriptor before: epoll has dropped that,
+ * and the next who waits for the new one is not woken, or takes it for drained. Asking the kernel
+ * before each wait would cost a system call a request. So whoever has waited for 50 ms is checked
+ * instead, once, by sysmon (bl__fd_check): the descriptor is registered again, which has its state
+ * reported anew.
  */
 #include "io/fd.h"
 
@@ -218,7 +219,8 @@ static __attribute__((noinline)) int thread_park(bl__fd *f, int sides, const bl_
     return closed ? BL_ECLOSED : came ? 0 : BL_ETIMEDOUT;
 }
 
-/* Lock held: 0 if the caller is to sleep, 1 if it is to try again, TRY_LATER once others have run. */
+/* Lock held: 0 if the caller is to sleep, 1 if it is to try again, TRY_LATER once others have
+ * run. */
 static int park_check(bl__fd *f, int sides, const bl__fd_seen *seen)
 {
     if (f->use != seen->use)

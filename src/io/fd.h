@@ -2,7 +2,8 @@
 /*
  * fd.h: the record of a descriptor, and waiting for it.
  *
- * A record belongs to a number, is made when that is first used, and stays. A call that may have to wait does
+ * A record belongs to a number, is made when that is first used, and stays. A call that may have to
+ * wait does
  *
  *     bl__fd_look(f, &seen);
  *     …the system call, without waiting…              done, unless it says EAGAIN
@@ -11,11 +12,11 @@
  * Every event moves the side's state, and parking compares it under the lock with what was seen
  * before the system call: an event that came in between is not slept through.
  *
- * Drained. A read of a TCP connection that brings less than was asked for has emptied it, so the next
- * read would only be told EAGAIN: bl__fd_drained notes it in the state that was seen before the
- * read, and the note is gone with the next event. With it a request that was waited for costs one read. A
- * connection that ends, or has urgent data (at whose mark reads stop short), is marked sticky and
- * has no such notes any more.
+ * Drained. A read of a TCP connection that brings less than was asked for has emptied it, so the
+ * next read would only be told EAGAIN: bl__fd_drained notes it in the state that was seen before
+ * the read, and the note is gone with the next event. With it a request that was waited for costs
+ * one read. A connection that ends, or has urgent data (at whose mark reads stop short), is marked
+ * sticky and has no such notes any more.
  */
 #ifndef BL__IO_FD_H
 #define BL__IO_FD_H
@@ -85,13 +86,15 @@ static inline void bl__fd_drained(bl__fd *f, const bl__fd_seen *seen)
         (void)cas_relaxed(&f->side[0].state, &was, was | BL__FD_DRAINED);
 }
 
-/* Waits until an event of one of the sides (BL_READABLE | BL_WRITABLE) may have come since seen. 0, or why not:
- * BL_ECLOSED, BL_ECANCELED, BL_ETIMEDOUT, or what epoll said (BL_EPERM: it does not take such files). */
+/* Waits until an event of one of the sides (BL_READABLE | BL_WRITABLE) may have come since seen. 0,
+ * or why not: BL_ECLOSED, BL_ECANCELED, BL_ETIMEDOUT, or what epoll said (BL_EPERM: it does not
+ * take such files). */
 int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline);
 
-/* The number stands for something else from now on: what was known of it is forgotten. Or (closed) it is about to:
- * whoever waits is told BL_ECLOSED, and who would wait tries again, until bl__fd_closed. Between the two it can
- * still be read and written, but to wait then would be for a file that epoll is about to drop. */
+/* The number stands for something else from now on: what was known of it is forgotten. Or (closed)
+ * it is about to: whoever waits is told BL_ECLOSED, and who would wait tries again, until
+ * bl__fd_closed. Between the two it can still be read and written, but to wait then would be for a
+ * file that epoll is about to drop. */
 void bl__fd_renew(bl__fd *f, bool closed);
 void bl__fd_closed(bl__fd *f);
 

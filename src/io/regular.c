@@ -2,17 +2,19 @@
 /*
  * regular.c: calls on regular files with BELAY_IO=uring or threads.
  *
- * By default these are the plain calls, and one that waits for the disk costs a hand-off. Here a read takes what
- * is in memory (RWF_NOWAIT), at the file's position and in one call where all of it is there. What
- * is not is brought in first, by an io_uring or on a thread of bl_blocking, while the goroutine is parked; and
- * then taken in the same way. Wherever neither can be, the plain call is.
+ * By default these are the plain calls, and one that waits for the disk costs a hand-off. Here a
+ * read takes what is in memory (RWF_NOWAIT), at the file's position and in one call where all of it
+ * is there. What is not is brought in first, by an io_uring or on a thread of bl_blocking, while
+ * the goroutine is parked; and then taken in the same way. Wherever neither can be, the plain call
+ * is.
  *
  * A read that takes what there is, waits and takes the rest is several system calls, between which
- * another's would get what lies in the middle. So the reads of a descriptor have their turns, in order. (One of
- * another descriptor for the same open file, of dup(2) or another process, has not.)
+ * another's would get what lies in the middle. So the reads of a descriptor have their turns, in
+ * order. (One of another descriptor for the same open file, of dup(2) or another process, has not.)
  *
- * Writes go to memory, which takes no wait worth the trouble; only those that are to be on the disk when they
- * return (O_SYNC, O_DSYNC) are made on a thread of bl_blocking, and whatever has no memory in between (O_DIRECT).
+ * Writes go to memory, which takes no wait worth the trouble; only those that are to be on the disk
+ * when they return (O_SYNC, O_DSYNC) are made on a thread of bl_blocking, and whatever has no
+ * memory in between (O_DIRECT).
  */
 #include "io/regular.h"
 
@@ -122,7 +124,8 @@ typedef struct file_call {
     ssize_t result;
 } file_call;
 
-/* The call, c, by fn on a thread of bl_blocking; what it returned, or, stopped before it began, as bl_blocking. */
+/* The call, c, by fn on a thread of bl_blocking; what it returned, or, stopped before it began, as
+ * bl_blocking. */
 static ssize_t file_by_thread(file_call *c, bl_fn fn, bl_time deadline)
 {
     int r = bl__blocking(fn, c, c->f, deadline);

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ring.c: an io_uring that brings what goroutines want to read of regular files into the page cache.
+ * ring.c: an io_uring that brings what goroutines want to read of regular files into the page
+ * cache.
  *
- * One thread, started at the first request of a run, submits and completes. Others push requests on a
- * list without a lock, and who finds it empty writes to an eventfd, of which the ring has a read under way.
- * (Not the threads that run goroutines: a ring interrupts the thread that submitted, and cancels what
- * that has under way when it ends.)
+ * One thread, started at the first request of a run, submits and completes. Others push requests on
+ * a list without a lock, and who finds it empty writes to an eventfd, of which the ring has a read
+ * under way. (Not the threads that run goroutines: a ring interrupts the thread that submitted, and
+ * cancels what that has under way when it ends.)
  *
- * What is read goes nowhere, into one buffer for all. The data then are in memory, and the caller's own
- * read takes them from there, at the file's position, in one piece, with the kernel's lock: a ring would not
- * take that. So no memory of a goroutine is the kernel's while it waits, and one that is stopped goes at
- * once. Its request goes on alone.
+ * What is read goes nowhere, into one buffer for all. The data then are in memory, and the caller's
+ * own read takes them from there, at the file's position, in one piece, with the kernel's lock: a
+ * ring would not take that. So no memory of a goroutine is the kernel's while it waits, and one
+ * that is stopped goes at once. Its request goes on alone.
  *
  * Invariants
  *   - a request is on the list, or the ring's until it is completed, and is then freed by the thread
- *   - request->wait, under the lock of its descriptor's record: NULL, or in the frame of who waits, with
- *     done false
- *   - what is submitted is submitted under that lock, in the use that was meant: the number of a descriptor
- *     that bl_close has closed since may stand for somebody's pipe
+ *   - request->wait, under the lock of its descriptor's record: NULL, or in the frame of who waits,
+ *     with done false
+ *   - what is submitted is submitted under that lock, in the use that was meant: the number of a
+ *     descriptor that bl_close has closed since may stand for somebody's pipe
  */
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -239,8 +240,8 @@ int bl__ring_thread_count(void)
     return all > 0 ? all - 1 : all;
 }
 
-/* No goroutine is left. Requests of those that were stopped may be: what is under way on a device that does not
- * answer is waited for, as the kernel would at the thread's end. */
+/* No goroutine is left. Requests of those that were stopped may be: what is under way on a device
+ * that does not answer is waited for, as the kernel would at the thread's end. */
 void bl__ring_end(void)
 {
     if (ring_is_open()) {

@@ -52,8 +52,9 @@ static void after_free(bl__after *a)
     bl__unlock(&after_pool.lock);
 }
 
-/* Ends every list. One that had something in it never gets empty again: the closing scope, which looks
- * without the lock, is thus made to take it, and so to wait for who has just unlinked the last. */
+/* Ends every list. One that had something in it never gets empty again: the closing scope, which
+ * looks without the lock, is thus made to take it, and so to wait for who has just unlinked the
+ * last. */
 static bl__after list_end;
 
 bool bl__timers_pending(const void *list) { return list != NULL && list != &list_end; }
@@ -242,8 +243,8 @@ void bl__timers_close(bl_scope *s)
             after_unlink(a);
             after_free(a);
             bl__unlock(&a->lock);
-            /* Who stops t at the same time may have freed it by now; who does not may do so once the
-             * scope is closed, and after_fire looks at it before it takes the record's lock. */
+            /* Who stops t at the same time may have freed it by now; who does not may do so once
+             * the scope is closed, and after_fire looks at it before it takes the record's lock. */
             if (firing != NULL)
                 bl__timer_wait_fired_in(firing, t);
             continue;

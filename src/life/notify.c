@@ -59,7 +59,8 @@ static bool ends_run(int sig)
 
 /* ---- The handler ---- */
 
-/* In the child of a fork nobody is there to act on a signal; and the second that ends a run kills. */
+/* In the child of a fork nobody is there to act on a signal; and the second that ends a run
+ * kills. */
 static bool is_deadly(int sig)
 {
     return getpid() != load_relaxed(&bl__signals.pid) ||
@@ -150,7 +151,8 @@ static bl_chan *registration_end(registration *r)
     return c;
 }
 
-/* Without the lock. Fewer can wake somebody: whether anybody is left who could may be in question. */
+/* Without the lock. Fewer can wake somebody: whether anybody is left who could may be in
+ * question. */
 static void registration_ended(bl_chan *c)
 {
     bl_chan_release(c);

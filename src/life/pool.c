@@ -18,7 +18,8 @@
  *
  * Invariants, whenever both locks are free (pool_invariants executes them in debug builds):
  *   - submitted = done + discarded + running + queued; every attempt is in submitted or in refused
- *   - a job is queued: there is a worker, and while there is memory one that looks, or `most` of them
+ *   - a job is queued: there is a worker, and while there is memory one that looks, or `most` of
+ *     them
  *   - there is room and the pool is open: nobody waits for room whose wait has not been ended
  *   - closed: nobody waits for room whose wait has not been ended
  *
@@ -159,9 +160,9 @@ static void *job_fiber(const bl__job *job)
 }
 #endif
 
-/* Under take: what is at the queue's front. In the race detector's eyes (race.h) a job that is to run
- * comes after its submit and not after the job that its worker has run before; unless there can be
- * only one worker, on which a program may rely. */
+/* Under take: what is at the queue's front. In the race detector's eyes (race.h) a job that is to
+ * run comes after its submit and not after the job that its worker has run before; unless there can
+ * be only one worker, on which a program may rely. */
 static inline bl__job job_out(bl_pool *p, bool run)
 {
     bl__job *slot = &p->jobs[p->head & p->mask];
@@ -207,7 +208,8 @@ static inline int job_run(const bl_pool *p, bl__g *g, bl__job job)
 
 /* ---- The end ---- */
 
-/* Under both locks: nothing of it is to come, and nobody who waits for room will come back to it. */
+/* Under both locks: nothing of it is to come, and nobody who waits for room will come back to
+ * it. */
 static bool pool_is_over(const bl_pool *p)
 {
     return p->closed != OPEN && p->workers == 0 && p->dropping == 0 && queued(p) == 0 &&

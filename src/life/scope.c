@@ -175,14 +175,15 @@ static int scope_init(bl_scope *s, const bl_scope_opts *o, bl_ctx *p, const bl__
     return c != NULL ? 0 : BL_ENOMEM;
 }
 
-/* Where the innermost scope of g was opened. Its context says it: the scope's storage may be gone. */
+/* Where the innermost scope of g was opened. Its context says it: the scope's storage may be
+ * gone. */
 const bl__site *bl__scope_opened(const bl__g *g)
 {
     return g->ctx->scope == g->inner ? g->ctx->made : g->inner->bl__made;
 }
 
-/* The innermost scope of g lies in a frame that has been left: below frame, which is of g's last call, or where something
- * else is now. Of who calls on a stack of its own nothing is known. */
+/* The innermost scope of g lies in a frame that has been left: below frame, which is of g's last
+ * call, or where something else is now. Of who calls on a stack of its own nothing is known. */
 static bool is_left_open(const bl__g *g, const void *frame)
 {
     const bl_scope *s = g->inner;

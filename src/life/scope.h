@@ -83,8 +83,8 @@ int bl__scope_start_pinned(bl_scope *s, bl_fn fn, void *arg, const bl__site *sit
 bool bl__scope_cancelled(bl_scope *s);
 void bl__scope_cancelled_late(bl_scope *s);
 
-/* bl_scope_close that waits for the grace at most: how many goroutines are left. If there are, s stays
- * theirs, with its context, and the caller's no more. */
+/* bl_scope_close that waits for the grace at most: how many goroutines are left. If there are, s
+ * stays theirs, with its context, and the caller's no more. */
 size_t bl__scope_close_bounded(bl_scope *s);
 /* g was started in s or in a scope that was opened in s. Both live. */
 bool bl__scope_within(const bl__g *g, const bl_scope *s);

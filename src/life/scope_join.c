@@ -33,7 +33,8 @@ typedef struct scope_join {
 
 static inline int64_t live_count(int64_t live) { return live >> BL__LIVE_SHIFT; }
 
-/* The opener, which is the caller's to make ready: the caller has cleared JOINER. NULL: an earlier run has left it. */
+/* The opener, which is the caller's to make ready: the caller has cleared JOINER. NULL: an earlier
+ * run has left it. */
 static inline bl__g *opener_claim(bl_scope *s)
 {
     bl__g *g = s->bl__opener_g;
@@ -244,7 +245,8 @@ static void grace_begin(scope_join *join)
     bl__timer_arm((bl_timer *)(void *)&join->timer, due, grace_fire);
 }
 
-/* The same in a solo section, which goes on through the switch: so it may be done before. Mostly that is all. */
+/* The same in a solo section, which goes on through the switch: so it may be done before. Mostly
+ * that is all. */
 static inline void join_solo(bl_scope *s, bl__g *g)
 {
     if (BL__UNLIKELY(!bl__solo_enter()))
@@ -306,7 +308,8 @@ size_t bl__scope_join_bounded(bl_scope *s, bl__g *g)
     return scope_count(s) != 0 ? scope_left(s) : 0;
 }
 
-/* Those of scopes that plain threads have open: none is below the root scope, and the run ends all the same. */
+/* Those of scopes that plain threads have open: none is below the root scope, and the run ends all
+ * the same. */
 static void strangers_await(bl_dur grace)
 {
     bl_time until = bl_in(grace);

@@ -5,8 +5,8 @@
 
 #include <stdint.h>
 
-/* Sleeps while *word is expected, for at most timeout ns (INT64_MAX: without end). Returns early for
- * any reason, so callers look again. Leaves errno as it was. */
+/* Sleeps while *word is expected, for at most timeout ns (INT64_MAX: without end). Returns early
+ * for any reason, so callers look again. Leaves errno as it was. */
 void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout);
 
 /* Wakes at most n sleepers. Safe in a signal handler. */

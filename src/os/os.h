@@ -9,8 +9,8 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-/* CPUs that this process may keep busy: the affinity mask, cut to the cgroup's CPU limit (v2 cpu.max
- * and v1 cpu.cfs_quota_us, the tightest on the way up), rounded up; at least 1. */
+/* CPUs that this process may keep busy: the affinity mask, cut to the cgroup's CPU limit (v2
+ * cpu.max and v1 cpu.cfs_quota_us, the tightest on the way up), rounded up; at least 1. */
 int bl__cpu_count(void);
 /* The part that parses: root stands for "/" (tests pass their own). The limit in CPUs, rounded up,
  * or 0 for none. */
@@ -36,14 +36,15 @@ int bl__thread_count_own(void);
 void bl__thread_punctual(void);
 /* The kernel's number of the calling thread. */
 int bl__thread_id(void);
-/* fstat of a number that others may close and use again meanwhile, which is theirs to know: ThreadSanitizer, which calls it a race,
- * does not see it. 0, or -1 and errno. */
+/* fstat of a number that others may close and use again meanwhile, which is theirs to know:
+ * ThreadSanitizer, which calls it a race, does not see it. 0, or -1 and errno. */
 int bl__fd_stat(int fd, struct stat *st);
 
-/* 1: that thread of this process sleeps in the kernel; 0: it runs or could; -1: it cannot be told. */
+/* 1: that thread of this process sleeps in the kernel; 0: it runs or could; -1: it cannot be
+ * told. */
 int bl__thread_sleeps(int tid);
-/* The same where the time counts: most of it goes into opening what the kernel says of the thread, which is done before.
- * All zero it is closed. */
+/* The same where the time counts: most of it goes into opening what the kernel says of the thread,
+ * which is done before. All zero it is closed. */
 typedef struct bl__thread_state {
     int tid;
     int fd;
@@ -51,7 +52,8 @@ typedef struct bl__thread_state {
 void bl__thread_state_open(bl__thread_state *s, int tid); /* unless it is that thread's already */
 void bl__thread_state_close(bl__thread_state *s);
 int bl__thread_state_sleeps(bl__thread_state *s);
-/* The same file under a high number, out of the way of those that the program gets and may expect; else fd itself. */
+/* The same file under a high number, out of the way of those that the program gets and may expect;
+ * else fd itself. */
 int bl__fd_raise(int fd);
 /* Nanoseconds of CPU time that it has had; -1: it cannot be told. */
 int64_t bl__thread_cpu(int tid);

@@ -2,12 +2,13 @@
 /*
  * race_libc.c: libc without ThreadSanitizer, for the library's own use in the build for `-race`.
  *
- * ThreadSanitizer intercepts much of libc, also where code calls it that is not instrumented: memcpy
- * counts as accesses of the goroutine that happens to run, a write to an eventfd orders who writes
- * before who reads, a thread that is started comes after who started it. None of that is the program's.
- * So in libbelay_race.a these names are bound to the functions below (objcopy, by cmake/race.syms; also
- * those calls that the compiler has made of an assignment), which make the system call, or copy, or
- * have ThreadSanitizer look away meanwhile. A name that begins with bl__real_ is the intercepted one.
+ * ThreadSanitizer intercepts much of libc, also where code calls it that is not instrumented:
+ * memcpy counts as accesses of the goroutine that happens to run, a write to an eventfd orders who
+ * writes before who reads, a thread that is started comes after who started it. None of that is the
+ * program's. So in libbelay_race.a these names are bound to the functions below (objcopy, by
+ * cmake/race.syms; also those calls that the compiler has made of an assignment), which make the
+ * system call, or copy, or have ThreadSanitizer look away meanwhile. A name that begins with
+ * bl__real_ is the intercepted one.
  */
 #include "arch/race.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * race_string.c: functions of libc that the program calls in the build for `-race`, and that ThreadSanitizer does not
- * know: libc's own would read and write unseen. The linker takes these if the program has none.
+ * race_string.c: functions of libc that the program calls in the build for `-race`, and that
+ * ThreadSanitizer does not know: libc's own would read and write unseen. The linker takes these if
+ * the program has none.
  */
 #include "arch/race.h"
 

@@ -12,7 +12,8 @@
 
 enum { SUBMISSIONS = 2, COMPLETIONS = 256 };
 
-/* One mapping for both rings, completions that find no room are kept, iovecs are copied at submission: 5.5. */
+/* One mapping for both rings, completions that find no room are kept, iovecs are copied at
+ * submission: 5.5. */
 #define FEATURES (IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE)
 
 static int uring_map(bl__uring *u, const struct io_uring_params *p)

@@ -2,9 +2,9 @@
 /*
  * uring.h: io_uring's two rings, as far as one thread needs them that submits and completes.
  *
- * Only bl__uring_open and bl__uring_close may be called by others, before and after that thread. liburing is
- * not used: for one thread its part is two indices, and every program that is linked with the
- * static library would have to link it.
+ * Only bl__uring_open and bl__uring_close may be called by others, before and after that thread.
+ * liburing is not used: for one thread its part is two indices, and every program that is linked
+ * with the static library would have to link it.
  */
 #ifndef BL__OS_URING_H
 #define BL__OS_URING_H
@@ -33,11 +33,12 @@ typedef struct bl__uring {
 int bl__uring_open(bl__uring *u);
 void bl__uring_close(bl__uring *u);
 
-/* Queues a read of what iov says at that place of the file, to be submitted. iov has to stay until then.
- * Never when more than one is queued already. */
+/* Queues a read of what iov says at that place of the file, to be submitted. iov has to stay until
+ * then. Never when more than one is queued already. */
 void bl__uring_read(bl__uring *u, int fd, const struct iovec *iov, uint32_t iovcnt, int64_t at,
                     uint64_t data);
-/* Submits what is queued, and then (wait) waits until something is completed. What is not taken stays queued. */
+/* Submits what is queued, and then (wait) waits until something is completed. What is not taken
+ * stays queued. */
 void bl__uring_enter(bl__uring *u, bool wait);
 /* How many are queued still; and takes back the one queued last. */
 uint32_t bl__uring_queued(const bl__uring *u);

@@ -288,8 +288,8 @@ static BL__HOT int usual_end(bl__solo *s, bl_chan *c, bl__wake wake, int r)
     return BL__UNLIKELY(wake.g) ? bl__ready_last(wake.g, wake.result) : r;
 }
 
-/* The values are the user's, and accessed for the caller (race.h): what is sent when the call begins,
- * what is received when it ends. */
+/* The values are the user's, and accessed for the caller (race.h): what is sent when the call
+ * begins, what is received when it ends. */
 static BL__HOT void sent(const bl_chan *c, const void *v)
 {
     if (c)
@@ -394,11 +394,12 @@ int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
 
 /* ---- Close and the rest ---- */
 
-/* A crowd is woken in parts, so that a waiter's memory is touched once, while it is in the cache. The
- * close is one instant all the same, that of storing closed: from then on no send succeeds, nor is a
- * waiting sender's value taken. Whoever waits and is stopped by something else before its turn comes
- * (a deadline, another case) met two things at once, of which either may win. Claiming all of them at
- * once was tried: a second walk through cold memory, twice the time, and the lock held for a crowd. */
+/* A crowd is woken in parts, so that a waiter's memory is touched once, while it is in the cache.
+ * The close is one instant all the same, that of storing closed: from then on no send succeeds, nor
+ * is a waiting sender's value taken. Whoever waits and is stopped by something else before its turn
+ * comes (a deadline, another case) met two things at once, of which either may win. Claiming all of
+ * them at once was tried: a second walk through cold memory, twice the time, and the lock held for
+ * a crowd. */
 typedef struct closing {
     bl__wake wakes[64];
     size_t n;

@@ -123,8 +123,8 @@ static inline void bl__chan_unlock(bl_chan *c)
     bl__object_unlock(&c->lock);
 }
 
-/* The usual operation: its channel's lock is a solo section, and its elements are words, of 4 or 8 bytes. It needs no
- * calls, so it saves no registers. Always a constant. */
+/* The usual operation: its channel's lock is a solo section, and its elements are words, of 4 or 8
+ * bytes. It needs no calls, so it saves no registers. Always a constant. */
 typedef bool bl__usual;
 
 static inline bool bl__elem_is_word(size_t size) { return BL__LIKELY(size == 8) || size == 4; }
@@ -172,7 +172,8 @@ static inline void *bl__chan_slot(bl_chan *c, uint32_t i)
 }
 
 #if BL__RACE
-/* The pair of slot i for race.h, behind the buffer: side 0 sends. Those of a buffer of 0 are never used. */
+/* The pair of slot i for race.h, behind the buffer: side 0 sends. Those of a buffer of 0 are never
+ * used. */
 static inline bl__race_pair *bl__chan_race(bl_chan *c, uint32_t i)
 {
     uintptr_t end = (uintptr_t)(c + 1) + (size_t)c->cap * c->size;
@@ -210,9 +211,10 @@ static BL__HOT bl__waiter *bl__chan_claim(bl__waitq *q, bl__usual usual)
     return NULL;
 }
 
-/* The edges of the memory model (race.h), as Go has them. A value that does not go through the buffer
- * since a receiver waits goes through its slot all the same; so does one that a full buffer takes in
- * from a waiting sender. On a timer's channel what orders is the start of the timer, not its firing. */
+/* The edges of the memory model (race.h), as Go has them. A value that does not go through the
+ * buffer since a receiver waits goes through its slot all the same; so does one that a full buffer
+ * takes in from a waiting sender. On a timer's channel what orders is the start of the timer, not
+ * its firing. */
 static inline void bl__chan_race_put(bl_chan *c, bl__waiter *sender)
 {
 #if BL__RACE

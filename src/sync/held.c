@@ -2,14 +2,16 @@
 /*
  * held.c: locks that a goroutine still holds when it ends.
  *
- * Every mutex and write lock is on its owner's list (g->held, g->held_rw) from when it is taken until
- * it is unlocked. Only the owner touches its lists, so they cost a few plain stores. Unlocking the
- * one taken last is what happens nearly always; another order walks the list.
+ * Every mutex and write lock is on its owner's list (g->held, g->held_rw) from when it is taken
+ * until it is unlocked. Only the owner touches its lists, so they cost a few plain stores.
+ * Unlocking the one taken last is what happens nearly always; another order walks the list.
  *
- * Read locks are only noted (object.h). One that is left is no mistake yet: another goroutine may give it back.
+ * Read locks are only noted (object.h). One that is left is no mistake yet: another goroutine may
+ * give it back.
  *
- * The memory of a lock can be gone by the time its owner ends: it lay in the goroutine's own frames,
- * or was freed while locked. So the walk goes on only as long as what it finds is a lock that g holds.
+ * The memory of a lock can be gone by the time its owner ends: it lay in the goroutine's own
+ * frames, or was freed while locked. So the walk goes on only as long as what it finds is a lock
+ * that g holds.
  */
 #include "sync/object.h"
 
@@ -17,7 +19,8 @@ const bl__g bl__orphan;
 
 bool (*bl__held_hook)(const bl__g *g, const char *kind);
 
-/* The lock by its address: to read its name takes a fifth of a second, and others wait for it meanwhile. */
+/* The lock by its address: to read its name takes a fifth of a second, and others wait for it
+ * meanwhile. */
 static void held_report(const bl__g *g, const char *kind, const void *lock)
 {
     const bl__site *site = g->site;

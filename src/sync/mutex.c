@@ -10,20 +10,20 @@
  *             it is never set with nobody awake, which would lose one.
  *   STARVING  the front waiter was woken and lost for a millisecond: unlocking hands the mutex over,
  *             and nobody barges in. Set under bl__lock by that waiter.
- * To take it while nobody owns it, and to give it back while nobody is to be woken, is one compare-and-swap
- * each, waiters or not. Everything else is slow. While the mutex is owned only its owner and the holder of
- * bl__lock write the word.
+ * To take it while nobody owns it, and to give it back while nobody is to be woken, is one
+ * compare-and-swap each, waiters or not. Everything else is slow. While the mutex is owned only its
+ * owner and the holder of bl__lock write the word.
  *
- * Who gets it. An unlock wakes the front waiter and leaves the mutex free, so that who runs can take
- * it meanwhile (barging): handing over makes everybody wait for a switch, which is what makes strict
- * first-in-first-out mutexes slow. There are two exceptions. Starvation, as in Go's sync.Mutex. And
- * an owner that has switched while it held it (yielded, waited for a channel): then the others had
- * their turn and queue up behind the mutex, a woken one would mostly wake in vain, and whoever is
- * handed the mutex runs next anyway.
+ * Who gets it. An unlock wakes the front waiter and leaves the mutex free, so that who runs can
+ * take it meanwhile (barging): handing over makes everybody wait for a switch, which is what makes
+ * strict first-in-first-out mutexes slow. There are two exceptions. Starvation, as in Go's
+ * sync.Mutex. And an owner that has switched while it held it (yielded, waited for a channel): then
+ * the others had their turn and queue up behind the mutex, a woken one would mostly wake in vain,
+ * and whoever is handed the mutex runs next anyway.
  *
  * The storage. A free word is the last thing an unlock writes: another thread may lock, unlock and
- * free it at once. So bl__lock is given back while the word still names the owner, and only then the
- * word is released; or the mutex is handed to a waiter that does not run yet.
+ * free it at once. So bl__lock is given back while the word still names the owner, and only then
+ * the word is released; or the mutex is handed to a waiter that does not run yet.
  *
  * ORD(mutex): taking the word (acquire) and releasing it (release) are the two sides. A hand-over
  * needs none of it: bl__ready and bl__park order what was before and what is after.
@@ -94,7 +94,8 @@ static inline void mutex_assert(bl_mutex *m)
 
 /* Takes m as soon as it is free, if that is soon. Who would be the first to queue and who was woken
  * look a few times, with other processors at work; whether the owner is running at all cannot be
- * told, since its record may be gone. awake: the WOKEN flag is the caller's to clear. True: taken. */
+ * told, since its record may be gone. awake: the WOKEN flag is the caller's to clear. True:
+ * taken. */
 static bool mutex_spin(bl_mutex *m, bl__g *g, bool awake)
 {
     uintptr_t word = load_relaxed(&m->bl__word);
@@ -215,7 +216,8 @@ static inline __attribute__((always_inline)) uint64_t mutex_enter(bl__solo *solo
     return bl__solo_enter_mode(solo);
 }
 
-/* All that is not the fast path is one call at its end, so it saves no registers: a first use, too. */
+/* All that is not the fast path is one call at its end, so it saves no registers: a first use,
+ * too. */
 void bl_mutex_lock(bl_mutex *m)
 {
     BL__RACE_FRAME();
@@ -359,8 +361,8 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
     return true;
 }
 
-/* What a quick unlock by g makes of the word; the word itself where it has to be a slow one. With waiters,
- * it is quick if one is awake already. */
+/* What a quick unlock by g makes of the word; the word itself where it has to be a slow one. With
+ * waiters, it is quick if one is awake already. */
 static inline __attribute__((always_inline)) uintptr_t mutex_left(uintptr_t word, bl__g *g)
 {
     if (BL__LIKELY(word == (uintptr_t)g))

@@ -3,10 +3,10 @@
  * object.h: what the objects of this folder that live in their user's storage have in common:
  * finding copies, waking waiters once the object may be gone, and locks left by who has ended.
  *
- * The storage may be reused as soon as the last wait or unlock has returned. So who wakes claims and
- * unlinks the waiters under the object's lock, gives the lock back, and makes them ready after that:
- * a waiter that is claimed stays parked until its bl__ready, and whoever else could release the
- * storage needs the lock first, or is such a waiter.
+ * The storage may be reused as soon as the last wait or unlock has returned. So who wakes claims
+ * and unlinks the waiters under the object's lock, gives the lock back, and makes them ready after
+ * that: a waiter that is claimed stays parked until its bl__ready, and whoever else could release
+ * the storage needs the lock first, or is such a waiter.
  */
 #ifndef BL__SYNC_OBJECT_H
 #define BL__SYNC_OBJECT_H
@@ -15,8 +15,8 @@
 #include "sync/waitq.h"
 
 /* Notes where the object o is first used, and is fatal when it is used elsewhere after that. Every
- * writer of bl__self writes the same value, so it needs no lock; it is looked at once, since another
- * may be writing it. */
+ * writer of bl__self writes the same value, so it needs no lock; it is looked at once, since
+ * another may be writing it. */
 #define BL__CHECK_COPY(o, name)                                                                    \
     do {                                                                                           \
         const void *first_use = load_relaxed(&(o)->bl__self);                                      \
@@ -44,9 +44,9 @@ static inline void bl__woken_add(bl__woken *list, bl__waiter *w)
     list->last = w;
 }
 
-/* Object's lock not held. Neither the object nor a waiter may be touched after this. How long they have waited in all, while
- * that is recorded. The first comes last, since who is made ready last runs next: so they go on in their order, as far as
- * one processor runs them. */
+/* Object's lock not held. Neither the object nor a waiter may be touched after this. How long they
+ * have waited in all, while that is recorded. The first comes last, since who is made ready last
+ * runs next: so they go on in their order, as far as one processor runs them. */
 static inline bl_dur bl__woken_ready(bl__woken *list)
 {
     bl__waiter *first = list->first;
@@ -80,13 +80,14 @@ extern const bl__g bl__orphan;
 /* Fatal unless g holds m. mutex.c */
 void bl__mutex_check_owner(bl_mutex *m, bl__g *g);
 
-/* Gives the lock, which g holds and will never unlock, to bl__orphan. False: g does not hold it, the
- * memory has become something else. mutex.c, rwmutex.c */
+/* Gives the lock, which g holds and will never unlock, to bl__orphan. False: g does not hold it,
+ * the memory has become something else. mutex.c, rwmutex.c */
 bool bl__mutex_orphan(bl_mutex *m, bl__g *g);
 bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g);
 
-/* The order in which locks are taken, debug/lockorder.c, while it is recorded (bl__order_on): g is about to take lock, for the first
- * time ever if fresh, and without an end if waits; it has got it. from: a return address into the program. */
+/* The order in which locks are taken, debug/lockorder.c, while it is recorded (bl__order_on): g is
+ * about to take lock, for the first time ever if fresh, and without an end if waits; it has got it.
+ * from: a return address into the program. */
 typedef enum bl__order_mode { BL__ORDER_MUTEX, BL__ORDER_WRITE, BL__ORDER_READ } bl__order_mode;
 void bl__order_wants(const bl__g *g, const void *lock, bl__order_mode mode, bool fresh, bool waits,
                      const void *from);
@@ -105,9 +106,10 @@ static inline __attribute__((always_inline)) bool bl__order_before(const bl__g *
 }
 
 /*
- * Read locks. Several hold one, so it can be on no list of its holder's; instead a goroutine notes the first few that it
- * has (g->reads, of g->reads_count). As in Go, one goroutine may take a read lock and another give it back;
- * since then (bl__reads_handed) the notes of any may be wrong, and prove nothing. held.c
+ * Read locks. Several hold one, so it can be on no list of its holder's; instead a goroutine notes
+ * the first few that it has (g->reads, of g->reads_count). As in Go, one goroutine may take a read
+ * lock and another give it back; since then (bl__reads_handed) the notes of any may be wrong, and
+ * prove nothing. held.c
  */
 extern uint32_t bl__reads_handed; /* atomic */
 void bl__read_drop_slow(bl__g *g, const bl_rwmutex *m);

@@ -2,8 +2,9 @@
 /*
  * once.c: running a function once.
  *
- * bl__done becomes 1 after the function has returned, and stays so: from then on a call is two loads.
- * Before that everything is under bl__lock: bl__runner is who runs it, NULL before and after.
+ * bl__done becomes 1 after the function has returned, and stays so: from then on a call is two
+ * loads. Before that everything is under bl__lock: bl__runner is who runs it, NULL before and
+ * after.
  *
  * ORD(once): the store of bl__done by the runner and the loads of those who find it set order what
  * the function wrote before what they read.

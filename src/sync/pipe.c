@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pipe.c: two connected ends in memory, Go's net.Pipe: no buffer, each write meets the reads that take it.
+ * pipe.c: two connected ends in memory, Go's net.Pipe: no buffer, each write meets the reads that
+ * take it.
  *
- * Each direction is a channel over which the writer offers what it has left, and a reader takes of it what it has room for
- * and says how much that was. The bytes go straight from the writer's memory to the reader's, while the writer waits for
- * that word; nothing can stop that wait, since the reader neither waits nor runs code of the user's meanwhile.
+ * Each direction is a channel over which the writer offers what it has left, and a reader takes of
+ * it what it has room for and says how much that was. The bytes go straight from the writer's
+ * memory to the reader's, while the writer waits for that word; nothing can stop that wait, since
+ * the reader neither waits nor runs code of the user's meanwhile.
  *
- * Made of channels, so that a wait is durable in the bubble that the pipe was made in, and shows up as a select on channels
- * that were made where the pipe was; and the race detector has the edges of those: write to read, read to the
- * end of its write, close to who sees it.
+ * Made of channels, so that a wait is durable in the bubble that the pipe was made in, and shows up
+ * as a select on channels that were made where the pipe was; and the race detector has the edges of
+ * those: write to read, read to the end of its write, close to who sees it.
  */
 #include <string.h>
 
@@ -102,7 +104,8 @@ static bool is_closed(bl_pipe *p)
     return bl__chan_try_recv(p->closed, NULL, BL__ANY_SIZE) == BL_ECLOSED;
 }
 
-/* Waits for its case, or the closing of either end: 0; 1: the other one; BL_ECLOSED: this one; or stopped. */
+/* Waits for its case, or the closing of either end: 0; 1: the other one; BL_ECLOSED: this one; or
+ * stopped. */
 static int pipe_wait(bl_pipe *p, bl_case meet, bl_time deadline)
 {
     bl_case cases[] = {meet, BL_RECV(p->closed, (void *)NULL),
@@ -132,7 +135,8 @@ ssize_t bl_pipe_read_until(bl_pipe *p, void *buf, size_t n, bl_time deadline)
     return (ssize_t)size;
 }
 
-/* What the reader has taken of the offer that it has; soon, and whatever becomes of the caller's context. */
+/* What the reader has taken of the offer that it has; soon, and whatever becomes of the caller's
+ * context. */
 static size_t taken_await(way *w)
 {
     static const bl__site site = {"a write to a pipe", "bl_pipe_write", __FILE__, __LINE__};

@@ -18,8 +18,8 @@
  * Who gets it, as in Go: a writer that unlocks lets in all readers that wait then, and the last of
  * them hands it to the writer that has waited longest; so neither kind starves the other. Among
  * writers alone it is as with the mutex, for the same reasons (mutex.c): the one that has waited
- * longest is woken, and who runs may take it meanwhile, unless that goes on for a millisecond or the
- * owner has switched.
+ * longest is woken, and who runs may take it meanwhile, unless that goes on for a millisecond or
+ * the owner has switched.
  *
  * The storage may go as soon as an unlock is visible. So who writes a word without flags touches
  * nothing after it; and who gives up the lock under bl__lock either leaves a flag set, with which
@@ -141,8 +141,8 @@ static void rwmutex_give_up(bl_rwmutex *m, bl__waitq *q, bl__waiter *w)
 
 /* ---- Writers --------------------------------------------------------------------------------- */
 
-/* bl__lock held. Takes m if nobody is inside, else says in the word that somebody waits. True: taken.
- * awake: RW_WOKEN is the caller's to clear. */
+/* bl__lock held. Takes m if nobody is inside, else says in the word that somebody waits. True:
+ * taken. awake: RW_WOKEN is the caller's to clear. */
 static bool rwmutex_announce(bl_rwmutex *m, bl__g *g, bool awake)
 {
     uintptr_t word = load_relaxed(&m->bl__word), next;
@@ -362,8 +362,9 @@ bool bl_rwmutex_try_rlock(bl_rwmutex *m)
     return got;
 }
 
-/* Under bl__lock. The caller holds m for reading and is about to wait for a writer: fatal if that one waits for the
- * caller. One with a deadline, or that may be cancelled, will let it in when it gives up. */
+/* Under bl__lock. The caller holds m for reading and is about to wait for a writer: fatal if that
+ * one waits for the caller. One with a deadline, or that may be cancelled, will let it in when it
+ * gives up. */
 static void rwmutex_check_again(bl_rwmutex *m)
 {
     const bl__waiter *w = rwmutex_writers(m)->head;

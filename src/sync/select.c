@@ -9,15 +9,15 @@
  * before), so that is decided with all channels locked. Locking them all at once on every select,
  * as Go does, costs a select with a ready case four times as much.
  *
- * The choice among the ready cases is uniform: they are counted, and one is drawn. It needs no random
- * number when one is ready, which is the common case.
+ * The choice among the ready cases is uniform: they are counted, and one is drawn. It needs no
+ * random number when one is ready, which is the common case.
  *
- * While the run is solo (core/solo.h) a section stands for all the locks: the first look is no guess,
- * and a select with nothing ready parks like an operation on one channel.
+ * While the run is solo (core/solo.h) a section stands for all the locks: the first look is no
+ * guess, and a select with nothing ready parks like an operation on one channel.
  *
  * What a select finds ready, and which of its waiters are still linked when it comes back, differs
- * from one time to the next. So the loops do not branch on it: a mispredicted branch costs as much as
- * two cases.
+ * from one time to the next. So the loops do not branch on it: a mispredicted branch costs as much
+ * as two cases.
  *
  * Locks are taken in the order of the channels' addresses, each once however many cases name it,
  * and a parked select's are given back on the other side of the switch. The order of locks stands
@@ -89,8 +89,8 @@ static BL__HOT bool case_is_odd(const bl_case *k)
                        BL__UNLIKELY(k->size != k->chan->size));
 }
 
-/* What a look at all cases finds. Where it ends does not depend on what it finds, nor does it branch
- * on that: who is ready is what no branch predictor knows. */
+/* What a look at all cases finds. Where it ends does not depend on what it finds, nor does it
+ * branch on that: who is ready is what no branch predictor knows. */
 typedef struct look {
     size_t ready; /* cases that seem so */
     size_t last;  /* the last of them */
@@ -294,8 +294,8 @@ static int wait_all(sel *s, bl_time deadline)
     return unlink_all(s->cases, s->n, s->waiters, r);
 }
 
-/* The same in a solo section, without a deadline. On the other side that is given back like the lock
- * of one of the channels, which it stands for. */
+/* The same in a solo section, without a deadline. On the other side that is given back like the
+ * lock of one of the channels, which it stands for. */
 static __attribute__((noinline)) BL__RETURN_BY_JUMP int wait_solo(bl_case *cases, size_t n)
 {
     bl__g *g = bl__self();
@@ -410,8 +410,8 @@ static BL__HOT int select_any(bl_case *cases, size_t n, bool wait, bl_time deadl
 }
 
 /* The values are accessed for the caller (race.h): those to be sent when the call begins, the one
- * received when it ends. The size of what is received by void *, of the smallest such case: whoever has
- * received may free the channel. */
+ * received when it ends. The size of what is received by void *, of the smallest such case: whoever
+ * has received may free the channel. */
 static BL__HOT size_t selecting(const bl_case *cases, size_t n)
 {
     size_t untyped = BL__ANY_SIZE;

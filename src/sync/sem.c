@@ -2,11 +2,13 @@
 /*
  * sem.c: the weighted semaphore.
  *
- * First in first out, whatever the weights: a waiter at the front that wants more than there is holds
- * off those behind it, or a stream of small ones would starve it. Everything is under bl__lock.
+ * First in first out, whatever the weights: a waiter at the front that wants more than there is
+ * holds off those behind it, or a stream of small ones would starve it. Everything is under
+ * bl__lock.
  *
- * Invariant, whenever bl__lock is free: the front waiter that nobody has claimed yet wants more than
- * bl__count. So whoever adds to the count, or takes a waiter out of the front, serves the queue.
+ * Invariant, whenever bl__lock is free: the front waiter that nobody has claimed yet wants more
+ * than bl__count. So whoever adds to the count, or takes a waiter out of the front, serves the
+ * queue.
  */
 #include "sync/object.h"
 

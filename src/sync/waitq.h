@@ -56,9 +56,9 @@ static inline bool bl__waiter_linked(const bl__waiter *w)
     return load_acquire(&w->prev) != w; /* ORD(unlink): with pop_front and remove */
 }
 
-/* A meeting of two orders each after what the other did before (race.h): who waits offers what it did,
- * its waker takes that and gives its own. The pair is the record's and not the waiter's, whose memory
- * is that of frames that the program had before. Around the wait, which has one waker: */
+/* A meeting of two orders each after what the other did before (race.h): who waits offers what it
+ * did, its waker takes that and gives its own. The pair is the record's and not the waiter's, whose
+ * memory is that of frames that the program had before. Around the wait, which has one waker: */
 static inline void bl__wait_race_offer(bl__g *g)
 {
 #if BL__RACE
@@ -134,9 +134,9 @@ static inline bl__waiter *bl__waitq_pop_front(bl__waitq *q)
     return w;
 }
 
-/* Takes w out of q, wherever it stands, without asking whether it is linked: which waiters of a select
- * still are is what no branch predictor knows. One that is not is its own neighbour; and a queue
- * stands for the neighbour that is missing at either end. */
+/* Takes w out of q, wherever it stands, without asking whether it is linked: which waiters of a
+ * select still are is what no branch predictor knows. One that is not is its own neighbour; and a
+ * queue stands for the neighbour that is missing at either end. */
 static inline void bl__waitq_remove(bl__waitq *q, bl__waiter *w)
 {
     bl__waiter *prev = load_acquire(&w->prev); /* ORD(unlink): with pop_front */

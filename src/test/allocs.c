@@ -2,10 +2,11 @@
 /*
  * allocs.c: counts what a benchmark allocates, for B/op and allocs/op.
  *
- * malloc and its kin are counted where `belay test` compiles a main of its own, which has functions of these names that call
- * bl__test_allocated and then glibc's; so they count for all of the program and its libraries, and the library itself has
- * nothing of the kind. Where there is a sanitizer with an allocator of its own, or a main that is not ours, nothing is
- * counted, and that is said.
+ * malloc and its kin are counted where `belay test` compiles a main of its own, which has functions
+ * of these names that call bl__test_allocated and then glibc's; so they count for all of the
+ * program and its libraries, and the library itself has nothing of the kind. Where there is a
+ * sanitizer with an allocator of its own, or a main that is not ours, nothing is counted, and that
+ * is said.
  */
 #include "test/test.h"
 

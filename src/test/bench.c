@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bench.c: benchmarks. As Go's b.Loop: one run of the function, in which the loop itself finds how many iterations fill
- * -benchtime; the clock is read at the ends of rows that grow, so that reading it costs nothing.
+ * bench.c: benchmarks. As Go's b.Loop: one run of the function, in which the loop itself finds how
+ * many iterations fill -benchtime; the clock is read at the ends of rows that grow, so that reading
+ * it costs nothing.
  */
 #include <ctype.h>
 #include <stdlib.h>

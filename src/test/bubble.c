@@ -2,11 +2,12 @@
 /*
  * bubble.c: bl_bubble: a part of a test that runs in virtual time (core/bubble.h).
  *
- * The caller is the bubble's keeper, and stays outside. In the bubble there is a conductor, which does what the controller
- * of a test does: opens the scope of bl_test_scope, runs the function as a goroutine that may end early, cancels,
- * runs the cleanups, and waits for the grace, in virtual time. The keeper waits for the conductor's end, or for news
- * of a deadlock: then it reports, and cancels the bubble's scope. What is stuck even so is left, with the
- * record of the bubble, and the test runner's worker begins no other test.
+ * The caller is the bubble's keeper, and stays outside. In the bubble there is a conductor, which
+ * does what the controller of a test does: opens the scope of bl_test_scope, runs the function as a
+ * goroutine that may end early, cancels, runs the cleanups, and waits for the grace, in virtual
+ * time. The keeper waits for the conductor's end, or for news of a deadlock: then it reports, and
+ * cancels the bubble's scope. What is stuck even so is left, with the record of the bubble, and the
+ * test runner's worker begins no other test.
  */
 #include "core/bubble.h"
 #include "test/test.h"
@@ -80,7 +81,8 @@ static bool bubble_in(const bl__g *g, void *arg)
 
 static void bubble_print(bl__out *o, void *arg) { bl__report_stuck(o, bubble_in, arg); }
 
-/* True: the bubble is over. False: it has come to a deadlock, was cancelled, and has come to another. */
+/* True: the bubble is over. False: it has come to a deadlock, was cancelled, and has come to
+ * another. */
 static bool bubble_keep(bl__test_bubble *r)
 {
     uint32_t news = bl__bubble_await(r->bubble);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * corpus.c: the inputs of fuzz targets: testdata/fuzz/TARGET has a file for each, its bytes as they are. Without -fuzz they
- * are a target's subtests, named after the files.
+ * corpus.c: the inputs of fuzz targets: testdata/fuzz/TARGET has a file for each, its bytes as they
+ * are. Without -fuzz they are a target's subtests, named after the files.
  */
 #include <dirent.h>
 #include <errno.h>

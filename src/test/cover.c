@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cover.c: in programs of `belay test -cover` gcc's counts are written when a process exits. Here they are for those that
- * end otherwise: of a crash, a fatal error, or by _exit.
+ * cover.c: in programs of `belay test -cover` gcc's counts are written when a process exits. Here
+ * they are for those that end otherwise: of a crash, a fatal error, or by _exit.
  */
 #include <signal.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * flags.c: the flags of a test program, go test's: -run or -test.run, with one dash or two, the value behind = or,
- * where there has to be one, in the next word. `belay test` has this file too, so that what no program would take is
- * refused before one is built.
+ * flags.c: the flags of a test program, go test's: -run or -test.run, with one dash or two, the
+ * value behind = or, where there has to be one, in the next word. `belay test` has this file too,
+ * so that what no program would take is refused before one is built.
  */
 #include <errno.h>
 #include <math.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * forked.c: processes that a test forks. Such a one has copies of the test and of all that is logged, and perhaps of locks
- * that threads hold which it does not have. What it finds is to count all the same: that a check has failed is noted in
- * memory that the processes share, and what it says goes to its stderr at once, since nobody would ask it later.
+ * forked.c: processes that a test forks. Such a one has copies of the test and of all that is
+ * logged, and perhaps of locks that threads hold which it does not have. What it finds is to count
+ * all the same: that a check has failed is noted in memory that the processes share, and what it
+ * says goes to its stderr at once, since nobody would ask it later.
  */
 #include <sys/mman.h>
 #include <unistd.h>

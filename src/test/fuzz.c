@@ -2,12 +2,15 @@
 /*
  * fuzz.c: -fuzz: looks for inputs that make a target fail.
  *
- * A process of its own runs clang's libFuzzer in the main goroutine of a run, and each input as a test of the target, with the
- * goroutines that it starts and all that fails a test. The input is in memory that the supervisor shares, so whatever
- * that process dies of, the supervisor has it; libFuzzer's own handlers are off. The supervisor makes it smaller, by trying
- * parts of it in processes of their own, keeps it in testdata/fuzz/TARGET, and runs it as the subtest that it is from now on.
+ * A process of its own runs clang's libFuzzer in the main goroutine of a run, and each input as a
+ * test of the target, with the goroutines that it starts and all that fails a test. The input is in
+ * memory that the supervisor shares, so whatever that process dies of, the supervisor has it;
+ * libFuzzer's own handlers are off. The supervisor makes it smaller, by trying parts of it in
+ * processes of their own, keeps it in testdata/fuzz/TARGET, and runs it as the subtest that it is
+ * from now on.
  *
- * Inputs that only have found new code are in the directory that -fuzzcachedir names, from one run to the next.
+ * Inputs that only have found new code are in the directory that -fuzzcachedir names, from one run
+ * to the next.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -168,7 +171,8 @@ static pid_t process_start(int fd)
     _exit(bl_run(fuzz_main, NULL, &o) < 0 ? STATUS_FAILED : 0);
 }
 
-/* Until it has ended or the time is there; then, or after ^C, it is killed. Its status, or -1: it was killed. */
+/* Until it has ended or the time is there; then, or after ^C, it is killed. Its status, or -1: it
+ * was killed. */
 static int process_await(pid_t pid, bl_time until, bool (*tick)(void))
 {
     int status = 0;
@@ -200,7 +204,8 @@ static bool fails(const void *data, size_t size, bool late)
     return fuzz_interrupted == 0 && (status > 0 || (status < 0 && late));
 }
 
-/* Without parts that it fails without, and with '0' where the byte does not matter; the size that is left. */
+/* Without parts that it fails without, and with '0' where the byte does not matter; the size that
+ * is left. */
 static size_t minimise(uint8_t *data, size_t size, bool late)
 {
     bl_time until = bl_now() + MINIMISE_TIME * BL_SEC;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * junit.c: -junit FILE: the results as one <testsuite>, as continuous integration reads them. Written when all has ended,
- * or was interrupted.
+ * junit.c: -junit FILE: the results as one <testsuite>, as continuous integration reads them.
+ * Written when all has ended, or was interrupted.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * left.c: timers, tickers, contexts, channels and pipes that a test has made and left behind (debug/made.h).
+ * left.c: timers, tickers, contexts, channels and pipes that a test has made and left behind
+ * (debug/made.h).
  *
- * Asked when the test has ended, scopes closed and cleanups run. While benchmarks run nothing is noted.
+ * Asked when the test has ended, scopes closed and cleanups run. While benchmarks run nothing is
+ * noted.
  *
- * A channel or pipe of which a reference is left is memory that nobody frees. In a test that has failed, was skipped
- * or has left goroutines that is what comes of it, and is not said.
+ * A channel or pipe of which a reference is left is memory that nobody frees. In a test that has
+ * failed, was skipped or has left goroutines that is what comes of it, and is not said.
  */
 #include "debug/made.h"
 #include "test/test.h"

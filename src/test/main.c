@@ -29,7 +29,8 @@ static void entries_shuffle(const bl__test_entry **list, size_t n)
     }
 }
 
-/* Of the program's tests those that are wanted, each as often as it is to be run: tests before benchmarks. */
+/* Of the program's tests those that are wanted, each as often as it is to be run: tests before
+ * benchmarks. */
 static void items_make(bl__items *items, const bl__test_entry **list, size_t n, bool bench)
 {
     for (int cpu = 0; cpu < bl__tests.ncpus; cpu++) {

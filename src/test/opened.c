@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * opened.c: descriptors that a test has got by bl_accept, or connected by bl_connect, and not closed.
+ * opened.c: descriptors that a test has got by bl_accept, or connected by bl_connect, and not
+ * closed.
  *
- * One note for each number, by whom it was opened last. Who closes tells nobody, since close(2) will do as well: at the
- * end of the test the note counts if the number still stands for the same file.
+ * One note for each number, by whom it was opened last. Who closes tells nobody, since close(2)
+ * will do as well: at the end of the test the note counts if the number still stands for the same
+ * file.
  */
 #include <stdlib.h>
 #include <sys/stat.h>

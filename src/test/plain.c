@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * plain.c: a test outside of any run (BL_TEST_PLAIN). The supervisor forks a process for it as it does a worker; in it the
- * function is called, on the main thread, and says what a controller would.
+ * plain.c: a test outside of any run (BL_TEST_PLAIN). The supervisor forks a process for it as it
+ * does a worker; in it the function is called, on the main thread, and says what a controller
+ * would.
  */
 #include <stdlib.h>
 #include <unistd.h>

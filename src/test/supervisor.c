@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * supervisor.c: the process that watches the worker: it keeps what each test that has not ended has logged, ends the
- * worker when a limit is over, says what became of the tests that it died in, and starts another for the rest.
+ * supervisor.c: the process that watches the worker: it keeps what each test that has not ended has
+ * logged, ends the worker when a limit is over, says what became of the tests that it died in, and
+ * starts another for the rest.
  *
- * Who is at fault when several tests ran side by side is found out: each of them is run again alone, its parallel
- * subtests one after the other.
+ * Who is at fault when several tests ran side by side is found out: each of them is run again
+ * alone, its parallel subtests one after the other.
  *
- * A subtest that the worker died in has failed, and its test is run again for the others, without those that have ended
- * (watched.h). That goes on while each time another one dies. It does not if one that has died before was not asked for
- * again: then the test's subtests are others each time, and this would have no end.
+ * A subtest that the worker died in has failed, and its test is run again for the others, without
+ * those that have ended (watched.h). That goes on while each time another one dies. It does not if
+ * one that has died before was not asked for again: then the test's subtests are others each time,
+ * and this would have no end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +51,8 @@ static struct {
 
 static volatile sig_atomic_t sup_interrupted;
 
-/* The second one kills; what `belay test` queues is the first one, that may have come from the terminal already. */
+/* The second one kills; what `belay test` queues is the first one, that may have come from the
+ * terminal already. */
 static void sup_handle(int sig, siginfo_t *info, void *context)
 {
     (void)context;
@@ -303,7 +306,8 @@ static void died_say(bl__watched *w, const char *how)
     bl__text_free(&b);
 }
 
-/* w ends with the worker. Readers of events are told at once; others with the result of its test. */
+/* w ends with the worker. Readers of events are told at once; others with the result of its
+ * test. */
 static void died_end(bl__watched *w)
 {
     if (w->ended)
@@ -349,7 +353,8 @@ static void sub_died(bl__watched *w, const char *how)
     w->met = true; /* so far */
 }
 
-/* Of those that ran when the worker died the tests, or (leaf) the tests and subtests that had none running. */
+/* Of those that ran when the worker died the tests, or (leaf) the tests and subtests that had none
+ * running. */
 static size_t running_count(int item, bool leaf, bl__watched **one)
 {
     size_t n = 0;
@@ -371,7 +376,8 @@ static bl__watched *test_of(bl__watched *w)
     return w;
 }
 
-/* w's test can be run again without it: there was no subtest to blame before, or that was met again. */
+/* w's test can be run again without it: there was no subtest to blame before, or that was met
+ * again. */
 static bool can_go_on(const bl__watched *w)
 {
     if (!bl__watched_sub(w) || bl__tests.failfast)
@@ -422,7 +428,8 @@ static bool worker_died(const char *how)
     return true;
 }
 
-/* Forks a worker for what is pending, or for the one item, and watches it to its end; its status. */
+/* Forks a worker for what is pending, or for the one item, and watches it to its end; its
+ * status. */
 static int worker_fork(int only)
 {
     int fds[2];
@@ -541,7 +548,8 @@ static bool had_before(size_t i)
     return false;
 }
 
-/* Each test that the worker has run is run once more, alone, and those at fault end as badly. False: none does. */
+/* Each test that the worker has run is run once more, alone, and those at fault end as badly.
+ * False: none does. */
 static bool ended_badly(const char *how)
 {
     size_t ran = 0;
@@ -559,8 +567,8 @@ static bool ended_badly(const char *how)
     return found;
 }
 
-/* What the next worker is for: -1, all that share one; or an item that has one to itself, after those;
- * NOTHING_LEFT. */
+/* What the next worker is for: -1, all that share one; or an item that has one to itself, after
+ * those; NOTHING_LEFT. */
 static int next_work(void)
 {
     int plain = NOTHING_LEFT;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test.c: the life of a test: its controller, the body, parallel subtests, cleanups, and what is left behind.
+ * test.c: the life of a test: its controller, the body, parallel subtests, cleanups, and what is
+ * left behind.
  */
 #include <ctype.h>
 #include <ftw.h>
@@ -33,7 +34,8 @@ static bool name_taken(const bl_test *t, const char *name)
     return at < t->names.len;
 }
 
-/* As Go: blanks become _, what cannot be printed \x01, and the second one of a name gets #01, as #00 does the first without a name. */
+/* As Go: blanks become _, what cannot be printed \x01, and the second one of a name gets #01, as
+ * #00 does the first without a name. */
 static char *sub_name(bl_test *parent, const char *name)
 {
     bl__text b = {0};
@@ -125,7 +127,8 @@ void bl__test_scope_give(void)
         store_relaxed(&s->bl__opener_g, NULL);
 }
 
-/* What the caller starts is of t, in whatever scope. In benchmarks it counts how quickly that goes. */
+/* What the caller starts is of t, in whatever scope. In benchmarks it counts how quickly that
+ * goes. */
 static void own_from_here(const bl_test *t)
 {
     if (bl__tests.bench == NULL)
@@ -303,7 +306,8 @@ static void astray_said(const bl__g *g, void *arg)
 
 static void astray_print(bl__out *o, void *arg) { bl__report_goroutines(o, astray, arg); }
 
-/* Nothing tells them that the test has ended; they may be about to end all the same. True: there are none left. */
+/* Nothing tells them that the test has ended; they may be about to end all the same. True: there
+ * are none left. */
 static bool root_is_clear(bl_test *t)
 {
     if ((t->allow & BL_ALLOW_GOROUTINES) != 0 || bl__tests.leak == BL__LEAK_OFF)

@@ -2,14 +2,16 @@
 /*
  * test.h: the inside of belay/test.h.
  *
- * A test program is two processes. The first one (supervisor.c) has no goroutines: it forks the second, the
- * worker, which runs the tests and says on a pipe which test begins, logs and ends. When the worker dies in the
- * middle, of a crash, a deadlock or the time limit, the supervisor knows which test that was, reports it as failed,
- * and forks another worker for the rest: other tests, and the other subtests of that test.
+ * A test program is two processes. The first one (supervisor.c) has no goroutines: it forks the
+ * second, the worker, which runs the tests and says on a pipe which test begins, logs and ends.
+ * When the worker dies in the middle, of a crash, a deadlock or the time limit, the supervisor
+ * knows which test that was, reports it as failed, and forks another worker for the rest: other
+ * tests, and the other subtests of that test.
  *
- * A test takes three goroutines at most: its controller (test.c), which lives in the scope of the parent's test and
- * opens the test's own; the body, which may end early; and one that runs the cleanups. The controller closes the
- * scope for the time of its grace only, so that what does not stop fails the test and holds up nothing.
+ * A test takes three goroutines at most: its controller (test.c), which lives in the scope of the
+ * parent's test and opens the test's own; the body, which may end early; and one that runs the
+ * cleanups. The controller closes the scope for the time of its grace only, so that what does not
+ * stop fails the test and holds up nothing.
  */
 #ifndef BL__TEST_TEST_H
 #define BL__TEST_TEST_H
@@ -111,7 +113,8 @@ BL__NORETURN void bl__test_worker(const bl__items *items, int events);
 /* Runs the program's tests as the flags say; the exit status. */
 int bl__test_supervise(bl__items *items);
 
-/* -junit: a test has ended, as BL__ITEM_…; nothing without it. False: the file cannot be written. */
+/* -junit: a test has ended, as BL__ITEM_…; nothing without it. False: the file cannot be
+ * written. */
 void bl__junit_begin(void);
 void bl__junit_case(const char *name, int state, bl_dur took, const bl__text *log);
 bool bl__junit_end(void);
@@ -160,7 +163,8 @@ enum { BL__TEST_PAUSED = 1, BL__TEST_OVER = 2 };
 
 bl_test *bl__test_new(bl_test *parent, const char *name, bl__site site);
 void bl__test_drop(bl_test *t);
-/* Starts t's controller in s and waits until t is over or pauses; one that is over is dropped. True: it passed. */
+/* Starts t's controller in s and waits until t is over or pauses; one that is over is dropped.
+ * True: it passed. */
 bool bl__test_start(bl_test *t, bl_scope *s);
 /* ^C: no test begins any more, and those that run are cancelled. */
 bool bl__test_stopped(void);
@@ -169,23 +173,27 @@ void bl__test_kids(bl_test *t);
 /* The same of the root, which others follow. */
 void bl__test_round_end(bl_test *root);
 void bl__test_fail(bl_test *t);
-/* A test has left goroutines behind: the worker begins no other, since what they do or wait for would be laid to it. */
+/* A test has left goroutines behind: the worker begins no other, since what they do or wait for
+ * would be laid to it. */
 extern uint32_t bl__test_left; /* atomic */
 extern bl_sem bl__test_slots;  /* parallel tests that may run */
 
 /* For bl__race_owner: the number of the test that g is of, or 0. */
 uint64_t bl__test_race_owner(const bl__g *g);
 
-/* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook: it is to be reported. */
+/* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook: it is to be
+ * reported. */
 bool bl__test_held(const bl__g *g, const char *kind);
 
 /* For bl__order_owner and bl__order_say: locks that a test takes in two orders fail it. */
 uint64_t bl__test_order_owner(const bl__g *g);
 void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg);
 
-/* Runs fn(arg) as a goroutine of its own, which may end early, and waits for it though t be cancelled; its result. */
+/* Runs fn(arg) as a goroutine of its own, which may end early, and waits for it though t be
+ * cancelled; its result. */
 int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield);
-/* The caller may wait on its bl_test_scope as who has opened that, until it gives it back or is ended early. */
+/* The caller may wait on its bl_test_scope as who has opened that, until it gives it back or is
+ * ended early. */
 void bl__test_scope_take(void);
 void bl__test_scope_give(void);
 /* Runs the cleanups of arg, a test; or of its bubble, in that. */
@@ -223,8 +231,8 @@ bool bl__test_forked(void);                  /* this one is none, but was forked
 void bl__test_forked_fail(const bl_test *t); /* by such a one: a check has failed */
 void bl__test_forked_report(bl_test *t);     /* t has ended, and fails if one has */
 
-/* Timers, tickers, contexts, channels and pipes that tests leave behind: left.c. t has ended: reports its own;
- * goroutines: some of those are left, too. */
+/* Timers, tickers, contexts, channels and pipes that tests leave behind: left.c. t has ended:
+ * reports its own; goroutines: some of those are left, too. */
 void bl__test_left_begin(void);
 void bl__test_left_report(bl_test *t, bool goroutines);
 /* The same of descriptors: opened.c. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * wanted.c: which tests -run and -skip pick. As in Go a pattern is a row of regular expressions with slashes
- * between them, one for each level of subtests, or several such rows with | between them: a|b/c is a with all its subtests, and c of b. Here
- * they are POSIX extended ones.
+ * wanted.c: which tests -run and -skip pick. As in Go a pattern is a row of regular expressions
+ * with slashes between them, one for each level of subtests, or several such rows with | between
+ * them: a|b/c is a with all its subtests, and c of b. Here they are POSIX extended ones.
  */
 #include <ctype.h>
 #include <regex.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * watched.h: what the supervisor knows of the tests and subtests that have begun, until the test that they belong to is
- * over. A worker that is forked later has a copy: subtests that have ended before it, of a test that is run again, are
- * not run again; bl_subtest takes their results from there.
+ * watched.h: what the supervisor knows of the tests and subtests that have begun, until the test
+ * that they belong to is over. A worker that is forked later has a copy: subtests that have ended
+ * before it, of a test that is run again, are not run again; bl_subtest takes their results from
+ * there.
  */
 #ifndef BL__TEST_WATCHED_H
 #define BL__TEST_WATCHED_H

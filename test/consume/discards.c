@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a program must not drop: every call that waits, and its try_ and _until forms, a line each. Not run: scripts/lint
- * counts the lines that compilers warn of. */
+/* What a program must not drop: every call that waits, and its try_ and _until forms, a line each.
+ * Not run: scripts/lint counts the lines that compilers warn of. */
 #include <belay.h>
 
 int (*const job)(void *) = NULL;

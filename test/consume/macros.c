@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Every macro of the public headers as a user's code has them, in calls within calls too. Not run: scripts/lint
- * compiles it as C and as C++, with the warnings that users turn on. */
+/* Every macro of the public headers as a user's code has them, in calls within calls too. Not run:
+ * scripts/lint compiles it as C and as C++, with the warnings that users turn on. */
 #include <belay.h>
 #include <belay/debug.h>
 #include <belay/map.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* crowd.c: writes a profile of argv[1] receivers and two sleepers with a label to the file argv[2]; prints how
- * many milliseconds of CPU time that took. */
+/* crowd.c: writes a profile of argv[1] receivers and two sleepers with a label to the file argv[2];
+ * prints how many milliseconds of CPU time that took. */
 #include <belay/debug.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* latency.c: latency FILE: goroutines that compute on one processor, and so wait for each other; the latency profile. */
+/* latency.c: latency FILE: goroutines that compute on one processor, and so wait for each other;
+ * the latency profile. */
 #include <belay/debug.h>
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* serve.c: serve ADDRESS: a debug endpoint over some goroutines, until stdin ends. Prints what bl_debug_listen said. */
+/* serve.c: serve ADDRESS: a debug endpoint over some goroutines, until stdin ends. Prints what
+ * bl_debug_listen said. */
 #include <belay/debug.h>
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* waits.c: waits BLOCK MUTEX: goroutines that wait for a channel and for each other's mutex; the block and mutex profiles.
- * Prints the milliseconds that they waited for the mutex and for the lock, to the end of their turn to run. */
+/* waits.c: waits BLOCK MUTEX: goroutines that wait for a channel and for each other's mutex; the
+ * block and mutex profiles. Prints the milliseconds that they waited for the mutex and for the
+ * lock, to the end of their turn to run. */
 #include <belay/debug.h>
 
 #include <fcntl.h>

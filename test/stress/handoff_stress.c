@@ -3,10 +3,10 @@
  * handoff_stress.c: goroutines that at random block in the kernel, compute, and call into the
  * runtime: their processor is taken from them in one step and they come back in the next.
  *
- * Invariants: a goroutine runs on one thread at a time, each of its steps is made once and in order,
- * and its locals are what they were; a channel's values arrive once; a mutex excludes; what was
- * started ends, and is counted; nothing hangs: a goroutine that makes no step for a while ends the
- * test with a dump of all.
+ * Invariants: a goroutine runs on one thread at a time, each of its steps is made once and in
+ * order, and its locals are what they were; a channel's values arrive once; a mutex excludes; what
+ * was started ends, and is counted; nothing hangs: a goroutine that makes no step for a while ends
+ * the test with a dump of all.
  */
 //belay:cflags -D_GNU_SOURCE
 #include <belay/test.h>

@@ -3,9 +3,9 @@
  * outside_stress.c: plain threads that call in all the time, while short runs come and go: one has
  * hardly begun when the next thread sends, one ends in the middle of a wake-up.
  *
- * Invariants: what was sent has been received or is in the buffer, what was released has been acquired
- * or is free, whether or not somebody stopped waiting at that moment; a mutex excludes; a goroutine is
- * told of a cancellation only in the scope that was cancelled.
+ * Invariants: what was sent has been received or is in the buffer, what was released has been
+ * acquired or is free, whether or not somebody stopped waiting at that moment; a mutex excludes; a
+ * goroutine is told of a cancellation only in the scope that was cancelled.
  */
 //belay:cflags -D_GNU_SOURCE
 #include <belay/test.h>

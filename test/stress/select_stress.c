@@ -3,8 +3,8 @@
  * select_stress.c: goroutines that send and receive by random selects over the same few channels,
  * and the books must balance.
  *
- * Each goroutine selects over a random subset of the channels, in random order, a channel perhaps in
- * both directions or twice. What a send case gave away (the select returned its index, without
+ * Each goroutine selects over a random subset of the channels, in random order, a channel perhaps
+ * in both directions or twice. What a send case gave away (the select returned its index, without
  * error) must have been received exactly once, or lie in a buffer at the end. What was not given
  * away must not appear. Rounds end by cancellation, by a deadline, or by closing the channels.
  */

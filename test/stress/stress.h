@@ -13,7 +13,8 @@ static inline int stress_seconds(void)
     return seconds ? atoi(seconds) : 2;
 }
 
-/* The run's seed: STRESS_SEED, so that a failure's choices can be made again (their timing cannot). */
+/* The run's seed: STRESS_SEED, so that a failure's choices can be made again (their timing
+ * cannot). */
 static inline uint64_t random_seed(uint64_t otherwise)
 {
     const char *seed = getenv("STRESS_SEED");

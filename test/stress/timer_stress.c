@@ -2,9 +2,9 @@
 /*
  * timer_stress.c: a scope closes while its timers come due and somebody else stops and frees them.
  *
- * Invariants: a timer's storage is its owner's again when bl_timer_stop has returned (AddressSanitizer
- * tells who looks at it later, ThreadSanitizer who might); each is stopped, or its function runs before
- * the scope is closed, or neither, if the close was quicker; never both.
+ * Invariants: a timer's storage is its owner's again when bl_timer_stop has returned
+ * (AddressSanitizer tells who looks at it later, ThreadSanitizer who might); each is stopped, or
+ * its function runs before the scope is closed, or neither, if the close was quicker; never both.
  */
 //belay:cflags -D_GNU_SOURCE
 #include <belay/test.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* own.c: dumps goroutines that wait in several of the library's functions, of which no frame is to be shown, whatever is
- * known of the library beside where its code lies. */
+/* own.c: dumps goroutines that wait in several of the library's functions, of which no frame is to
+ * be shown, whatever is known of the library beside where its code lies. */
 #include <belay.h>
 #include <belay/debug.h>
 

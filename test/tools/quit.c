@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* quit.c: programs that quit_test.sh sends SIGQUIT to. Each says "ready" once it may be sent, and ends
- * with status 7 when a line is written to its standard input. */
+/* quit.c: programs that quit_test.sh sends SIGQUIT to. Each says "ready" once it may be sent, and
+ * ends with status 7 when a line is written to its standard input. */
 #include <belay.h>
 
 #include <signal.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* million.c: what a blocked thread costs; ten thousand of them, and without what the kernel keeps. */
+/* million.c: what a blocked thread costs; ten thousand of them, and without what the kernel
+ * keeps. */
 #include "threads.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sleep.c: threads that sleep 0 to 100 ms each; a tenth as many as there are goroutines elsewhere. */
+/* sleep.c: threads that sleep 0 to 100 ms each; a tenth as many as there are goroutines
+ * elsewhere. */
 #include "threads.h"
 
 #include <stdio.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* again_test.c: subtests that end the test program; test/again_test.sh says what is to become of the others. */
+/* again_test.c: subtests that end the test program; test/again_test.sh says what is to become of
+ * the others. */
 #include <belay/test.h>
 
 #include <signal.h>

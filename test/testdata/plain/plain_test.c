@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* plain_test.c: tests outside of runs, and checks by those who are not handed a test; test/runner_test.sh says what has to
- * come of each. */
+/* plain_test.c: tests outside of runs, and checks by those who are not handed a test;
+ * test/runner_test.sh says what has to come of each. */
 #include <belay/test.h>
 
 #include <pthread.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* all_test.c: tests that end in every way a test can; test/runner_test.sh says what is to be printed. */
+/* all_test.c: tests that end in every way a test can; test/runner_test.sh says what is to be
+ * printed. */
 //belay:sources helper.c
 #include <belay/test.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ends_test.c: one test for each way to end; test/testcmd_test.sh has readers of the results look at it. */
+/* ends_test.c: one test for each way to end; test/testcmd_test.sh has readers of the results look
+ * at it. */
 #include <belay/test.h>
 
 #include <stdlib.h>

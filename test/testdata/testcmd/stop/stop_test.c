@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* stop_test.c: tests that are interrupted; test/testcmd_test.sh does it, and says what is to be printed. */
+/* stop_test.c: tests that are interrupted; test/testcmd_test.sh does it, and says what is to be
+ * printed. */
 #include <belay/test.h>
 #include <unistd.h>
 
