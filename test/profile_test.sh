@@ -56,7 +56,7 @@ ok 'latency.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/
 run env BELAY_PROCS=1 BELAY_DEBUG=schedprofile=1 "$work/latency" "$work/waited"; expect 'latency' 0
 [ -s "$work/err" ] && fail 'the setting is known' 'there was a warning' || pass
 run go tool pprof -top -cum -sample_index=delay "$work/waited"; expect 'latency' 0
-expect_out 'they wait for those before them' ' ([0-9.]+s|[1-9][0-9]+(\.[0-9]+)?ms) +[0-9.]+%  hog$'
+expect_out 'they wait for those before them' ' ([0-9.]+s|[1-9][0-9]+(\.[0-9]+)?ms|[0-9]{5,}(\.[0-9]+)?us) +[0-9.]+%  hog$'
 run go tool pprof -top -cum -sample_index=wakeups "$work/waited"
 expect_out 'who is woken' ' receiver$'
 expect_out 'each begins, and some yield to others' ' ([5-9]|[1-9][0-9]+) +[0-9.]+%  hog$'
