@@ -15,8 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Sleeps for ms, in which a report is to come; and on until it has come, if one is expected (SAYS).
- * stderr is a file. */
+/* Sleeps for ms, in which a report is to come; and on until it has come, if one is expected (SAYS). stderr is a file. */
 static inline void said_wait(int ms)
 {
     off_t was = 0;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Locks that are taken in different orders, though nothing deadlocks; and programs that may do
- * so. */
+/* Locks that are taken in different orders, though nothing deadlocks; and programs that may do so. */
 #include "cases.h"
 
 static bl_mutex a, b, c, gate;

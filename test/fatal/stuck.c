@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the finder says of parts of a program while the rest goes on; and that it says nothing of
- * those that only wait long. */
+/* What the finder says of parts of a program while the rest goes on; and that it says nothing of those that only wait long. */
 #include <unistd.h>
 
 #include "cases.h"
@@ -234,8 +233,8 @@ static int stopped(void *arg)
     return beside(stopped_part);
 }
 
-/* A reader waits for what nobody sends, and keeps out the writer, which keeps out another reader.
- * All can get at the lock; but only who has it gives it back. */
+/* A reader waits for what nobody sends, and keeps out the writer, which keeps out another reader. All can get at the
+ * lock; but only who has it gives it back. */
 static bl_rwmutex table;
 
 static int stuck_reader(void *arg)
