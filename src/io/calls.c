@@ -164,8 +164,8 @@ ONCE file_read(const io_call *c, int kind)
         store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK);
         kind = BL__FD_ASK;
     }
-    if (kind == BL__FD_ASK && (r = ask(c->fd, POLLIN)) < 0)
-        return r;
+    if (kind == BL__FD_ASK && c->iov->iov_len != 0 && (r = ask(c->fd, POLLIN)) < 0)
+        return r; /* a read of nothing never waits */
     CALL(r, readv(c->fd, c->iov, c->iovcnt));
     return r;
 }
