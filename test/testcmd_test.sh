@@ -31,6 +31,7 @@ interrupt() { # group|process REGEX N FLAGS…: ^C after that line, N times, as 
     shift 3
     last_run="belay test $* ./stop"
     mkdir -p "$work/tmp"
+    : >"$work/out" # what the run before has printed is not to be seen
     env --default-signal=INT TMPDIR="$work/tmp" setsid "$belay" test "$@" ./stop >"$work/out" 2>"$work/err" &
     local pid=$! at=$!
     [ "$to" = process ] || at=-$pid
