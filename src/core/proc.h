@@ -397,7 +397,7 @@ bl_time bl__timers_first(void);                   /* of all Ps */
 bl__timers *bl__timers_here(void);                /* those of this thread's P, or of some P */
 
 /* timekeeper.c: bl__rt.outside while no run is under way */
-void bl__timekeeper_tell(void);  /* something is due earlier now */
+bool bl__timekeeper_tell(void);  /* something was armed; false: a run looks after it */
 void bl__timekeeper_begin(void); /* the end of a run */
 void bl__timekeeper_end(void);   /* a run begins */
 

@@ -215,8 +215,7 @@ void bl__ready_behind(bl__g *g, int result);
  * asked to. */
 void bl__asked_yield(void);
 
-/* The order in which locks are taken is recorded: debug/lockorder.c. */
-extern uint32_t bl__order_on;
+/* What lockorder.c keeps. */
 void bl__order_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
 /* The block, mutex and latency profiles, debug/contention.c: one of them is on; a wait is over; the
@@ -360,6 +359,9 @@ void bl__timer_wait_fired(bl_timer *t);
 /* The same without touching t, which may be gone: heap is the t->bl__fired_in that its firing
  * left. */
 void bl__timer_wait_fired_in(void *heap, const bl_timer *t);
+
+/* A run is under way, in which goroutines can be started. core/timekeeper.c */
+bool bl__timekeeper_off(void);
 
 /* ---- Fatal errors: debug/fatal.c ---- */
 

@@ -34,6 +34,9 @@ enum {
 
 extern uint32_t bl__solo_on; /* atomic; sched's lock to write: of the run */
 
+/* The order in which locks are taken is recorded: debug/lockorder.c. */
+extern uint32_t bl__order_on;
+
 /* A thread's, in its bl__m. What is asked of it stands beside its mode, so that one load tells
  * all. */
 typedef struct bl__solo {
@@ -89,7 +92,8 @@ static inline __attribute__((always_inline)) uint64_t bl__solo_enter_mode(bl__so
 static inline __attribute__((always_inline)) bool bl__solo_is_off(uint64_t mode)
 {
     return BL__LIKELY(mode == BL__SOLO_OFF) ||
-           (mode == BL__SOLO_ASK && load_acquire(&bl__solo_on) == BL__SOLO_OFF); /* ORD(solo) */
+           (mode == BL__SOLO_ASK && load_relaxed(&bl__order_on) == 0 &&
+            load_acquire(&bl__solo_on) == BL__SOLO_OFF); /* ORD(solo) */
 }
 
 static inline void bl__solo_exit_of(bl__solo *s)

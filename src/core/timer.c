@@ -119,12 +119,8 @@ void bl__timer_arm(bl_timer *t, bl_time when, void (*fire)(bl_timer *t, bl_time 
     bl__timers_insert(ts, t);
     bl__unlock(&ts->lock);
     bl__leave_again(m, was);
-    if (!earlier || looks)
-        return;
-    if (load_relaxed(&bl__rt.running)) /* who sleeps now does not know of it */
-        bl__wake_one();
-    else
-        bl__timekeeper_tell();
+    if (!looks && !bl__timekeeper_tell() && earlier)
+        bl__wake_one(); /* who sleeps now does not know of it */
 }
 
 typedef struct sought {

@@ -21,6 +21,7 @@
 /* When there was no memory for the goroutine: until the next try, and for how long. */
 #define AFTER_RETRY BL_MS
 #define AFTER_PATIENCE BL_SEC
+#define AFTER_OUTSIDE (100 * BL_MS)
 
 /* The free records of the process. */
 static struct {
@@ -132,6 +133,11 @@ static void after_fire(bl_timer *t, bl_time now)
     uint64_t use = t->bl__after_use;
     bl__lock(&a->lock, BL__RANK_AFTER);
     if (a->use != use || a->state != BL__AFTER_ARMED) {
+        bl__unlock(&a->lock);
+        return;
+    }
+    if (!bl__timekeeper_off()) { /* there is nobody to run it, until there is a run */
+        bl__timer_arm(t, now + AFTER_OUTSIDE, after_fire);
         bl__unlock(&a->lock);
         return;
     }

@@ -72,6 +72,14 @@ void bl__ctx_afters_start(bl_stop *stops)
         bl_stop *stop = stops;
         stops = stop->next; /* once its function runs its scope may close, and the handle go */
         bl__race_acquire(stop);
+        if (!bl__timekeeper_off()) {
+            bl__warn(
+                "%s (bl_ctx_after at %s:%d) is not called: its context has ended, and no bl_run "
+                "is under way to run it",
+                stop->site->what, stop->site->file, stop->site->line);
+            bl__scope_unpin(stop->scope);
+            continue;
+        }
         if (bl__scope_start_pinned(stop->scope, stop->fn, stop->arg, stop->site) < 0)
             bl__fatal("belay: out of memory to start %s after the cancellation of a context "
                       "(%s:%d)",
