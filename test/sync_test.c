@@ -248,29 +248,34 @@ static int end_with_locks(void *arg)
     return 0;
 }
 
-/* In a run of its own: the runner's would fail the test, and say nothing else. */
-RUN_TEST(locks_held_at_the_end_are_reported)
+/* What the goroutine, which ends well, has on stderr. */
+static void said_by(bl_fn fn, counted *c, char *text, size_t size)
 {
-    static counted c; /* static: nobody can ever unlock them */
-    char text[4096], expected[128];
-    memset(&c, 0, sizeof c);
     FILE *out = tmpfile();
     BL_REQUIRE(t, out != NULL);
     int before = dup(2);
     dup2(fileno(out), 2);
     {
         BL_SCOPE(s);
-        bl_go(s, end_with_locks, &c);
+        bl_go(s, fn, c);
         BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     }
     dup2(before, 2);
     close(before);
     rewind(out);
-    text[fread(text, 1, sizeof text - 1, out)] = 0;
+    text[fread(text, 1, size - 1, out)] = 0;
     fclose(out);
+}
 
-    snprintf(expected, sizeof expected, "(end_with_locks) ended holding a sync.Mutex at %p",
-             (void *)&c.m);
+/* In a run of its own: the runner's would fail the test, and say nothing else. */
+RUN_TEST(locks_held_at_the_end_are_reported)
+{
+    static counted c; /* static: nobody can ever unlock them */
+    char text[4096], expected[128];
+    memset(&c, 0, sizeof c);
+    said_by(end_with_locks, &c, text, sizeof text);
+
+    snprintf(expected, sizeof expected, "(fn) ended holding a sync.Mutex at %p", (void *)&c.m);
     BL_CHECK(t, strstr(text, "belay: leak: goroutine ") == text);
     BL_CHECK(t, strstr(text, expected) != NULL);
     snprintf(expected, sizeof expected, "ended holding a sync.RWMutex at %p", (void *)&c.rw);
@@ -282,6 +287,57 @@ RUN_TEST(locks_held_at_the_end_are_reported)
     BL_CHECK(t, !bl_rwmutex_try_rlock(&c.rw));
     BL_CHECK_ERR(t, bl_mutex_lock_until(&c.m, bl_in(BL_MS)), BL_ETIMEDOUT);
     BL_CHECK_ERR(t, bl_rwmutex_rlock_until(&c.rw, bl_in(BL_MS)), BL_ETIMEDOUT);
+}
+
+/* What lay in a frame that has returned is told by its address; what is there now is left alone. */
+static uintptr_t dead_lock, dead_rw;
+
+static __attribute__((noinline)) void lock_in_a_frame(void)
+{
+    bl_mutex m[2] = {0};
+    bl_rwmutex rw[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        bl_mutex_lock(&m[i]);
+        bl_rwmutex_lock(&rw[i]);
+    }
+    dead_lock = (uintptr_t)&m[1];
+    dead_rw = (uintptr_t)&rw[1];
+}
+
+static __attribute__((noinline)) void write_over_frames(void)
+{
+    volatile char over[2048];
+    for (size_t i = 0; i < sizeof over; i++)
+        over[i] = 0x55;
+}
+
+static int end_with_dead_locks(void *arg)
+{
+    counted *c = arg;
+    bl_mutex other = {0};
+    bl_mutex_lock(&c->m);
+    bl_mutex_lock(&other);
+    lock_in_a_frame();
+    write_over_frames();
+    bl_mutex_unlock(&c->m); /* by a walk along the list */
+    bl_mutex_lock(&c->m);
+    bl_mutex_unlock(&c->m);
+    write_over_frames();
+    return 0;
+}
+
+RUN_TEST(locks_of_frames_that_have_returned)
+{
+    static counted c;
+    char text[4096], expected[128];
+    memset(&c, 0, sizeof c);
+    said_by(end_with_dead_locks, &c, text, sizeof text);
+    snprintf(expected, sizeof expected, "ended holding a sync.Mutex at %p", (void *)dead_lock);
+    BL_CHECK(t, strstr(text, expected) != NULL);
+    snprintf(expected, sizeof expected, "ended holding a sync.RWMutex at %p", (void *)dead_rw);
+    BL_CHECK(t, strstr(text, expected) != NULL);
+    BL_CHECK(t, bl_mutex_try_lock(&c.m));
+    bl_mutex_unlock(&c.m);
 }
 
 /* ---- The storage is free when the last one has unlocked -------------------------------------- */

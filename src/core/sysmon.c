@@ -176,7 +176,7 @@ static void *sysmon_main(void *arg)
         }
         idle_since = idle_since != 0 ? idle_since : now;
         if (now - idle_since < LONGEST) {
-            bl__futex_wait(&bl__rt.sysmon_wake, 0, USUAL);
+            pause_for(USUAL);
             continue;
         }
         bl__handoff_calm();

@@ -134,12 +134,18 @@ static uintptr_t place_of(const bl__g *g, const void *lock)
 static uint32_t holdings(const bl__g *g, holding *held)
 {
     uint32_t n = 0;
-    for (const bl_mutex *m = g->held; m != NULL && n <= HELD; m = m->bl__held, n++)
+    for (const bl_mutex *m = g->held; m != NULL && n <= HELD; m = m->bl__held, n++) {
+        if (bl__held_gone(g, m))
+            return HELD + 1;
         if (n < HELD)
             held[n] = (holding){m, BL__ORDER_MUTEX};
-    for (const bl_rwmutex *m = g->held_rw; m != NULL && n <= HELD; m = m->bl__held, n++)
+    }
+    for (const bl_rwmutex *m = g->held_rw; m != NULL && n <= HELD; m = m->bl__held, n++) {
+        if (bl__held_gone(g, m))
+            return HELD + 1;
         if (n < HELD)
             held[n] = (holding){m, BL__ORDER_WRITE};
+    }
     if (g->reads_count == 0)
         return n;
     if (g->reads_count > BL__READS || load_relaxed(&bl__reads_handed))

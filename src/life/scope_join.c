@@ -60,7 +60,8 @@ static inline bl__g *count_out_solo(bl_scope *s, int64_t n)
 {
     int64_t old = load_relaxed(&s->bl__live);
     bool last = BL__LIKELY(live_count(old) == n) && BL__LIKELY((old & BL__LIVE_JOINER) != 0);
-    store_relaxed(&s->bl__live, old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
+    /* ORD(live): a plain thread that has opened it may find that nothing is left, and go on */
+    store_release(&s->bl__live, old - n * BL__LIVE_ONE - (last ? BL__LIVE_JOINER : 0));
     return BL__LIKELY(last) ? opener_claim(s) : NULL;
 }
 

@@ -9,9 +9,10 @@
  * Read locks are only noted (object.h). One that is left is no mistake yet: another goroutine may
  * give it back.
  *
- * The memory of a lock can be gone by the time its owner ends: it lay in the goroutine's own
- * frames, or was freed while locked. So the walk goes on only as long as what it finds is a lock
- * that g holds.
+ * The memory of a lock can be gone by the time its owner ends. If it lay in the goroutine's own
+ * frames, something else is there now: it is told by its address alone, neither read nor written,
+ * and what was taken before it is not known. If it was freed while locked, the walk ends there: it
+ * goes on only as long as what it finds is a lock that g holds.
  */
 #include "sync/object.h"
 
@@ -69,18 +70,33 @@ void bl__read_drop_slow(bl__g *g, const bl_rwmutex *m)
     g->reads_count--;
 }
 
+/* In a frame of g's, which has returned. */
+static bool in_frames(const bl__g *g, const void *lock)
+{
+    uintptr_t low = (uintptr_t)g->stack_lo;
+    return (uintptr_t)lock - low < (uintptr_t)g->stack_hi - low;
+}
+
 void bl__held_at_end(bl__g *g)
 {
     bl_mutex *m = (bl_mutex *)g->held;
     bl_rwmutex *rw = (bl_rwmutex *)g->held_rw;
     g->held = g->held_rw = NULL;
-    while (m && bl__mutex_orphan(m, g)) {
+    while (m != NULL) {
+        bool gone = in_frames(g, m);
+        if (!gone && !bl__mutex_orphan(m, g))
+            break;
+        bl_mutex *before = gone ? NULL : m->bl__held;
         held_report(g, "sync.Mutex", m);
-        m = m->bl__held;
+        m = before;
     }
-    while (rw && bl__rwmutex_orphan(rw, g)) {
+    while (rw != NULL) {
+        bool gone = in_frames(g, rw);
+        if (!gone && !bl__rwmutex_orphan(rw, g))
+            break;
+        bl_rwmutex *before = gone ? NULL : rw->bl__held;
         held_report(g, "sync.RWMutex", rw);
-        rw = rw->bl__held;
+        rw = before;
     }
     for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
         if (g->reads[i] != NULL && g->site != NULL)

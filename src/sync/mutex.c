@@ -75,6 +75,8 @@ static bool mutex_forget(bl_mutex *m, bl__g *g)
         return true;
     }
     for (bl_mutex *at = (bl_mutex *)g->held; at; at = at->bl__held) {
+        if (bl__held_gone(g, at))
+            return true; /* m may be behind it */
         if (at->bl__held == m) {
             at->bl__held = m->bl__held;
             return true;

@@ -85,6 +85,15 @@ void bl__mutex_check_owner(bl_mutex *m, bl__g *g);
 bool bl__mutex_orphan(bl_mutex *m, bl__g *g);
 bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g);
 
+/* lock is on g's list, the caller's, and lay in a frame that has returned: below that of the caller. Neither to be
+ * read nor written, and what is on the list behind it is not known. */
+static inline bool bl__held_gone(const bl__g *g, const void *lock)
+{
+    uintptr_t low = (uintptr_t)g->stack_lo, size = (uintptr_t)g->stack_hi - low;
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    return (uintptr_t)lock - low < size && frame - low < size && (uintptr_t)lock < frame;
+}
+
 /* The order in which locks are taken, debug/lockorder.c, while it is recorded (bl__order_on): g is
  * about to take lock, for the first time ever if fresh, and without an end if waits; it has got it.
  * from: a return address into the program. */

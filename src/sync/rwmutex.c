@@ -83,6 +83,8 @@ static bool rwmutex_forget(bl_rwmutex *m, bl__g *g)
         return true;
     }
     for (bl_rwmutex *at = (bl_rwmutex *)g->held_rw; at; at = at->bl__held) {
+        if (bl__held_gone(g, at))
+            return true; /* m may be behind it */
         if (at->bl__held == m) {
             at->bl__held = m->bl__held;
             return true;
