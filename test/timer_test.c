@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fatal.h"
@@ -681,6 +682,35 @@ static int wait_until_ready(void *arg)
     return bl_chan_recv(ready, NULL) == BL_ECLOSED ? 0 : BL_EIO;
 }
 
+/* A function that is due has nobody to run it, and waits. */
+static void due_without_a_run(void)
+{
+    bl_timer after = {0}, later = {0};
+    bl_time v;
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_after_func(&after, s, 0, nothing, NULL), 0);
+    BL_CHECK_EQ(t, bl_timer_start(&later, BL_MS), 0);
+    BL_CHECK_EQ(t, bl_chan_recv_until(bl_timer_chan(&later), &v, bl_in(BL_MIN)), 0);
+    BL_CHECK(t, bl_timer_stop(&after));
+}
+
+/* In the child of a fork a timer fires, also behind one that the parent has pending. */
+static void fires_in_a_child(void)
+{
+    bl_timer before = {0}, timer = {0};
+    bl_time v;
+    int status = -1;
+    BL_CHECK_EQ(t, bl_timer_start(&before, BL_MS), 0);
+    pid_t child = fork();
+    BL_REQUIRE_GE(t, child, 0);
+    if (child == 0)
+        _exit(bl_timer_start(&timer, 2 * BL_MS) != 0 ||
+              bl_chan_recv_until(bl_timer_chan(&timer), &v, bl_in(10 * BL_SEC)) != 0);
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, status, 0);
+    bl_timer_stop(&before);
+}
+
 /* What plain threads wait for comes without a run, too: before one, after one, and when one ends
  * meanwhile. */
 BL_TEST_PLAIN(outside_of_a_run)
@@ -688,6 +718,8 @@ BL_TEST_PLAIN(outside_of_a_run)
     pthread_t thread;
     bl_chan *ready = bl_chan_new(0, 0);
     wait_for_deadlines(NULL);
+    due_without_a_run();
+    fires_in_a_child();
     BL_CHECK_EQ(t, bl_run(nothing, NULL, NULL), 0);
     wait_for_deadlines(NULL);
     BL_CHECK_EQ(t, bl_run(wait_until_ready, (void *[]){&thread, ready}, NULL), 0);

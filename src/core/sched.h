@@ -170,6 +170,13 @@ static inline bl__g *bl__self(void)
     return __builtin_expect(*m != NULL, 1) ? *m : bl__self_slow();
 }
 
+/* A plain thread's stack is not known. */
+static inline bool bl__on_stack(const bl__g *g, const void *p)
+{
+    uintptr_t low = (uintptr_t)g->stack_lo;
+    return (uintptr_t)p - low < (uintptr_t)g->stack_hi - low;
+}
+
 /* Parks g, the caller, as described above. What the claimer passed to bl__ready (>= 0), or, where
  * cancellable and with a deadline, BL_ECANCELED or BL_ETIMEDOUT. A context that is cancelled
  * already or a deadline that has passed does not wait (it still goes through the queue and comes
@@ -361,7 +368,7 @@ void bl__timer_wait_fired(bl_timer *t);
 void bl__timer_wait_fired_in(void *heap, const bl_timer *t);
 
 /* A run is under way, in which goroutines can be started. core/timekeeper.c */
-bool bl__timekeeper_off(void);
+bool bl__in_run(void);
 
 /* ---- Fatal errors: debug/fatal.c ---- */
 

@@ -78,15 +78,12 @@ static void fork_watch(void)
     pthread_atfork(fork_holds_time, fork_goes_on, fork_child_keeps_no_time);
 }
 
-bool bl__timekeeper_off(void)
-{
-    return load_acquire(&timekeeper.off) != 0; /* ORD(timekeeper): with end */
-}
+bool bl__in_run(void) { return load_acquire(&timekeeper.off) != 0; /* ORD(timekeeper): with end */ }
 
 bool bl__timekeeper_tell(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    if (bl__timekeeper_off())
+    if (bl__in_run())
         return false;
     pthread_once(&once, fork_watch);
     pthread_mutex_lock(&timekeeper.lock);

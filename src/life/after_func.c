@@ -21,7 +21,7 @@
 /* When there was no memory for the goroutine: until the next try, and for how long. */
 #define AFTER_RETRY BL_MS
 #define AFTER_PATIENCE BL_SEC
-#define AFTER_OUTSIDE (100 * BL_MS)
+#define AFTER_OUTSIDE (100 * BL_MS) /* while there is no run */
 
 /* The free records of the process. */
 static struct {
@@ -136,15 +136,15 @@ static void after_fire(bl_timer *t, bl_time now)
         bl__unlock(&a->lock);
         return;
     }
-    if (!bl__timekeeper_off()) { /* there is nobody to run it, until there is a run */
-        bl__timer_arm(t, now + AFTER_OUTSIDE, after_fire);
-        bl__unlock(&a->lock);
-        return;
-    }
     bl_scope *s = a->scope;
     if (bl_ctx_err(s->bl__ctx) != 0) {
         after_unlink(a);
         after_free(a);
+        bl__unlock(&a->lock);
+        return;
+    }
+    if (!bl__in_run()) { /* there is nobody to run it, until there is a run */
+        bl__timer_arm(t, now + AFTER_OUTSIDE, after_fire);
         bl__unlock(&a->lock);
         return;
     }

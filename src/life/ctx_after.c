@@ -72,7 +72,7 @@ void bl__ctx_afters_start(bl_stop *stops)
         bl_stop *stop = stops;
         stops = stop->next; /* once its function runs its scope may close, and the handle go */
         bl__race_acquire(stop);
-        if (!bl__timekeeper_off()) {
+        if (!bl__in_run()) {
             bl__warn(
                 "%s (bl_ctx_after at %s:%d) is not called: its context has ended, and no bl_run "
                 "is under way to run it",

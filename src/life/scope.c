@@ -84,8 +84,8 @@ static inline int scope_go(bl_scope *s, bl_fn fn, void *arg, const void *copy, s
         BL__UNLIKELY(load_relaxed(&s->bl__opener_g) != bl__self()))
         return scope_go_slow(s, fn, arg, copy, size, site);
     int r = bl__spawn(s, fn, arg, copy, size, site);
-    if (BL__LIKELY(r >=
-                   0)) /* it may have been counted out by now: nobody else looks before the join */
+    /* It may have been counted out by now; nobody else looks before the join. */
+    if (BL__LIKELY(r >= 0))
         store_relaxed(&s->bl__started, s->bl__started + 1);
     return BL__LIKELY(r == 0) ? 0 : started(r);
 }
@@ -187,9 +187,7 @@ const bl__site *bl__scope_opened(const bl__g *g)
 static bool is_left_open(const bl__g *g, const void *frame)
 {
     const bl_scope *s = g->inner;
-    uintptr_t low = (uintptr_t)g->stack_lo, size = (uintptr_t)g->stack_hi - low;
-    return g->task.kind == BL__TASK_G && (uintptr_t)s - low < size &&
-           (uintptr_t)frame - low < size &&
+    return g->task.kind == BL__TASK_G && bl__on_stack(g, s) && bl__on_stack(g, frame) &&
            ((uintptr_t)s < (uintptr_t)frame || load_relaxed(&s->bl__magic) != BL__SCOPE_OPEN ||
             s->bl__ctx != g->ctx);
 }

@@ -70,20 +70,13 @@ void bl__read_drop_slow(bl__g *g, const bl_rwmutex *m)
     g->reads_count--;
 }
 
-/* In a frame of g's, which has returned. */
-static bool in_frames(const bl__g *g, const void *lock)
-{
-    uintptr_t low = (uintptr_t)g->stack_lo;
-    return (uintptr_t)lock - low < (uintptr_t)g->stack_hi - low;
-}
-
 void bl__held_at_end(bl__g *g)
 {
     bl_mutex *m = (bl_mutex *)g->held;
     bl_rwmutex *rw = (bl_rwmutex *)g->held_rw;
     g->held = g->held_rw = NULL;
     while (m != NULL) {
-        bool gone = in_frames(g, m);
+        bool gone = bl__on_stack(g, m);
         if (!gone && !bl__mutex_orphan(m, g))
             break;
         bl_mutex *before = gone ? NULL : m->bl__held;
@@ -91,7 +84,7 @@ void bl__held_at_end(bl__g *g)
         m = before;
     }
     while (rw != NULL) {
-        bool gone = in_frames(g, rw);
+        bool gone = bl__on_stack(g, rw);
         if (!gone && !bl__rwmutex_orphan(rw, g))
             break;
         bl_rwmutex *before = gone ? NULL : rw->bl__held;

@@ -89,9 +89,8 @@ bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g);
  * read nor written, and what is on the list behind it is not known. */
 static inline bool bl__held_gone(const bl__g *g, const void *lock)
 {
-    uintptr_t low = (uintptr_t)g->stack_lo, size = (uintptr_t)g->stack_hi - low;
-    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
-    return (uintptr_t)lock - low < size && frame - low < size && (uintptr_t)lock < frame;
+    const void *frame = __builtin_frame_address(0);
+    return bl__on_stack(g, lock) && bl__on_stack(g, frame) && (uintptr_t)lock < (uintptr_t)frame;
 }
 
 /* The order in which locks are taken, debug/lockorder.c, while it is recorded (bl__order_on): g is
