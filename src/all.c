@@ -96,6 +96,7 @@
 #include "debug/reach.c"
 #include "debug/recorder.c"
 #include "debug/report.c"
+#include "debug/source.c"
 #include "debug/stacks.c"
 #include "debug/stuck.c"
 #include "debug/stuck_deadlines.c"

@@ -307,10 +307,10 @@ int main(void)
 }
 END
 run "$belay" run keeps.c; expect 'what is left' 0
-expect_err 'channels' '^belay: leak: 3 channels made by make at keeps.c:8 were not released$'
-expect_err 'a timer' '^belay: leak: 1 timer made by make at keeps.c:9 was not stopped and had not fired$'
-expect_err 'a context' '^belay: leak: 1 context made by make at keeps.c:10 was neither cancelled nor released$'
-expect_err 'a pipe' '^belay: leak: 1 pipe made by make at keeps.c:11 was not released at both ends$'
+expect_err 'channels' "^belay: leak: 3 channels made by make at $PWD/keeps.c:8 were not released$"
+expect_err 'a timer' "^belay: leak: 1 timer made by make at $PWD/keeps.c:9 was not stopped and had not fired$"
+expect_err 'a context' "^belay: leak: 1 context made by make at $PWD/keeps.c:10 was neither cancelled nor released$"
+expect_err 'a pipe' "^belay: leak: 1 pipe made by make at $PWD/keeps.c:11 was not released at both ends$"
 BELAY_DEBUG=resources=0 run "$belay" run keeps.c; ok 'not if not wanted' test "$(wc -l <"$work/err")" -eq 1
 BELAY_SUMMARY=0 run "$belay" run keeps.c; ok 'nor without a summary' test ! -s "$work/err"
 BELAY_SUMMARY=0 BELAY_DEBUG=resources=1 run "$belay" run keeps.c; ok 'but if wanted' test "$(grep -c leak: "$work/err")" -eq 4

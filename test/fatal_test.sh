@@ -90,14 +90,14 @@ for file in $files; do
         awk -v name="== $name${settings:+ $settings} -> " '
             /^== / { on = index($0, name) == 1 } on && /^belay: / { said = 1 } END { exit !said }' \
             "$golden" && setting+=(SAYS=1)
-        { run env "${setting[@]}" "$work/$file" "$name"; } 2>/dev/null # bash tells of the signals
+        for ((tries = 0; tries < 9; tries++)); do
+            { run env "${setting[@]}" "$work/$file" "$name"; } 2>/dev/null # bash tells of the signals
+            # on a busy machine the finder tells of them before the end does
+            { [ "$name" = leak ] && grep -q '^belay: deadlock: ' "$work/err"; } || break
+        done
         [[ $name != waited* ]] || cp "$work/err" "$work/$name.said"
         title="== $name${settings:+ $settings} -> $status"
         { echo "$title"; normalise <"$work/err"; echo; } | own_frames >"$work/now"
-        if [ "$name" = leak ]; then # on a busy machine the finder tells of them, too, before the end does
-            awk '/^belay: / { told = /^belay: deadlock: / } !told; END { if (told) print "" }' "$work/now" >"$work/rest"
-            mv "$work/rest" "$work/now"
-        fi
         cat "$work/now" >>"$work/all"
         if [ "$update" = -update ]; then
             continue

@@ -23,6 +23,7 @@
 #include "debug/made.h"
 #include "debug/quit.h"
 #include "debug/report.h"
+#include "debug/source.h"
 #include "debug/traceback.h"
 #include "life/notify.h"
 #include "life/scope.h"
@@ -303,6 +304,7 @@ static int main_goroutine(void *arg)
 {
     run_main *run = arg;
     store_relaxed(&bl__self()->fn, run->fn); /* what it is called by whoever shows it */
+    bl__source_program(run->fn);
     run->result = run->fn(run->arg);
     bl__held_at_end(bl__self());
     run->left = bl__root_close(&bl__rt.root);

@@ -56,13 +56,18 @@ void bl__alike_add(bl__alike *a, uint64_t id)
     a->count++;
 }
 
+void bl__alike_ids(bl__out *o, const bl__alike *a)
+{
+    bl__out_printf(o, "goroutine%s ", a->count == 1 ? "" : "s");
+    for (uint64_t i = 0; i < a->count && i < BL__ALIKE_IDS; i++)
+        bl__out_printf(o, "%s%llu", i == 0 ? "" : ", ", (unsigned long long)a->ids[i]);
+    bl__out_printf(o, "%s\n", a->count > BL__ALIKE_IDS ? ", ..." : "");
+}
+
 void bl__alike_print(bl__out *o, const bl__alike *a)
 {
     if (a->count == 0)
         return;
-    bl__out_printf(o, "and %llu more like it: goroutine%s ", (unsigned long long)a->count,
-                   a->count == 1 ? "" : "s");
-    for (uint64_t i = 0; i < a->count && i < BL__ALIKE_IDS; i++)
-        bl__out_printf(o, "%s%llu", i == 0 ? "" : ", ", (unsigned long long)a->ids[i]);
-    bl__out_printf(o, "%s\n", a->count > BL__ALIKE_IDS ? ", ..." : "");
+    bl__out_printf(o, "and %llu more like it: ", (unsigned long long)a->count);
+    bl__alike_ids(o, a);
 }

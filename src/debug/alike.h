@@ -23,5 +23,7 @@ uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made);
 void bl__alike_add(bl__alike *a, uint64_t id);
 /* "and 3 more like it: goroutines 4, 5, 6", if there are any. */
 void bl__alike_print(bl__out *o, const bl__alike *a);
+/* "goroutines 4, 5, 6". */
+void bl__alike_ids(bl__out *o, const bl__alike *a);
 
 #endif

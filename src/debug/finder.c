@@ -496,7 +496,11 @@ void bl__finder_look(void)
     bl__futex_wake(&finder.state, 1);
 }
 
-void bl__finder_start(void) { bl__maps_open(); }
+void bl__finder_start(void)
+{
+    bl__report_forget();
+    bl__maps_open();
+}
 
 void bl__finder_stop(void)
 {

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "debug/source.h"
+
 enum { OUT_PATIENCE_MS = 1000 }; /* how long a full pipe whose reader is slow holds a report up */
 
 void bl__out_init(bl__out *o, int fd)
@@ -62,6 +64,7 @@ static void out_repeat(bl__out *o, char c, int n)
 typedef struct spec {
     bool left;
     bool zero;
+    bool place;
     int width;
     int precision; /* -1: none */
     int length;    /* 0 int, 1 long, 2 long long and the others of 64 bits */
@@ -175,6 +178,7 @@ static void out_conversion(bl__out *o, char letter, const spec *s, arg_list *a)
     switch (letter) {
     case 's': {
         const char *text = va_arg(a->v, const char *);
+        text = s->place ? bl__source(text) : text;
         if (text == NULL)
             text = "(null)";
         out_text(o, s, text, s->precision < 0 ? strlen(text) : strnlen(text, (size_t)s->precision));
@@ -214,6 +218,7 @@ void bl__out_vprintf(bl__out *o, const char *format, va_list args)
         parse_spec(&f, &s, &a);
         if (*f == 0)
             break;
+        s.place = strncmp(f, "s:%d", 4) == 0;
         out_conversion(o, *f++, &s, &a);
     }
     va_end(a.v);

@@ -22,7 +22,8 @@ typedef struct bl__out {
 void bl__out_init(bl__out *o, int fd);
 
 /* printf's %s %c %d %i %u %x %X %p %%, with the lengths l, ll, z, j, t, the flags - and 0, a width,
- * and a precision for %s, each also as *. A NULL string is "(null)". Nothing else. */
+ * and a precision for %s, each also as *. A NULL string is "(null)". Nothing else. "%s:%d" is a
+ * place in a source file, whose name is spelled as in other places (source.h). */
 void bl__out_printf(bl__out *o, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void bl__out_vprintf(bl__out *o, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));

@@ -30,6 +30,7 @@ enum {
     LOCK_PATIENCE = 2000, /* ms that another thread's report is waited for */
     ROUND = 1024,         /* goroutines gathered at a time */
     GROUPS = 256,         /* of goroutines that are alike, in one report */
+    TOLD = 1024,          /* goroutines that are known to have been told of */
     LOOKS = 3,            /* at a goroutine that runs in between */
     LOOKS_LATE = 100,     /* and at one that will not stop: LOOK_PAUSE ns apart */
     LOOK_PAUSE = 20000
@@ -255,6 +256,53 @@ static bool item_look(const item *it, shown *now, int looks)
     return true;
 }
 
+/* Goroutines that stderr has told of as stuck or late; of those of them that have not moved since,
+ * only the numbers are told again. Reporter's. */
+static struct {
+    struct {
+        uint64_t id;
+        uint32_t switches;
+    } of[TOLD];
+    uint64_t count;  /* so far; the last ones are kept */
+    bl__alike again; /* in the report that is being made */
+} told;
+
+static uint32_t item_switches(const item *it)
+{
+    return it->at != NULL ? load_relaxed(&it->at->switches) : 0;
+}
+
+static void told_add(const bl__out *o, const item *it, const bl__report_all *what)
+{
+    if (o->fd != STDERR_FILENO || what->cause == BL__CAUSE_NONE)
+        return;
+    told.of[told.count % TOLD].id = it->id;
+    told.of[told.count++ % TOLD].switches = item_switches(it);
+}
+
+/* True: it was told of; then it is left to told_print. */
+static bool told_before(const bl__out *o, const item *it)
+{
+    for (uint64_t i = 0; o->fd == STDERR_FILENO && i < told.count && i < TOLD; i++)
+        if (told.of[i].id == it->id && told.of[i].switches == item_switches(it)) {
+            bl__alike_add(&told.again, it->id);
+            return true;
+        }
+    return false;
+}
+
+static void told_print(bl__out *o)
+{
+    if (told.again.count == 0)
+        return;
+    bl__out_printf(o, "%llu already reported: ", (unsigned long long)told.again.count);
+    bl__alike_ids(o, &told.again);
+    bl__out_printf(o, "\n");
+    told.again.count = 0;
+}
+
+void bl__report_forget(void) { told.count = 0; }
+
 /* others: goroutines like it, which are not shown. */
 static void item_print(bl__out *o, const item *it, const bl__report_all *what,
                        const bl__alike *others)
@@ -365,7 +413,8 @@ static void items_each(bl__out *o, const bl__report_all *what,
 
 static void one_print(bl__out *o, const item *it, const bl__report_all *what)
 {
-    item_print(o, it, what, NULL);
+    if (what->cause == BL__CAUSE_NONE || !told_before(o, it))
+        item_print(o, it, what, NULL);
 }
 
 /* ---- Those that are alike ---- */
@@ -400,17 +449,20 @@ static uint64_t item_key(const item *it)
 
 static void one_group(bl__out *o, const item *it, const bl__report_all *what)
 {
+    if (what->cause != BL__CAUSE_NONE && told_before(o, it))
+        return;
     uint64_t key = item_key(it);
-    (void)o, (void)what;
     for (uint32_t i = 0; key != 0 && i < groups.count; i++)
         if (groups.alike[i].key == key) {
             bl__alike_add(&groups.alike[i], it->id);
+            told_add(o, it, what);
             return;
         }
     if (groups.count == GROUPS) {
         groups.left++;
         return;
     }
+    told_add(o, it, what);
     groups.items[groups.count] = *it;
     groups.alike[groups.count++] = (bl__alike){.key = key};
 }
@@ -432,6 +484,7 @@ void bl__report_each(bl__out *o, const bl__report_all *what)
         groups_print(o, what);
     else
         items_each(o, what, one_print);
+    told_print(o);
 }
 
 static void leaked_print(bl__out *o, bool (*want)(const bl__g *g, void *arg), void *arg,

@@ -36,6 +36,9 @@ void bl__report_summary(int err);
 /* From now on a program that would exit with 0 exits with 3. */
 void bl__exit_leaked(void);
 
+/* Those of the run before have been told of, and their numbers are given out again. */
+void bl__report_forget(void);
+
 /* ---- For the other reports ---- */
 
 /* Calls fn with a printer to fd, on the reports' own stack and under their lock; with what fn

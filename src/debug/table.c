@@ -104,7 +104,8 @@ static void row_print(const bl__g *g, void *arg)
                            : "runnable",
                    name_of(t, g->fn));
     if (g->site != NULL && g->id != 1)
-        bl__out_printf(t->o, "%s:%d (%s)", g->site->file, g->site->line, g->site->func);
+        bl__out_printf(t->o, "%s:%i (%s)" /* as it was given: short */, g->site->file,
+                       g->site->line, g->site->func);
     bl__out_printf(t->o, "\n");
 }
 

@@ -27,6 +27,7 @@
 #include "core/proc.h"
 #include "debug/crash.h"
 #include "debug/peek.h"
+#include "debug/source.h"
 #include "debug/symbol.h"
 #include "os/os.h"
 
@@ -580,6 +581,8 @@ typedef struct printer {
 
 static void symbol_print(bl__out *o, const bl__symbol *s)
 {
+    if (s->file != NULL && !bl__symbol_is_runtime(s))
+        bl__source_met(s->file);
     if (s->file != NULL)
         bl__out_printf(o, "%s\n\t%s:%d\n", s->func == NULL ? "?" : s->func, s->file, s->line);
     else if (s->func != NULL)

@@ -304,11 +304,26 @@ static int slow_readers(void *arg)
     return beside(slow_readers_part);
 }
 
+/* What was told of is not told again when the rest gets stuck, too. */
+static int first_a_part(void *arg)
+{
+    bl_go(bl_root(), unclosed_part, arg);
+    said_wait(LONG_ENOUGH);
+    return KEEP(bl_chan_recv((bl_chan *)NULL, NULL));
+}
+
 static const fatal_case cases[] = {
-    {"senders", senders},           {"unclosed", unclosed}, {"lock_and_chan", lock_and_chan},
-    {"missed_done", missed_done},   {"late", late},         {"global_leads", global_leads},
-    {"services", services},         {"stopped", stopped},   {"readers", readers},
+    {"senders", senders},
+    {"unclosed", unclosed},
+    {"lock_and_chan", lock_and_chan},
+    {"missed_done", missed_done},
+    {"late", late},
+    {"global_leads", global_leads},
+    {"services", services},
+    {"stopped", stopped},
+    {"readers", readers},
     {"slow_readers", slow_readers},
+    {"first_a_part", first_a_part},
 };
 
 CASES_MAIN(cases)
