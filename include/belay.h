@@ -430,8 +430,8 @@ bool bl_ctx_deadline(bl_ctx *c, bl_time *t);
 /* The value of the nearest bl_ctx_with_value with this key (compared as an address), or NULL. */
 void *bl_ctx_value(bl_ctx *c, const void *key);
 /* A channel that the cancellation closes, for select with BL_RECV(done, NULL). The context's own,
- * valid as long as it; for the caller to close it is fatal. NULL if c can never be cancelled. No
- * memory for it is fatal. */
+ * valid as long as it; for the caller to close it, or to release it without a retain, is fatal.
+ * NULL if c can never be cancelled. No memory for it is fatal. */
 bl_chan *bl_ctx_done(bl_ctx *c);
 
 /* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already), also
@@ -444,7 +444,8 @@ bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__si
 /* True: it was stopped before it started and will not run. */
 bool bl_ctx_after_stop(bl_stop *stop);
 
-/* One more reference, and one less; NULL and the background: nothing. Retain returns c. */
+/* One more reference, and one less; NULL and the background: nothing. Retain returns c. A context
+ * that is freed is fatal to use. */
 bl_ctx *bl_ctx_retain(bl_ctx *c);
 void bl_ctx_release(bl_ctx *c);
 
@@ -719,8 +720,8 @@ int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, cons
 bool bl_timer_stop_wait(bl_timer *t);
 
 /* A ticker that sends the time every period, dropping ticks for a slow receiver. Belongs to s,
- * which stops and frees it when it closes. period <= 0 is fatal. NULL: no memory. (Go:
- * time.NewTicker.) */
+ * which stops and frees it when it closes; to use it then is fatal. period <= 0 is fatal. NULL: no
+ * memory. (Go: time.NewTicker.) */
 bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site);
 #define bl_ticker_new(s, period) bl__ticker_new(BL__SCOPE(s), (period), BL__HERE("ticker"))
 bl_chan *bl_ticker_chan(bl_ticker *t);              /* of bl_time; the ticker's own */

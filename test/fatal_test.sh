@@ -18,7 +18,7 @@ source "$(dirname "$0")/shell.sh"
 update=${2:-}
 build_settings
 # Sanitizers handle crashes themselves.
-files='chan sync order map life report crash stuck' # which reads no memory with a sanitizer's malloc
+files='chan sync order map life report freed crash stuck' # which reads no memory with a sanitizer's malloc
 case $sanitize in
 *address* | *thread*) files='chan sync order map life report' ;;
 esac

@@ -17,6 +17,7 @@ static const bl__site site_failed = {"out of memory", "bl_scope_open", __FILE__,
 bl_ctx bl__ctx_background = {
     .is_static = 1,
     .kind = BL__CTX_DETACHED,
+    .magic = BL__CTX_MAGIC,
     .deadline = BL_NEVER,
     .made = &site_background,
 };
@@ -27,6 +28,7 @@ bl_ctx bl__ctx_failed = {
     .is_static = 1,
     .kind = BL__CTX_CANCEL,
     .cancellable = 1,
+    .magic = BL__CTX_MAGIC,
     .parent = &bl__ctx_background,
     .deadline = BL_NEVER,
     .made = &site_failed,
@@ -101,6 +103,7 @@ bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scop
 {
     if (p == NULL)
         bl__fatal("cannot create context from nil parent");
+    bl__ctx_check(p);
     bool cut = shield || kind == BL__CTX_DETACHED;
     bl_time above = cut ? BL_NEVER : p->deadline;
     bool own = deadline < above;
@@ -151,7 +154,10 @@ bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void
 
 bl_ctx *bl_ctx_retain(bl_ctx *c)
 {
-    if (c != NULL && !c->is_static)
+    if (c == NULL)
+        return NULL;
+    bl__ctx_check(c);
+    if (!c->is_static)
         (void)add_relaxed(&c->refs, 1u);
     return c;
 }
@@ -183,7 +189,11 @@ static void ctx_destroy(bl_ctx *c)
         (void)bl__timer_disarm(bl__ctx_timer(c));
         bl__timer_wait_fired(bl__ctx_timer(c));
     }
-    bl_chan_release(c->done);
+    if (c->done != NULL) {
+        store_relaxed(&c->done->done, (uint32_t)BL__CHAN_DONE_OVER);
+        bl_chan_release(c->done);
+    }
+    store_relaxed(&c->magic, 0u);
     bl__ctx_unhold(c);
 }
 
@@ -191,6 +201,8 @@ static void ctx_destroy(bl_ctx *c)
  * on. */
 void bl_ctx_release(bl_ctx *c)
 {
+    if (c != NULL)
+        bl__ctx_check(c);
     while (c != NULL && !c->is_static) {
         uint32_t refs = add_acq_rel(&c->refs, (uint32_t)-1); /* ORD(ctx-refs): with the others */
         if (refs != 1) {
@@ -209,6 +221,7 @@ void bl_ctx_release(bl_ctx *c)
 
 int bl_ctx_err(bl_ctx *c)
 {
+    bl__ctx_check(c);
     int state = load_acquire(&c->state); /* ORD(cancel): with the stores */
     if (BL__RACE && state != 0)
         bl__race_acquire(c);
@@ -220,6 +233,7 @@ int bl_ctx_cause(bl_ctx *c) { return bl_ctx_err(c) != 0 ? c->cause : 0; }
 bool bl_ctx_deadline(bl_ctx *c, bl_time *t)
 {
     BL__RACE_FRAME();
+    bl__ctx_check(c);
     if (c->deadline == BL_NEVER)
         return false;
     bl__race_write(t, sizeof *t);
@@ -230,6 +244,8 @@ bool bl_ctx_deadline(bl_ctx *c, bl_time *t)
 
 void *bl_ctx_value(bl_ctx *c, const void *key)
 {
+    if (c != NULL)
+        bl__ctx_check(c);
     for (; c != NULL; c = c->parent)
         if (c->kind == BL__CTX_VALUE && c->key == key)
             return c->value;
@@ -238,6 +254,7 @@ void *bl_ctx_value(bl_ctx *c, const void *key)
 
 bl_chan *bl_ctx_done(bl_ctx *c)
 {
+    bl__ctx_check(c);
     if (!c->cancellable)
         return NULL;
     bl_chan *done = load_acquire(&c->done); /* ORD(ctx-done): with the store below */
@@ -246,7 +263,7 @@ bl_chan *bl_ctx_done(bl_ctx *c)
     bl_chan *made = bl__chan_make(0, 0, c->made);
     if (made == NULL)
         bl__fatal("belay: out of memory for the done channel of a context");
-    made->done = 1;
+    made->done = BL__CHAN_DONE;
     made->ctx = c;
     bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state != 0) { /* whoever cancelled it found no channel to close */
@@ -261,6 +278,9 @@ bl_chan *bl_ctx_done(bl_ctx *c)
     }
     done = c->done;
     bl__unlock(&c->lock);
-    bl_chan_release(made);
+    if (made != NULL) { /* another was quicker */
+        made->done = BL__CHAN_DONE_OVER;
+        bl_chan_release(made);
+    }
     return done;
 }

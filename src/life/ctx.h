@@ -38,7 +38,7 @@ struct bl_ctx {
     uint8_t has_timer;   /* immutable: there is a timer behind the record */
     uint8_t linked;      /* lock: upstream's: it is on upstream's list */
     uint8_t fired;       /* the deadline's firing has a reference and needs not be waited for */
-    uint32_t magic;      /* immutable: BL__CTX_MAGIC, for who meets one in memory (debug/maps.c) */
+    uint32_t magic;      /* BL__CTX_MAGIC until the last reference is released */
     bl_ctx *upstream;    /* immutable: where cancellation comes from, or NULL */
     bl_ctx *next;        /* lock: upstream's; of an unlinked one: its canceller's worklist */
     bl_ctx *prev;        /* lock: upstream's */
@@ -72,6 +72,14 @@ struct bl_stop {
 /* bl_ctx_background, and what a scope has that found no memory: cancelled for ever. */
 extern bl_ctx bl__ctx_background;
 extern bl_ctx bl__ctx_failed;
+
+/* A user's pointer, before anything is done with it: one that was freed has no magic, until its
+ * memory is somebody else's. */
+static inline void bl__ctx_check(const bl_ctx *c)
+{
+    if (BL__UNLIKELY(load_relaxed(&c->magic) != BL__CTX_MAGIC))
+        bl__fatal("use of a freed context");
+}
 
 /* bl__ctx_new with more to say: the context of scope (or NULL); with shield p gives values only. */
 bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scope *scope,

@@ -92,6 +92,7 @@ bl_stop *bl__ctx_after(bl_ctx *c, bl_scope *s, bl_fn fn, void *arg, const bl__si
     BL__RACE_FRAME();
     bl__scope_check(s, "bl_ctx_after");
     bl__fn_check(fn);
+    bl__ctx_check(c);
     bl_stop *stop = bl__alloc(sizeof *stop);
     if (stop == NULL)
         return NULL;

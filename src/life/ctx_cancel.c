@@ -165,6 +165,7 @@ bool bl__ctx_cancel(bl_ctx *c, int state, int cause)
 
 void bl_ctx_cancel(bl_ctx *c, int cause)
 {
+    bl__ctx_check(c);
     bl__unmade(c);
     if (c->cancellable)
         (void)bl__ctx_cancel(c, BL_ECANCELED, bl__ctx_cause_of(cause));

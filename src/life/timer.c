@@ -184,8 +184,20 @@ static void ticker_start(bl_timer *t, bl_dur period)
 static void ticker_closed(bl__res *res) { bl_ticker_stop((bl_ticker *)(void *)res); }
 static void ticker_release(bl__res *res)
 {
-    bl__unmade(&((bl_ticker *)(void *)res)->timer);
+    bl_timer *t = &((bl_ticker *)(void *)res)->timer;
+    bl__unmade(t);
+    store_relaxed(&bl__timer_channel(t)->magic, (uint32_t)BL__CHAN_FREED);
+    store_relaxed(&t->bl__self, NULL);
     bl__free(res);
+}
+
+/* A user's pointer: one that was freed has not its own address in it. */
+static bl_timer *ticker_timer(bl_ticker *ticker)
+{
+    bl_timer *t = &ticker->timer;
+    if (load_relaxed(&t->bl__self) != t)
+        bl__fatal("use of a freed ticker");
+    return t;
 }
 
 bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site)
@@ -207,16 +219,17 @@ bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site)
     return ticker;
 }
 
-bl_chan *bl_ticker_chan(bl_ticker *t) { return bl__timer_channel(&t->timer); }
+bl_chan *bl_ticker_chan(bl_ticker *t) { return bl__timer_channel(ticker_timer(t)); }
 
 void bl_ticker_reset(bl_ticker *t, bl_dur period)
 {
     if (period <= 0)
         bl__fatal("non-positive interval for Ticker.Reset");
-    timer_lock(&t->timer);
-    (void)timer_halt(&t->timer);
-    ticker_start(&t->timer, period);
-    bl__unlock(&t->timer.bl__lock);
+    bl_timer *timer = ticker_timer(t);
+    timer_lock(timer);
+    (void)timer_halt(timer);
+    ticker_start(timer, period);
+    bl__unlock(&timer->bl__lock);
 }
 
-void bl_ticker_stop(bl_ticker *t) { (void)bl_timer_stop(&t->timer); }
+void bl_ticker_stop(bl_ticker *t) { (void)bl_timer_stop(ticker_timer(t)); }

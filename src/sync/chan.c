@@ -126,8 +126,11 @@ void bl_chan_release(bl_chan *c)
         return;
     bl__chan_check(c, BL__ANY_SIZE);
     refuse_timer(c, "release");
-    if (add_acq_rel(&c->refs, -1u) == 1) /* ORD(chan-refs): with the other releases */
-        chan_free(c); /* ORD(chan-refs): after all that was done with the other references */
+    if (add_acq_rel(&c->refs, -1u) != 1) /* ORD(chan-refs): with the other releases */
+        return;
+    if (BL__UNLIKELY(load_relaxed(&c->done) == BL__CHAN_DONE))
+        bl__fatal("belay: release of a context's done channel, which belongs to the context");
+    chan_free(c); /* ORD(chan-refs): after all that was done with the other references */
 }
 
 void bl__chan_check_slow(const bl_chan *c, size_t size)
@@ -424,7 +427,7 @@ void bl_chan_close(bl_chan *c)
         bl__fatal("close of nil channel");
     bl__chan_check(c, BL__ANY_SIZE);
     refuse_timer(c, "close");
-    if (c->done)
+    if (load_relaxed(&c->done) != 0)
         bl__fatal("belay: close of a context's done channel, which bl_ctx_cancel closes");
     bl__chan_close(c);
 }

@@ -30,6 +30,8 @@
 enum {
     BL__CHAN_LIVE = 0x6c6e6863, /* "chnl" */
     BL__CHAN_FREED = 0,
+    BL__CHAN_DONE = 1,
+    BL__CHAN_DONE_OVER = 2,
     BL__CHAN_MAX_SIZE = 65535,
 };
 
@@ -51,7 +53,7 @@ struct bl_chan {
     const bl__site *made; /* immutable */
     void *memory;         /* immutable: what to free, NULL for a timer's */
     uint32_t bubble;      /* the bubble that it was made in, a timer's: last started in; 0: none */
-    uint32_t done;        /* immutable: bl_ctx_done's */
+    uint32_t done; /* atomic: of bl_ctx_done: BL__CHAN_DONE, and _OVER once its context has ended */
     union {
         bl__res res;       /* the scope's: its place in the scope's list */
         const bl_ctx *ctx; /* immutable, of bl_ctx_done's: whose cancellation closes it */
