@@ -444,6 +444,41 @@ BL_TEST(reuse_after_close)
     }
 }
 
+static int call_close(call *c) { return bl_close(*(int *)c->obj); }
+
+/* A close that waits for its peer (SO_LINGER), while the number is another's already: what is read
+ * there comes, and who reads can be stopped. */
+BL_TEST(reuse_while_a_close_lingers)
+{
+    pair p = tcp_pair(), other = pipe_pair();
+    struct linger wait = {1, 60};
+    char byte;
+    BL_SCOPE(s);
+    call fill = {.fn = call_write, .obj = &p.b, .deadline = 1};
+    call c = {.fn = call_close, .obj = &p.b, .result = CALL_PENDING};
+    BL_CHECK_EQ(t, setsockopt(p.b, SOL_SOCKET, SO_LINGER, &wait, sizeof wait), 0);
+    BL_CHECK_ERR(t, call_write(&fill), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, bl_go(s, call_run, &c), 0);
+    while (fcntl(p.b, F_GETFD) >= 0)
+        bl_yield();
+    BL_CHECK_EQ(t, dup3(other.b, p.b, O_CLOEXEC), p.b);
+    {
+        BL_SCOPE(late, .timeout = 5 * BL_MS);
+        BL_CHECK_ERR(t, bl_read(p.b, &byte, 1), BL_ETIMEDOUT);
+    }
+    BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, bl_in(5 * BL_MS)), BL_ETIMEDOUT);
+    call later = {.fn = call_read, .obj = &p.b};
+    call_parks(s, &later);
+    BL_CHECK_EQ(t, bl_write(other.a, "x", 1), 1);
+    BL_CHECK(t, call_returns(&later));
+    BL_CHECK_EQ(t, call_result(&later), 1);
+    BL_CHECK_EQ(t, call_result(&c), CALL_PENDING);
+    BL_CHECK_EQ(t, bl_close(p.a), 0); /* unread: the connection is reset */
+    BL_CHECK(t, call_returns(&c));
+    BL_CHECK_EQ(t, close(p.b), 0);
+    pair_close(&other);
+}
+
 /* ---- Descriptors run out --------------------------------------------------------------------- */
 
 static int exhausted(void *arg)
@@ -483,56 +518,6 @@ BL_TEST_PLAIN(out_of_descriptors)
         _exit(-bl_run(exhausted, NULL, NULL));
     BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
     BL_CHECK_EQ(t, status, 0);
-}
-
-/* ---- Plain threads --------------------------------------------------------------------------- */
-
-static void *thread_read(void *arg)
-{
-    call *c = arg;
-    call_run(c);
-    return NULL;
-}
-
-BL_TEST_PLAIN(plain_threads_wait_without_a_run)
-{
-    EACH(all_kinds, p)
-    {
-        pthread_t thread;
-        char buf[8];
-        call c = {.fn = call_read, .obj = &p.b, .deadline = BL_NEVER, .result = CALL_PENDING};
-        BL_CHECK_ERR(t, bl_read_until(p.b, buf, sizeof buf, bl_in(BL_MS)), BL_ETIMEDOUT);
-        BL_CHECK_EQ(t, pthread_create(&thread, NULL, thread_read, &c), 0);
-        usleep(2000);
-        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
-        BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
-        BL_CHECK_EQ(t, c.result, 1);
-        c.result = CALL_PENDING;
-        int r = all_kinds[kind_] == udp_pair ? 0 : (int)bl_read(p.b, buf, sizeof buf);
-        BL_CHECK_GE(t, r, 0);
-        BL_CHECK_EQ(t, pthread_create(&thread, NULL, thread_read, &c), 0);
-        usleep(2000);
-        BL_CHECK_EQ(t, bl_close(p.b), 0);
-        BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
-        BL_CHECK(t, c.result == BL_ECLOSED ||
-                        c.result == BL_EBADF); /* EBADF: it began after the close */
-        p.b = dup(p.a);
-    }
-}
-
-BL_TEST(plain_threads_wait_in_a_run)
-{
-    EACH(all_kinds, p)
-    {
-        pthread_t thread;
-        call c = {.fn = call_read, .obj = &p.b, .deadline = BL_NEVER, .result = CALL_PENDING};
-        BL_CHECK_EQ(t, pthread_create(&thread, NULL, thread_read, &c), 0);
-        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
-        BL_CHECK_EQ(t, bl_write(p.a, "x\n", 2), 2);
-        BL_CHECK(t, call_returns(&c));
-        BL_CHECK_EQ(t, c.result, 1);
-        BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
-    }
 }
 
 /* ---- The scheduler --------------------------------------------------------------------------- */

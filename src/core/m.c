@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * m.c: the runtime's threads, and the records of plain threads that call in.
+ * m.c: the runtime's threads; the records of plain threads that call in, and how those wait.
  *
  * The thread that calls bl_run is not among the runtime's: it waits for the end, so that bl_run can
  * return even when a goroutine never gives its thread back.
  */
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "arch/sanitize.h"
 #include "core/proc.h"
 #include "debug/crash.h"
 #include "os/futex.h"
 #include "os/os.h"
+
+#define POLL_BLIND (10 * BL_MS)
 
 void bl__m_init(bl__m *m, uint32_t kind)
 {
@@ -149,4 +155,95 @@ bl__g *bl__self_slow(void)
     m->g0.fiber = bl__san_fiber_current();
     bl__tls_set(m);
     return m->g;
+}
+
+/* ---- Their waits ---- */
+
+/* In poll(2), for what is in polls and for the waker, who writes to an eventfd; without one it has a
+ * look every now and then. False: neither has come. */
+static bool thread_polls(struct pollfd polls[2], int64_t left)
+{
+    if (polls[1].fd < 0 && left > POLL_BLIND)
+        left = POLL_BLIND;
+    struct timespec ts = {left / BL_SEC, left % BL_SEC};
+    return ppoll(polls, 2, left == INT64_MAX ? NULL : &ts, NULL) > 0;
+}
+
+/* On its own word, or, for a descriptor, in poll(2): it may wait where no run is under way, or none
+ * in which anybody polls. Its record is claimed and readied like any other. */
+int bl__park_thread(bl__g *g, const bl__wait *w)
+{
+    bl__m *m = bl__this_m();
+    bool sole = w->polls == NULL;              /* nobody but a waker can end it, or its deadline */
+    bool claimed = false;                      /* by another, who is about to ready it */
+    if (sole || g->ctx != bl_ctx_background()) /* else the world alone ends it */
+        bl__fork_check();
+    store_relaxed(&g->thread_futex, 0u);
+    store_relaxed(&m->waker, sole ? 0 : w->polls[1].fd + 1);
+    store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
+    if (sole && w->deadline == BL_NEVER) {
+        store_relaxed(&m->blocked, 1u);
+        add_relaxed(&bl__rt.plain_blocked, 1u);
+        add_relaxed(&bl__rt.plain_changes, 1u);
+        bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
+    }
+#if BL__RACE /* wakers may act for it meanwhile, and one fiber cannot be two threads' */
+    if (g->fiber_idle == NULL)
+        g->fiber_idle = bl__race_fiber_new(0, true);
+    void *own = bl__race_as(g->fiber_idle);
+#endif
+    store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
+    fence_seq_cst(); /* ORD(dekker): the store above before the load below, which release allows */
+    int state = w->cancellable ? bl__ctx_state(g->ctx) : 0;
+    if (state != 0 && bl__claim_cancel(g))
+        bl__ready(g, state);
+    if (w->unlock != NULL)
+        w->unlock(g, w->unlock_arg);
+    else
+        bl__unlock(w->lock);
+    while (load_acquire(&g->thread_futex) == 0) { /* ORD(thread): with bl__ready_thread */
+        bool endless = claimed || w->deadline == BL_NEVER;
+        int64_t left = endless ? INT64_MAX : w->deadline - bl__clock();
+        if (left > 0 && (sole || claimed)) {
+            bl__futex_wait(&g->thread_futex, 0, left);
+            continue;
+        }
+        if (left > 0 && !thread_polls(w->polls, left))
+            continue;
+        uint32_t was = load_relaxed(&g->wait);
+        /* ORD(wait): with the claims of others */
+        if (was >= BL__W_TIMED && cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED)) {
+            g->result = left > 0 ? 0 : BL_ETIMEDOUT;
+            break;
+        }
+        claimed = true;
+    }
+#if BL__RACE
+    bl__race_back(own);
+    if (g->result < 0)
+        bl__race_acquire(g->ctx);
+#endif
+    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
+    g->reason = BL__WAIT_NONE;
+    store_relaxed(&g->wait, (uint32_t)BL__W_NONE);
+    return g->result;
+}
+
+/* It is counted out here and not when it runs: who is woken can wake others, and until it gets a
+ * CPU that must not look like a deadlock. */
+void bl__ready_thread(bl__g *g)
+{
+    bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
+    uint64_t one = 1;
+    int waker = load_relaxed(&thread->waker), saved = errno;
+    if (load_relaxed(&thread->blocked)) {
+        store_relaxed(&thread->blocked, 0u);
+        add_relaxed(&bl__rt.plain_changes, 1u);
+        add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
+    }
+    if (waker > 0) /* before the store, until which it waits, and does not close it */
+        (void)!write(waker - 1, &one, sizeof one);
+    errno = saved;
+    store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in bl__park_thread */
+    bl__futex_wake(&g->thread_futex, 1); /* its record may be gone: a wake does not touch it */
 }

@@ -185,11 +185,11 @@ void bl__poll_forked(void)
 {
     uint64_t fds = load_relaxed(&bl__rt.poll.fds);
     bl__ring_forked();
+    bl__fd_forked();
     if (fds == 0)
         return;
     close(epoll_of(fds));
     close(breaker_of(fds));
     store_relaxed(&bl__rt.poll.fds, 0u);
     store_relaxed(&bl__rt.poll.waiters, 0u);
-    bl__fd_forked();
 }

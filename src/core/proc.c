@@ -367,59 +367,6 @@ void bl__schedule(void)
     }
 }
 
-/* A plain thread waits on its own word; its record is claimed and readied like any other. */
-static int park_thread(bl__g *g, const bl__wait *w)
-{
-    bl__m *m = bl__this_m();
-    bool endless = w->deadline == BL_NEVER;
-    bl__fork_check();
-    store_relaxed(&g->thread_futex, 0u);
-    store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
-    if (endless) {
-        store_relaxed(&m->blocked, 1u);
-        add_relaxed(&bl__rt.plain_blocked, 1u);
-        add_relaxed(&bl__rt.plain_changes, 1u);
-        bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
-    }
-#if BL__RACE /* wakers may act for it meanwhile, and one fiber cannot be two threads' */
-    if (g->fiber_idle == NULL)
-        g->fiber_idle = bl__race_fiber_new(0, true);
-    void *own = bl__race_as(g->fiber_idle);
-#endif
-    store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */
-    fence_seq_cst(); /* ORD(dekker): the store above before the load below, which release allows */
-    int state = w->cancellable ? bl__ctx_state(g->ctx) : 0;
-    if (state != 0 && bl__claim_cancel(g))
-        bl__ready(g, state);
-    if (w->unlock != NULL)
-        w->unlock(g, w->unlock_arg);
-    else
-        bl__unlock(w->lock);
-    while (load_acquire(&g->thread_futex) == 0) { /* ORD(thread): with bl__ready */
-        int64_t left = endless ? INT64_MAX : w->deadline - bl__clock();
-        if (left > 0) {
-            bl__futex_wait(&g->thread_futex, 0, left);
-            continue;
-        }
-        uint32_t was = load_relaxed(&g->wait);
-        /* ORD(wait): with the claims of others */
-        if (was >= BL__W_TIMED && cas_acq_rel(&g->wait, &was, (uint32_t)BL__W_CLAIMED)) {
-            g->result = BL_ETIMEDOUT;
-            break;
-        }
-        endless = true; /* somebody has claimed it and is about to ready it */
-    }
-#if BL__RACE
-    bl__race_back(own);
-    if (g->result < 0)
-        bl__race_acquire(g->ctx);
-#endif
-    store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
-    g->reason = BL__WAIT_NONE;
-    store_relaxed(&g->wait, (uint32_t)BL__W_NONE);
-    return g->result;
-}
-
 static __attribute__((noinline)) void park_timed(bl__g *g, bl_time deadline)
 {
     bl__park_timer timer = {.g = g};
@@ -448,7 +395,7 @@ int bl__park(bl__g *g, const bl__wait *w)
     if (w->cancellable && __builtin_expect(load_relaxed(&g->registered) != g->ctx, 0))
         bl__ctx_register(g);
     if (__builtin_expect(g->task.kind == BL__TASK_THREAD, 0))
-        return park_thread(g, w);
+        return bl__park_thread(g, w);
     g->park_lock = w->lock;
     g->park_unlock = w->unlock;
     g->park_unlock_arg = w->unlock_arg;
@@ -500,20 +447,6 @@ int bl__park_sole(bl__g *g, bl__reason reason, const void *obj, uint32_t *lock)
     return park_endless(g, reason, BL__W_SOLE, obj, lock);
 }
 
-/* A plain thread is counted out here and not when it runs: who is woken can wake others, and until
- * it gets a CPU that must not look like a deadlock. */
-static void ready_thread(bl__g *g)
-{
-    bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
-    if (load_relaxed(&thread->blocked)) {
-        store_relaxed(&thread->blocked, 0u);
-        add_relaxed(&bl__rt.plain_changes, 1u);
-        add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
-    }
-    store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in park_thread */
-    bl__futex_wake(&g->thread_futex, 1); /* its record may be gone: a wake does not touch it */
-}
-
 /* All that bl__ready_last is not quick for. m has entered as far as bl__enter_quick. */
 static __attribute__((noinline)) int ready_slow(bl__m *m, uint32_t was, bl__g *g, int result)
 {
@@ -538,7 +471,7 @@ int bl__ready_last(bl__g *g, int result)
     BL__PROBE2(goroutine__ready, g->id, result);
     g->result = result;
     if (BL__UNLIKELY(g->task.kind == BL__TASK_THREAD)) {
-        ready_thread(g);
+        bl__ready_thread(g);
         return 0;
     }
     bl__m *m = bl__this_m();

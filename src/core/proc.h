@@ -167,6 +167,7 @@ struct bl__m {
     uint32_t blocked;     /* atomic: a plain thread that waits without a deadline */
     uint32_t away; /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
     int32_t tid;   /* atomic: the kernel's number of the thread; 0: not known yet */
+    int32_t waker; /* atomic: a plain thread that waits in poll(2): its eventfd, plus 1; or 0 */
     void *crash_stack;         /* debug/crash.c's */
     struct bl__bubble *bubble; /* owner: whose timers it fires */
     bl__task *picked;          /* owner: what the scheduler's loop goes on with, or NULL */
@@ -335,7 +336,9 @@ void bl__idle_recount(void); /* under sched's lock: the number wanted has change
 /* m.c */
 int bl__m_start(bl__p *p, bool spinning); /* under sched's lock */
 void bl__m_reap(void);
-void bl__m_init(bl__m *m, uint32_t kind); /* a zeroed record, of no processor */
+void bl__m_init(bl__m *m, uint32_t kind);         /* a zeroed record, of no processor */
+int bl__park_thread(bl__g *g, const bl__wait *w); /* of a plain thread, as bl__park and bl__ready */
+void bl__ready_thread(bl__g *g);
 
 /* stack.c */
 int bl__stack_init(size_t size);

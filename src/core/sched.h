@@ -160,6 +160,8 @@ typedef struct bl__wait {
     void (*unlock)(bl__g *g, void *arg); /* instead of giving back lock, when it takes more; then
                                             nothing of g may be touched after it gave back the last */
     void *unlock_arg;
+    struct pollfd *polls; /* of a plain thread: [0] is what may end it besides (result 0), [1] an
+                             eventfd for its waker, or -1. NULL: nothing */
 } bl__wait;
 
 /* The record of the calling goroutine or plain thread. Never NULL. */

@@ -2,11 +2,13 @@
 /*
  * fd.c: the records of descriptors: a table in two levels, waiting, what events do, closing.
  *
- * A goroutine waits in its side's queue; an event wakes all of them, since one edge may stand for
- * several connections to accept or more data than one of them reads. A plain thread waits in
- * poll(2), for the descriptor and an eventfd of its own that bl_close writes to: it may wait where
- * no run is under way, so that nobody polls. Not so the thread of a bl_blocking, which has a
- * context that may be cancelled, and whose run polls for it.
+ * Who waits is in its side's queue; an event wakes all of them, since one edge may stand for several
+ * connections to accept or more data than one of them reads. Events are the poller's, which is there
+ * in a run: so a plain thread, or that of a bl_blocking, sleeps in poll(2) with the descriptor.
+ *
+ * While bl_close is at a number, its file is not registered any more; the number may be another's
+ * by then, whose data nobody tells of as long as the close takes (SO_LINGER). So who would wait tries
+ * again every millisecond, and when bl_close is done.
  *
  * A number that others close. bl_close is told of its end; close(2), dup2 and the libraries that
  * call them are not. Then what is known here is of the descriptor before: epoll has dropped that,
@@ -22,7 +24,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "core/proc.h"
@@ -30,24 +31,14 @@
 #include "sync/object.h"
 
 enum { FD_PAGE = 1024, FD_PAGES = 16384, CHECK_BATCH = 4 * FD_PAGE };
-enum { TRY_LATER = 2 };
-
-/* A plain thread that waits; in its frame. */
-typedef struct fd_thread {
-    struct fd_thread *next; /* lock */
-    bl__fd *f;              /* immutable */
-    int wake;               /* immutable: an eventfd */
-    uint32_t closed;        /* lock: the descriptor was */
-} fd_thread;
+#define CLOSING_LOOK BL_MS /* how often who meets a number that is being closed tries again */
 
 static struct {
     bl__fd *pages[FD_PAGES]; /* atomic; immutable once set */
     uint32_t pages_end;      /* atomic: above it there are none */
-    uint32_t lock;
-    fd_thread *threads;  /* lock */
-    bl_time checked;     /* sysmon's */
-    uint32_t check_at;   /* sysmon's */
-    uint32_t check_more; /* sysmon's: something was left for later */
+    bl_time checked;         /* sysmon's */
+    uint32_t check_at;       /* sysmon's */
+    uint32_t check_more;     /* sysmon's: something was left for later */
 } fds;
 
 bl__fd *bl__fd_old(int fd)
@@ -176,116 +167,82 @@ static bool has_moved(const bl__fd *f, int sides, const bl__fd_seen *seen)
     return false;
 }
 
-/* The eventfd and the descriptor; false: the deadline has come. */
-static bool thread_poll(const fd_thread *t, int sides, bl_time deadline)
-{
-    struct pollfd p[2] = {{.fd = (int)t->f->number}, {.fd = t->wake, .events = POLLIN}};
-    p[0].events = (short)((sides & BL_READABLE ? POLLIN | POLLRDHUP : 0) |
-                          (sides & BL_WRITABLE ? POLLOUT : 0));
-    for (;;) {
-        int64_t left = deadline == BL_NEVER ? INT64_MAX : deadline - bl__clock();
-        if (left <= 0)
-            return false;
-        struct timespec ts = {left / BL_SEC, left % BL_SEC};
-        if (ppoll(p, 2, deadline == BL_NEVER ? NULL : &ts, NULL) > 0)
-            return true;
-    }
-}
-
-static __attribute__((noinline)) int thread_park(bl__fd *f, int sides, const bl__fd_seen *seen,
-                                                 bl_time deadline)
-{
-    if (load_relaxed(&f->registered) == BL__FD_CLOSING) { /* as seen->use says, if it is that */
-        bl_yield();
-        return 0;
-    }
-    fd_thread t = {.f = f, .wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-    if (t.wake < 0)
-        return -errno;
-    bl__lock(&fds.lock, BL__RANK_FD);
-    bool closed = load_relaxed(&f->use) != seen->use; /* bl_close takes this lock after it */
-    t.next = fds.threads;
-    fds.threads = &t;
-    bl__unlock(&fds.lock);
-    bool came = closed || thread_poll(&t, sides, deadline);
-    bl__lock(&fds.lock, BL__RANK_FD);
-    fd_thread **at = &fds.threads;
-    while (*at != &t)
-        at = &(*at)->next;
-    *at = t.next;
-    closed |= t.closed != 0;
-    bl__unlock(&fds.lock);
-    close(t.wake);
-    return closed ? BL_ECLOSED : came ? 0 : BL_ETIMEDOUT;
-}
-
-/* Lock held: 0 if the caller is to sleep, 1 if it is to try again, TRY_LATER once others have
- * run. */
-static int park_check(bl__fd *f, int sides, const bl__fd_seen *seen)
+/* Lock held: 0 if the caller is to sleep, 1 if it is to try again, or why neither. */
+static int park_check(bl__fd *f, int sides, const bl__fd_seen *seen, bool registers)
 {
     if (f->use != seen->use)
         return BL_ECLOSED;
-    if (f->registered == BL__FD_CLOSING)
-        return TRY_LATER;
-    int err = f->registered ? 0 : register_new(f);
+    int err = registers && !f->registered ? register_new(f) : 0;
     return err < 0 ? err : has_moved(f, sides, seen);
 }
 
-int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline)
+/* polls: of a plain thread; else NULL. */
+static inline int park(bl__g *g, bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline,
+                       struct pollfd *polls)
 {
-    bl__g *g = bl__self();
     bl__waiter w[2];
-    if (deadline != BL_NEVER && deadline <= bl_now()) {
-        int state = bl__ctx_state(g->ctx);
-        return state != 0 ? state : BL_ETIMEDOUT;
-    }
-    if (g->task.kind == BL__TASK_THREAD && g->ctx == bl_ctx_background())
-        return thread_park(f, sides, seen, deadline);
     bl__lock(&f->lock, BL__RANK_FD);
-    int r = park_check(f, sides, seen);
+    int r = park_check(f, sides, seen, polls == NULL);
     if (r != 0) {
         bl__unlock(&f->lock);
-        if (r == TRY_LATER)
-            bl_yield();
         return r < 0 ? r : 0;
     }
+    bool closing = f->registered == BL__FD_CLOSING;
+    if (__builtin_expect(closing, 0) && deadline > bl_in(CLOSING_LOOK))
+        deadline = bl_in(CLOSING_LOOK);
     for (int i = 0; i < 2; i++) {
         bl__waiter_init(&w[i], g);
         if (sides & (1 << i))
             bl__waitq_push_back(&f->side[i].queue, &w[i]);
     }
-    store_relaxed(&f->unchecked, (uint8_t)1);
-    store_release(&bl__rt.poll.unchecked, 1u); /* ORD(check): with bl__fd_check */
-    add_relaxed(&bl__rt.poll.waiters, 1u);
+    if (polls == NULL) {
+        store_relaxed(&f->unchecked, (uint8_t)1);
+        store_release(&bl__rt.poll.unchecked, 1u); /* ORD(check): with bl__fd_check */
+        add_relaxed(&bl__rt.poll.waiters, 1u);
+    }
     r = bl__park(g, &(bl__wait){.reason = BL__WAIT_IO,
                                 .cancellable = true,
                                 .obj = f,
                                 .lock = &f->lock,
-                                .deadline = deadline});
-    add_relaxed(&bl__rt.poll.waiters, (uint32_t)-1);
-    if (r == 0 && sides != (BL_READABLE | BL_WRITABLE))
+                                .deadline = deadline,
+                                .polls = polls});
+    if (polls == NULL)
+        add_relaxed(&bl__rt.poll.waiters, (uint32_t)-1);
+    if (r == 0 && polls == NULL && sides != (BL_READABLE | BL_WRITABLE))
         return 0;
     bl__lock(&f->lock, BL__RANK_FD);
     for (int i = 0; i < 2; i++)
         if (bl__waiter_linked(&w[i])) /* else it was on somebody's list of the woken */
             bl__waitq_remove(&f->side[i].queue, &w[i]);
     bl__unlock(&f->lock);
+    return closing && r == BL_ETIMEDOUT ? bl__ctx_state(g->ctx) : r;
+}
+
+static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides,
+                                                 const bl__fd_seen *seen, bl_time deadline)
+{
+    struct pollfd polls[2] = {{.fd = (int)f->number},
+                              {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = POLLIN}};
+    polls[0].events = (short)((sides & BL_READABLE ? POLLIN | POLLRDHUP : 0) |
+                              (sides & BL_WRITABLE ? POLLOUT : 0));
+    int r = park(g, f, sides, seen, deadline, polls);
+    if (polls[1].fd >= 0)
+        close(polls[1].fd);
     return r;
 }
 
-/* ---- Closing, checking, fork ----------------------------------------------------------------- */
-
-static void threads_closed(const bl__fd *f)
+int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline)
 {
-    uint64_t one = 1;
-    bl__lock(&fds.lock, BL__RANK_FD);
-    for (fd_thread *t = fds.threads; t != NULL; t = t->next)
-        if (t->f == f) {
-            t->closed = 1;
-            (void)!write(t->wake, &one, sizeof one);
-        }
-    bl__unlock(&fds.lock);
+    bl__g *g = bl__self();
+    if (deadline != BL_NEVER && deadline <= bl_now()) {
+        int state = bl__ctx_state(g->ctx);
+        return state != 0 ? state : BL_ETIMEDOUT;
+    }
+    return g->task.kind == BL__TASK_THREAD ? park_thread(g, f, sides, seen, deadline)
+                                           : park(g, f, sides, seen, deadline, NULL);
 }
+
+/* ---- Closing, checking, fork ----------------------------------------------------------------- */
 
 void bl__fd_renew(bl__fd *f, bool closed)
 {
@@ -302,16 +259,18 @@ void bl__fd_renew(bl__fd *f, bool closed)
     sides_event(f, BL_READABLE | BL_WRITABLE, &woken);
     bl__unlock(&f->lock);
     ready_all(&woken, closed ? BL_ECLOSED : 0);
-    if (closed)
-        threads_closed(f);
 }
 
 void bl__fd_closed(bl__fd *f)
 {
+    bl__woken woken = {NULL, NULL};
     bl__lock(&f->lock, BL__RANK_FD);
-    if (f->registered == BL__FD_CLOSING)
+    if (f->registered == BL__FD_CLOSING) {
         store_relaxed(&f->registered, (uint8_t)0);
+        sides_event(f, BL_READABLE | BL_WRITABLE, &woken);
+    }
     bl__unlock(&f->lock);
+    ready_all(&woken, 0);
 }
 
 /* True: to be looked at again. A wait is checked at the second look that finds it, so that who is
@@ -329,7 +288,8 @@ static bool check_one(bl__fd *f)
     bl__lock(&f->lock, BL__RANK_FD);
     if (load_relaxed(&f->unchecked) == 2) {
         store_relaxed(&f->unchecked, (uint8_t)0);
-        waits = !bl__waitq_empty(&f->side[0].queue) || !bl__waitq_empty(&f->side[1].queue);
+        waits = f->registered == BL__FD_REGISTERED &&
+                (!bl__waitq_empty(&f->side[0].queue) || !bl__waitq_empty(&f->side[1].queue));
     }
     bool lost = waits && bl__poll_set((int)f->number, data_of(f), true) < 0;
     bl__unlock(&f->lock);
@@ -364,8 +324,6 @@ void bl__fd_check(bl_time now)
  * their pages are not to be copied. */
 void bl__fd_forked(void)
 {
-    fds.lock = 0;
-    fds.threads = NULL;
     for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * FD_PAGE; i++) {
         bl__fd *f = bl__fd_old((int)i);
         if (f == NULL || (f->lock == 0 && !f->registered && f->side[0].turn == 0 &&

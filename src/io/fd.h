@@ -30,7 +30,7 @@ enum {
 
 enum {
     BL__FD_REGISTERED = 1, /* epoll has it, unless others closed it */
-    BL__FD_CLOSING         /* bl_close is at it: who would wait tries again, until it is closed */
+    BL__FD_CLOSING         /* bl_close is at it: who waits looks now and then, until it is closed */
 };
 
 /* How a descriptor's system calls are made not to wait (calls.c). */
