@@ -35,6 +35,8 @@ static void prefetch(const bl__g *g)
         __builtin_prefetch((const char *)g->sp + line * BL__CACHE_LINE);
         __builtin_prefetch((const char *)g + (line + 1) * BL__CACHE_LINE);
     }
+    __builtin_prefetch(&load_relaxed(&g->reg_prev)->reg_next, 1);
+    __builtin_prefetch(&load_relaxed(&g->reg_next)->reg_prev, 1);
 }
 
 void bl__timers_run(bl__timers *ts, bl_time now)
