@@ -70,7 +70,7 @@ static inline void mutex_taken(bl_mutex *m, bl__g *g)
 /* Takes m off the list of what g holds. False: it is not there. */
 static bool mutex_forget(bl_mutex *m, bl__g *g)
 {
-    if (g->held == m) {
+    if (BL__LIKELY(g->held == m)) {
         g->held = m->bl__held;
         return true;
     }
@@ -153,12 +153,13 @@ static void mutex_check_lock(bl_mutex *m, bl__g *g)
                      "sync: lock of mutex already held by this goroutine - deadlock!");
 }
 
-/* cancellable: until stopped or the deadline; else without an end. */
+/* cancellable: until stopped or the deadline; else without an end. woken: it has waited, and was
+ * woken to try again. */
 static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_time deadline,
-                                                     bool cancellable)
+                                                     bool cancellable, bool woken)
 {
     bl__waiter w;
-    bool awake = false, waited = false;
+    bool awake = woken, waited = woken;
     mutex_check_lock(m, g);
     bl__waiter_init(&w, g);
     w.n = 0; /* when its starving began; 0: not known */
@@ -206,9 +207,39 @@ static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m, const void *f
     bl__solo_settle();
     bl__asked_yield();
     bool order = bl__order_before(g, m, load_relaxed(&m->bl__self), BL__ORDER_MUTEX, true, from);
-    (void)mutex_lock_slow(m, g, BL_NEVER, false);
+    (void)mutex_lock_slow(m, g, BL_NEVER, false, false);
     if (order)
         bl__order_has(g, m, from);
+}
+
+/* Queues up at once behind others, or where there is one processor: spinning is no use then. What
+ * is rare is a call. */
+static __attribute__((noinline)) void mutex_lock_owned(bl_mutex *m, const void *from)
+{
+    bl__g *g = bl__self();
+    uintptr_t word = load_relaxed(&m->bl__word);
+    bl__g *owner = mutex_owner(word);
+    if (BL__UNLIKELY(!owner) || BL__UNLIKELY(owner == g) || BL__UNLIKELY(word & MUTEX_STARVING) ||
+        BL__UNLIKELY(load_relaxed(&m->bl__self) != m) ||
+        BL__UNLIKELY(load_relaxed(&bl__order_on)) || (!(word & MUTEX_WAITERS) && bl_procs() > 1)) {
+        mutex_lock_rare(m, from);
+        return;
+    }
+    bl__waiter w; /* no val */
+    w.g = g;
+    w.n = 0; /* as in mutex_lock_slow */
+    bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);
+    if (BL__UNLIKELY(mutex_announce(m, g, false, false))) {
+        bl__object_unlock(&m->bl__lock);
+        mutex_taken(m, g);
+        return;
+    }
+    bl__waitq_push_back(mutex_queue(m), &w);
+    mutex_assert(m);
+    if (BL__LIKELY(bl__park_sole(g, BL__WAIT_MUTEX, m, &m->bl__lock) == MUTEX_HANDED))
+        mutex_taken(m, g);
+    else
+        (void)mutex_lock_slow(m, g, BL_NEVER, false, true);
 }
 
 /* The caller's mode, as bl__solo_enter_mode. */
@@ -251,7 +282,7 @@ void bl_mutex_lock(bl_mutex *m)
             return;
         }
     }
-    mutex_lock_rare(m, __builtin_return_address(0));
+    mutex_lock_owned(m, __builtin_return_address(0));
 }
 
 static inline bool mutex_try(bl_mutex *m, bl__g *g)
@@ -276,7 +307,7 @@ int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
     const void *from = __builtin_return_address(0);
     bool order = bl__order_before(g, m, load_relaxed(&m->bl__self), BL__ORDER_MUTEX,
                                   deadline == BL_NEVER, from);
-    int r = mutex_try(m, g) ? 0 : mutex_lock_slow(m, g, deadline, true);
+    int r = mutex_try(m, g) ? 0 : mutex_lock_slow(m, g, deadline, true, false);
     if (order && r == 0)
         bl__order_has(g, m, from);
     return r;
@@ -314,15 +345,16 @@ void bl__mutex_check_owner(bl_mutex *m, bl__g *g)
                  (unsigned long long)owner->id);
 }
 
-/* bl__lock held, m is g's, and it gives it to the front waiter. False: nobody waits any more. */
-static bool mutex_hand_over(bl_mutex *m, uintptr_t word, bl__g **heir)
+/* bl__lock held, m is the caller's, and it gives it to the front waiter. NULL: nobody waits any
+ * more. */
+static inline bl__g *mutex_hand_over(bl_mutex *m, uintptr_t word)
 {
     bl__waitq *q = mutex_queue(m);
     bl__waiter *w = bl__waitq_claim_front(q);
     uintptr_t flags = 0;
-    if (!w)
-        return false;
-    if (q->head) {
+    if (BL__UNLIKELY(!w))
+        return NULL;
+    if (BL__LIKELY(q->head)) {
         flags = MUTEX_WAITERS | (word & MUTEX_WOKEN);
         /* Who queued before the starving began has no time noted and is served first. */
         if ((word & MUTEX_STARVING) &&
@@ -330,8 +362,16 @@ static bool mutex_hand_over(bl_mutex *m, uintptr_t word, bl__g **heir)
             flags |= MUTEX_STARVING;
     }
     store_relaxed(&m->bl__word, (uintptr_t)w->g | flags);
-    *heir = w->g;
-    return true;
+    return w->g;
+}
+
+/* Claimed, and the lock is given back. */
+static inline void mutex_wake(bl__g *heir, int result)
+{
+    bl_dur waited = bl__contended_waited(heir);
+    bl__ready(heir, result);
+    if (BL__UNLIKELY(waited))
+        bl__contended_unlock(waited);
 }
 
 /* Unlocks m, which has waiters. False: it has none any more, and is still g's. */
@@ -339,13 +379,12 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
 {
     bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);
     uintptr_t word = load_relaxed(&m->bl__word);
-    bl__g *heir;
-    if ((hand_over || (word & MUTEX_STARVING)) && mutex_hand_over(m, word, &heir)) {
+    bl__g *heir = NULL;
+    if (BL__LIKELY(hand_over || (word & MUTEX_STARVING)) &&
+        BL__LIKELY((heir = mutex_hand_over(m, word)))) {
         mutex_assert(m);
         bl__object_unlock(&m->bl__lock);
-        bl_dur waited = bl__contended_waited(heir);
-        bl__ready(heir, MUTEX_HANDED);
-        bl__contended_unlock(waited);
+        mutex_wake(heir, MUTEX_HANDED);
         return true;
     }
     bl__waiter *w = bl__waitq_claim_front(mutex_queue(m));
@@ -357,9 +396,7 @@ static bool mutex_unlock_waited(bl_mutex *m, bl__g *g, bool hand_over)
     if (!heir)
         return false;
     and_acq_rel(&m->bl__word, MUTEX_FLAGS); /* ORD(mutex) */
-    bl_dur waited = bl__contended_waited(heir);
-    bl__ready(heir, 0); /* it sees to those who have queued since */
-    bl__contended_unlock(waited);
+    mutex_wake(heir, 0);                    /* it sees to those who have queued since */
     return true;
 }
 
@@ -375,21 +412,23 @@ static inline __attribute__((always_inline)) uintptr_t mutex_left(uintptr_t word
 static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
 {
     bl__g *g = bl__self();
-    bl__solo_settle();
-    bl__mutex_check_owner(m, g);
-    if (!mutex_forget(m, g))
+    uintptr_t word = load_relaxed(&m->bl__word);
+    if (BL__UNLIKELY(mutex_owner(word) != g) || BL__UNLIKELY(m->bl__self != m))
+        bl__mutex_check_owner(m, g);
+    if (BL__UNLIKELY(!mutex_forget(m, g)))
         bl__fatal_of("unlocks", BL__WAIT_MUTEX, m,
                      "sync: unlock of mutex whose memory was overwritten");
     bool hand_over = m->bl__tick != g->switches;
-    uintptr_t word = load_relaxed(&m->bl__word);
     for (;;) {
         bool waited = word & MUTEX_WAITERS;
-        if (waited && (word & (MUTEX_WOKEN | MUTEX_STARVING)) != MUTEX_WOKEN) {
-            if (mutex_unlock_waited(m, g, hand_over))
+        if (BL__LIKELY(waited && (word & (MUTEX_WOKEN | MUTEX_STARVING)) != MUTEX_WOKEN)) {
+            if (BL__LIKELY(mutex_unlock_waited(m, g, hand_over)))
                 return;
             word = load_relaxed(&m->bl__word);
-        } else if (cas_release(&m->bl__word, &word, word & MUTEX_FLAGS)) { /* ORD(mutex) */
-            return;
+        } else {
+            bl__solo_settle();
+            if (cas_release(&m->bl__word, &word, word & MUTEX_FLAGS)) /* ORD(mutex) */
+                return;
         }
     }
 }
