@@ -81,21 +81,22 @@ static void add_words(words *command, const words *more)
         words_add(command, more->at[i]);
 }
 
+/* The path of a file that the compiler links with, or NULL. */
+static const char *file_find(const words *compiler, const char *name)
+{
+    static char path[4096];
+    words ask = {0};
+    add_words(&ask, compiler);
+    words_add(&ask, text_format("-print-file-name=%s", name));
+    bool found = process_line(&ask, path, sizeof path) && path[0] == '/' && access(path, R_OK) == 0;
+    return found ? path : NULL;
+}
+
 /* A library of clang's runtime: its path; NULL: the compiler is no clang, or has none. */
 static const char *runtime_find(const words *compiler, const char *name)
 {
-    static const char *const forms[] = {"-print-file-name=libclang_rt.%s-" MACHINE ".a",
-                                        "-print-file-name=libclang_rt.%s.a"};
-    static char path[4096];
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        words ask = {0};
-        add_words(&ask, compiler);
-        words_add(&ask,
-                  text_format(forms[i], name)); /* NOLINT(clang-diagnostic-format-nonliteral) */
-        if (process_line(&ask, path, sizeof path) && path[0] == '/' && access(path, R_OK) == 0)
-            return path;
-    }
-    return NULL;
+    const char *path = file_find(compiler, text_format("libclang_rt.%s-" MACHINE ".a", name));
+    return path ? path : file_find(compiler, text_format("libclang_rt.%s.a", name));
 }
 
 static int add_fuzzer(words *command, const words *compiler)
@@ -160,30 +161,6 @@ static const char *default_compiler(const flags *f, mode m)
     return m == MODE_RACE && !f->cover ? race_compiler() : "cc";
 }
 
-/*
- * Every access of the program is to be seen. The optimiser takes away what nobody reads later, which
- * races all the same: -O0. What gcc puts in the place of memset and its like ThreadSanitizer does
- * not see: they stay calls. clang takes a field or an element of a local variable for nobody else's,
- * whoever has the address of the variable (mended in its release 20): not if it gives up the search
- * at once. Exported is what ThreadSanitizer asks of the program (src/debug).
- */
-static void add_race(words *command, const words *compiler)
-{
-    static int is_clang = -1;
-    if (is_clang < 0)
-        is_clang = runtime_find(compiler, "tsan") != NULL;
-    words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer "
-                             "-fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset "
-                             "-fno-builtin-memcmp -fno-builtin-strlen -fno-builtin-strcmp "
-                             "-fno-builtin-strncmp -fno-builtin-strcpy -fno-builtin-strncpy "
-                             "-fno-builtin-strcat -fno-builtin-strncat -fno-builtin-stpcpy "
-                             "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
-                             "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
-                             "-Wl,--export-dynamic-symbol=__tsan_default_options");
-    if (is_clang)
-        words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
-}
-
 static bool is_gcc(const words *compiler)
 {
     static int known = -1;
@@ -195,6 +172,35 @@ static bool is_gcc(const words *compiler)
         known = process_line(&ask, path, sizeof path) && path[0] == '/';
     }
     return known;
+}
+
+/*
+ * Every access of the program is to be seen. The optimiser takes away what nobody reads later, which
+ * races all the same: -O0. What gcc puts in the place of memset and its like ThreadSanitizer does
+ * not see: they stay calls. clang takes a field or an element of a local variable for nobody else's,
+ * whoever has the address of the variable (mended in its release 20): not if it gives up the search
+ * at once. Exported is what ThreadSanitizer asks of the program (src/debug). gcc's ThreadSanitizer is linked
+ * statically, as clang's is: so the library gets at what it has inside (src/arch/race.h).
+ */
+static void add_race(words *command, const words *compiler)
+{
+    static int is_clang = -1, is_static;
+    if (is_clang < 0) {
+        is_clang = runtime_find(compiler, "tsan") != NULL;
+        is_static = is_gcc(compiler) && file_find(compiler, "libtsan.a") != NULL;
+    }
+    words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer "
+                             "-fno-builtin-memcpy -fno-builtin-memmove -fno-builtin-memset "
+                             "-fno-builtin-memcmp -fno-builtin-strlen -fno-builtin-strcmp "
+                             "-fno-builtin-strncmp -fno-builtin-strcpy -fno-builtin-strncpy "
+                             "-fno-builtin-strcat -fno-builtin-strncat -fno-builtin-stpcpy "
+                             "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
+                             "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
+                             "-Wl,--export-dynamic-symbol=__tsan_default_options");
+    if (is_clang)
+        words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
+    if (is_static)
+        words_add(command, "-static-libtsan");
 }
 
 /*

@@ -59,9 +59,9 @@ enum { BL__RACE_NO_SYNC = 1 };
 #define bl__race_acquire(key) __tsan_acquire((void *)(uintptr_t)(key))
 #define bl__race_release(key) __tsan_release((void *)(uintptr_t)(key))
 
-/* What Go's ThreadSanitizer exports, clang's has inside, and gcc's keeps to itself (NULL): a
- * release that replaces what was there, alone and together with an acquire of that, in one call
- * where the C interface takes two. */
+/* What Go's ThreadSanitizer exports and those of clang and gcc have inside, where a program links
+ * them statically (else NULL): a release that replaces what was there, alone and together with an
+ * acquire of that, in one call where the C interface takes two. */
 __attribute__((weak)) void bl__tsan_release_store(
     void *fiber, uintptr_t pc,
     uintptr_t addr) __asm__("_ZN6__tsan12ReleaseStoreEPNS_11ThreadStateEmm");

@@ -279,9 +279,8 @@ static __attribute__((noinline)) int recv_shared(bl_chan *c, void *v, bl__solo *
 /* It is a usual operation (chan.h), if it is solo. */
 static BL__HOT bool usual(const bl_chan *c, size_t size)
 {
-    return !BL__RACE && BL__LIKELY(c != NULL) &&
-           BL__LIKELY(load_relaxed(&c->magic) == BL__CHAN_LIVE) && BL__LIKELY(size == c->size) &&
-           BL__LIKELY(bl__elem_is_word(size));
+    return BL__LIKELY(c != NULL) && BL__LIKELY(load_relaxed(&c->magic) == BL__CHAN_LIVE) &&
+           BL__LIKELY(size == c->size) && BL__LIKELY(bl__elem_is_word(size));
 }
 
 static BL__HOT int usual_end(bl__solo *s, bl_chan *c, bl__wake wake, int r)
@@ -331,10 +330,11 @@ int bl__chan_recv(bl_chan *c, void *v, size_t size)
         return received(v, value, chan_recv(c, v, size, BL_NEVER));
     bl__solo *s = bl__solo_here();
     if (!bl__object_lock_solo(s, &c->lock, BL__RANK_CHAN))
-        return recv_shared(c, v, s);
+        return received(v, value, recv_shared(c, v, s));
     bl__wake wake;
     int r = bl__chan_recv_locked(c, v, &wake, true);
-    return r == BL_EAGAIN ? recv_wait(c, v, BL_NEVER) : usual_end(s, c, wake, r);
+    return received(v, value,
+                    r == BL_EAGAIN ? recv_wait(c, v, BL_NEVER) : usual_end(s, c, wake, r));
 }
 
 int bl__chan_send_until(bl_chan *c, const void *v, size_t size, bl_time deadline)
