@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "arch/sanitize.h"
+#include "core/proc.h"
 
 #if BL__ASAN ||                                                                                    \
     BL__TSAN /* slow: each third request, of which 2 processors take one half and more the other (fault_next) */
@@ -76,6 +77,13 @@ static bool fault_now(int kind)
     type __wrap_##name params;                                                                     \
     type __wrap_##name params { return fault_now(kind) ? (failed) : __real_##name args; }
 
+/* In a scenario: a result that no refusal excuses. */
+static void fault_wrong(const char *what, int line)
+{
+    fprintf(stderr, "wrong: %s (line %d)\n", what, line);
+    _exit(FAULT_WRONG);
+}
+
 static inline void *fault_null(void)
 {
     errno = ENOMEM;
@@ -94,6 +102,15 @@ static inline int fault_minus(void)
     return -1;
 }
 
+/* The record of a thread that there will not be: nobody may have found it. */
+static inline int fault_no_thread(const void *record)
+{
+    for (uint32_t i = 0; i < load_acquire(&bl__rt.ps_made); i++)
+        if (record != NULL && load_relaxed(&bl__rt.ps[i]->m) == record)
+            fault_wrong("a processor's thread that was never started", __LINE__);
+    return EAGAIN;
+}
+
 FAULT_WRAP(void *, malloc, FAULT_HEAP, fault_null(), (size_t n), (n))
 FAULT_WRAP(void *, calloc, FAULT_HEAP, fault_null(), (size_t n, size_t size), (n, size))
 FAULT_WRAP(int, posix_memalign, FAULT_HEAP, ENOMEM, (void **out, size_t align, size_t n),
@@ -104,7 +121,7 @@ FAULT_WRAP(void *, mmap, FAULT_MAP, fault_unmapped(),
 FAULT_WRAP(int, madvise, FAULT_PAGE, fault_minus(), (void *at, size_t n, int advice),
            (at, n, advice))
 FAULT_WRAP(int, mprotect, FAULT_PAGE, fault_minus(), (void *at, size_t n, int prot), (at, n, prot))
-FAULT_WRAP(int, pthread_create, FAULT_THREAD, EAGAIN,
+FAULT_WRAP(int, pthread_create, FAULT_THREAD, fault_no_thread(arg),
            (pthread_t * out, const pthread_attr_t *attr, void *(*fn)(void *), void *arg),
            (out, attr, fn, arg))
 
@@ -124,13 +141,6 @@ long __wrap_syscall(long number, ...)
 }
 
 /* ---- Running a scenario ---------------------------------------------------------------------- */
-
-/* In a scenario: a result that no refusal excuses. */
-static void fault_wrong(const char *what, int line)
-{
-    fprintf(stderr, "wrong: %s (line %d)\n", what, line);
-    _exit(FAULT_WRONG);
-}
 
 #define RIGHT(cond)                                                                                \
     do {                                                                                           \

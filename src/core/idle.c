@@ -76,8 +76,8 @@ bl__p *bl__p_acquire(void)
     return p;
 }
 
-/* Under sched's lock. */
-void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
+/* Under sched's lock: m's side of it. */
+void bl__m_prepare(bl__m *m, bl__p *p, bool spinning)
 {
     store_relaxed(&m->p, p);
     uint16_t mode = (uint16_t)load_relaxed(&bl__solo_on);
@@ -85,10 +85,16 @@ void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
     store_relaxed(&m->bare, (bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED) |
                                 (load_relaxed(&bl__rt.stopping) ? (uint32_t)BL__BARE_STOP : 0u) |
                                 (bl__recorded() ? (uint32_t)BL__BARE_TRACED : 0u));
-    store_release(&p->m, m); /* ORD(holder): m is made; with the load in handoff_look */
     m->spinning = spinning;
     if (load_relaxed(&bl__rt.procs) > 1 && !p->shared)
         store_release(&p->shared, 1u); /* ORD(shared): with the load in steal */
+}
+
+/* Under sched's lock. */
+void bl__m_adopt(bl__m *m, bl__p *p, bool spinning)
+{
+    bl__m_prepare(m, p, spinning);
+    store_release(&p->m, m); /* ORD(holder): m is made; with the load in handoff_look */
 }
 
 /* Instead of the thread that sleeps in the poller, when that is to be woken. */

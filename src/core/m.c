@@ -84,6 +84,7 @@ static void *m_main(void *arg)
 {
     bl__m *m = arg;
     bl__tls_set(m);
+    store_release(&m->p->m, m); /* ORD(holder): as who starts it does, perhaps later */
     store_relaxed(&m->tid, bl__thread_id());
     pthread_setname_np(pthread_self(), "belay");
     if (!BL__ASAN)
@@ -96,7 +97,8 @@ static void *m_main(void *arg)
     return NULL;
 }
 
-/* Starts a thread that holds p. 0, or BL_ENOMEM or BL_EAGAIN. Under sched's lock. */
+/* Starts a thread that holds p. 0, or BL_ENOMEM or BL_EAGAIN. Under sched's lock, without which
+ * sysmon looks at who holds p: so that is m once there is a thread. */
 int bl__m_start(bl__p *p, bool spinning)
 {
     if (bl__rt.threads + load_relaxed(&bl__rt.helpers.count) >= bl__rt.max_threads)
@@ -106,8 +108,7 @@ int bl__m_start(bl__p *p, bool spinning)
         return BL_ENOMEM;
     bl__m_init(m, BL__TASK_G);
     m->inside = 1; /* and so is who holds it when it switches */
-    bl__m *before = p->m;
-    bl__m_adopt(m, p, spinning);
+    bl__m_prepare(m, p, spinning);
     m->all_next = bl__rt.all_m;
     bl__rt.all_m = m;
     store_relaxed(&bl__rt.threads, bl__rt.threads + 1);
@@ -115,10 +116,10 @@ int bl__m_start(bl__p *p, bool spinning)
     if (err < 0) {
         bl__rt.all_m = m->all_next;
         store_relaxed(&bl__rt.threads, bl__rt.threads - 1);
-        store_relaxed(&p->m, before);
         bl__free(m);
         return err;
     }
+    store_release(&p->m, m); /* ORD(holder): with the load in handoff_look */
     return 0;
 }
 

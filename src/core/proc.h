@@ -324,6 +324,7 @@ void bl__runq_forget(void);
 void bl__wake_one(void);
 bl__p *bl__p_acquire(void);                          /* under sched's lock: an idle one, or NULL */
 void bl__m_adopt(bl__m *m, bl__p *p, bool spinning); /* under sched's lock */
+void bl__m_prepare(bl__m *m, bl__p *p, bool spinning); /* the same, and p->m is the caller's */
 int bl__p_give(bl__p *p,
                bl__m **heir); /* under sched's lock: to a thread that is to be woken, or to
                                             a new one; 0, or why there is none */

@@ -92,7 +92,7 @@ static inline void bl__fd_drained(bl__fd *f, const bl__fd_seen *seen)
 int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline);
 
 /* The number stands for something else from now on: what was known of it is forgotten. Or (closed)
- * it is about to: whoever waits is told BL_ECLOSED, and who would wait tries again, until
+ * it is about to: whoever waits is told BL_ECLOSED, and who would wait looks now and then, until
  * bl__fd_closed. Between the two it can still be read and written, but to wait then would be for a
  * file that epoll is about to drop. */
 void bl__fd_renew(bl__fd *f, bool closed);
