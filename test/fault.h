@@ -59,6 +59,7 @@ typedef struct fault_plan {
 
 static fault_plan *fault;
 static int fault_failures;
+static char fault_said[8192]; /* by the last child, on stderr */
 
 /* True: this request is to be refused. */
 static bool fault_now(int kind)
@@ -199,7 +200,7 @@ static bool fault_ended_well(int status, const char *said)
 /* One child; false: it ended before the request that was to be refused. */
 static bool fault_once(bl_fn scenario, const char *name, const bl_options *opts)
 {
-    static char said[8192];
+    char *said = fault_said;
     int err = memfd_create("stderr", MFD_CLOEXEC);
     fault->armed = false;
     fault->seen = 0;
@@ -213,7 +214,7 @@ static bool fault_once(bl_fn scenario, const char *name, const bl_options *opts)
         fault_child(scenario, opts);
     }
     int status = child > 0 ? fault_wait(child) : -1;
-    ssize_t n = pread(err, said, sizeof said - 1, 0);
+    ssize_t n = pread(err, said, sizeof fault_said - 1, 0);
     said[n > 0 ? n : 0] = '\0';
     close(err);
     if (!fault_ended_well(status, said)) {
@@ -243,14 +244,19 @@ static void fault_each(bl_fn scenario, const char *name, const bl_options *opts,
         fault->at = fault_next(fault->at);
 }
 
-static void fault_every_way(bl_fn scenario, const char *name, const bl_options *opts)
+static void fault_begin(void)
 {
     bl_test_timeout(NULL, 0); /* each child has a limit of its own */
-    static const int shortages[] = {FAULT_HEAP, FAULT_MAP, FAULT_PAGE, FAULT_THREAD, FAULT_ALL};
     if (!fault)
         fault =
             mmap(NULL, sizeof *fault, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     BL_REQUIRE(NULL, fault != MAP_FAILED);
+}
+
+static void fault_every_way(bl_fn scenario, const char *name, const bl_options *opts)
+{
+    static const int shortages[] = {FAULT_HEAP, FAULT_MAP, FAULT_PAGE, FAULT_THREAD, FAULT_ALL};
+    fault_begin();
     fault_each(scenario, name, opts, FAULT_ALL, false);
     for (size_t i = 0; i < sizeof shortages / sizeof *shortages; i++)
         fault_each(scenario, name, opts, shortages[i], true);

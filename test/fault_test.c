@@ -27,6 +27,24 @@
     }                                                                                              \
     static int name(void *arg)
 
+/* ---- A run that does not begin --------------------------------------------------------------- */
+
+static bool refused_says(int kind, const char *name, const char *what)
+{
+    fault->kinds = kind;
+    fault->at = 1;
+    fault->onwards = true;
+    return fault_once(fault_nothing, name, NULL) && strstr(fault_said, name) != NULL &&
+           strstr(fault_said, what) != NULL;
+}
+
+BL_TEST_PLAIN(a_run_that_does_not_begin_says_why)
+{
+    fault_begin();
+    BL_CHECK(t, refused_says(FAULT_THREAD, "BL_EAGAIN", "ulimit -u"));
+    BL_CHECK(t, refused_says(FAULT_MAP, "BL_ENOMEM", "BELAY_STACK"));
+}
+
 /* ---- Goroutines ------------------------------------------------------------------------------ */
 
 enum { MANY = 40, VALUE_WORDS = 400 };

@@ -236,8 +236,7 @@ static const char environment_text[] =
     "                       ('belay help trace')\n"
     "  BELAY_TRACEBACK      what a fatal error shows: none, single, all, system, crash\n"
     "                       (single)\n"
-    "  BELAY_SUMMARY=0|1    the count of goroutines at the end, or why bl_run could not\n"
-    "                       start any ('belay run' sets 1)\n"
+    "  BELAY_SUMMARY=0|1    the count of goroutines at the end ('belay run' sets 1)\n"
     "\n"
     "Example: BELAY_PROCS=1 belay run hello.c\n";
 

@@ -491,7 +491,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__helpers_begin();
     int err = options_take(opts);
     if (err < 0) {
-        bl__report_summary(err);
+        bl__report_refused(err);
         run_over();
         return err;
     }
@@ -501,7 +501,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__quit_install(bl__rt.options.on_quit);
     bl__made_run_begin();
     if ((err = run_start(&run)) < 0) {
-        bl__report_summary(err);
+        bl__report_refused(err);
         run_end(true);
         return err;
     }
@@ -522,7 +522,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
         bl__ring_end();
     bl__m_reap();
     bl__trace_run_end();
-    bl__report_summary(0);
+    bl__report_summary();
     bl__made_run_end(run.left > 0);
     if (run.left > 0 && bl__rt.options.on_leak == BL_LEAK_FAIL && run.result == 0)
         bl__exit_leaked();

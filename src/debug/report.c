@@ -524,27 +524,41 @@ static void leaks_print(bl__out *o, void *arg)
 
 void bl__report_leaks(size_t left) { bl__report_run(STDERR_FILENO, leaks_print, &left); }
 
-static void summary_print(bl__out *o, void *arg)
+static void refused_print(bl__out *o, void *arg)
 {
     int err = *(const int *)arg;
+    const bl_options *of = &bl__rt.options;
+    bl__out_printf(o, "belay: no goroutine was started: bl_run returns %s: ", bl_err_name(err));
+    if (err == BL_EAGAIN)
+        bl__out_printf(o, "the system gives no thread; look at the limits on threads (ulimit -u, "
+                          "pids.max of the cgroup) and on memory for its stack (ulimit -v, -s)\n");
+    else if (err == BL_ENOMEM)
+        bl__out_printf(o,
+                       "out of memory, with stacks of %zu KiB (bl_options.stack_size, BELAY_STACK) "
+                       "and %d processors (procs, BELAY_PROCS); look at the limits on memory "
+                       "(ulimit -v, memory.max of the cgroup), or ask for less\n",
+                       of->stack_size / 1024, of->procs);
+    else
+        bl__out_printf(o, "a field of bl_options is out of range\n");
+}
+
+void bl__report_refused(int err) { bl__report_run(STDERR_FILENO, refused_print, &err); }
+
+static void summary_print(bl__out *o, void *arg)
+{
     uint64_t started, ended;
-    if (err < 0) {
-        bl__out_printf(
-            o, "belay: no goroutine was started: bl_run returned %s: %s\n", bl_err_name(err),
-            err == BL_EAGAIN ? "no thread can be made: memory or ulimit -u" : bl_strerror(err));
-        return;
-    }
+    (void)arg;
     bl__counts(&started, &ended);
     bl__out_printf(o, "belay: goroutines: %llu started, %llu ended, %llu left\n",
                    (unsigned long long)started, (unsigned long long)ended,
                    (unsigned long long)(started - ended));
 }
 
-void bl__report_summary(int err)
+void bl__report_summary(void)
 {
     const char *set = getenv("BELAY_SUMMARY");
     if (set != NULL && strcmp(set, "1") == 0)
-        bl__report_run(STDERR_FILENO, summary_print, &err);
+        bl__report_run(STDERR_FILENO, summary_print, NULL);
 }
 
 enum { EXIT_LEAKED = 3 };

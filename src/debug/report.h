@@ -29,9 +29,11 @@ void bl__report_late_joined(void);
 /* Prints that left goroutines were left when the program ended, and each of them. */
 void bl__report_leaks(size_t left);
 
-/* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left; or why
- * none was: err < 0. */
-void bl__report_summary(int err);
+/* Prints why a run has not begun: what its user can do about it, whom a number does not tell. */
+void bl__report_refused(int err);
+
+/* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left. */
+void bl__report_summary(void);
 
 /* From now on a program that would exit with 0 exits with 3. */
 void bl__exit_leaked(void);
