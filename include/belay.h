@@ -563,8 +563,8 @@ void bl_pipe_release(bl_pipe *p);
 /* A mutual exclusion lock (Go: sync.Mutex). Belongs to the goroutine or thread that took it. */
 typedef struct bl_mutex {
     uintptr_t bl__word;         /* atomic: owner's record | flags; 0 is unlocked */
-    struct bl_mutex *bl__self;  /* where it was first used, to find copies */
-    struct bl_mutex *bl__held;  /* owner: the holder's list of what it holds */
+    void *bl__self;             /* where it was first used, to find copies */
+    void *bl__held;             /* owner: the next on the holder's list of what it holds */
     void *bl__head;             /* lock: waiters, first in first out */
     void *bl__tail;             /* lock */
     uint32_t bl__lock;          /* of the waiters */
@@ -581,8 +581,8 @@ void bl_mutex_unlock(bl_mutex *m);     /* fatal if not held by the caller */
  * has done so yet, one is taken to be its taker's. */
 typedef struct bl_rwmutex {
     uintptr_t bl__word;         /* atomic: readers, or the writer's record, and flags; 0 is free */
-    struct bl_rwmutex *bl__self; /* where it was first used */
-    struct bl_rwmutex *bl__held; /* owner: the writer's list of what it holds */
+    void *bl__self;             /* where it was first used */
+    void *bl__held;             /* owner: the next on the writer's list of what it holds */
     void *bl__readers[2];       /* lock: waiting readers */
     void *bl__writers[2];       /* lock: waiting writers, first in first out */
     uint32_t bl__lock;          /* of the waiters */

@@ -340,6 +340,45 @@ RUN_TEST(locks_of_frames_that_have_returned)
     bl_mutex_unlock(&c.m);
 }
 
+/* Wherever it lay: the frames of the library are there now, or nothing has been since. */
+static size_t lock_at;
+
+static __attribute__((noinline)) void lock_somewhere(void)
+{
+    enum { PLACES = 24 };
+    union {
+        uintptr_t words[PLACES];
+        bl_mutex m;
+    } frame;
+    memset(&frame, 0, sizeof frame);
+    bl_mutex *m = (bl_mutex *)(void *)&frame.words[lock_at];
+    BL_REQUIRE(t, lock_at + sizeof *m / sizeof frame.words[0] <= PLACES);
+    bl_mutex_lock(m);
+}
+
+static int end_with_a_lock_somewhere(void *arg)
+{
+    counted *c = arg;
+    bl_mutex other = {0};
+    lock_somewhere();
+    bl_mutex_lock(&c->m);
+    bl_mutex_lock(&other);
+    bl_mutex_unlock(&c->m);
+    bl_mutex_unlock(&other);
+    return 0;
+}
+
+RUN_TEST(locks_anywhere_in_a_frame_that_has_returned)
+{
+    static counted c;
+    char text[4096];
+    memset(&c, 0, sizeof c);
+    for (lock_at = 0; lock_at <= 16; lock_at++) {
+        said_by(end_with_a_lock_somewhere, &c, text, sizeof text);
+        BL_CHECK(t, strstr(text, "ended holding a sync.Mutex at ") != NULL);
+    }
+}
+
 /* ---- The storage is free when the last one has unlocked -------------------------------------- */
 
 static int drop_mutex(void *arg)

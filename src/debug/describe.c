@@ -341,28 +341,23 @@ static void read_print(bl__out *o, const void *at)
     bl__out_printf(o, " for reading\n");
 }
 
+static void held_print(bl__out *o, const void *lock, const char *kind, const bl__g *at)
+{
+    bl__held_head head;
+    for (int i = 0; i < HELD_SHOWN && lock != NULL && bl__peek(&head, lock, sizeof head); i++) {
+        if ((head.word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)at)
+            return;
+        bl__out_printf(o, "holds %s", kind);
+        bl__describe_place(o, lock);
+        bl__out_printf(o, "\n");
+        lock = head.next;
+    }
+}
+
 void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
 {
-    const bl_mutex *m = g->held;
-    bl_mutex mutex;
-    for (int i = 0; i < HELD_SHOWN && m != NULL && bl__peek(&mutex, m, sizeof mutex); i++) {
-        if ((mutex.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)at)
-            break;
-        bl__out_printf(o, "holds sync.Mutex");
-        bl__describe_place(o, m);
-        bl__out_printf(o, "\n");
-        m = mutex.bl__held;
-    }
-    const bl_rwmutex *rw = g->held_rw;
-    bl_rwmutex rwmutex;
-    for (int i = 0; i < HELD_SHOWN && rw != NULL && bl__peek(&rwmutex, rw, sizeof rwmutex); i++) {
-        if ((rwmutex.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)at)
-            break;
-        bl__out_printf(o, "holds sync.RWMutex");
-        bl__describe_place(o, rw);
-        bl__out_printf(o, "\n");
-        rw = rwmutex.bl__held;
-    }
+    held_print(o, g->held, "sync.Mutex", at);
+    held_print(o, g->held_rw, "sync.RWMutex", at);
     for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
         if (g->reads[i] != NULL)
             read_print(o, g->reads[i]);

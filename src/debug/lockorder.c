@@ -130,22 +130,24 @@ static uintptr_t place_of(const bl__g *g, const void *lock)
 
 /* ---- What g holds ---------------------------------------------------------------------------- */
 
+/* Those of a list behind the n that there are. How many then; HELD + 1: more, or not known. */
+static uint32_t holdings_add(const bl__g *g, const void *list, bl__order_mode mode, holding *held,
+                             uint32_t n)
+{
+    for (const void *lock = list; lock != NULL && n <= HELD; lock = *bl__held_next(lock), n++) {
+        if (bl__held_gone(g, lock))
+            return HELD + 1;
+        if (n < HELD)
+            held[n] = (holding){lock, mode};
+    }
+    return n;
+}
+
 /* How many; HELD + 1: more, or not known. */
 static uint32_t holdings(const bl__g *g, holding *held)
 {
-    uint32_t n = 0;
-    for (const bl_mutex *m = g->held; m != NULL && n <= HELD; m = m->bl__held, n++) {
-        if (bl__held_gone(g, m))
-            return HELD + 1;
-        if (n < HELD)
-            held[n] = (holding){m, BL__ORDER_MUTEX};
-    }
-    for (const bl_rwmutex *m = g->held_rw; m != NULL && n <= HELD; m = m->bl__held, n++) {
-        if (bl__held_gone(g, m))
-            return HELD + 1;
-        if (n < HELD)
-            held[n] = (holding){m, BL__ORDER_WRITE};
-    }
+    uint32_t n = holdings_add(g, g->held, BL__ORDER_MUTEX, held, 0);
+    n = holdings_add(g, g->held_rw, BL__ORDER_WRITE, held, n);
     if (g->reads_count == 0)
         return n;
     if (g->reads_count > BL__READS || load_relaxed(&bl__reads_handed))

@@ -10,9 +10,9 @@
  * give it back.
  *
  * The memory of a lock can be gone by the time its owner ends. If it lay in the goroutine's own
- * frames, something else is there now: it is told by its address alone, neither read nor written,
- * and what was taken before it is not known. If it was freed while locked, the walk ends there: it
- * goes on only as long as what it finds is a lock that g holds.
+ * frames, something else is there now: it is told by its address alone, it is not written, and what
+ * was taken before it is not known. If it was freed while locked, the walk ends there: it goes on
+ * only as long as what it finds is a lock that g holds.
  */
 #include "sync/object.h"
 
@@ -70,27 +70,24 @@ void bl__read_drop_slow(bl__g *g, const bl_rwmutex *m)
     g->reads_count--;
 }
 
+static void held_left(bl__g *g, void *lock, const char *kind, bool (*orphan)(void *lock, bl__g *g))
+{
+    while (lock != NULL) {
+        bool gone = bl__on_stack(g, lock);
+        if (!gone && !orphan(lock, g))
+            return;
+        void *before = gone ? NULL : *bl__held_next(lock);
+        held_report(g, kind, lock);
+        lock = before;
+    }
+}
+
 void bl__held_at_end(bl__g *g)
 {
-    bl_mutex *m = (bl_mutex *)g->held;
-    bl_rwmutex *rw = (bl_rwmutex *)g->held_rw;
+    void *held = g->held, *held_rw = g->held_rw;
     g->held = g->held_rw = NULL;
-    while (m != NULL) {
-        bool gone = bl__on_stack(g, m);
-        if (!gone && !bl__mutex_orphan(m, g))
-            break;
-        bl_mutex *before = gone ? NULL : m->bl__held;
-        held_report(g, "sync.Mutex", m);
-        m = before;
-    }
-    while (rw != NULL) {
-        bool gone = bl__on_stack(g, rw);
-        if (!gone && !bl__rwmutex_orphan(rw, g))
-            break;
-        bl_rwmutex *before = gone ? NULL : rw->bl__held;
-        held_report(g, "sync.RWMutex", rw);
-        rw = before;
-    }
+    held_left(g, held, "sync.Mutex", bl__mutex_orphan);
+    held_left(g, held_rw, "sync.RWMutex", bl__rwmutex_orphan);
     for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
         if (g->reads[i] != NULL && g->site != NULL)
             bl__made(BL__MADE_READ, g->reads[i], g->site); /* somebody may still give it back */

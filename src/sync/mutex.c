@@ -67,24 +67,6 @@ static inline void mutex_taken(bl_mutex *m, bl__g *g)
     mutex_hold(m, g);
 }
 
-/* Takes m off the list of what g holds. False: it is not there. */
-static bool mutex_forget(bl_mutex *m, bl__g *g)
-{
-    if (BL__LIKELY(g->held == m)) {
-        g->held = m->bl__held;
-        return true;
-    }
-    for (bl_mutex *at = (bl_mutex *)g->held; at; at = at->bl__held) {
-        if (bl__held_gone(g, at))
-            return true; /* m may be behind it */
-        if (at->bl__held == m) {
-            at->bl__held = m->bl__held;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Under bl__lock. */
 static inline void mutex_assert(bl_mutex *m)
 {
@@ -415,7 +397,7 @@ static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
     uintptr_t word = load_relaxed(&m->bl__word);
     if (BL__UNLIKELY(mutex_owner(word) != g) || BL__UNLIKELY(m->bl__self != m))
         bl__mutex_check_owner(m, g);
-    if (BL__UNLIKELY(!mutex_forget(m, g)))
+    if (BL__UNLIKELY(!bl__held_forget(g, &g->held, m)))
         bl__fatal_of("unlocks", BL__WAIT_MUTEX, m,
                      "sync: unlock of mutex whose memory was overwritten");
     bool hand_over = m->bl__tick != g->switches;
@@ -443,7 +425,7 @@ void bl_mutex_unlock(bl_mutex *m)
     uint32_t mode = (uint32_t)mutex_enter(solo);
     if (BL__LIKELY(mode == BL__SOLO_ON)) {
         bl__g *g = *here;
-        bl_mutex *rest = m->bl__held;
+        void *rest = m->bl__held;
         uintptr_t word = load_relaxed(&m->bl__word);
         uintptr_t left = mutex_left(word, g);
         if (BL__LIKELY(g->held == m) && BL__LIKELY(left != word)) {
@@ -456,7 +438,7 @@ void bl_mutex_unlock(bl_mutex *m)
         bl__solo_exit_of(solo);
     } else if (bl__solo_is_off(mode) && BL__LIKELY((*here)->held == m)) {
         bl__g *g = *here;
-        bl_mutex *rest = m->bl__held;
+        void *rest = m->bl__held;
         uintptr_t word = load_relaxed(&m->bl__word);
         if (BL__LIKELY(word == (uintptr_t)g)
                 ? cas_release(&m->bl__word, &word, 0) /* ORD(mutex) */
@@ -469,8 +451,9 @@ void bl_mutex_unlock(bl_mutex *m)
     mutex_unlock_slow(m);
 }
 
-bool bl__mutex_orphan(bl_mutex *m, bl__g *g)
+bool bl__mutex_orphan(void *mutex, bl__g *g)
 {
+    bl_mutex *m = mutex;
     if (m->bl__self != m || mutex_owner(load_relaxed(&m->bl__word)) != g)
         return false;
     bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);

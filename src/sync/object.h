@@ -82,15 +82,49 @@ void bl__mutex_check_owner(bl_mutex *m, bl__g *g);
 
 /* Gives the lock, which g holds and will never unlock, to bl__orphan. False: g does not hold it,
  * the memory has become something else. mutex.c, rwmutex.c */
-bool bl__mutex_orphan(bl_mutex *m, bl__g *g);
-bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g);
+bool bl__mutex_orphan(void *mutex, bl__g *g);
+bool bl__rwmutex_orphan(void *rwmutex, bl__g *g);
 
-/* lock is on g's list, the caller's, and lay in a frame that has returned: below that of the caller. Neither to be
- * read nor written, and what is on the list behind it is not known. */
-static inline bool bl__held_gone(const bl__g *g, const void *lock)
+/* What every lock that is on a list of what a goroutine holds (g->held, g->held_rw) begins with. */
+typedef struct bl__held_head {
+    uintptr_t word;
+    void *self;
+    void *next;
+} bl__held_head;
+_Static_assert(offsetof(bl_mutex, bl__held) == offsetof(bl__held_head, next) &&
+                   offsetof(bl_rwmutex, bl__held) == offsetof(bl__held_head, next),
+               "the lists are walked without knowing of which kind they are");
+
+/* The link of a lock. */
+static inline void **bl__held_next(const void *lock)
+{
+    return (void **)((uintptr_t)lock + offsetof(bl__held_head, next));
+}
+
+/* lock is on a list of g's, the caller's, and lay in a frame that has returned: below that of the
+ * caller, or where frames of ours are now. Not to be written, and what is on the list behind it is
+ * not known. */
+static inline __attribute__((always_inline)) bool bl__held_gone(const bl__g *g, const void *lock)
 {
     const void *frame = __builtin_frame_address(0);
-    return bl__on_stack(g, lock) && bl__on_stack(g, frame) && (uintptr_t)lock < (uintptr_t)frame;
+    return bl__on_stack(g, lock) && bl__on_stack(g, frame) &&
+           ((uintptr_t)lock < (uintptr_t)frame || ((const bl__held_head *)lock)->self != lock);
+}
+
+/* Takes lock off a list of g's, the caller's. False: it is not there. */
+static inline __attribute__((always_inline)) bool bl__held_forget(const bl__g *g, void **list,
+                                                                  const void *lock)
+{
+    void **at = list;
+    while (BL__UNLIKELY(*at != lock)) {
+        if (!*at)
+            return false;
+        if (bl__held_gone(g, *at))
+            return true; /* lock may be behind it */
+        at = bl__held_next(*at);
+    }
+    *at = *bl__held_next(lock);
+    return true;
 }
 
 /* The order in which locks are taken, debug/lockorder.c, while it is recorded (bl__order_on): g is

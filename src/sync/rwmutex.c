@@ -72,25 +72,8 @@ static void rwmutex_taken(bl_rwmutex *m, bl__g *g)
     bl__race_acquire(m);            /* who has written */
     bl__race_acquire(&m->bl__lock); /* and who has read before */
     m->bl__tick = g->switches;
-    m->bl__held = (bl_rwmutex *)g->held_rw;
+    m->bl__held = g->held_rw;
     g->held_rw = m;
-}
-
-static bool rwmutex_forget(bl_rwmutex *m, bl__g *g)
-{
-    if (g->held_rw == m) {
-        g->held_rw = m->bl__held;
-        return true;
-    }
-    for (bl_rwmutex *at = (bl_rwmutex *)g->held_rw; at; at = at->bl__held) {
-        if (bl__held_gone(g, at))
-            return true; /* m may be behind it */
-        if (at->bl__held == m) {
-            at->bl__held = m->bl__held;
-            return true;
-        }
-    }
-    return false;
 }
 
 /* ---- Under bl__lock with a flag set ---------------------------------------------------------- */
@@ -281,7 +264,7 @@ static void rwmutex_check_owner(bl_rwmutex *m, bl__g *g)
 static __attribute__((noinline)) void rwmutex_unlock_slow(bl_rwmutex *m, bl__g *g)
 {
     rwmutex_check_owner(m, g);
-    if (!rwmutex_forget(m, g))
+    if (!bl__held_forget(g, &g->held_rw, m))
         bl__fatal_of("unlocks", BL__WAIT_RW_LOCK, m,
                      "sync: Unlock of RWMutex whose memory was overwritten");
     bool switched = m->bl__tick != g->switches;
@@ -309,7 +292,7 @@ void bl_rwmutex_unlock(bl_rwmutex *m)
     bl__race_use(m);
     bl__race_release(m);
     bl__g *g = bl__self();
-    bl_rwmutex *rest = m->bl__held;
+    void *rest = m->bl__held;
     uintptr_t word = rwmutex_owned(g);
     if (g->held_rw != m || !cas_release(&m->bl__word, &word, 0)) { /* ORD(rwmutex) */
         rwmutex_unlock_slow(m, g);
@@ -318,8 +301,9 @@ void bl_rwmutex_unlock(bl_rwmutex *m)
     g->held_rw = rest;
 }
 
-bool bl__rwmutex_orphan(bl_rwmutex *m, bl__g *g)
+bool bl__rwmutex_orphan(void *rwmutex, bl__g *g)
 {
+    bl_rwmutex *m = rwmutex;
     if (m->bl__self != m || !rwmutex_is_owner(m, g))
         return false;
     bl__lock(&m->bl__lock, BL__RANK_WAITERS);
