@@ -168,8 +168,26 @@ static int root(void *arg)
 }
 int main(void) { return bl_run(root, NULL, NULL); }
 END
+    cat >freed.c <<'END'
+#include <belay.h>
+#include <stdlib.h>
+static int *freed;
+static int reads(void *arg) { (void)arg; return *freed; }
+static int root(void *arg)
+{
+    (void)arg;
+    freed = malloc(sizeof *freed);
+    free(freed);
+    BL_SCOPE(s);
+    return bl_go(s, reads, NULL);
+}
+int main(void) { return bl_run(root, NULL, NULL); }
+END
     for cc in gcc clang; do
-        ! command -v "$cc" >/dev/null || { CC=$cc run "$belay" run -asan later.c; expect "-asan: $cc: a variable behind its scope" 0; }
+        command -v "$cc" >/dev/null || continue
+        CC=$cc run "$belay" run -asan later.c; expect "-asan: $cc: a variable behind its scope" 0
+        CC=$cc run "$belay" run -asan freed.c; expect_err "-asan: $cc: whose error" '^goroutine 2 \[running\]:$'
+        expect_err "-asan: $cc: started where" '^	.*freed\.c:11$'
     done
     if grep -q '^BELAY_SANITIZE:[^=]*=$' "$build/CMakeCache.txt"; then # else it has but one library
         exec {lock}<"$build" # as another belay that builds there

@@ -223,6 +223,37 @@ bool bl__rescue_there(void)
            is_ours(&now);
 }
 
+#if BL__ASAN
+/* AddressSanitizer has handlers of its own, and its reports know threads: which goroutine that was
+ * is told behind them, or, of UndefinedBehaviorSanitizer where it asks (gcc's does), before. */
+static void reported_by(void)
+{
+    const bl__g *g = bl__fatal_goroutine();
+    if (g == NULL && bl__helper_caller() == 0)
+        return;
+    bl__out o;
+    bl__out_init(&o, STDERR_FILENO);
+    bl__report_head(&o, g);
+    bl__report_tail(&o, g, NULL);
+    bl__out_flush(&o);
+}
+
+static void asan_reported(const char *text)
+{
+    (void)text;
+    reported_by();
+}
+
+/* As early, so that it does not replace a program's own. */
+static __attribute__((constructor)) void asan_begin(void)
+{
+    __asan_set_error_report_callback(asan_reported);
+}
+
+void __ubsan_on_report(void);
+__attribute__((weak, visibility("default"))) void __ubsan_on_report(void) { reported_by(); }
+#endif
+
 void bl__crash_install(void)
 {
     if (BL__ASAN || BL__TSAN)
