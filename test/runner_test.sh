@@ -42,6 +42,7 @@ lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* hold
 [ -n "$sanitize" ] || lines 'the crash' '^fatal error: ' '^Test_crashes$' # sanitizers say it themselves
 lines 'crashes' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
 lines 'deadlock' '^fatal error: all goroutines are asleep - deadlock!$' '^--- FAIL: deadlock' 'exit status 2$'
+ok 'nobody of the runner' bash -c "! grep -q '^bl__test_' '$work/err' '$work/out'"
 lines 'late' '^panic: test timed out after 0.05s: late$' '^goroutine [0-9]+ .sleep' '^--- FAIL: late'
 lines 'subtests' '^--- FAIL: subs ' '^    --- FAIL: subs/c ' '^        all_test.c:[0-9]+: failed$'
 lines 'the one that dies beside others' '^--- FAIL: besides_crash'
@@ -80,6 +81,7 @@ lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutine
     'failed: bl_sleep.BL_HOUR. != 0$' '^--- FAIL: result' 'returned BL_EINVAL$' '^--- FAIL: deaf' \
     'leak: 1 goroutine was left' 'goroutine [0-9]+ .sleep .leaked..:$' '^--- FAIL: locked' 'deadlock: all goroutines in bubble' \
     'fatal error: goroutine is not in a bubble' '^--- FAIL: wait_outside'
+ok 'a failed BL_REQUIRE ends the test too' test "$(grep -c 'not reached' "$work/out")" -eq 0
 run "$belay" test -cpu 1,2,8 -v "$work/bubble"
 keep
 for name in clock kinds mutex pipe real hour parallel order cleanup last; do

@@ -362,12 +362,20 @@ static void heap_up(size_t i)
     }
 }
 
+bool (*bl__report_skips)(const bl__g *g);
+
+static bool report_wants(const bl__g *g, const bl__report_all *what)
+{
+    if (what->want != NULL)
+        return what->want(g, what->arg);
+    return what->system || bl__report_skips == NULL || !bl__report_skips(g);
+}
+
 static void gather(const bl__g *g, void *arg)
 {
     gathering *in = arg;
     if (g->id <= in->last || g->id == in->what->except ||
-        (in->count == ROUND && g->id >= round_items[0].id) ||
-        (in->what->want != NULL && !in->what->want(g, in->what->arg)))
+        (in->count == ROUND && g->id >= round_items[0].id) || !report_wants(g, in->what))
         return;
     item it = {.id = g->id,
                .at = g->task.kind == BL__TASK_G ? g : NULL,

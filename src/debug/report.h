@@ -76,4 +76,8 @@ typedef struct bl__report_all {
 } bl__report_all;
 void bl__report_each(bl__out *o, const bl__report_all *what);
 
+/* Whom a report of all goroutines leaves out, but with BELAY_TRACEBACK=system: those of the test
+ * runner. NULL: nobody. Set before goroutines run. */
+extern bool (*bl__report_skips)(const bl__g *g);
+
 #endif

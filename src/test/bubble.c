@@ -26,6 +26,7 @@ struct bl__test_bubble {
     bl__cleanup *cleanups;
     bl__site site;
     bool left;
+    bool returned; /* fn has: it was not ended early */
 };
 
 bl__test_bubble *bl__test_bubble_here(const bl_test *t)
@@ -49,6 +50,7 @@ static int bl__bubble_body_main(void *arg)
         ((void (*)(void *))r->fn)(r->arg);
     else
         result = ((bl_fn)r->fn)(r->arg);
+    r->returned = true;
     bl__test_scope_give();
     return result;
 }
@@ -150,11 +152,13 @@ void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const cha
                      bl_err_name(err));
         bl__bubble_tell(b, BL__BUBBLE_OVER);
     }
-    bool over = bubble_keep(r), drawn = b->drawn != 0;
+    bool over = bubble_keep(r), drawn = b->drawn != 0, returned = over && r->returned;
     bubble_close(r, over);
     if (drawn && bl_failed(t))
         bl__test_log(t, file, line, "the order of what was due at one instant: -seed %llu",
                      (unsigned long long)seed);
+    if (!returned)
+        bl__test_end_early();
 }
 
 int bl_bubble_wait(void) { return bl__bubble_wait(); }

@@ -7,8 +7,7 @@
 
 #include "test/test.h"
 
-/* The one that calls is over: a goroutine, a thread, or a plain test. */
-static void end_early(void)
+void bl__test_end_early(void)
 {
     bool plain = bl__test_plain() != NULL;
     fflush(stdout);
@@ -50,7 +49,7 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
     bl__test_log_text(t, file, line, b.at, b.len);
     bl__text_free(&b);
     if ((what & BL__TEST_END) != 0)
-        end_early();
+        bl__test_end_early();
 }
 
 static int how_ends(int end) { return BL__TEST_FAIL | (end ? BL__TEST_END : 0); }
@@ -123,7 +122,7 @@ bool bl__test_compare(bl_test *t, int how, int end, bl__value a, bl__value b, co
     bl__test_log_text(t, file, line, said.at, said.len);
     bl__text_free(&said);
     if (end)
-        end_early();
+        bl__test_end_early();
     return false;
 }
 
@@ -169,7 +168,7 @@ bool bl__test_strings(bl_test *t, int end, const char *a, const char *b, const c
     bl__test_log_text(t, file, line, said.at, said.len);
     bl__text_free(&said);
     if (end)
-        end_early();
+        bl__test_end_early();
     return false;
 }
 
@@ -194,7 +193,7 @@ bool bl__test_memory(bl_test *t, int end, const void *a, const void *b, size_t n
     bl__test_log_text(t, file, line, said.at, said.len);
     bl__text_free(&said);
     if (end)
-        end_early();
+        bl__test_end_early();
     return false;
 }
 

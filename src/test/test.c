@@ -491,6 +491,8 @@ static int bl__test_controller_main(void *arg)
     return 0;
 }
 
+bool bl__test_controls(const bl__g *g) { return g->fn == bl__test_controller_main; }
+
 bool bl__test_start(bl_test *t, bl_scope *s)
 {
     if (bl__watched_find(t->item, t->name) == NULL) /* else it was said by a worker before */

@@ -213,6 +213,8 @@ typedef struct bl__test_bubble bl__test_bubble;
 bl__test_bubble *bl__test_bubble_here(const bl_test *t);
 /* g is of the runner's, and not of the test's. */
 bool bl__test_bubble_conducts(const bl__g *g);
+/* Likewise, it is a test's controller. */
+bool bl__test_controls(const bl__g *g);
 bl_scope *bl__test_bubble_scope(bl__test_bubble *r);
 bl__cleanup **bl__test_bubble_cleanups(bl__test_bubble *r); /* lock: the test's */
 
@@ -292,6 +294,8 @@ void bl__test_print(const char *text, size_t len);
 /* "=== RUN   name", and so on; with -v only. */
 void bl__test_mark(const char *what, const char *name);
 /* Its lines are logged by t, as from file and line (NULL: from nowhere). */
+/* The caller is over: a goroutine, a thread, or a plain test. check.c */
+BL__NORETURN void bl__test_end_early(void);
 void bl__test_log_text(bl_test *t, const char *file, int line, const char *text, size_t len);
 /* The result of t and what it has logged: printed, or given to its parent. */
 void bl__test_report(bl_test *t);

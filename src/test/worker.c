@@ -119,6 +119,12 @@ static int bl__test_worker_main(void *arg)
     return 0;
 }
 
+/* g has nothing of the program's. */
+static bool runner_own(const bl__g *g)
+{
+    return g->fn == bl__test_worker_main || bl__test_controls(g) || bl__test_bubble_conducts(g);
+}
+
 BL__NORETURN static void plain_run(const bl__items *items)
 {
     static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
@@ -140,6 +146,7 @@ void bl__test_worker(const bl__items *items, int events)
     if (items->only >= 0 && items->at[items->only].entry->plain != NULL)
         plain_run(items);
     bl__held_hook = bl__test_held;
+    bl__report_skips = runner_own;
 #if BL__RACE
     bl__race_owner = bl__test_race_owner;
 #endif

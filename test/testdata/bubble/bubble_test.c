@@ -367,7 +367,11 @@ static void require_fn(bl_test *t, void *arg)
     BL_REQUIRE(t, bl_sleep(BL_HOUR) != 0);
     bl_log(t, "not reached");
 }
-BL_TEST(require) { bl_bubble(t, require_fn, NULL); }
+BL_TEST(require)
+{
+    bl_bubble(t, require_fn, NULL);
+    bl_log(t, "not reached");
+}
 
 static int fails(void *arg)
 {
