@@ -19,9 +19,12 @@
 #include <stdlib.h>
 
 #include "core/bubble.h"
+#include "debug/peek.h"
 #include "debug/report.h"
 #include "life/ctx.h"
 #include "life/scope_parts.h"
+
+enum { NESTED_MOST = 64 }; /* scopes in each other that are looked through */
 
 typedef struct scope_join {
     bl__timer_head timer; /* of the grace, if armed; first, so that its firing finds the rest */
@@ -163,20 +166,29 @@ bl_dur bl__scope_grace(const bl_scope *s)
     return text != NULL ? dur_parse(text, BL_SEC) : BL_SEC;
 }
 
-static bool goroutine_is_in(const bl__g *g, void *arg) { return g->scope == arg; }
+/* Also of scopes below: one that is shielded is what keeps its opener. */
+static bool goroutine_is_in(const bl__g *g, void *arg)
+{
+    const bl_scope *at = g->scope;
+    bl_scope s;
+    for (int i = 0; at != arg; i++, at = s.bl__parent)
+        if (at == NULL || at == &bl__rt.root || i == NESTED_MOST || !bl__peek(&s, at, sizeof s) ||
+            s.bl__magic != BL__SCOPE_OPEN)
+            return false;
+    return true;
+}
 
 static void left_count(const bl__g *g, void *arg)
 {
-    const void **scope_and_count = arg;
-    if (g->scope == scope_and_count[0])
-        ++*(size_t *)(uintptr_t)scope_and_count[1];
+    void **scope_and_count = arg;
+    *(size_t *)scope_and_count[1] += goroutine_is_in(g, scope_and_count[0]);
 }
 
 /* The goroutines of s that have not ended. The word may still count some that have: see spawn.c. */
-static size_t scope_left(const bl_scope *s)
+static size_t scope_left(bl_scope *s)
 {
     size_t count = 0;
-    const void *scope_and_count[2] = {s, &count};
+    void *scope_and_count[2] = {s, &count};
     bl__each_goroutine(left_count, scope_and_count);
     return count;
 }

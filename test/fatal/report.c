@@ -139,7 +139,7 @@ static int lock_and_leave(void *arg)
 {
     bl_mutex_lock(&mutex);
     (void)arg;
-    int r = bl_sleep(100 * BL_MS);
+    int r = bl_sleep(300 * BL_MS);
     bl_mutex_unlock(&mutex);
     return r;
 }

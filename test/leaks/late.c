@@ -220,6 +220,7 @@ static int shielded_join(void *arg)
 
 /*? join_in_a_shield late
  * shielded_join@shielded_wait [scope wait] waits on scope "inner"; cause: it joins goroutines that have not stopped
+ * poll_for_ever [] created by shielded_join; in scope "inner"
  */
 static int join_in_a_shield(void *arg)
 {
