@@ -1,18 +1,30 @@
 /* SPDX-License-Identifier: MIT */
-/* kernel.c: see kernel.h; proc(5), /proc/PID/fdinfo and timers; tee(2); MSG_PEEK in recv(2). */
+/* kernel.c: see kernel.h; proc(5), /proc/PID/fdinfo, timers and sysvipc; tee(2); MSG_PEEK in
+ * recv(2), MSG_COPY in msgrcv(2). */
 #include "debug/kernel.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <mqueue.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/proc.h"
 
-enum { KERNEL_TEXT = 4096, KERNEL_BYTES = 1 << 16 /* that are looked at, of a pipe or a socket */ };
+enum {
+    KERNEL_TEXT = 4096,
+    KERNEL_BYTES = 1 << 16, /* that are looked at, of a pipe, a socket or a message */
+    KERNEL_MESSAGES = 64    /* of a queue */
+};
 
 typedef struct kernel_look {
     void (*fn)(uint64_t word, void *arg);
@@ -78,31 +90,84 @@ static void kernel_pipe(const kernel_look *k, int fd)
     kernel_bytes(k, have);
 }
 
+/* One with an error is not asked: that would take away what the program is to get. */
 static void kernel_socket(const kernel_look *k, int fd)
 {
+    struct pollfd now = {.fd = fd, .events = POLLIN};
     int domain = 0;
     socklen_t size = sizeof domain;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 ||
+        (domain != AF_UNIX && domain != AF_INET && domain != AF_INET6) || poll(&now, 1, 0) != 1 ||
+        (now.revents & POLLERR) != 0)
         return;
     ssize_t n = recv(fd, k->bytes, KERNEL_BYTES, MSG_PEEK | MSG_DONTWAIT);
     kernel_bytes(k, n > 0 ? (size_t)n : 0);
 }
 
-static void kernel_fd(const kernel_look *k, int fds, const char *name)
+static bool kernel_queue(const kernel_look *k, int id)
+{
+    for (long i = 0; i < KERNEL_MESSAGES; i++) {
+        ssize_t n = msgrcv(id, k->bytes, KERNEL_BYTES - sizeof(long), i,
+                           IPC_NOWAIT | MSG_NOERROR | MSG_COPY);
+        if (n < 0)
+            return errno != ENOSYS && errno != EINVAL; /* what the kernel was not built for */
+        kernel_bytes(k, sizeof(long) + (size_t)n);
+    }
+    return true;
+}
+
+/* "key msqid perms cbytes qnum …", below a line of their names. */
+static bool kernel_queues(const kernel_look *k)
+{
+    char text[KERNEL_TEXT];
+    bool known = true;
+    int fd = open("/proc/sysvipc/msg", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
+    text[n > 0 ? n : 0] = '\0';
+    for (const char *line = strchr(text, '\n'); line != NULL; line = strchr(line + 1, '\n')) {
+        int id;
+        unsigned long has;
+        if (sscanf(line, "%*d %d %*o %*u %lu", &id, &has) == 2 && has > 0)
+            known = kernel_queue(k, id) && known;
+    }
+    if (fd >= 0)
+        close(fd);
+    return known;
+}
+
+static bool kernel_mq_holds(int fd)
+{
+    struct mq_attr a;
+    return syscall(SYS_mq_getsetattr, fd, NULL, &a) == 0 && a.mq_curmsgs > 0;
+}
+
+static bool kernel_signal_holds(void)
+{
+    sigset_t set;
+    bool holds = false;
+    for (int i = SIGRTMIN; sigpending(&set) == 0 && i <= SIGRTMAX; i++)
+        holds = holds || sigismember(&set, i) == 1;
+    return holds;
+}
+
+static bool kernel_fd(const kernel_look *k, int fds, const char *name)
 {
     char to[64] = "";
     int fd = (int)strtol(name, NULL, 10);
     if (readlinkat(fds, name, to, sizeof to - 1) < 0)
-        return;
+        return true;
     if (strcmp(to, "anon_inode:[eventpoll]") == 0 && !bl__poll_has(fd))
         kernel_text(k, k->infos, name, "data:");
+    else if (strcmp(to, "anon_inode:[eventfd]") == 0)
+        kernel_text(k, k->infos, name, "eventfd-count:");
     else if (strncmp(to, "pipe:", 5) == 0 && fd != k->scratch[0] && fd != k->scratch[1])
         kernel_pipe(k, fd);
     else if (strncmp(to, "socket:", 7) == 0)
         kernel_socket(k, fd);
+    return to[0] != '/' || !kernel_mq_holds(fd);
 }
 
-void bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
+bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
 {
     kernel_look k = {.fn = fn, .arg = arg, .scratch = {-1, -1}};
     const struct dirent *e;
@@ -111,10 +176,12 @@ void bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
     k.bytes = mmap(NULL, KERNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool ready = fds != NULL && k.infos >= 0 && k.bytes != MAP_FAILED &&
                  pipe2(k.scratch, O_CLOEXEC | O_NONBLOCK) == 0;
+    bool known = !kernel_signal_holds();
     while (ready && (e = readdir(fds)) != NULL)
-        kernel_fd(&k, dirfd(fds), e->d_name);
+        known = kernel_fd(&k, dirfd(fds), e->d_name) && known;
     kernel_text(&k, AT_FDCWD, "/proc/self/timers", "/"); /* signal: NUMBER/VALUE */
     if (ready) {
+        known = kernel_queues(&k) && known;
         close(k.scratch[0]);
         close(k.scratch[1]);
     }
@@ -124,4 +191,5 @@ void bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
         close(k.infos);
     if (fds != NULL)
         closedir(fds);
+    return known;
 }

@@ -7,11 +7,13 @@
 #ifndef BL__DEBUG_KERNEL_H
 #define BL__DEBUG_KERNEL_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* What is registered in this process's epolls but the runtime's, what is in its pipes and at the
- * head of its Unix sockets, and what its timers signal with. As far as it can be told; nothing of
- * it is taken away. */
-void bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg);
+/* What is registered in this process's epolls but the runtime's, what is in its pipes, at the heads
+ * of its sockets, in the message queues of the system, what its eventfds count and its timers
+ * signal with. Nothing of it is taken away. False: there is something that only who takes it can
+ * read: in a POSIX message queue, or the value of a signal that is blocked. */
+bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg);
 
 #endif

@@ -35,7 +35,8 @@ enum {
     MAPS_TEXT = 1 << 16, /* bytes read at a time */
     LINE = 512,
     BLOCKS_TRIED = 64, /* that have to make sense for a heap to be one */
-    HEAP_RECORD = 0x1000
+    HEAP_RECORD = 0x1000,
+    HIDDEN_MOST = 1 << 28 /* bytes without access; more are reserved, and in no use yet */
 };
 
 #define HEAP_ALIGNED ((uintptr_t)64 << 20)
@@ -45,7 +46,8 @@ enum {
 static struct {
     int maps;
     int pages;
-} maps_files = {-1, -1};
+    int mem;
+} maps_files = {-1, -1, -1};
 
 static const size_t maps_bytes =
     (MAPS_MOST + SKIPS_MOST) * sizeof(bl__map_range) + MAPS_TEXT + LINE;
@@ -203,7 +205,8 @@ static uintptr_t heap_first_block(uintptr_t low, uintptr_t high, uintptr_t *end)
 static void range_add(bl__maps *m, uintptr_t low, uintptr_t high, uintptr_t first_block)
 {
     if (low < high && m->count < MAPS_MOST)
-        m->ranges[m->count++] = (bl__map_range){low, high, first_block};
+        m->ranges[m->count++] =
+            (bl__map_range){.low = low, .high = high, .first_block = first_block};
 }
 
 /* An anonymous mapping: the heaps in it, and what is between them. */
@@ -249,12 +252,19 @@ static bool is_libc(const char *path)
 static bool is_memory(const char *access, const char *path)
 {
     static const char *const names[] = {"/dev/zero", "/memfd:", "/dev/shm/", "/SYSV"};
-    if (access[0] != 'r')
-        return false;
     for (size_t i = 0; path != NULL && i < sizeof names / sizeof names[0]; i++)
         if (strncmp(path, names[i], strlen(names[i])) == 0)
             return true;
-    return path == NULL || (access[1] == 'w' && strncmp(path, "/dev/", 5) != 0);
+    return path == NULL || (access[0] == 'r' && access[1] == 'w' && strncmp(path, "/dev/", 5) != 0);
+}
+
+/* What malloc has reserved behind a thread's heap, which has never been in use. */
+static bool is_reserve(const bl__maps *m, const bl__map_range *r)
+{
+    for (size_t i = m->count; i > 0 && m->ranges[i - 1].low + HEAP_ALIGNED >= r->high; i--)
+        if (m->ranges[i - 1].first_block != 0 && m->ranges[i - 1].low + HEAP_ALIGNED == r->high)
+            return true;
+    return false;
 }
 
 /* "low-high rw-p offset device inode   path". libc_end: where the C library's data have ended. */
@@ -267,6 +277,12 @@ static void line_take(bl__maps *m, const char *line, uintptr_t *libc_end)
     bool named = path != NULL;
     if (!is_memory(p, path) || m->count == MAPS_MOST)
         return;
+    if (*p != 'r') {
+        r.hidden = true;
+        if (r.high - r.low <= HIDDEN_MOST && !is_reserve(m, &r))
+            m->ranges[m->count++] = r;
+        return;
+    }
     if ((named && is_libc(path)) || (!named && r.low == *libc_end)) {
         m->libc.low = *libc_end == 0 ? r.low : m->libc.low;
         m->libc.high = *libc_end = r.high;
@@ -312,6 +328,12 @@ void bl__maps_open(void)
     maps_files.maps = file_open("/proc/self/maps");
     maps_files.pages =
         sysconf(_SC_PAGESIZE) == BL__MAPS_PAGE ? file_open("/proc/self/pagemap") : -1;
+    maps_files.mem = file_open("/proc/self/mem");
+}
+
+bool bl__maps_peek(void *to, uintptr_t from, size_t n)
+{
+    return maps_files.mem >= 0 && pread(maps_files.mem, to, n, (off_t)from) == (ssize_t)n;
 }
 
 void bl__maps_close(void)
@@ -320,7 +342,9 @@ void bl__maps_close(void)
         close(maps_files.maps);
     if (maps_files.pages >= 0)
         close(maps_files.pages);
-    maps_files.maps = maps_files.pages = -1;
+    if (maps_files.mem >= 0)
+        close(maps_files.mem);
+    maps_files.maps = maps_files.pages = maps_files.mem = -1;
 }
 
 bool bl__maps_read(bl__maps *m)

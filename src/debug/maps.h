@@ -15,6 +15,7 @@ enum { BL__MAPS_PAGE = 4096 }; /* bytes; no page is smaller */
 typedef struct bl__map_range {
     uintptr_t low, high;
     uintptr_t first_block; /* of a heap: where malloc's first block begins; else 0 */
+    bool hidden;           /* without access for now: bl__maps_peek reads it */
 } bl__map_range;
 
 typedef struct bl__maps {
@@ -33,6 +34,9 @@ static inline bool bl__maps_bit(uint64_t there, uintptr_t low, uintptr_t at)
 {
     return (there >> ((at / BL__MAPS_PAGE - low / BL__MAPS_PAGE) & 63) & 1) != 0;
 }
+
+/* As bl__peek, also where there is no access. */
+bool bl__maps_peek(void *to, uintptr_t from, size_t n);
 
 /* When a run begins and ends. */
 void bl__maps_open(void);

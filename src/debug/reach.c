@@ -77,6 +77,7 @@ struct bl__reach {
     bool failed;  /* something ran out */
     bool afters;  /* there are such contexts */
     bool closely;
+    bool hidden; /* what is being read has no access */
     reach_item *items;
     uint32_t items_count, items_most;
     reach_index fresh; /* those who lead to them are looked for in this pass */
@@ -341,6 +342,12 @@ static uint32_t reach_lookup(const bl__reach *r, reach_index *x, uintptr_t at)
 /* Calls fn for each word of [low, high) that can be read, window by window. */
 typedef void reach_words_fn(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg);
 
+static bool reach_peek(const bl__reach *r, uintptr_t from, size_t n)
+{
+    return r->hidden ? bl__maps_peek(r->window, from, n)
+                     : bl__peek(r->window, (const void *)from, n);
+}
+
 /* [low, high) lies in one window; what of it cannot be read is left out. */
 static void reach_window(bl__reach *r, uintptr_t low, uintptr_t high, reach_words_fn *fn, void *arg)
 {
@@ -351,10 +358,10 @@ static void reach_window(bl__reach *r, uintptr_t low, uintptr_t high, reach_word
             return;
         }
         r->left -= n;
-        if (!bl__peek(r->window, (const void *)low, n)) {
+        if (!reach_peek(r, low, n)) {
             size_t page = BL__MAPS_PAGE - low % BL__MAPS_PAGE;
             n = page < n ? page : n;
-            if (!bl__peek(r->window, (const void *)low, n)) {
+            if (!reach_peek(r, low, n)) {
                 low += n;
                 continue;
             }
@@ -645,10 +652,14 @@ static void reach_maps_words(bl__reach *r)
     for (size_t i = 0; i < r->maps.count; i++) {
         const bl__map_range *range = &r->maps.ranges[i];
         uintptr_t low = range->low, high;
+        if (range->hidden && !r->closely)
+            continue;
+        r->hidden = range->hidden;
         for (; range->first_block == 0 && bl__maps_next(&r->maps, &low, &high, range->high);
              low = high)
             reach_each_window(r, low, high, reach_root_words, NULL);
     }
+    r->hidden = false;
 }
 
 static void reach_stack_word(bl__reach *r, uintptr_t at, uintptr_t word, void *arg)

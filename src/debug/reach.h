@@ -33,8 +33,8 @@ bl__reach *bl__reach_new(size_t stacks, size_t objects, size_t extra, void **ext
 void bl__reach_free(bl__reach *r);
 
 /* Reads where memory is. Before all that follows. False: it cannot be told. closely: also what is
- * seldom found there: addresses that begin at any byte, as in packed records, and what the C
- * library keeps for the program. */
+ * seldom found there: addresses that begin at any byte, as in packed records, what the C library
+ * keeps for the program, and what has no access for now. */
 bool bl__reach_begin(bl__reach *r, bool closely);
 /* What stands in [low, high) is the runtime's: of an object, who waits on it. */
 void bl__reach_skip(bl__reach *r, const void *low, const void *high);

@@ -475,9 +475,11 @@ static void word_mark(uint64_t word, void *arg)
 static void spread_kernel(bl__notes *n)
 {
     n->marked = false;
-    if (somebody_may_be(n))
-        bl__kernel_each(word_mark, n);
-    if (n->marked)
+    bool known = !somebody_may_be(n) || bl__kernel_each(word_mark, n);
+    for (uint32_t i = 0; i < n->count && !known; i++)
+        if (n->nodes[i].objects > 0)
+            bl__node_revive(n, &n->nodes[i]);
+    if (n->marked || !known)
         spread_reach(n);
 }
 

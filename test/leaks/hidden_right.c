@@ -1,7 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* All right: the address of who waits is there, but looks like none, or is kept by the system for the program. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <mqueue.h>
+#include <netinet/in.h>
 #include <search.h>
 #include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -107,7 +115,140 @@ static int in_a_socket(void *arg)
     return socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0 ? 1 : received_late(ends);
 }
 
+/*? on_a_connection right
+ */
+static int on_a_connection(void *arg)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr *to = (struct sockaddr *)&at;
+    socklen_t size = sizeof at;
+    int listens = socket(AF_INET, SOCK_STREAM, 0), ends[2] = {-1, socket(AF_INET, SOCK_STREAM, 0)};
+    (void)arg;
+    if (bind(listens, to, size) != 0 || listen(listens, 1) != 0 ||
+        getsockname(listens, to, &size) != 0 || connect(ends[1], to, size) != 0 ||
+        (ends[0] = accept(listens, NULL, NULL)) < 0)
+        return 1;
+    close(listens);
+    return received_late(ends);
+}
+
+typedef struct letter {
+    long type;
+    bl_chan *reply;
+} letter;
+
+static __attribute__((noinline)) bool letter_send(int queue)
+{
+    letter l = {1, awaited()};
+    return msgsnd(queue, &l, sizeof l.reply, 0) == 0;
+}
+
+/*? in_a_message_queue right
+ */
+static int in_a_message_queue(void *arg)
+{
+    letter l = {0, NULL};
+    int queue = msgget(IPC_PRIVATE, 0600);
+    (void)arg;
+    if (queue < 0) /* none here */
+        return 0;
+    bool ok = letter_send(queue) && nap_long() == 0 &&
+              msgrcv(queue, &l, sizeof l.reply, 0, 0) == sizeof l.reply;
+    return msgctl(queue, IPC_RMID, NULL) != 0 || !ok ? 1 : send_last(l.reply);
+}
+
+static __attribute__((noinline)) bool mail_send(mqd_t queue)
+{
+    bl_chan *reply = awaited();
+    return mq_send(queue, (const char *)&reply, sizeof reply, 0) == 0;
+}
+
+/*? in_a_posix_queue right
+ */
+static int in_a_posix_queue(void *arg)
+{
+    struct mq_attr attr = {.mq_maxmsg = 2, .mq_msgsize = sizeof(bl_chan *)};
+    bl_chan *reply = NULL;
+    char name[32];
+    (void)arg;
+    (void)snprintf(name, sizeof name, "/belay-%d", (int)getpid());
+    mqd_t queue = mq_open(name, O_CREAT | O_RDWR, 0600, &attr);
+    if (queue < 0) /* none here */
+        return 0;
+    mq_unlink(name);
+    return !mail_send(queue) || nap_long() != 0 ||
+                   mq_receive(queue, (char *)&reply, sizeof reply, NULL) != sizeof reply
+               ? 1
+               : send_last(reply);
+}
+
 /* ---- Kept by the system ---- */
+
+static __attribute__((noinline)) bool count_to(int fd)
+{
+    uint64_t n = (uintptr_t)awaited();
+    return write(fd, &n, sizeof n) == sizeof n;
+}
+
+/*? in_the_count_of_an_eventfd right
+ */
+static int in_the_count_of_an_eventfd(void *arg)
+{
+    uint64_t n = 0;
+    int fd = eventfd(0, 0);
+    (void)arg;
+    return !count_to(fd) || nap_long() != 0 || read(fd, &n, sizeof n) != sizeof n
+               ? 1
+               : send_last((bl_chan *)(uintptr_t)n);
+}
+
+static __attribute__((noinline)) bool queue_signal(void)
+{
+    union sigval value = {.sival_ptr = awaited()};
+    return sigqueue(getpid(), SIGRTMIN, value) == 0;
+}
+
+/*? in_a_blocked_signal right
+ */
+static int in_a_blocked_signal(void *arg)
+{
+    sigset_t set;
+    siginfo_t info;
+    (void)arg;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN);
+    return !queue_signal() || nap_long() != 0 || sigwaitinfo(&set, &info) < 0
+               ? 1
+               : send_last(info.si_value.sival_ptr);
+}
+
+static __attribute__((constructor)) void block_signal(void) /* in each thread to come */
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+enum { VAULT = 1 << 16 };
+
+static __attribute__((noinline)) bool shut_in(bl_chan **vault)
+{
+    vault[100] = awaited();
+    return mprotect(vault, VAULT, PROT_NONE) == 0;
+}
+
+/*? in_memory_without_access right
+ */
+static int in_memory_without_access(void *arg)
+{
+    bl_chan **vault = mmap(NULL, VAULT, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)arg;
+    return vault == MAP_FAILED || !shut_in(vault) || nap_long() != 0 ||
+                   mprotect(vault, VAULT, PROT_READ) != 0
+               ? 1
+               : send_last(vault[100]);
+}
 
 static int alarm_fd;
 
@@ -166,5 +307,10 @@ static int in_a_table_of_the_c_library(void *arg)
 
 PROGRAMS({"in_a_packed_record", in_a_packed_record},
          {"with_a_counter_and_a_mark", with_a_counter_and_a_mark}, {"in_a_pipe", in_a_pipe},
-         {"in_a_socket", in_a_socket}, {"in_the_value_of_a_signal", in_the_value_of_a_signal},
+         {"in_a_socket", in_a_socket}, {"on_a_connection", on_a_connection},
+         {"in_a_message_queue", in_a_message_queue}, {"in_a_posix_queue", in_a_posix_queue},
+         {"in_the_count_of_an_eventfd", in_the_count_of_an_eventfd},
+         {"in_a_blocked_signal", in_a_blocked_signal},
+         {"in_memory_without_access", in_memory_without_access},
+         {"in_the_value_of_a_signal", in_the_value_of_a_signal},
          {"in_a_table_of_the_c_library", in_a_table_of_the_c_library})
