@@ -22,12 +22,14 @@
 #include "arch/unwind.h"
 #include "core/trace.h"
 #include "debug/fatal.h"
+#include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/symbol.h"
 
 enum {
     CRASH_STACK = 64 * 1024,
-    GUARD_REACH = 64 * 1024 /* a frame larger than the guard can be touched first beyond it */
+    GUARD_REACH = 64 * 1024, /* a frame larger than the guard can be touched first beyond it */
+    NIL_REACH = 4096         /* fields of what a null pointer leads to */
 };
 
 static const struct {
@@ -74,9 +76,28 @@ static bool is_overflow(const crash *c)
            sp <= at + GUARD_REACH;
 }
 
+/* On a thread, whose stack ends at a guard page: where the stack pointer is, or just below. */
+static bool is_thread_overflow(const crash *c)
+{
+    if (!is_fault(c) || c->g != NULL || (c->sig != SIGSEGV && c->sig != SIGBUS))
+        return false;
+    uintptr_t sp = c->regs.r[BL__REG_SP], at = (uintptr_t)c->info->si_addr, word;
+    return at + GUARD_REACH >= sp && at < sp + GUARD_REACH &&
+           (at < sp || !bl__peek(&word, (const void *)sp, sizeof word));
+}
+
+/* A null pointer was followed, or a small number that was taken for one. SI_KERNEL is for addresses
+ * that are not told. */
+static bool is_nil(const crash *c)
+{
+    return is_fault(c) && c->sig == SIGSEGV && c->info->si_code != SI_KERNEL &&
+           (uintptr_t)c->info->si_addr < NIL_REACH;
+}
+
 static bool name_take(const bl__symbol *s, void *arg)
 {
-    *(const char **)arg = s->func;
+    if (!bl__symbol_is_runtime(s))
+        *(const char **)arg = s->func;
     return true;
 }
 
@@ -91,6 +112,17 @@ static void overflow_print(bl__out *o, const bl__g *g)
     bl__out_size(o, bl__rt.options.stack_size);
     bl__out_printf(o, " (set bl_options.stack_size or BELAY_STACK)\n");
     bl__out_printf(o, "fatal error: stack overflow\n");
+}
+
+/* By the name that the program knows it by: bl_go is a macro, which calls bl__go. */
+static void nil_print(bl__out *o, const bl__trace *t)
+{
+    const char *func = bl__trace_called(t);
+    if (func == NULL)
+        return;
+    bool macro = strncmp(func, "bl__", 4) == 0;
+    bl__out_printf(o, "cause: a nil pointer in %s%s: is one of its arguments NULL?\n",
+                   macro ? "bl_" : "", macro ? func + 4 : func);
 }
 
 static void signal_print(bl__out *o, const crash *c)
@@ -111,6 +143,9 @@ static void crash_print(bl__out *o, const crash *c)
     bl__fatal_dying.g = g;
     if (is_overflow(c))
         overflow_print(o, g);
+    else if (is_thread_overflow(c))
+        bl__out_printf(o, "belay: a thread overflowed its stack (ulimit -s)\n"
+                          "fatal error: stack overflow on a thread that runs no goroutine\n");
     else
         bl__out_printf(o, "fatal error: unexpected signal%s\n",
                        g == NULL ? " on a thread that runs no goroutine" : "");
@@ -128,6 +163,8 @@ static void crash_print(bl__out *o, const crash *c)
         bl__trace_skip_libc(&trace);
     bl__fatal_trace_print(o, g, &trace);
     bl__report_tail(o, g, g);
+    if (is_nil(c))
+        nil_print(o, &trace);
     bl__out_printf(o, "\n");
     bl__fatal_others(o, g);
 }

@@ -626,6 +626,11 @@ static bool printer_take(const bl__symbol *s, void *arg)
     return false;
 }
 
+typedef struct called {
+    const char *func;
+    bool ended;
+} called;
+
 /* At a function's first instruction there may stand what was inlined there; the last is itself. */
 static bool outermost_take(const bl__symbol *s, void *arg)
 {
@@ -667,6 +672,26 @@ static const char *trace_layer(const bl__trace *t)
     for (uint64_t i = BL__TRACE_INNER; i < t->total && i < BL__TRACE_INNER + BL__TRACE_OUTER; i++)
         bl__symbol_each(t->outer[i % BL__TRACE_OUTER], layer_take, &layer);
     return layer;
+}
+
+/* Ends at the first function of the program's. What is called at no address at all is in no
+ * function. */
+static bool called_take(const bl__symbol *s, void *arg)
+{
+    called *c = arg;
+    if (bl__symbol_is_runtime(s))
+        c->func = s->func;
+    else
+        c->ended = s->func != NULL && !bl__symbol_is_libc(s->pc);
+    return c->ended;
+}
+
+const char *bl__trace_called(const bl__trace *t)
+{
+    called c = {.func = NULL};
+    for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER && !c.ended; i++)
+        bl__symbol_each(t->inner[i], called_take, &c);
+    return c.ended ? c.func : NULL;
 }
 
 void bl__trace_print(bl__out *o, const bl__trace *t, bl_fn fn, bool system)

@@ -87,6 +87,10 @@ typedef struct bl__caller {
 /* False: it is not known, or an exception may lead on from there. */
 bool bl__trace_caller(bl__caller *c, const bl__g *g, bl__trace_space *space);
 
+/* The library's function that the program has called, where the trace begins in one, or in what
+ * that has called; else NULL. */
+const char *bl__trace_called(const bl__trace *t);
+
 /* Prints a function and its place for each frame. Without system the frames of the runtime at both
  * ends are left out, so that the program's own code comes first, and between two functions of the
  * program's all but what the one has called; where nothing remains (the program's function ended in

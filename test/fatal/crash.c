@@ -2,6 +2,8 @@
 /* Crashes: reported with the goroutine, and then fatal by that signal. */
 #include "cases.h"
 
+#include <belay/map.h>
+
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -157,6 +159,31 @@ static int blocking(void *arg)
     return child_of(segv_helper);
 }
 
+static int overflow_helper(void *arg) { return KEEP(bl_blocking(overflow_child, arg)); }
+
+static int overflow_blocking(void *arg)
+{
+    (void)arg;
+    return child_of(overflow_helper);
+}
+
+/* In the library, where it is told which call it was. */
+static int nil_scope(void *arg) { return KEEP(bl_go((bl_scope *)arg, segv_child, NULL)); }
+
+static int nil_map_key(void *arg)
+{
+    bl_map *m = bl_map_new(0, sizeof(int));
+    return KEEP(bl_map_set(m, (const char *)arg, &(int){1}));
+}
+
+static int nil_once(void *arg)
+{
+    (void)arg;
+    static bl_once once;
+    bl_once_do(&once, NULL, NULL);
+    return KEEP(0);
+}
+
 static const fatal_case cases[] = {
     {"segv", segv},
     {"fpe", fpe},
@@ -167,6 +194,10 @@ static const fatal_case cases[] = {
     {"wild_return", wild_return},
     {"thread", thread},
     {"blocking", blocking},
+    {"overflow_blocking", overflow_blocking},
+    {"nil_scope", nil_scope},
+    {"nil_map_key", nil_map_key},
+    {"nil_once", nil_once},
     {"own_handler", own_handler},
 };
 
