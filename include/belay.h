@@ -259,7 +259,8 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts);
 
 /*
  * bl_go(s, fn, arg): starts fn(arg) as a goroutine in scope s (Go: the go statement).
- * fn's result is 0, or a negative error, which cancels s. arg stays the caller's.
+ * fn's result is 0, or a negative error, which cancels s. arg stays the caller's. It ends by
+ * returning: pthread_exit would take a thread of the runtime's away, and is fatal.
  * Does not wait, unless s has a limit: then it waits for room. Who starts very many at once yields
  * now and then.
  * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, and nothing was started; BL_ENOMEM.

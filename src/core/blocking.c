@@ -258,6 +258,7 @@ static void helper_init(bl__helper *h)
     bl__tls_set(&h->m);
     pthread_setname_np(pthread_self(), "belay-blocking");
     bl__crash_thread_init();
+    bl__thread_stays(&h->m);
 #if BL__RACE /* which takes a new stack to be written by its thread */
     bl__race_forget(h->stack, __builtin_frame_address(0));
 #endif
@@ -281,6 +282,7 @@ static void *helper_main(void *arg)
         before = helper_leave(h); /* as it found no call: the next one must not count on it */
         helpers_unlock();
     }
+    bl__thread_may_end();
     bl__crash_thread_fini();
     bl__tls_set(&bl__nobody);
     helper_join(before);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "arch/sanitize.h"
+#include "core/blocking.h"
 #include "core/proc.h"
 #include "debug/crash.h"
 #include "os/futex.h"
@@ -28,6 +29,58 @@ void bl__m_init(bl__m *m, uint32_t kind)
     m->solo.mode = BL__SOLO_ASK;
     m->solo.order = load_relaxed(&bl__order_on);
     m->bare = BL__BARE_TAKEN;
+}
+
+/* ---- Threads that end ---- */
+
+static pthread_key_t thread_key; /* immutable after thread_key_make; its destructor: thread_free */
+static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+static bool thread_key_made;
+
+/* Its goroutine, or the caller of bl_blocking, would wait for ever. */
+static BL__NORETURN void thread_lost(const bl__m *m)
+{
+    const bl__g *g = m->g;
+    if (m->helper != NULL)
+        bl__fatal(
+            "belay: a function of bl_blocking, called by goroutine %llu, has ended its thread "
+            "(pthread_exit, or pthread_cancel by another); it ends by returning",
+            (unsigned long long)bl__helper_caller());
+    bl__fatal("belay: goroutine %llu (%s) has ended its thread, which is the runtime's "
+              "(pthread_exit, or pthread_cancel by another); a goroutine ends by returning",
+              (unsigned long long)g->id, g->site != NULL ? g->site->what : "?");
+}
+
+/* A plain thread ends, whose record goes; or, by no act of the runtime's, one of its own. */
+static void thread_free(void *arg)
+{
+    bl__m *m = arg;
+    if (m->helper != NULL || m->g0.task.kind != BL__TASK_THREAD)
+        thread_lost(m);
+    bl__ctx_unregister(&m->g0);
+#if BL__RACE
+    bl__race_fiber_free(m->g0.fiber_idle);
+#endif
+    bl__tls_set(&bl__nobody);
+    bl__free(m);
+}
+
+static void thread_key_make(void)
+{
+    thread_key_made = pthread_key_create(&thread_key, thread_free) == 0;
+}
+
+void bl__thread_stays(bl__m *m)
+{
+    pthread_once(&thread_once, thread_key_make);
+    if (thread_key_made)
+        (void)pthread_setspecific(thread_key, m);
+}
+
+void bl__thread_may_end(void)
+{
+    if (thread_key_made)
+        (void)pthread_setspecific(thread_key, NULL);
 }
 
 /* The bounds of this thread's stack, which AddressSanitizer wants to know. */
@@ -91,8 +144,10 @@ static void *m_main(void *arg)
         store_relaxed(&m->g0.stack_hi, __builtin_frame_address(0)); /* for debug/maps.c */
     stack_bounds(&m->g0);
     bl__crash_thread_init();
+    bl__thread_stays(m);
     bl__sysmon_rouse(); /* it came with a processor */
     bl__schedule();
+    bl__thread_may_end();
     m_exit(m);
     return NULL;
 }
@@ -124,26 +179,6 @@ int bl__m_start(bl__p *p, bool spinning)
 }
 
 /* ---- Plain threads ---- */
-
-static pthread_key_t thread_key; /* immutable after thread_key_make; its destructor frees records */
-static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
-static bool thread_key_made;
-
-static void thread_free(void *arg)
-{
-    bl__m *m = arg;
-    bl__ctx_unregister(&m->g0);
-#if BL__RACE
-    bl__race_fiber_free(m->g0.fiber_idle);
-#endif
-    bl__tls_set(&bl__nobody);
-    bl__free(m);
-}
-
-static void thread_key_make(void)
-{
-    thread_key_made = pthread_key_create(&thread_key, thread_free) == 0;
-}
 
 /* A plain thread's first call: it gets a record, which goes when it ends. */
 bl__g *bl__self_slow(void)

@@ -340,6 +340,10 @@ void bl__m_reap(void);
 void bl__m_init(bl__m *m, uint32_t kind);         /* a zeroed record, of no processor */
 int bl__park_thread(bl__g *g, const bl__wait *w); /* of a plain thread, as bl__park and bl__ready */
 void bl__ready_thread(bl__g *g);
+/* The calling thread, which is the runtime's and whose record is m: that it ends, by pthread_exit
+ * in a function of the user's, is fatal before bl__thread_may_end. */
+void bl__thread_stays(bl__m *m);
+void bl__thread_may_end(void);
 
 /* stack.c */
 int bl__stack_init(size_t size);

@@ -184,6 +184,26 @@ static int nil_once(void *arg)
     return KEEP(0);
 }
 
+static int exit_child(void *arg) { pthread_exit(arg); }
+
+static int thread_ended(void *arg)
+{
+    (void)arg;
+    return child_of(exit_child);
+}
+
+static int exit_helper(void *arg)
+{
+    (void)arg;
+    return KEEP(bl_blocking(exit_child, NULL));
+}
+
+static int helper_ended(void *arg)
+{
+    (void)arg;
+    return child_of(exit_helper);
+}
+
 static const fatal_case cases[] = {
     {"segv", segv},
     {"fpe", fpe},
@@ -198,6 +218,8 @@ static const fatal_case cases[] = {
     {"nil_scope", nil_scope},
     {"nil_map_key", nil_map_key},
     {"nil_once", nil_once},
+    {"thread_ended", thread_ended},
+    {"helper_ended", helper_ended},
     {"own_handler", own_handler},
 };
 
