@@ -739,7 +739,8 @@ void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after
  * the signal does not do what it did before; after the last one it does again. While a channel is
  * there a program in which everybody waits is no deadlock. (Go: os/signal.Notify.)
  * 0; BL_EINVAL: no signal given, or one that no program can take or that stands for its own
- * faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL); BL_ENOMEM. c NULL is fatal. Does not wait.
+ * faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL); BL_ENOMEM. Fatal if c is NULL, and while no run is
+ * under way. Does not wait.
  */
 int bl__notify(bl_scope *s, bl_chan *c, ... /* int, and 0 at the end */);
 #define bl_notify(s, ...) bl__notify(BL__SCOPE(s), __VA_ARGS__, 0)

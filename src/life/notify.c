@@ -216,6 +216,8 @@ int bl__notify(bl_scope *s, bl_chan *c, ...)
         mask |= good ? bit(sig) : 0;
     }
     va_end(signals);
+    if (!bl__in_run())
+        bl__fatal("belay: bl_notify outside of bl_run");
     bl__scope_check(s, "bl_notify");
     if (c == NULL)
         bl__fatal("os/signal: Notify using nil channel");

@@ -206,6 +206,12 @@ static int go_outside(void)
     return bl_scope_wait(s);
 }
 
+static int notify_outside(void)
+{
+    BL_SCOPE(s);
+    return bl_notify(s, bl_scope_chan(s, sizeof(int), 1), 10);
+}
+
 /* Before any run, on a plain thread. */
 int main(int argc, char **argv)
 {
@@ -213,7 +219,9 @@ int main(int argc, char **argv)
         return bl_root() == NULL;
     if (argc > 1 && strcmp(argv[1], "go_outside") == 0)
         return go_outside();
+    if (argc > 1 && strcmp(argv[1], "notify_outside") == 0)
+        return notify_outside();
     if (argc < 2)
-        puts("root_outside\ngo_outside");
+        puts("root_outside\ngo_outside\nnotify_outside");
     return cases_main(argc, argv, cases, sizeof cases / sizeof *cases, NULL);
 }
