@@ -224,6 +224,26 @@ ONE_PROC(several_loops)
     return bl_scope_wait(s);
 }
 
+/* All processors have one, and who sleeps waits for the next look at any of them. */
+static int loops_on_all_main(void *arg)
+{
+    (void)arg;
+    atomic_int go_on = 0;
+    BL_SCOPE(s);
+    for (int i = 0; i < 5; i++)
+        bl_go(s, spin_on_flag, &go_on);
+    for (int i = 0; i < TICKS; i++)
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    go_on = 1;
+    return bl_scope_wait(s);
+}
+
+BL_TEST_PLAIN(loops_on_all_processors)
+{
+    run_with(loops_on_all_main, (bl_options){.procs = 2});
+    run_with(loops_on_all_main, (bl_options){.procs = 3});
+}
+
 /* Calls that never have to wait, in more loops than are let go on beside the processors. */
 static int lock_until_flag(void *arg)
 {

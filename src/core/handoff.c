@@ -56,7 +56,6 @@ enum { WATCHED = 8 }; /* so many processors do not share one */
 static struct {
     bool debug;     /* BELAY_DEBUG=handoff=1 */
     bool said_most; /* that max_threads is reached */
-    bl__p *asked;   /* whose goroutine was asked to yield, at the look before */
     bool refused;   /* there was no thread for the one that it wanted to take last */
     bl__thread_state states[WATCHED]; /* open while anything runs: of who holds a processor */
 } handoff;
@@ -110,7 +109,6 @@ void bl__handoff_begin(void)
     bl__rt.spare_for = spare > 0 ? spare * BL_MS : SPARE_FOR;
     handoff.debug = bl__debug_setting("handoff") == 1;
     handoff.said_most = false;
-    handoff.asked = NULL;
     handoff.refused = false;
 }
 
@@ -295,6 +293,8 @@ void bl__handoff_calm(void)
  * does. */
 static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool eager)
 {
+    bool asked = p->asked;
+    p->asked = false;
     bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
     if (bl__thread_state_sleeps(state_at(p)) == 1)
         return take(p, tick, BL__AWAY_BLOCKED, false) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
@@ -302,8 +302,8 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool 
         return BL__LOOK_TAKEN;
     if (now - load_relaxed(&p->seen_since) < HOG_NS)
         return BL__LOOK_NOTHING;
-    if (handoff.asked != p) { /* it may come by, which disturbs less than two that run at once */
-        handoff.asked = p;
+    if (!asked) { /* it may come by, which disturbs less than two that run at once */
+        p->asked = true;
         store_relaxed(&m->solo.yield, (uint16_t)1);
         return BL__LOOK_SOON;
     }
@@ -348,7 +348,6 @@ bl__look bl__handoff_look(bool eager)
     for (uint32_t i = 0; i < made; i++)
         waits = waits || work_behind(bl__rt.ps[i], now);
     bool helpers = load_relaxed(&bl__rt.idle_ps) != 0;
-    bl__p *asked = handoff.asked;
     for (uint32_t i = 0; i < made; i++) {
         bl__p *p = bl__rt.ps[i];
         bl__task *next = load_relaxed(&p->next);
@@ -356,6 +355,7 @@ bl__look bl__handoff_look(bool eager)
         uint32_t tick = load_relaxed(&p->tick);
         bool stuck = tick == load_relaxed(&p->seen_tick) && m == p->seen_m && m != NULL;
         if (!stuck) {
+            p->asked = false;
             bool slept = !helpers && m != NULL && has_slept(p, m, now, eager);
             store_relaxed(&p->seen_tick, tick);
             store_relaxed(&p->seen_since, now);
@@ -373,8 +373,6 @@ bl__look bl__handoff_look(bool eager)
         }
         p->seen_next = next;
     }
-    if (handoff.asked == asked)
-        handoff.asked = NULL;
     if (found == BL__LOOK_WORK && helpers)
         bl__wake_one();
     return found;

@@ -120,6 +120,7 @@ struct bl__p {
     bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
     bl_time seen_at;    /* when sysmon last asked for the CPU time of its thread, */
     int64_t seen_cpu;   /* and what that was */
+    bool asked;         /* at the look before, who runs was asked to yield */
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
