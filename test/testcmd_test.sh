@@ -399,6 +399,34 @@ expect 'a file that cannot be written' 1
 expect_err 'is named' '^belay: -junit no/where.xml: No such file'
 ok 'before anything is run' test ! -s "$work/out"
 
+# ---- -args, and a main of the program's own ----
+
+mkdir "$work/args" "$work/main" "$work/split"
+cat >args/args_test.c <<'END'
+#include <belay/test.h>
+BL_TEST(args)
+{
+    for (char *const *at = bl_test_args(); *at; at++)
+        bl_log(t, "given %s", *at);
+}
+END
+run "$belay" test ./args -v -args -run 'a b' --; expect '-args' 0
+for word in -run 'a b' --; do expect_out "-args: $word" ": given $word\$"; done
+run "$belay" test -v ./args -args; expect '-args with none' 0; ok 'there is none' bash -c "! grep -q given '$work/out'"
+run "$belay" test -c -o "$work/args.test" ./args; run "$work/args.test" -v -- x; expect_out 'run by itself' ': given x$'
+
+echo '#include <stdio.h>
+int main(void) { return puts("hello") < 0; }' >main/main.c
+run "$belay" test main/main.c; expect 'a program, which has no tests' 1
+expect_out 'says so' "^belay: main/main.c has a main of its own and no tests"
+ok 'and is not run' bash -c "! grep -q hello '$work/out'"
+echo '//belay:sources tests.c
+#include <belay/test.h>
+int main(int argc, char **argv) { return bl_test_main(argc, argv); }' >split/main_test.c
+echo '#include <belay/test.h>
+BL_TEST(elsewhere) { (void)t; }' >split/tests.c
+run "$belay" test -v ./split; expect 'a main of its own' 0; expect_out 'and its tests' '^--- PASS: elsewhere'
+
 if command -v gotestsum >/dev/null; then
     run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none
     expect 'gotestsum' 1

@@ -32,6 +32,17 @@ static bool is_source(const char *file)
     return false;
 }
 
+/* The linker could write it; its own words do not say what to do. */
+static int check_out(const char *out)
+{
+    const char *slash = strrchr(out, '/');
+    const char *dir = slash ? text_format("%.*s", (int)(slash - out + 1), out) : ".";
+    if (access(dir, W_OK | X_OK) == 0)
+        return 0;
+    complain("-o %s: %s: %s", out, slash ? dir : "the current directory", strerror(errno));
+    return EXIT_FAILED;
+}
+
 static int check_files(const flags *f, const char *out)
 {
     if (f->files.len == 0) {
@@ -63,7 +74,7 @@ static int check_files(const flags *f, const char *out)
             return EXIT_USAGE;
         }
     }
-    return 0;
+    return check_out(out);
 }
 
 static int add_environment(words *command, const char *name, const char *otherwise)
@@ -266,6 +277,8 @@ static int compose(words *command, const flags *f, const library *lib, const cha
         words_add(command,
                   text_format("%s%s", f->files.at[i][0] == '-' ? "./" : "", f->files.at[i]));
     add_words(command, &own.sources);
+    if (f->last)
+        words_add(command, f->last);
     err = add_environment(command, "LDFLAGS", NULL);
     if (err)
         return err;
@@ -336,7 +349,7 @@ const char *build_out(const flags *f)
         return NULL;
     struct stat st;
     if (text_ends_with(f->out, "/"))
-        (void)mkdir(f->out, 0777); /* as go build does; if it fails the linker says why */
+        (void)mkdir(f->out, 0777); /* as go build does; check_out sees whether it could */
     if (stat(f->out, &st) == 0 && S_ISDIR(st.st_mode))
         return text_format("%s/%s", f->out, build_name(f));
     return f->out;

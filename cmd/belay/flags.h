@@ -10,14 +10,15 @@ typedef enum mode { MODE_PLAIN, MODE_ASAN, MODE_RACE } mode;
 typedef struct flags {
     const char *command; /* build or run */
     mode mode;
-    bool test;       /* of `belay test`: with a main of its own and unwinding */
-    bool ubsan;      /* -ubsan, of `belay test` */
-    bool fuzz;       /* -fuzz, of `belay test`: with libFuzzer */
-    bool cover;      /* -cover, of `belay test` */
-    bool debug;      /* -g */
-    bool trace;      /* -x */
-    bool help;       /* -h, -help */
-    const char *out; /* -o; NULL: not given */
+    bool test;        /* of `belay test`: with a main of its own and unwinding */
+    bool ubsan;       /* -ubsan, of `belay test` */
+    const char *last; /* a source behind all others, or NULL */
+    bool fuzz;        /* -fuzz, of `belay test`: with libFuzzer */
+    bool cover;       /* -cover, of `belay test` */
+    bool debug;       /* -g */
+    bool trace;       /* -x */
+    bool help;        /* -h, -help */
+    const char *out;  /* -o; NULL: not given */
     words files;
     char **args; /* what stands behind --, NULL behind the last */
 } flags;

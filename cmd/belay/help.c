@@ -112,6 +112,7 @@ static const char test_text[] =
     "                       genhtml reads\n"
     "  -c, -o OUT           only build, as NAME.test; put the program into the file or directory "
     "OUT\n"
+    "  -args ARGS           last: all behind it is for the tests (bl_test_args)\n"
     "  -race, -asan, -ubsan, -g, -x\n"
     "                       as for 'belay build'; a race, or what -ubsan finds, fails the\n"
     "                       test that it is in\n"

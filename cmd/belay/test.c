@@ -104,6 +104,10 @@ static bool program_start(running *r, const test_file *file, const test_flags *f
         }
         dup2(fds[1], STDOUT_FILENO);
         dup2(fds[1], STDERR_FILENO);
+        if (f->args.len > 0)
+            words_add(&command, "-args");
+        for (size_t i = 0; i < f->args.len; i++)
+            words_add(&command, f->args.at[i]);
         if (getppid() == parent && chdir(file->dir) == 0)
             execv(file->program, command.at);
         fprintf(stderr, "%s: %s\n", file->program, strerror(errno));

@@ -8,6 +8,7 @@
 typedef struct test_flags {
     flags build;
     words pass; /* to the test programs */
+    words args; /* -args: to the tests */
     bool verbose, json, bench, list, failfast;
     bool compile;      /* -c */
     const char *junit; /* -junit; NULL: not given */

@@ -215,10 +215,9 @@ static int file_build(const test_file *file, const test_flags *f, const char *ca
     flags build = f->build;
     build.files = (words){0};
     words_add(&build.files, file->path);
-    const char *main_c = main_source(cache);
-    if (!main_c)
+    build.last = main_source(cache);
+    if (!build.last)
         return EXIT_FAILED;
-    words_add(&build.files, main_c);
     words command = {0};
     int err = build_command(&command, &build, text_format("%s/none", cache));
     if (err)

@@ -115,6 +115,11 @@ int test_flags_parse(test_flags *f, char **argv)
             words_add(&f->places, *argv);
             continue;
         }
+        if (strcmp(*argv, "-args") == 0 || strcmp(*argv, "--args") == 0) {
+            while (*++argv)
+                words_add(&f->args, *argv);
+            break;
+        }
         int err = flag_take(f, &argv);
         if (err)
             return err;

@@ -3,7 +3,8 @@
  * testmain.c: the text of the file with main that is compiled with each test file.
  *
  * Its functions of the names of malloc and its kin take the place of libc's in the whole program, to count what benchmarks
- * allocate (src/test/allocs.c). Weak: a program may have its own, as it may have a main of its own.
+ * allocate (src/test/allocs.c). Weak: a program may have its own, as it may have a main of its own; one that has no tests
+ * besides is not run (bl__test_main_own). It is the last of the sources, so its constructor knows the tests of all.
  */
 #include "test.h"
 
@@ -12,7 +13,15 @@ const char test_main_text[] =
     "#include <malloc.h>\n"
     "#include <stdlib.h>\n"
     "int bl_test_main(int argc, char **argv);\n"
-    "__attribute__((weak)) int main(int argc, char **argv) { return bl_test_main(argc, argv); }\n"
+    "void bl__test_main_own(char **argv);\n"
+    "static int tests(int argc, char **argv) { return bl_test_main(argc, argv); }\n"
+    "__attribute__((weak, alias(\"tests\"))) int main(int argc, char **argv);\n"
+    "__attribute__((constructor)) static void look(int argc, char **argv)\n"
+    "{\n"
+    "    (void)argc;\n"
+    "    if (main != tests)\n"
+    "        bl__test_main_own(argv);\n"
+    "}\n"
     "#ifdef __has_feature\n"
     "#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)\n"
     "#define SANITIZED 1\n"

@@ -187,6 +187,8 @@ bool bl_golden(bl_test *t, const char *name, const void *data, size_t size);
 /* True with -short; with -v. */
 bool bl_short(void);
 bool bl_verbose(void);
+/* The words behind -args on the command line, then NULL. (Go: flag.Args.) */
+char *const *bl_test_args(void);
 
 /* Marks t as failed, or asks. (Go: t.Fail, t.Failed.) */
 void bl_fail(bl_test *t);

@@ -258,8 +258,10 @@ int bl__test_flags_read(int argc, char **argv)
     for (char **at = argv + 1; *at != NULL; at++) {
         if ((*at)[0] != '-' || (*at)[1] == '\0')
             return flag_bad(program, "%s is no flag%s", *at, "");
-        if (strcmp(*at, "--") == 0)
+        if (strcmp(*at, "-args") == 0 || strcmp(*at, "--args") == 0 || strcmp(*at, "--") == 0) {
+            bl__tests.args = at + 1;
             break;
+        }
         int err = test_flag_read(program, &at);
         if (err != 0)
             return err;
@@ -267,6 +269,12 @@ int bl__test_flags_read(int argc, char **argv)
     if (bl__tests.file == NULL)
         bl__tests.file = program_name(program);
     return 0;
+}
+
+char *const *bl_test_args(void)
+{
+    static char *const none[] = {NULL};
+    return bl__tests.args != NULL ? bl__tests.args : none;
 }
 
 bool bl_short(void) { return bl__tests.brief; }

@@ -2,6 +2,7 @@
 /* main.c: bl_test_main: the flags, the items that they ask for, and the last line. */
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "test/test.h"
 
@@ -72,6 +73,24 @@ static int rounds_run(const bl__test_entry **list, size_t n)
         fputs("testing: warning: no tests to run\n", stderr);
     free(items.at);
     return failed;
+}
+
+void bl__test_main_own(char **argv)
+{
+    const bl__test_entry **list;
+    const char *file = argv[0];
+    size_t n = bl__test_entries(&list);
+    free(list);
+    if (n > 0)
+        return;
+    for (char **at = argv; *at != NULL; at++)
+        if (strncmp(*at, "-file=", 6) == 0)
+            file = *at + 6;
+    fprintf(stderr,
+            "belay: %s has a main of its own and no tests (BL_TEST), and is not run: 'belay run' "
+            "runs programs\n",
+            file);
+    _exit(1);
 }
 
 int bl_test_main(int argc, char **argv)

@@ -45,6 +45,7 @@ enum { BL__LEAK_FAIL, BL__LEAK_WARN, BL__LEAK_OFF };
 enum { BL__TEST_CPUS = 16 };
 
 typedef struct bl__test_flags {
+    char *const *args; /* behind -args; NULL: there is none */
     bool benchmem;
     bool verbose, json, brief, failfast, update, until_fail;
     const char *run, *skip, *bench, *list;
@@ -81,6 +82,8 @@ bool bl__fuzz_wanted(const char *name);
 
 /* ---- The program's tests, by file and line ---- */
 
+/* By a program with a main of its own, before that: does not return where there are no tests. main.c */
+void bl__test_main_own(char **argv);
 size_t bl__test_entries(const bl__test_entry ***all);
 
 /* ---- What is to be run ---- */
