@@ -138,7 +138,7 @@ static bl__helper *helper_rouse(void)
 /* Under the lock, which it gives back for the time. False: it is to end. */
 static bool helper_rest(bl__helper *h)
 {
-    bl_time until = bl_in(REST);
+    bl_time until = bl__in(REST);
     int64_t left;
     h->frame = __builtin_frame_address(0);
     h->next = helpers()->idle;

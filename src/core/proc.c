@@ -505,12 +505,16 @@ void bl__ready_behind(bl__g *g, int result)
     bl__leave_again(m, was);
 }
 
+#ifdef BL__DEBUG
+void bl__asked_check(void) { BL__CHECK(bl__rank_free() && !bl__solo_inside()); }
+#endif
+
 /* Where a goroutine that calls into the runtime all the time, and never switches, meets sysmon's
  * request to let others run. */
-void bl__asked_yield(void)
+__attribute__((cold, noinline)) void bl__asked_yield(void)
 {
     bl__m *m = bl__this_m();
-    if (load_relaxed(&m->solo.yield) == 0)
+    if (load_relaxed(&m->solo.yield) == 0 || load_relaxed(&m->inside) != 0)
         return;
     store_relaxed(&m->solo.yield, (uint16_t)0);
     if (m->g->task.kind != BL__TASK_G)

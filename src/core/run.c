@@ -281,7 +281,7 @@ void bl__counts(uint64_t *started, uint64_t *ended)
     }
 }
 
-size_t bl_goroutines(void)
+size_t bl__goroutines(void)
 {
     uint64_t started;
     uint64_t ended;
@@ -289,6 +289,12 @@ size_t bl_goroutines(void)
         return 0;
     bl__counts(&started, &ended);
     return started > ended ? (size_t)(started - ended) : 0;
+}
+
+size_t bl_goroutines(void)
+{
+    bl__asked();
+    return bl__goroutines();
 }
 
 uint64_t bl_id(void) { return bl__self()->id; }
@@ -415,7 +421,7 @@ static int run_start(run_main *run)
 /* Waits for the runtime's threads to end; with goroutines left behind, not for ever. */
 static bool threads_join(bool patient)
 {
-    bl_time until = patient ? BL_NEVER : bl_in(EXIT_WAIT * BL_MS);
+    bl_time until = patient ? BL_NEVER : bl__in(EXIT_WAIT * BL_MS);
     uint32_t n;
     while ((n = load_acquire(&bl__rt.threads)) != 0) { /* ORD(threads): with m_exit */
         int64_t left = patient ? INT64_MAX : until - bl__clock();

@@ -221,8 +221,20 @@ void bl__ready_behind(bl__g *g, int result);
 
 /* A goroutine on some processor runs long, and others wait behind it: it is to yield where it calls
  * in anyway, before its processor is taken from it (handoff.c). Does so, if the calling thread is
- * asked to. */
+ * asked to, and is not in the runtime. First in each public call of which a loop may consist that
+ * never switches; so the library itself calls those with no lock held, or by another name. */
 void bl__asked_yield(void);
+#ifdef BL__DEBUG
+void bl__asked_check(void);
+#else
+static inline void bl__asked_check(void) {}
+#endif
+static inline __attribute__((always_inline)) void bl__asked(void)
+{
+    bl__asked_check();
+    if (__builtin_expect(load_relaxed(&bl__solo_here()->yield) != 0, 0))
+        bl__asked_yield();
+}
 
 /* What lockorder.c keeps. */
 void bl__order_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
@@ -339,6 +351,9 @@ static inline int bl__ctx_state(const bl_ctx *c)
     return load_relaxed((const int32_t *)(const void *)c);
 }
 
+/* bl_ctx_err. life/ctx.c */
+int bl__ctx_err(bl_ctx *c);
+
 /*
  * The Dekker handshake between a parking goroutine and a cancellation. The parker stores g->wait
  * and then loads the context's state, without a fence between them; the canceller stores the state,
@@ -348,6 +363,10 @@ static inline int bl__ctx_state(const bl_ctx *c)
 void bl__heavy_barrier(void);
 
 /* ---- Timers: core/timer.c ---- */
+
+/* bl_now and bl_in. */
+bl_time bl__now(void);
+bl_time bl__in(bl_dur d);
 
 typedef struct bl__timer_head {
     BL__TIMER_HEAD
@@ -393,8 +412,9 @@ void bl__fork_check(void);
 typedef struct bl__spawned bl__spawned;
 void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg);
 
-/* Goroutines started and ended in this run. */
+/* Goroutines started and ended in this run; and that live. */
 void bl__counts(uint64_t *started, uint64_t *ended);
+size_t bl__goroutines(void);
 
 /* malloc, calloc and free: the places where the library takes memory of its own have one name. */
 static inline void *bl__alloc(size_t size) { return malloc(size); }

@@ -64,7 +64,7 @@ static bool deadlock_check(void)
     bool quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
     uint32_t threads = bl__rt.threads; /* under the lock they are all there that it counts */
     bl__unlock(&bl__rt.lock);
-    if (!quiet || bl_goroutines() == 0)
+    if (!quiet || bl__goroutines() == 0)
         return false;
     if (others_could_wake(threads))
         return true;

@@ -205,18 +205,30 @@ void bl__timer_wait_fired(bl_timer *t)
         bl__timer_wait_fired_in(head->bl__fired_in, t);
 }
 
-bl_time bl_now(void)
+bl_time bl__now(void)
 {
     const bl__bubble *b = bl__bubble_here();
     return b != NULL ? load_relaxed(&b->now) : bl__clock();
 }
 
-bl_time bl_in(bl_dur d)
+bl_time bl__in(bl_dur d)
 {
     bl_time t;
-    if (__builtin_add_overflow(bl_now(), d, &t))
+    if (__builtin_add_overflow(bl__now(), d, &t))
         return d < 0 ? INT64_MIN : BL_NEVER;
     return t;
+}
+
+bl_time bl_now(void)
+{
+    bl__asked();
+    return bl__now();
+}
+
+bl_time bl_in(bl_dur d)
+{
+    bl__asked();
+    return bl__in(d);
 }
 
 int bl_sleep(bl_dur d)
@@ -226,7 +238,7 @@ int bl_sleep(bl_dur d)
         bl_yield();
         return 0;
     }
-    bl_time deadline = bl_in(d);
+    bl_time deadline = bl__in(d);
     int stopped = bl__ctx_state(g->ctx); /* then it is cut short, however short it is */
     bl__lock(&g->lock, BL__RANK_G);
     int r = bl__park(g, &(bl__wait){.reason = BL__WAIT_SLEEP,
@@ -235,5 +247,5 @@ int bl_sleep(bl_dur d)
                                     .deadline = deadline});
     bl__lock(&g->lock, BL__RANK_G); /* the commit holds it to its last touch of g */
     bl__unlock(&g->lock);
-    return r == BL_ETIMEDOUT && bl_now() >= deadline ? stopped : r; /* else it was the context's */
+    return r == BL_ETIMEDOUT && bl__now() >= deadline ? stopped : r; /* else it was the context's */
 }

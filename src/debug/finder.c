@@ -469,7 +469,7 @@ int bl__finder_threads(void) { return load_relaxed(&finder.state) != FINDER_NONE
 int64_t bl__finder_due(bl_time now)
 {
     uint64_t picks = finder_picks();
-    if (load_relaxed(&finder.state) == FINDER_LOOKS || bl_goroutines() == 0)
+    if (load_relaxed(&finder.state) == FINDER_LOOKS || bl__goroutines() == 0)
         return INT64_MAX;
     if (picks == load_relaxed(&finder.seen[0]) && picks == load_relaxed(&finder.seen[1]) &&
         !load_relaxed(&finder.open))

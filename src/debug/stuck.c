@@ -595,7 +595,7 @@ static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
 static void search(bl__search *s, bool closely)
 {
     uint64_t before = picks();
-    size_t expected = bl_goroutines();
+    size_t expected = bl__goroutines();
     s->count = s->looked = 0;
     s->running_count = s->lost_count = 0;
     s->named = false;

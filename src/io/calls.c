@@ -285,7 +285,7 @@ static bool note_counts(bl_time deadline)
 {
     const bl__g *g = bl__self();
     return g->task.kind != BL__TASK_THREAD && bl__ctx_state(g->ctx) == 0 &&
-           (deadline == BL_NEVER || deadline > bl_now());
+           (deadline == BL_NEVER || deadline > bl__now());
 }
 
 /* A write orders the read that gets it (race.h). ThreadSanitizer knows that of each descriptor,
@@ -350,7 +350,7 @@ static ssize_t io_loop(io_call *c, int side, bl_time deadline)
 static ssize_t io_start(io_call *c, int side, bl_time deadline)
 {
     int err = 0;
-    bl__asked_yield(); /* calls that never wait, on files for instance, do not keep others waiting */
+    bl__asked(); /* calls that never wait, on files for instance, do not keep others waiting */
     c->f = bl__fd_get(c->fd, &err);
     return c->f != NULL ? io_loop(c, side, deadline) : err;
 }
@@ -571,7 +571,7 @@ static int connect_call(int fd, const struct sockaddr *addr, socklen_t len, bl_t
         if (r != BL_EAGAIN)
             return (int)r;
         /* A Unix socket whose listener's queue is full; nothing tells when it is not. */
-        if (deadline != BL_NEVER && bl_now() + pause > deadline)
+        if (deadline != BL_NEVER && bl__now() + pause > deadline)
             return BL_ETIMEDOUT;
         if ((r = bl_sleep(pause)) < 0)
             return (int)r;
@@ -600,6 +600,7 @@ ONCE close_once(int fd) { return bl__san_close(fd) < 0 && errno != EINTR ? -errn
 
 int bl_close(int fd)
 {
+    bl__asked();
     bl__fd *f = bl__fd_old(fd);
     if (f != NULL)
         bl__fd_renew(f, true);
@@ -630,6 +631,7 @@ ONCE wait_once(const io_call *c)
 
 int bl_fd_wait(int fd, int events, bl_time deadline)
 {
+    bl__asked();
     int err = 0;
     bl__fd_seen seen;
     if (events == 0 || (events & ~(BL_READABLE | BL_WRITABLE)))

@@ -188,8 +188,8 @@ static inline int park(bl__g *g, bl__fd *f, int sides, const bl__fd_seen *seen, 
         return r < 0 ? r : 0;
     }
     bool closing = f->registered == BL__FD_CLOSING;
-    if (__builtin_expect(closing, 0) && deadline > bl_in(CLOSING_LOOK))
-        deadline = bl_in(CLOSING_LOOK);
+    if (__builtin_expect(closing, 0) && deadline > bl__in(CLOSING_LOOK))
+        deadline = bl__in(CLOSING_LOOK);
     for (int i = 0; i < 2; i++) {
         bl__waiter_init(&w[i], g);
         if (sides & (1 << i))
@@ -234,7 +234,7 @@ static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides,
 int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline)
 {
     bl__g *g = bl__self();
-    if (deadline != BL_NEVER && deadline <= bl_now()) {
+    if (deadline != BL_NEVER && deadline <= bl__now()) {
         int state = bl__ctx_state(g->ctx);
         return state != 0 ? state : BL_ETIMEDOUT;
     }

@@ -160,7 +160,7 @@ static int fetch(bl__fd *f, uint32_t use, const struct iovec *iov, int iovcnt, o
 {
     const bl__g *g = bl__self();
     file_call c = {.f = f, .iov = iov, .iovcnt = iovcnt, .at = at};
-    if (deadline != BL_NEVER && deadline <= bl_now())
+    if (deadline != BL_NEVER && deadline <= bl__now())
         return bl__ctx_state(g->ctx) != 0 ? bl__ctx_state(g->ctx) : BL_ETIMEDOUT;
     int r = BL_ENOSYS;
     if (bl__rt.io == BL__IO_URING)

@@ -137,7 +137,7 @@ static void after_fire(bl_timer *t, bl_time now)
         return;
     }
     bl_scope *s = a->scope;
-    if (bl_ctx_err(s->bl__ctx) != 0) {
+    if (bl__ctx_err(s->bl__ctx) != 0) {
         after_unlink(a);
         after_free(a);
         bl__unlock(&a->lock);
@@ -187,7 +187,7 @@ int bl__after_start(bl_timer *t, bl_dur d)
     bl__race_store(&a->race);
 #endif
     after_link(a);
-    bl__timer_arm(t, bl_in(d > 0 ? d : 0), after_fire);
+    bl__timer_arm(t, bl__in(d > 0 ? d : 0), after_fire);
     bl__unlock(&a->lock);
     return 0;
 }

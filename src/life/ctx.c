@@ -130,7 +130,7 @@ bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scop
         ctx_link(c, c->upstream);
     if (!own || load_relaxed(&c->state) != 0)
         return c;
-    if (deadline <= bl_now())
+    if (deadline <= bl__now())
         (void)bl__ctx_cancel(c, BL_ETIMEDOUT, BL_ETIMEDOUT);
     else
         bl__timer_arm(bl__ctx_timer(c), deadline, deadline_fire);
@@ -140,6 +140,7 @@ bl_ctx *bl__ctx_make(bl_ctx *p, int kind, bl_time deadline, bool shield, bl_scop
 bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void *value,
                     const bl__site *site)
 {
+    bl__asked();
     bl_ctx *c = bl__ctx_make(p, kind, deadline, false, NULL, site);
     if (c != NULL && kind == BL__CTX_VALUE) {
         c->key = key;
@@ -219,13 +220,19 @@ void bl_ctx_release(bl_ctx *c)
 
 /* ---- Looking ---- */
 
-int bl_ctx_err(bl_ctx *c)
+int bl__ctx_err(bl_ctx *c)
 {
-    bl__ctx_check(c);
     int state = load_acquire(&c->state); /* ORD(cancel): with the stores */
     if (BL__RACE && state != 0)
         bl__race_acquire(c);
     return state;
+}
+
+int bl_ctx_err(bl_ctx *c)
+{
+    bl__ctx_check(c);
+    bl__asked();
+    return bl__ctx_err(c);
 }
 
 int bl_ctx_cause(bl_ctx *c) { return bl_ctx_err(c) != 0 ? c->cause : 0; }
@@ -244,6 +251,7 @@ bool bl_ctx_deadline(bl_ctx *c, bl_time *t)
 
 void *bl_ctx_value(bl_ctx *c, const void *key)
 {
+    bl__asked();
     if (c != NULL)
         bl__ctx_check(c);
     for (; c != NULL; c = c->parent)

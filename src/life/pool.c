@@ -572,6 +572,7 @@ static inline __attribute__((always_inline)) int pool_submit(bl_pool *p, bl_fn f
                                                              bl_time deadline)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__job job = {.fn = fn, .arg = arg};
     int r = 0;
 #if BL__RACE
@@ -646,7 +647,7 @@ static void late_print(bl__out *o, void *arg)
 static void join_cancelled(bl_pool *p)
 {
     bl_time due;
-    if (__builtin_add_overflow(bl_now(), bl__scope_grace(p->scope), &due))
+    if (__builtin_add_overflow(bl__now(), bl__scope_grace(p->scope), &due))
         due = BL_NEVER;
     if (pool_join(p, due) == 0)
         return;
@@ -661,7 +662,7 @@ int bl_pool_stop(bl_pool *p, bl_dur grace)
     pool_lock(p);
     pool_close(p, CLOSED);
     uint64_t dropped = pool_drop(p);
-    if (grace <= 0 || pool_join(p, bl_in(grace)) < 0) {
+    if (grace <= 0 || pool_join(p, bl__in(grace)) < 0) {
         (void)bl_ctx_after_stop(p->on_cancel); /* which has nothing left to do */
         (void)bl__ctx_cancel(p->inner.bl__ctx, BL_ECANCELED, BL_ECANCELED);
         join_cancelled(p);

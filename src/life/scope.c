@@ -122,7 +122,7 @@ int bl__scope_start_pinned(bl_scope *s, bl_fn fn, void *arg, const bl__site *sit
  * the scope was cancelled, after it was, has stopped and not failed. */
 static __attribute__((noinline)) void scope_failed(bl_scope *s, int result)
 {
-    int state = bl_ctx_err(s->bl__ctx);
+    int state = bl__ctx_err(s->bl__ctx);
     if (state != 0 && (result == BL_ECANCELED || result == state))
         return;
     int32_t none = 0;
@@ -151,7 +151,7 @@ void bl__scope_ended(bl__g *g, bl_scope *s, int result)
 static bl_time opts_deadline(const bl_scope_opts *o)
 {
     bl_time deadline = o->deadline != 0 ? o->deadline : BL_NEVER;
-    bl_time timeout = o->timeout != 0 ? bl_in(o->timeout) : BL_NEVER;
+    bl_time timeout = o->timeout != 0 ? bl__in(o->timeout) : BL_NEVER;
     return timeout < deadline ? timeout : deadline;
 }
 
@@ -203,6 +203,7 @@ static __attribute__((noreturn, cold)) void left_open(const bl__g *g, const char
 
 int bl__scope_open(bl_scope *s, const bl_scope_opts *o, const bl__site *site)
 {
+    bl__asked();
     static const bl_scope_opts none;
     bl__g *g = bl__self();
     if (__builtin_expect(g->inner == s, 0))

@@ -198,7 +198,7 @@ static void grace_print(bl__out *o, void *arg)
     const scope_join *join = arg;
     bl_scope *s = join->s;
     bl_time since = load_relaxed(&s->bl__cancelled_at);
-    bl_dur ago = bl_now() - (since != 0 ? since : join->began);
+    bl_dur ago = bl__now() - (since != 0 ? since : join->began);
     bool seconds = ago >= BL_SEC;
     size_t left = scope_left(s);
     if (left == 0)
@@ -250,7 +250,7 @@ static void grace_begin(scope_join *join)
 {
     bl_dur grace = bl__scope_grace(join->s);
     bl_time due;
-    join->began = bl_now();
+    join->began = bl__now();
     if (__builtin_add_overflow(join->began, grace, &due))
         return;
     join->armed = true;
@@ -325,9 +325,9 @@ size_t bl__scope_join_bounded(bl_scope *s, bl__g *g)
  * the same. */
 static void strangers_await(bl_dur grace)
 {
-    bl_time until = bl_in(grace);
+    bl_time until = bl__in(grace);
     BL_SCOPE(s, .ctx = bl_ctx_background());
-    for (bl_dur nap = BL_US; bl_goroutines() > 1 && bl_now() < until; nap *= 2)
+    for (bl_dur nap = BL_US; bl__goroutines() > 1 && bl__now() < until; nap *= 2)
         if (bl_sleep(nap < BL_MS ? nap : BL_MS) < 0)
             break;
 }
@@ -336,10 +336,10 @@ size_t bl__root_join(bl_scope *s, bl__g *g)
 {
     if (scope_count(s) != 0)
         scope_join_slow(s, g, true);
-    else if (bl_goroutines() > 1)
+    else if (bl__goroutines() > 1)
         strangers_await(bl__scope_grace(s));
     bl__race_acquire(s);
-    return bl_goroutines() - 1; /* beside the main goroutine */
+    return bl__goroutines() - 1; /* beside the main goroutine */
 }
 
 void bl__scope_adopt(bl_scope *s, bl__g *g)

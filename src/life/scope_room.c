@@ -32,7 +32,7 @@ static bl__g *room_claim(bl_scope *s)
 int bl__room_enter(bl_scope *s)
 {
     bl__lock(&s->bl__lock, BL__RANK_SCOPE);
-    int state = bl_ctx_err(s->bl__ctx);
+    int state = bl__ctx_err(s->bl__ctx);
     if (state != 0 || s->bl__running < s->bl__limit) {
         s->bl__running += state == 0;
         bl__unlock(&s->bl__lock);
@@ -54,7 +54,7 @@ int bl__room_enter(bl_scope *s)
         return r;
     }
     bl__race_acquire(&s->bl__limit); /* whose end has made room */
-    state = bl_ctx_err(s->bl__ctx);
+    state = bl__ctx_err(s->bl__ctx);
     if (state != 0 && r == ROOM_GIVEN)
         bl__room_leave(s);
     return state;

@@ -61,15 +61,16 @@ static void chan_start(bl_timer *t, bl_dur d)
     bl__timer_channel(t)->bubble = bl__chan_bubble_here();
     bl__race_release(bl__timer_channel(t));
     if (d > 0) {
-        bl__timer_arm(t, bl_in(d), chan_fire);
+        bl__timer_arm(t, bl__in(d), chan_fire);
         return;
     }
-    t->bl__when = bl_in(d);
+    t->bl__when = bl__in(d);
     (void)bl__chan_timer_put(bl__timer_channel(t), t->bl__when);
 }
 
 int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site)
 {
+    bl__asked();
     timer_lock(t);
     (void)timer_halt(t);
     t->bl__made = site;
@@ -91,6 +92,7 @@ bl_chan *bl_timer_chan(bl_timer *t)
 
 bool bl_timer_stop(bl_timer *t)
 {
+    bl__asked();
     timer_lock(t);
     bool was = timer_halt(t);
     bl__unlock(&t->bl__lock);
@@ -99,6 +101,7 @@ bool bl_timer_stop(bl_timer *t)
 
 bool bl_timer_reset(bl_timer *t, bl_dur d)
 {
+    bl__asked();
     timer_lock(t);
     bool was = timer_halt(t);
     if (t->bl__kind == BL__TIMER_AFTER) {
@@ -113,9 +116,10 @@ bool bl_timer_reset(bl_timer *t, bl_dur d)
 
 int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, const bl__site *site)
 {
+    bl__asked();
     bl__scope_check(s, "bl_after_func");
     bl__fn_check(fn);
-    int state = bl_ctx_err(s->bl__ctx);
+    int state = bl__ctx_err(s->bl__ctx);
     if (state != 0)
         return bl__scope_refused(s, state);
     timer_lock(t);
@@ -178,7 +182,7 @@ static void ticker_start(bl_timer *t, bl_dur period)
     bl__timer_channel(t)->bubble = bl__chan_bubble_here();
     bl__race_release(bl__timer_channel(t));
     store_relaxed(&t->bl__period, period);
-    bl__timer_arm(t, bl_in(period), ticker_fire);
+    bl__timer_arm(t, bl__in(period), ticker_fire);
 }
 
 static void ticker_closed(bl__res *res) { bl_ticker_stop((bl_ticker *)(void *)res); }
@@ -223,6 +227,7 @@ bl_chan *bl_ticker_chan(bl_ticker *t) { return bl__timer_channel(ticker_timer(t)
 
 void bl_ticker_reset(bl_ticker *t, bl_dur period)
 {
+    bl__asked();
     if (period <= 0)
         bl__fatal("non-positive interval for Ticker.Reset");
     bl_timer *timer = ticker_timer(t);

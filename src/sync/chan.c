@@ -83,6 +83,7 @@ bl_chan *bl__chan_make(size_t elem_size, size_t cap, const bl__site *site)
 
 bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
 {
+    bl__asked();
     bl_chan *c = bl__chan_make(elem_size, cap, site);
     if (c)
         bl__made(BL__MADE_CHAN, c, site);
@@ -247,6 +248,7 @@ static BL__HOT int recv_holding(bl_chan *c, void *v, bl_time deadline)
 static __attribute__((noinline)) int chan_send(bl_chan *c, const void *v, size_t size,
                                                bl_time deadline)
 {
+    bl__asked();
     if (!c)
         return nil_wait(BL__WAIT_CHAN_SEND_NIL, deadline);
     bl__chan_check(c, size);
@@ -256,6 +258,7 @@ static __attribute__((noinline)) int chan_send(bl_chan *c, const void *v, size_t
 
 static __attribute__((noinline)) int chan_recv(bl_chan *c, void *v, size_t size, bl_time deadline)
 {
+    bl__asked();
     if (!c)
         return nil_wait(BL__WAIT_CHAN_RECV_NIL, deadline);
     bl__chan_check(c, size);
@@ -384,6 +387,7 @@ static int chan_try_recv(bl_chan *c, void *v, size_t size)
 int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
 {
     BL__RACE_FRAME();
+    bl__asked();
     sent(c, v);
     return bl__chan_try_send_own(c, v, size);
 }
@@ -391,6 +395,7 @@ int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
 int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
 {
     BL__RACE_FRAME();
+    bl__asked();
     size_t value = value_size(c);
     return received(v, value, chan_try_recv(c, v, size));
 }
@@ -465,6 +470,7 @@ void bl__chan_close(bl_chan *c)
 
 size_t bl_chan_len(bl_chan *c)
 {
+    bl__asked();
     if (!c)
         return 0;
     bl__chan_check(c, BL__ANY_SIZE);

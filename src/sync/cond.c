@@ -58,6 +58,7 @@ int bl_cond_wait(bl_cond *c, bl_mutex *m) { return bl_cond_wait_until(c, m, BL_N
 
 void bl_cond_signal(bl_cond *c)
 {
+    bl__asked();
     BL__CHECK_COPY(c, "sync.Cond");
     bl__lock(&c->bl__lock, BL__RANK_COND);
     BL__CHECK(bl__waitq_empty(cond_queue(c)) == (c->bl__mutex == NULL));
@@ -72,6 +73,7 @@ void bl_cond_signal(bl_cond *c)
 
 void bl_cond_broadcast(bl_cond *c)
 {
+    bl__asked();
     bl__woken woken = {NULL, NULL};
     BL__CHECK_COPY(c, "sync.Cond");
     bl__lock(&c->bl__lock, BL__RANK_COND);

@@ -144,6 +144,7 @@ static char *map_add(bl_map *m, const bl__key *key, void **old)
 int bl__map_set(bl_map *m, const void *key, size_t key_size, const void *value, size_t value_size)
 {
     BL__RACE_FRAME();
+    bl__asked();
     if (!m)
         bl__fatal("assignment to entry in nil map");
     bl__shape_race_read(&m->shape, key);
@@ -165,6 +166,7 @@ int bl__map_set(bl_map *m, const void *key, size_t key_size, const void *value, 
 
 bool bl__map_get(bl_map *m, const void *key, size_t key_size, void *value_out, size_t value_size)
 {
+    bl__asked();
     if (!m) {
         if (value_out && value_size != BL__ANY_SIZE)
             memset(value_out, 0, value_size);
@@ -188,6 +190,7 @@ bool bl__map_get(bl_map *m, const void *key, size_t key_size, void *value_out, s
 bool bl__map_delete(bl_map *m, const void *key, size_t key_size)
 {
     BL__RACE_FRAME();
+    bl__asked();
     if (!m)
         return false;
     bl__shape_race_read(&m->shape, key);

@@ -148,11 +148,11 @@ static __attribute__((noinline)) int mutex_lock_slow(bl_mutex *m, bl__g *g, bl_t
     while (!mutex_spin(m, g, awake)) {
         bool starving = false;
         if (waited) {
-            bl_time now = bl_now();
+            bl_time now = bl__now();
             starving = w.n && now - (bl_time)w.n > MUTEX_STARVED;
             w.n = w.n ? w.n : (uint64_t)now;
         } else if (load_relaxed(&m->bl__word) & MUTEX_STARVING) {
-            w.n = (uint64_t)bl_now();
+            w.n = (uint64_t)bl__now();
         }
         bl__object_lock(&m->bl__lock, BL__RANK_WAITERS);
         if (mutex_announce(m, g, awake, starving)) {
@@ -284,6 +284,7 @@ static inline bool mutex_try(bl_mutex *m, bl__g *g)
 int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__race_use(m);
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
@@ -298,6 +299,7 @@ int bl_mutex_lock_until(bl_mutex *m, bl_time deadline)
 bool bl_mutex_try_lock(bl_mutex *m)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__race_use(m);
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
@@ -340,7 +342,7 @@ static inline bl__g *mutex_hand_over(bl_mutex *m, uintptr_t word)
         flags = MUTEX_WAITERS | (word & MUTEX_WOKEN);
         /* Who queued before the starving began has no time noted and is served first. */
         if ((word & MUTEX_STARVING) &&
-            (!q->head->n || bl_now() - (bl_time)q->head->n > MUTEX_STARVED))
+            (!q->head->n || bl__now() - (bl_time)q->head->n > MUTEX_STARVED))
             flags |= MUTEX_STARVING;
     }
     store_relaxed(&m->bl__word, (uintptr_t)w->g | flags);

@@ -57,6 +57,7 @@ static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *a
 void bl_once_do(bl_once *o, bl_fn fn, void *arg)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__race_use(o);
     if (load_acquire(&o->bl__done) && load_relaxed(&o->bl__self) == o) { /* ORD(once) */
         bl__race_acquire(o);

@@ -120,6 +120,7 @@ static int pipe_wait(bl_pipe *p, bl_case meet, bl_time deadline)
 
 ssize_t bl_pipe_read_until(bl_pipe *p, void *buf, size_t n, bl_time deadline)
 {
+    bl__asked();
     offer from;
     if (n == 0)
         return is_closed(p) ? BL_ECLOSED : 0;
@@ -153,6 +154,7 @@ static size_t taken_await(way *w)
 
 ssize_t bl_pipe_write_until(bl_pipe *p, const void *buf, size_t n, bl_time deadline)
 {
+    bl__asked();
     way *w = &p->other->in;
     size_t done = 0;
     if (n == 0)

@@ -161,7 +161,7 @@ static __attribute__((noinline)) int rwmutex_lock_slow(bl_rwmutex *m, bl__g *g, 
             break;
         }
         if (awake) {
-            bl_time now = bl_now();
+            bl_time now = bl__now();
             lost = lost ? lost : now;
             w.n = now - lost > RW_STARVED;
             bl__waitq_push_front(rwmutex_writers(m), &w);
@@ -203,6 +203,7 @@ static inline __attribute__((always_inline)) bool rwmutex_order(const bl_rwmutex
 void bl_rwmutex_lock(bl_rwmutex *m)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__race_use(m);
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
@@ -217,6 +218,7 @@ void bl_rwmutex_lock(bl_rwmutex *m)
 int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__race_use(m);
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
@@ -231,6 +233,7 @@ int bl_rwmutex_lock_until(bl_rwmutex *m, bl_time deadline)
 bool bl_rwmutex_try_lock(bl_rwmutex *m)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__race_use(m);
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
@@ -339,6 +342,7 @@ static inline __attribute__((always_inline)) bool rwmutex_try_read(bl_rwmutex *m
 bool bl_rwmutex_try_rlock(bl_rwmutex *m)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
     bool order = rwmutex_order(m, g, BL__ORDER_READ, false, from);
@@ -407,6 +411,7 @@ static __attribute__((noinline)) int rwmutex_rlock_slow(bl_rwmutex *m, bl__g *g,
 void bl_rwmutex_rlock(bl_rwmutex *m)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
     bool order = rwmutex_order(m, g, BL__ORDER_READ, true, from);
@@ -419,6 +424,7 @@ void bl_rwmutex_rlock(bl_rwmutex *m)
 int bl_rwmutex_rlock_until(bl_rwmutex *m, bl_time deadline)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__g *g = bl__self();
     const void *from = __builtin_return_address(0);
     bool order = rwmutex_order(m, g, BL__ORDER_READ, deadline == BL_NEVER, from);

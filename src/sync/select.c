@@ -438,6 +438,7 @@ static BL__HOT int selected(bl_case *cases, size_t untyped, int r)
 int bl_select(bl_case *cs, size_t n)
 {
     BL__RACE_FRAME();
+    bl__asked();
     size_t untyped = selecting(cs, n);
     return selected(cs, untyped, select_any(cs, n, true, BL_NEVER));
 }
@@ -445,6 +446,7 @@ int bl_select(bl_case *cs, size_t n)
 int bl_try_select(bl_case *cs, size_t n)
 {
     BL__RACE_FRAME();
+    bl__asked();
     size_t untyped = selecting(cs, n);
     return selected(cs, untyped, select_any(cs, n, false, BL_NEVER));
 }
@@ -452,6 +454,7 @@ int bl_try_select(bl_case *cs, size_t n)
 int bl_select_until(bl_case *cs, size_t n, bl_time deadline)
 {
     BL__RACE_FRAME();
+    bl__asked();
     size_t untyped = selecting(cs, n);
     return selected(cs, untyped, select_any(cs, n, true, bl__deadline(deadline)));
 }

@@ -46,6 +46,7 @@ void bl_sem_init(bl_sem *s, int64_t n)
 
 int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline)
 {
+    bl__asked();
     bl__g *g = bl__self();
     BL__RACE_FRAME();
     BL__CHECK_COPY(s, "sync.Semaphore");
@@ -86,6 +87,7 @@ int bl_sem_acquire(bl_sem *s, int64_t k) { return bl_sem_acquire_until(s, k, BL_
 bool bl_sem_try_acquire(bl_sem *s, int64_t k)
 {
     BL__RACE_FRAME();
+    bl__asked();
     BL__CHECK_COPY(s, "sync.Semaphore");
     bl__race_use(s);
     if (k < 0)
@@ -100,6 +102,7 @@ bool bl_sem_try_acquire(bl_sem *s, int64_t k)
 
 void bl_sem_release(bl_sem *s, int64_t k)
 {
+    bl__asked();
     bl__woken woken = {NULL, NULL};
     BL__RACE_FRAME();
     BL__CHECK_COPY(s, "sync.Semaphore");

@@ -191,6 +191,7 @@ static int syncmap_put(bl_syncmap *m, const void *key, size_t key_size, void *va
 int bl__syncmap_store(bl_syncmap *m, const void *key, size_t key_size, void *value)
 {
     BL__RACE_FRAME();
+    bl__asked();
     void *found;
     int r = syncmap_put(m, key, key_size, value, true, &found);
     return r < 0 ? r : 0;
@@ -200,6 +201,7 @@ int bl__syncmap_load_or_store(bl_syncmap *m, const void *key, size_t key_size, v
                               void **actual_out)
 {
     BL__RACE_FRAME();
+    bl__asked();
     void *found = NULL;
     int r = syncmap_put(m, key, key_size, value, false, &found);
     bl__race_write(actual_out, sizeof *actual_out);
@@ -213,6 +215,7 @@ int bl__syncmap_load_or_store(bl_syncmap *m, const void *key, size_t key_size, v
 bool bl__syncmap_load(bl_syncmap *m, const void *key, size_t key_size, void **value_out)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__key k;
     syncmap_part *part = syncmap_lock(m, key, key_size, &k);
     const char *entry = bl__table_find(&part->table, &m->shape, &k);
@@ -228,6 +231,7 @@ bool bl__syncmap_load(bl_syncmap *m, const void *key, size_t key_size, void **va
 bool bl__syncmap_load_and_delete(bl_syncmap *m, const void *key, size_t key_size, void **value_out)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__key k;
     void *value = NULL;
     bl__box *box = NULL;
@@ -258,6 +262,7 @@ bool bl__syncmap_compare_and_swap(bl_syncmap *m, const void *key, size_t key_siz
                                   const void *old_value, void *new_value)
 {
     BL__RACE_FRAME();
+    bl__asked();
     bl__key k;
     syncmap_part *part = syncmap_lock(m, key, key_size, &k);
     char *entry = bl__table_find(&part->table, &m->shape, &k);

@@ -30,6 +30,7 @@ static void waitgroup_claim(bl_waitgroup *wg, bl__woken *woken)
 
 void bl_waitgroup_add(bl_waitgroup *wg, int n)
 {
+    bl__asked();
     bl__woken woken = {NULL, NULL};
     BL__RACE_FRAME();
     BL__CHECK_COPY(wg, "sync.WaitGroup");
@@ -60,6 +61,7 @@ void bl_waitgroup_done(bl_waitgroup *wg) { bl_waitgroup_add(wg, -1); }
 
 int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
 {
+    bl__asked();
     bl__g *g = bl__self();
     bl__waiter w;
     BL__RACE_FRAME();
