@@ -427,8 +427,9 @@ ONE_PROC(a_processor_is_let_go)
     bl_stats(&st);
     BL_CHECK_EQ(t, st.threads_away, 1);
     bl__take_up(gone);
-    bl_stats(&st);
-    BL_CHECK_EQ(t, st.threads_away, 0);
+    do /* it may have come back on another thread, before the one that it left is at rest */
+        bl_stats(&st);
+    while (st.threads_away != 0);
     be_home();
     return 0;
 }
