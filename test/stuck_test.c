@@ -364,6 +364,47 @@ BL_TEST(dump_shows_all)
     BL_CHECK_ERR(t, bl_dump(-1), BL_EBADF);
 }
 
+static uint32_t spinning, spun;
+
+static int spin_of_group(void *arg)
+{
+    (void)arg;
+    add_relaxed(&spinning, 1u);
+    while (load_relaxed(&spun) == 0) {
+    }
+    return 0;
+}
+
+static int spin_of_timer(void *arg) { return spin_of_group(arg) + (load_relaxed(&spun) > 1); }
+
+/* Who runs has no stack to show, but a function: the one that the program has given. */
+BL_TEST(dump_names_who_runs)
+{
+    char text[16384];
+    int fds[2];
+    bl_waitgroup wg = {0};
+    bl_timer timer = {0};
+    BL_SCOPE(s);
+    store_relaxed(&spinning, 0u);
+    store_relaxed(&spun, 0u);
+    BL_CHECK_EQ(t, bl_waitgroup_go(&wg, s, spin_of_group, NULL), 0);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, 1, spin_of_timer, NULL), 0);
+    while (load_relaxed(&spinning) < 2 && bl_sleep(BL_MS) == 0) {
+    }
+    BL_CHECK_EQ(t, pipe(fds), 0);
+    BL_CHECK_EQ(t, bl_dump(fds[1]), 0);
+    store_relaxed(&spun, 1u);
+    close(fds[1]);
+    ssize_t n = 0, part;
+    while ((part = read(fds[0], text + n, sizeof text - 1 - (size_t)n)) > 0)
+        n += part;
+    close(fds[0]);
+    text[n] = '\0';
+    BL_CHECK(t, strstr(text, "\nspin_of_group\n") != NULL);
+    BL_CHECK(t, strstr(text, "\nspin_of_timer\n") != NULL);
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&wg), 0);
+}
+
 RUN_TEST(stats_count)
 {
     bl_stat st;

@@ -94,6 +94,7 @@ static int after_run(void *arg)
     a->runner->parent = a->starter; /* and not whom the timer has interrupted */
     bl_fn fn = a->fn;
     void *fn_arg = a->arg;
+    store_relaxed(&a->runner->fn, fn); /* for reports */
     bl__unlock(&a->lock);
 
     int r = fn(fn_arg);

@@ -105,6 +105,7 @@ typedef struct waitgroup_call {
 static int waitgroup_run(void *arg)
 {
     waitgroup_call call = *(waitgroup_call *)arg;
+    store_relaxed(&bl__self()->fn, call.fn); /* for reports */
     int r = call.fn(call.arg);
     bl_waitgroup_done(call.wg);
     return r;
