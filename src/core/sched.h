@@ -122,7 +122,7 @@ struct bl__g {
     void *held_rw;         /* g: bl_rwmutex it holds for writing, linked by bl__held */
     const void *reads[BL__READS]; /* g: bl_rwmutex it holds for reading, the first ones */
     uint32_t reads_count;         /* g: how many it holds for reading (sync/object.h) */
-    bl_fn fn;                     /* immutable; of the main goroutine, once it runs: bl_run's */
+    bl_fn fn;                     /* g: its function; once that runs, for reports */
     void *arg;                    /* immutable */
     uint64_t id;                  /* immutable while it lives */
     uint64_t parent;              /* immutable while its function runs: the id of who started it */
@@ -322,6 +322,8 @@ typedef enum bl__made_kind {
 } bl__made_kind;
 extern void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
 extern void (*bl__unmade_hook)(const void *obj);
+/* Where obj was made, if notes are taken; else NULL. debug/made.c */
+const bl__site *bl__made_where(const void *obj);
 /* The same of a descriptor that bl_accept or bl_connect has opened for who called it at pc.
  * io/calls.c */
 extern void (*bl__opened_hook)(int fd, uintptr_t pc);

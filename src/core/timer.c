@@ -39,6 +39,22 @@ static void prefetch(const bl__g *g)
     __builtin_prefetch(&load_relaxed(&g->reg_next)->reg_prev, 1);
 }
 
+/* What was armed in t is there no more: its frame has returned, or it was freed. Told by where it
+ * was armed, where that is noted. */
+static BL__NORETURN void timer_lost(bl__timers *ts, const bl_timer *t)
+{
+    const bl__site *site = bl__made_where(t);
+    bl__unlock(&ts->lock);
+    if (site != NULL)
+        bl__fatal("belay: the timer at %p, which %s has started at %s:%d, was overwritten while it "
+                  "was pending; its storage is in use until bl_timer_stop, or until it has fired",
+                  (const void *)t, site->func, site->file, site->line);
+    bl__fatal("belay: the timer at %p was overwritten while it was pending; its storage is in use "
+              "until bl_timer_stop, or until it has fired (where it was started: "
+              "BELAY_DEBUG=resources=1)",
+              (const void *)t);
+}
+
 void bl__timers_run(bl__timers *ts, bl_time now)
 {
     bl_timer *t;
@@ -46,6 +62,8 @@ void bl__timers_run(bl__timers *ts, bl_time now)
         return;
     bl__lock(&ts->lock, BL__RANK_HEAP);
     while ((t = bl__timers_due(ts, now)) != NULL) {
+        if (BL__UNLIKELY(load_relaxed(&t->bl__heap) != (void *)ts))
+            timer_lost(ts, t);
         void (*fire)(bl_timer *, bl_time) = t->bl__fire;
         if (fire == NULL) {
             bl__g *g = ((bl__park_timer *)(void *)t)->g;

@@ -49,6 +49,17 @@ static bl__note *note_take(const void *obj)
     return n;
 }
 
+const bl__site *bl__made_where(const void *obj)
+{
+    bl__lock(&all_made.lock, BL__RANK_MADE);
+    const bl__note *n = *bucket_of(obj);
+    while (n != NULL && n->hidden != hide(obj))
+        n = n->next;
+    const bl__site *site = n != NULL ? n->site : NULL;
+    bl__unlock(&all_made.lock);
+    return site;
+}
+
 static void made_note(bl__made_kind kind, const void *obj, const bl__site *site)
 {
     const void *(*owner_of)(const bl__g *g) = load_relaxed(&all_made.owner); /* on its way, maybe */

@@ -85,6 +85,16 @@ static int ticker_chan_freed(void *arg)
     return KEEP(bl_chan_recv(tick_of_closed(), NULL));
 }
 
+/* As in a frame that has returned and is used for something else. */
+static int timer_overwritten(void *arg)
+{
+    (void)arg;
+    static bl_timer t;
+    bl_timer_start(&t, BL_MS);
+    memset(&t, 0x55, sizeof t);
+    return KEEP(bl_sleep(BL_MIN));
+}
+
 static bl_pool *pool_of_closed(void)
 {
     BL_SCOPE(s);
@@ -110,6 +120,7 @@ static const fatal_case cases[] = {
     {"done_kept", done_kept},
     {"ticker_freed", ticker_freed},
     {"ticker_chan_freed", ticker_chan_freed},
+    {"timer_overwritten", timer_overwritten},
     {"pool_freed", pool_freed},
     {"map_freed", map_freed},
 };
