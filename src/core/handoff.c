@@ -237,7 +237,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
         bl__traced() ? bl__trace_now() : 0; /* before p's next holder can be at work */
     bl__solo_end();
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    bl__m *m = p->m;
+    bl__m *m = load_acquire(&p->m); /* ORD(holder): with m_main */
     if (m != NULL && load_relaxed(&p->tick) == tick && !load_relaxed(&bl__rt.stopping) &&
         !load_relaxed(&bl__rt.frozen) &&
         (why != BL__AWAY_HOG ||
@@ -255,7 +255,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
             m->g->blocks = why == BL__AWAY_BLOCKED ? BLOCKS_AGAIN : guess ? m->g->blocks - 1 : 0;
             away_begin(m, p, why, load_relaxed(&p->seen_since), traced_at);
         } else {
-            store_relaxed(&m->bare, bare);
+            store_release(&m->bare, bare); /* ORD(bare): after the looks at its goroutine */
         }
     }
     uint32_t threads = bl__rt.threads;

@@ -441,7 +441,7 @@ static inline __attribute__((always_inline)) bool bl__enter_quick(bl__m *m)
 {
     store_relaxed(&m->inside, 1u);
     fence_compiler(); /* the barrier of take makes it one of the processor */
-    return __builtin_expect(load_relaxed(&m->bare) == 0, 1);
+    return __builtin_expect(load_acquire(&m->bare) == 0, 1); /* ORD(bare): with take */
 }
 
 /* The calling thread is m, and is going to use its processor; it was not in the runtime. False: it

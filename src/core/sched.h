@@ -128,8 +128,8 @@ struct bl__g {
     uint64_t parent;              /* immutable while its function runs: the id of who started it */
     const bl__site *site;         /* immutable: where it was started */
     bl__labels *labels;           /* g */
-    struct bl__g *reg_next;       /* lock: registered's */
-    struct bl__g *reg_prev;       /* lock: registered's */
+    struct bl__g *reg_next;       /* lock: registered's; atomic to peek, by prefetches */
+    struct bl__g *reg_prev;       /* likewise */
     void *stack_lo;               /* immutable: lowest usable address */
     void *stack_hi;               /* immutable */
     void *fiber;                  /* the sanitizers' */

@@ -18,7 +18,7 @@ static void mode_set(uint16_t mode)
 {
     uint32_t made = load_relaxed(&bl__rt.ps_made);
     for (uint32_t i = 0; i < made; i++) {
-        bl__m *m = bl__rt.ps[i]->m;
+        bl__m *m = load_acquire(&bl__rt.ps[i]->m); /* ORD(holder): with m_main */
         if (m != NULL)
             store_release(&m->solo.mode, mode); /* ORD(solo): with the load in enter */
     }
@@ -33,7 +33,7 @@ static bool section_goes_on(void)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     uint32_t made = load_relaxed(&bl__rt.ps_made);
     for (uint32_t i = 0; i < made; i++) {
-        const bl__m *m = bl__rt.ps[i]->m;
+        const bl__m *m = load_acquire(&bl__rt.ps[i]->m); /* ORD(holder) */
         /* ORD(solo): with the store in bl__solo_exit */
         goes_on = goes_on || (m != NULL && load_acquire(&m->solo.depth) != 0);
     }

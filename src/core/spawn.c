@@ -229,7 +229,7 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
 {
     bl__m *m = bl__this_m();
     uint32_t was = load_relaxed(&m->inside);
-    bl__p *p = m->p;
+    bl__p *p = load_relaxed(&m->p); /* it stays m's if m finds that it may enter */
     if (BL__RACE || BL__UNLIKELY(!bl__enter_quick(m)) || BL__UNLIKELY(copy != NULL) ||
         BL__UNLIKELY(!at_hand(m, p)))
         return spawn_slow(m, was, scope, fn, arg, copy, copy_size, site);

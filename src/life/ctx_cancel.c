@@ -27,11 +27,11 @@ enum {
 static void waiting_unlink(bl_ctx *c, bl__g *g)
 {
     if (g->reg_prev != NULL)
-        g->reg_prev->reg_next = g->reg_next;
+        store_relaxed(&g->reg_prev->reg_next, g->reg_next);
     else
         c->waiting = g->reg_next;
     if (g->reg_next != NULL)
-        g->reg_next->reg_prev = g->reg_prev;
+        store_relaxed(&g->reg_next->reg_prev, g->reg_prev);
     store_release(&g->registered, NULL); /* ORD(registered): g may be gone now */
 }
 
@@ -45,10 +45,10 @@ void bl__ctx_register(bl__g *g)
     }
     bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state == 0) {
-        g->reg_prev = NULL;
-        g->reg_next = c->waiting;
+        store_relaxed(&g->reg_prev, NULL);
+        store_relaxed(&g->reg_next, c->waiting);
         if (c->waiting != NULL)
-            c->waiting->reg_prev = g;
+            store_relaxed(&c->waiting->reg_prev, g);
         c->waiting = g;
         store_relaxed(&g->registered, c);
     }
