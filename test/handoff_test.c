@@ -816,21 +816,67 @@ static int max_threads_child(void)
     return r != 0 ? r : bl_run(all_threads_away_main, NULL, &opts);
 }
 
-BL_TEST_PLAIN(max_threads_is_said_and_survived)
+/* What the child said that fn is called in. */
+static void child_says(int (*fn)(void), const char *words)
 {
     char said[4096];
     int status = -1, err = memfd_create("stderr", MFD_CLOEXEC);
     pid_t child = fork();
     if (child == 0) {
         dup2(err, STDERR_FILENO);
-        alarm(30);
-        _exit(max_threads_child());
+        alarm(55);
+        _exit(fn());
     }
     BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
     ssize_t n = pread(err, said, sizeof said - 1, 0);
     said[n > 0 ? n : 0] = '\0';
     close(err);
-    if (!BL_CHECK_EQ(t, status, 0) ||
-        !BL_CHECK(t, strstr(said, "no thread is left to go on with") != NULL))
+    if (!BL_CHECK_EQ(t, status, 0) || !BL_CHECK(t, strstr(said, words) != NULL))
         fprintf(stderr, "%s\n", said);
+}
+
+BL_TEST_PLAIN(max_threads_is_said_and_survived)
+{
+    child_says(max_threads_child, "no thread is left to go on with: 3 there are, of at most 3 ");
+}
+
+/* More loops than are let go on: who sleeps is late until something was said. */
+static void *stop_when_said(void *arg)
+{
+    struct stat said;
+    while (fstat(STDERR_FILENO, &said) == 0 && said.st_size == 0)
+        usleep(1000);
+    *(atomic_int *)arg = 1;
+    return NULL;
+}
+
+static int loops_too_many_main(void *arg)
+{
+    (void)arg;
+    atomic_int go_on = 0;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, stop_when_said, &go_on) != 0)
+        return 2;
+    int r;
+    {
+        BL_SCOPE(s);
+        for (int i = 0; i < 6; i++)
+            bl_go(s, spin_on_flag, &go_on);
+        do
+            r = bl_sleep(BL_MS);
+        while (r == 0 && !go_on);
+        r = r != 0 ? r : bl_scope_wait(s);
+    }
+    pthread_join(thread, NULL);
+    return r;
+}
+
+static int loops_too_many_child(void)
+{
+    return bl_run(loops_too_many_main, NULL, &(bl_options){.procs = 1});
+}
+
+BL_TEST_PLAIN(loops_that_are_too_many_are_told)
+{
+    child_says(loops_too_many_child, " (spin_on_flag, created by loops_too_many_main at ");
 }

@@ -45,7 +45,8 @@ enum {
     SLEPT_NS = 2000,
     DOZED_NS = 200000,
     BLOCKS_AGAIN = 8, /* g->blocks of one that was found asleep */
-    HOGS_MOST = 4     /* beyond the processors */
+    HOGS_MOST = 4,    /* beyond the processors */
+    LATE_NS = 1000000000
 };
 
 #define SPARE_FOR (10 * BL_SEC)
@@ -56,6 +57,7 @@ enum { WATCHED = 8 }; /* so many processors do not share one */
 static struct {
     bool debug;     /* BELAY_DEBUG=handoff=1 */
     bool said_most; /* that max_threads is reached */
+    bool said_late; /* that timers are, since all processors compute */
     bool refused;   /* there was no thread for the one that it wanted to take last */
     bl__thread_state states[WATCHED]; /* open while anything runs: of who holds a processor */
 } handoff;
@@ -109,6 +111,7 @@ void bl__handoff_begin(void)
     bl__rt.spare_for = spare > 0 ? spare * BL_MS : SPARE_FOR;
     handoff.debug = bl__debug_setting("handoff") == 1;
     handoff.said_most = false;
+    handoff.said_late = false;
     handoff.refused = false;
 }
 
@@ -225,6 +228,47 @@ static uint32_t hogs_count(bool guess)
     return n;
 }
 
+/* There was no thread for a processor that was to be taken, beside so many. */
+static void refused_say(uint32_t threads)
+{
+    handoff.said_most = true;
+    if (threads + load_relaxed(&bl__rt.helpers.count) >= bl__rt.max_threads)
+        bl__warn("no thread is left to go on with: %u there are, of at most %u "
+                 "(bl_options.max_threads, BELAY_MAX_THREADS), and their goroutines block or run "
+                 "long; the others wait until one of them comes back",
+                 threads, bl__rt.max_threads);
+    else
+        bl__warn("no thread is left to go on with: the system gives no more than the %u there are "
+                 "(ulimit -u, ulimit -v, the cgroup's pids.max), and their goroutines block or run "
+                 "long; the others wait until one of them comes back",
+                 threads);
+}
+
+/* m computes, and holds p, which nobody may take: as many threads as may do so without one. If
+ * somebody has been due for long it is said. */
+static void late_look(const bl__p *p, const bl__m *m, uint32_t tick, bl_time now)
+{
+    bl_dur late = now - bl__timers_first();
+    if (handoff.said_late || late < LATE_NS)
+        return;
+    taken who = {.site = NULL};
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    if (p->m == m && load_relaxed(&p->tick) == tick && m->g != &m->g0 &&
+        hogs_count(false) >= HOGS_MOST)
+        who = (taken){.goroutine = m->g->id, .site = m->g->site};
+    bl__unlock(&bl__rt.lock);
+    if (who.site == NULL)
+        return;
+    handoff.said_late = true;
+    bl__warn(
+        "timers are late by %lld ms: all processors compute, and %d threads beside them, which "
+        "is the most; goroutine %llu (%s, created by %s at %s:%d) has done so for %lld ms; a "
+        "loop that runs for long calls bl_yield, or runs in bl_blocking",
+        (long long)(late / BL_MS), HOGS_MOST, (unsigned long long)who.goroutine, who.site->what,
+        who.site->func, who.site->file, who.site->line,
+        (long long)((now - load_relaxed(&p->seen_since)) / BL_MS));
+}
+
 /* Takes p from its thread, if that is outside of the runtime, for another thread. A guess: from one
  * that computes, if its goroutine is expected to block. */
 static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
@@ -264,13 +308,8 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
         bl__m_wake(heir);
     if (done && handoff.debug)
         taken_say(&who, why, since);
-    if (handoff.refused && !handoff.said_most) {
-        handoff.said_most = true;
-        bl__warn("no thread is left to go on with: %u there are, of at most %u "
-                 "(bl_options.max_threads, BELAY_MAX_THREADS), and their goroutines block or run "
-                 "long; the others wait until one of them comes back",
-                 threads, bl__rt.max_threads);
-    }
+    if (handoff.refused && !handoff.said_most)
+        refused_say(threads);
     return done;
 }
 
@@ -307,7 +346,10 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool 
         store_relaxed(&m->solo.yield, (uint16_t)1);
         return BL__LOOK_SOON;
     }
-    return take(p, tick, BL__AWAY_HOG, false) ? BL__LOOK_WORK : BL__LOOK_NOTHING;
+    if (take(p, tick, BL__AWAY_HOG, false))
+        return BL__LOOK_WORK;
+    late_look(p, m, tick, now);
+    return BL__LOOK_NOTHING;
 }
 
 /* Has m, which holds p, slept since the look before; or, unless sysmon is eager, for a while? Its
