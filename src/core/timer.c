@@ -12,6 +12,7 @@
 #include "core/bubble.h"
 
 #include <sched.h>
+#include <stddef.h>
 
 #include "arch/relax.h"
 #include "os/os.h"
@@ -35,8 +36,11 @@ static void prefetch(const bl__g *g)
         __builtin_prefetch((const char *)g->sp + line * BL__CACHE_LINE);
         __builtin_prefetch((const char *)g + (line + 1) * BL__CACHE_LINE);
     }
-    __builtin_prefetch(&load_relaxed(&g->reg_prev)->reg_next, 1);
-    __builtin_prefetch(&load_relaxed(&g->reg_next)->reg_prev, 1);
+    /* Integers, since there may be no neighbour. */
+    uintptr_t before = (uintptr_t)load_relaxed(&g->reg_prev);
+    uintptr_t behind = (uintptr_t)load_relaxed(&g->reg_next);
+    __builtin_prefetch((const void *)(before + offsetof(bl__g, reg_next)), 1);
+    __builtin_prefetch((const void *)(behind + offsetof(bl__g, reg_prev)), 1);
 }
 
 /* What was armed in t is there no more: its frame has returned, or it was freed. Told by where it
