@@ -276,7 +276,7 @@ static int scope_result(bl_scope *s, bool closed_it)
     int err = load_acquire(&s->bl__err); /* ORD(scope-err): with scope_failed */
     if (err != 0)
         return err;
-    return closed_it ? 0 : bl_ctx_cause(s->bl__ctx);
+    return closed_it || bl__ctx_err(s->bl__ctx) == 0 ? 0 : s->bl__ctx->cause;
 }
 
 int bl_scope_wait(bl_scope *s)
