@@ -36,6 +36,7 @@
 #include <string.h>
 
 #include "arch/probe.h"
+#include "arch/relax.h"
 #include "core/trace.h"
 #include "debug/fatal.h"
 #include "os/os.h"
@@ -378,6 +379,19 @@ static bool still_sleeps(const bl__p *p, const bl__m *m)
     return bl__thread_state_sleeps(state_at(p)) == 1;
 }
 
+/* Does p, which has picked so often, pick again at once? Then its thread does not sleep, and the
+ * kernel, which takes 5 us to say so, is not asked. */
+static bool picks_on(const bl__p *p, uint32_t tick)
+{
+    enum { PAUSES = 16 }; /* half a microsecond */
+    for (int i = 0; i < PAUSES; i++) {
+        bl__cpu_relax();
+        if (load_relaxed(&p->tick) != tick)
+            return true;
+    }
+    return false;
+}
+
 /* Looks at all processors once. */
 bl__look bl__handoff_look(bool eager)
 {
@@ -398,7 +412,10 @@ bl__look bl__handoff_look(bool eager)
         bool stuck = tick == load_relaxed(&p->seen_tick) && m == p->seen_m && m != NULL;
         if (!stuck) {
             p->asked = false;
-            bool slept = !helpers && m != NULL && has_slept(p, m, now, eager);
+            if (m != p->seen_m)
+                p->seen_cpu = -1;
+            bool asks = eager || p->seen_cpu < 0 || (waits && !picks_on(p, tick));
+            bool slept = asks && !helpers && m != NULL && has_slept(p, m, now, eager);
             store_relaxed(&p->seen_tick, tick);
             store_relaxed(&p->seen_since, now);
             p->seen_m = m;

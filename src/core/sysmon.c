@@ -24,6 +24,8 @@
 
 enum { SHORTEST = 20000, SHORT = 50000, SOON = 500000, USUAL = 1500000, LONGEST = 10000000 };
 
+enum { CHORES = 3000000 }; /* what can wait so long is not done at each look, with cold caches */
+
 #define EAGER_FOR BL_SEC /* after a hand-off: who blocks once blocks again */
 
 #define RECHECK_MOST (10 * BL_SEC)
@@ -147,7 +149,7 @@ static void *sysmon_main(void *arg)
     int64_t recheck = LONGEST;
     bl_time eager_until = 0;
     bl_time idle_since = 0; /* 0: it is not */
-    bl_time tried = 0;
+    bl_time tried = 0, chores_at = 0;
     (void)arg;
     pthread_setname_np(pthread_self(), "belay-sysmon");
     bl__thread_punctual();
@@ -156,14 +158,19 @@ static void *sysmon_main(void *arg)
         store_relaxed(&bl__rt.coarse, now);
         if (bl__signals_pending())
             bl__signals_deliver();
-        starved_look(&tried);
-        bl__poll_watch(now);
-        bl__trace_tick(now);
-        bl__m_reap();
-        if (!bl__all_idle()) {
+        bool idle = bl__all_idle();
+        if (idle || now >= chores_at) {
+            chores_at = now + CHORES;
+            starved_look(&tried);
+            bl__poll_watch(now);
+            bl__trace_tick(now);
+            bl__m_reap();
+            if (!idle)
+                (void)finder_turn();
+        }
+        if (!idle) {
             recheck = LONGEST;
             idle_since = 0;
-            (void)finder_turn();
             timers_watch(now);
             bl__look found = bl__handoff_look(now < eager_until);
             if (found == BL__LOOK_TAKEN)
