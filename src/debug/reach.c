@@ -27,8 +27,11 @@ enum {
     REACH_AHEAD = 8,             /* items */
     REACH_FAR = 24,
     REACH_NEAR = 16,
-    CACHE_SIZE = 0x290, /* of the block in which malloc keeps a thread's free blocks */
-    ARENA_WORDS = 288   /* of malloc's main record; more than it has */
+    PREFIXES = 4,
+    PIECE = sizeof(uint64_t) * 2, /* bytes that are looked at together, … */
+    PIECE_READ = PIECE + 8,       /* … for which so many are read */
+    CACHE_SIZE = 0x290,           /* of the block in which malloc keeps a thread's free blocks */
+    ARENA_WORDS = 288             /* of malloc's main record; more than it has */
 };
 
 /* Programs keep marks and counters in the other bits of an address. */
@@ -62,6 +65,14 @@ typedef struct reach_object {
     uint32_t item;
 } reach_object;
 
+/* One in a vector for each byte of a piece of memory. */
+typedef uint8_t reach_bytes __attribute__((vector_size(16)));
+
+/* What an address of the index's has in its bytes 5, 4 and 3. */
+typedef struct reach_prefix {
+    reach_bytes is[3];
+} reach_prefix;
+
 /* Items by address. */
 typedef struct reach_index {
     uint32_t *items;
@@ -69,6 +80,9 @@ typedef struct reach_index {
     uint32_t count;
     uintptr_t low, high; /* of all together */
     uint32_t found;      /* where the last answer was found: the next one mostly lies behind it */
+    uint32_t prefixes;   /* 0: there are too many to look for */
+    reach_bytes any;     /* of byte 3, if it is not looked at: it takes many values */
+    reach_prefix prefix[PREFIXES];
 } reach_index;
 
 struct bl__reach {
@@ -287,6 +301,29 @@ static void reach_sort(const reach_item *items, uint32_t *a, uint32_t *work, siz
         }
 }
 
+/* What the addresses have above so many bits, by the index. False: it is too much. */
+static bool reach_prefixes(const bl__reach *r, reach_index *x, unsigned shift)
+{
+    uintptr_t last = UINTPTR_MAX;
+    x->prefixes = 0;
+    for (uint32_t i = 0; i < x->count; i++) {
+        const reach_item *it = &r->items[x->items[i]];
+        uintptr_t to = (it->high - 1) >> shift;
+        for (uintptr_t p = it->low >> shift; p <= to; p++) {
+            if (p == last)
+                continue;
+            if (x->prefixes == PREFIXES)
+                return false;
+            last = p;
+            uint64_t at = (uint64_t)p << shift;
+            for (unsigned k = 0; k < 3; k++)
+                x->prefix[x->prefixes].is[k] = (uint8_t)(at >> (40 - 8 * k)) + (reach_bytes){0};
+            x->prefixes++;
+        }
+    }
+    return true;
+}
+
 /* The items, or those of them that are fresh. */
 static void reach_index_make(const bl__reach *r, reach_index *x, bool all)
 {
@@ -306,6 +343,12 @@ static void reach_index_make(const bl__reach *r, reach_index *x, bool all)
     for (uint32_t i = 0; i < n; i++)
         x->lows[i] = r->items[x->items[i]].low;
     x->found = 0;
+    x->any = (reach_bytes){0};
+    if (!reach_prefixes(r, x, 24)) {
+        x->any = ~x->any;
+        if (!reach_prefixes(r, x, 32))
+            x->prefixes = 0;
+    }
 }
 
 static bool index_spans(const reach_index *x, uintptr_t at)
@@ -449,10 +492,27 @@ static bool reach_skips(const bl__reach *r, uintptr_t at)
     return low < r->records_count && r->records[low].low <= at;
 }
 
-/* Calls fn with what may be addresses of the index's: of the word at i, and closely also those that
- * begin in it. */
+/* ---- Looking for addresses ---- */
+
+/* An address of the index's may begin in one of the PIECE bytes at at. */
+static inline bool piece_may(const reach_index *x, const char *at)
+{
+    reach_bytes b[3], may = {0};
+    uint64_t halves[2];
+    for (unsigned k = 0; k < 3; k++)
+        memcpy(&b[k], at + 5 - k, sizeof b[k]);
+    for (uint32_t i = 0; i < x->prefixes; i++)
+        may |= (reach_bytes)(b[0] == x->prefix[i].is[0]) &
+               (reach_bytes)(b[1] == x->prefix[i].is[1]) &
+               ((reach_bytes)(b[2] == x->prefix[i].is[2]) | x->any);
+    memcpy(halves, &may, sizeof halves);
+    return (halves[0] | halves[1]) != 0;
+}
+
 typedef void reach_word_fn(bl__reach *r, uintptr_t at, uintptr_t word, void *arg);
 
+/* Calls fn with what may be addresses of the index's: of the word at i, and closely also those that
+ * begin in it. */
 static inline __attribute__((always_inline)) void reach_word(bl__reach *r, const reach_index *x,
                                                              uintptr_t at, const uint64_t *words,
                                                              size_t i, size_t n, reach_word_fn *fn,
@@ -467,6 +527,23 @@ static inline __attribute__((always_inline)) void reach_word(bl__reach *r, const
         memcpy(&word, (const char *)&words[i] + k, sizeof word);
         if (index_spans(x, word))
             fn(r, at, word, arg);
+    }
+}
+
+/* The same of the words from i on up to end, of the n that there are, the first of which stands at
+ * at. */
+static inline __attribute__((always_inline)) void reach_words(bl__reach *r, const reach_index *x,
+                                                              uintptr_t at, const uint64_t *words,
+                                                              size_t i, size_t end, size_t n,
+                                                              reach_word_fn *fn, void *arg)
+{
+    while (i < end) {
+        if (x->prefixes != 0 && i + PIECE_READ / 8 <= n && !piece_may(x, (const char *)&words[i])) {
+            i += PIECE / 8;
+            continue;
+        }
+        reach_word(r, x, at + 8 * i, words, i, n, fn, arg);
+        i++;
     }
 }
 
@@ -572,20 +649,38 @@ static void reach_walk_word(bl__reach *r, uintptr_t at, uintptr_t word, void *ar
     }
 }
 
+/* From block to block; in one, what lies behind the runtime's record. */
 static void reach_walk_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
 {
     reach_walk *w = arg;
-    for (size_t i = 0; i < n; i++, at += 8) {
-        if (at == w->next) {
-            reach_walk_block(r, w, at, words + i, n - i);
+    for (size_t i = 0; i < n;) {
+        uintptr_t here = at + 8 * i;
+        if (here == w->next) {
+            reach_walk_block(r, w, here, words + i, n - i);
+            i++;
             continue;
         }
-        if (at > w->next) /* a hole in what could be read */
-            reach_walk_broken(w, at);
-        if (w->locating || at < w->from)
-            continue;
-        reach_word(r, &r->fresh, at, words, i, n, reach_walk_word, w);
+        if (here > w->next) /* a hole in what could be read */
+            reach_walk_broken(w, here);
+        size_t end = (w->next - at) / 8 < n ? (w->next - at) / 8 : n;
+        size_t from = w->from > here ? (w->from - at + 7) / 8 : i;
+        if (!w->locating && from < end)
+            reach_words(r, &r->fresh, at, words, from, end, n, reach_walk_word, w);
+        i = end;
     }
+}
+
+/* As many of the heap's bytes as have to be walked through: when objects are located, none behind
+ * the last of them. They are in order then. */
+static uintptr_t reach_heap_end(const bl__reach *r, const bl__map_range *heap, bool locating,
+                                uint32_t object)
+{
+    uintptr_t end = heap->low;
+    if (!locating)
+        return heap->high;
+    for (uint32_t i = object; i < r->objects_count && r->objects[i].at < heap->high; i++)
+        end = r->objects[i].at;
+    return end;
 }
 
 static void reach_walk_heaps(bl__reach *r, bool locating)
@@ -602,7 +697,8 @@ static void reach_walk_heaps(bl__reach *r, bool locating)
                         .item = BL__REACH_OPEN,
                         .object = object,
                         .locating = locating};
-        reach_each_window(r, heap->first_block + 8, heap->high, reach_walk_words, &w);
+        reach_each_window(r, heap->first_block + 8, reach_heap_end(r, heap, locating, object),
+                          reach_walk_words, &w);
         object = w.object;
     }
 }
@@ -619,8 +715,7 @@ static void reach_root_word(bl__reach *r, uintptr_t at, uintptr_t word, void *ar
 
 static void reach_root_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n, void *arg)
 {
-    for (size_t i = 0; i < n; i++)
-        reach_word(r, &r->all, at + 8 * i, words, i, n, reach_root_word, arg);
+    reach_words(r, &r->all, at, words, 0, n, n, reach_root_word, arg);
 }
 
 /* The C library's data, without what malloc's main record may be: in that each list that is empty
@@ -675,8 +770,7 @@ static void reach_stack_word(bl__reach *r, uintptr_t at, uintptr_t word, void *a
 static void reach_stack_words(bl__reach *r, uintptr_t at, const uint64_t *words, size_t n,
                               void *arg)
 {
-    for (size_t i = 0; i < n; i++)
-        reach_word(r, &r->all, at + 8 * i, words, i, n, reach_stack_word, arg);
+    reach_words(r, &r->all, at, words, 0, n, n, reach_stack_word, arg);
 }
 
 static void reach_objects_sort(bl__reach *r, uint32_t *order)
