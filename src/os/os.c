@@ -190,6 +190,18 @@ bool bl__thread_in_call(int tid, bl__thread_call *out)
     return true;
 }
 
+bool bl__thread_runs(int tid)
+{
+    char text[32];
+    return thread_file(tid, "syscall", text, sizeof text) && (text[0] == 'r' || text[0] == '-');
+}
+
+bool bl__thread_is_named(int tid, const char *begin)
+{
+    char text[32];
+    return thread_file(tid, "comm", text, sizeof text) && strncmp(text, begin, strlen(begin)) == 0;
+}
+
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals)
 {
     sigset_t all;

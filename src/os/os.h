@@ -64,6 +64,10 @@ typedef struct bl__thread_call {
     uintptr_t sp, pc;
 } bl__thread_call;
 bool bl__thread_in_call(int tid, bl__thread_call *out);
+/* It is in no call of the system. */
+bool bl__thread_runs(int tid);
+/* What it is called begins so. */
+bool bl__thread_is_named(int tid, const char *begin);
 
 /* Starts a thread with all signals but the synchronous ones blocked, as the runtime's own are, or
  * with the caller's mask. 0 or a negative error. */

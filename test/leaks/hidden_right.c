@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <search.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -305,6 +306,41 @@ static int in_a_table_of_the_c_library(void *arg)
     return send_last(hsearch(e, FIND)->data);
 }
 
+/* ---- In a register ---- */
+
+static bl_chan *handed; /* atomic */
+static int computed;    /* atomic */
+
+static __attribute__((noinline)) void hand_over(void)
+{
+    __atomic_store_n(&handed, awaited(), __ATOMIC_RELEASE);
+}
+
+static void *compute(void *arg)
+{
+    bl_chan *c;
+    while ((c = __atomic_exchange_n(&handed, NULL, __ATOMIC_ACQ_REL)) == NULL)
+        continue;
+    while (!__atomic_load_n(&computed, __ATOMIC_ACQUIRE))
+        __asm__ volatile("" : "+r"(c));
+    return send_last(c) == 0 ? arg : NULL;
+}
+
+/*? of_a_thread_that_computes right
+ */
+static int of_a_thread_that_computes(void *arg)
+{
+    pthread_t thread;
+    void *sent = NULL;
+    (void)arg;
+    if (pthread_create(&thread, NULL, compute, &computed) != 0)
+        return 1;
+    hand_over();
+    int r = nap_long() != 0 || nap_long() != 0; /* beside it the finder wants to be sure */
+    __atomic_store_n(&computed, 1, __ATOMIC_RELEASE);
+    return pthread_join(thread, &sent) != 0 || sent == NULL ? 1 : r;
+}
+
 PROGRAMS({"in_a_packed_record", in_a_packed_record},
          {"with_a_counter_and_a_mark", with_a_counter_and_a_mark}, {"in_a_pipe", in_a_pipe},
          {"in_a_socket", in_a_socket}, {"on_a_connection", on_a_connection},
@@ -313,4 +349,5 @@ PROGRAMS({"in_a_packed_record", in_a_packed_record},
          {"in_a_blocked_signal", in_a_blocked_signal},
          {"in_memory_without_access", in_memory_without_access},
          {"in_the_value_of_a_signal", in_the_value_of_a_signal},
-         {"in_a_table_of_the_c_library", in_a_table_of_the_c_library})
+         {"in_a_table_of_the_c_library", in_a_table_of_the_c_library},
+         {"of_a_thread_that_computes", of_a_thread_that_computes})
