@@ -59,9 +59,12 @@ compare() { # EXPECTED, STDERR
         FNR == NR && FNR == 1 { kind = $2; text = $0; sub(/^[^ ]+ [^ ]+ ?/, "", text); next }
         FNR == NR { want[++wants] = substr($0, 2); next }
         { gsub(root, ""); all = all $0 "\n"
-          if (/^(belay|fatal error): /) { blocks = 0; delete frame; delete head; delete body }
+          if (/^(belay|fatal error): /) fresh = 1
+          if (/ already reported: /) fresh = 0 # by the report before
           if (/^$/) { block = 0 }
-          else if (/^goroutine N \[/) { block = ++blocks; head[block] = $0; frame[block] = "" }
+          else if (/^goroutine N \[/) {
+              if (fresh) { blocks = fresh = 0; delete frame; delete head; delete body }
+              block = ++blocks; head[block] = $0; frame[block] = "" }
           if (block) { body[block] = body[block] $0 "\n"
                        if (/^\t/ && !/stack unavailable/ && frame[block] == "") frame[block] = last "@" substr($0, 2)
                        if (!/stack unavailable/) last = $0 } }
