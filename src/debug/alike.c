@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * alike.c: see alike.h. Stacks are the same if the program's own frames are: in the library the
- * same call may have gone one way or the other.
+ * alike.c: see alike.h. Stacks are the same if the program's own frames are, by function and line:
+ * in the library the same call may have gone one way or the other, and a loop may be unrolled.
  */
 #include "debug/alike.h"
 
@@ -9,27 +9,41 @@
 
 enum { CACHE = 256 };
 
-/* What is known of some addresses. Reporter's. */
-static struct {
-    uintptr_t pc;
-    bool runtime;
-} cache[CACHE];
-
-static bool is_runtime(uintptr_t pc)
-{
-    size_t i = (pc ^ pc >> 8) % CACHE;
-    if (cache[i].pc != pc) {
-        cache[i].pc = pc;
-        cache[i].runtime = !bl__symbol_is_program(pc);
-    }
-    return cache[i].runtime;
-}
-
 /* FNV-1a, a word at a time. */
 static uint64_t alike_mix(uint64_t hash, uint64_t word)
 {
     hash = (hash ^ word) * UINT64_C(0x100000001b3);
     return hash ^ hash >> 32;
+}
+
+/* What is known of some addresses. Reporter's. */
+static struct {
+    uintptr_t pc;
+    uint64_t
+        hash; /* of the functions and lines there, which are all that is shown; 0: the runtime's */
+} cache[CACHE];
+
+static bool place_take(const bl__symbol *s, void *arg)
+{
+    uint64_t *hash = arg;
+    if (s->file == NULL)
+        *hash = alike_mix(*hash, s->pc);
+    else
+        *hash = alike_mix(alike_mix(*hash, (uintptr_t)s->func), (uint64_t)s->line);
+    return false;
+}
+
+static uint64_t place_hash(uintptr_t pc)
+{
+    size_t i = (pc ^ pc >> 8) % CACHE;
+    if (cache[i].pc != pc) {
+        uint64_t hash = 0;
+        if (bl__symbol_is_program(pc))
+            bl__symbol_each(pc, place_take, &hash);
+        cache[i].pc = pc;
+        cache[i].hash = hash;
+    }
+    return cache[i].hash;
 }
 
 uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made)
@@ -43,8 +57,8 @@ uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made)
     }
     if (t != NULL) {
         for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER; i++)
-            if (!is_runtime(t->inner[i]))
-                hash = alike_mix(hash, t->inner[i]);
+            if (place_hash(t->inner[i]) != 0)
+                hash = alike_mix(hash, place_hash(t->inner[i]));
     }
     return hash != 0 ? hash : 1;
 }
