@@ -16,7 +16,7 @@
 typedef struct caller {
     call c;
     bl_dur timeout;
-    bl_scope *scope;
+    bl_scope *scope; /* atomic */
     pthread_t thread;
 } caller;
 
@@ -24,7 +24,7 @@ static void *caller_main(void *arg)
 {
     caller *who = arg;
     BL_SCOPE(s, .timeout = who->timeout);
-    who->scope = s;
+    __atomic_store_n(&who->scope, s, __ATOMIC_RELEASE);
     call_run(&who->c);
     return NULL;
 }
@@ -71,7 +71,7 @@ static void each_way(void)
         BL_CHECK_ERR(t, caller_result(&who), BL_ETIMEDOUT);
         caller_start(&who, &p.b, LATE);
         BL_CHECK(t, waited_for(p.b));
-        bl_scope_cancel(who.scope, 0);
+        bl_scope_cancel(__atomic_load_n(&who.scope, __ATOMIC_ACQUIRE), 0);
         BL_CHECK_ERR(t, caller_result(&who), BL_ECANCELED);
         caller_start(&who, &p.b, LATE);
         BL_CHECK(t, waited_for(p.b));
