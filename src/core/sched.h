@@ -138,6 +138,7 @@ struct bl__g {
     bl__race_pair race;  /* for race.h: side 0 is this one, that waits, side 1 its waker */
     uint8_t told;        /* its waker, while it is claimed: has used its side */
     uint64_t race_owner; /* g: what bl__race_owner says */
+    struct bl__job_fibers *job_fibers; /* g: a pool's worker's (life/pool.c) */
 #endif
     void *copy_heap;    /* g: bl_go_copy's value where it is large */
     bl_time blocked_at; /* atomic: when it parked, while that is recorded */

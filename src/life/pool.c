@@ -147,15 +147,34 @@ static inline void job_in(bl_pool *p, bl__job job, const bl__g *by)
 }
 
 #if BL__RACE
+/* The fibers of a worker's jobs, which take turns: to make one takes 20 us, and with gcc's
+ * ThreadSanitizer 600. So a job comes after the one FIBERS before it on the same worker; in Go each
+ * comes after all of those. */
+enum { FIBERS = 16 };
+struct bl__job_fibers {
+    uint32_t next;
+    struct {
+        void *fiber; /* NULL: none yet */
+        const void *made;
+    } turns[FIBERS];
+};
+
 /* A job's own fiber, which reports say was made where it was submitted. */
 static void *job_fiber(const bl__job *job)
 {
     const bl__g *worker = bl__self();
+    struct bl__job_fibers *of = worker->job_fibers;
+    uint32_t i = of->next++ % FIBERS;
+    if (of->turns[i].fiber != NULL && of->turns[i].made == job->made)
+        return of->turns[i].fiber;
+    bl__race_fiber_free(of->turns[i].fiber);
     __tsan_func_entry(job->made);
     void *fiber = bl__race_fiber_new(worker->id, true);
     __tsan_func_exit();
     if (worker->race_owner != 0)
         bl__race_fiber_name(fiber, worker->id, worker->race_owner);
+    of->turns[i].fiber = fiber;
+    of->turns[i].made = job->made;
     return fiber;
 }
 #endif
@@ -191,7 +210,6 @@ static __attribute__((noinline)) int job_run_apart(const bl_pool *p, bl__g *g, b
     bl__race_release(p->scope);
     if (job.fiber != NULL) {
         bl__race_back(g->fiber = own);
-        bl__race_fiber_free(job.fiber);
         bl__race_stack_forget(g->stack_lo, __builtin_frame_address(0));
     }
     return result;
@@ -480,6 +498,10 @@ static int pool_worker(void *arg)
     g->inner = &p->inner;
     g->ctx = p->inner.bl__ctx;
     job_clean(p, g);
+#if BL__RACE
+    struct bl__job_fibers fibers = {.next = 0};
+    g->job_fibers = &fibers;
+#endif
     pool_lock(p);
     p->looking--;
     worker_run(p, g);
@@ -492,6 +514,10 @@ static int pool_worker(void *arg)
     g->ctx = g->scope->bl__ctx;
     p->workers--;
     pool_leave(p, true);
+#if BL__RACE
+    for (uint32_t i = 0; i < FIBERS; i++)
+        bl__race_fiber_free(fibers.turns[i].fiber);
+#endif
     return 0;
 }
 
