@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/socket.h>
@@ -24,8 +25,8 @@
 
 enum {
     KERNEL_TEXT = 4096,
-    KERNEL_BYTES = 1 << 16, /* that are looked at, of a pipe, a socket or a message */
-    KERNEL_MESSAGES = 64    /* of a queue */
+    KERNEL_BYTES = 1 << 18, /* that are looked at, of a pipe, a socket or a message */
+    KERNEL_MESSAGES = 2048  /* of a queue; more are seldom allowed */
 };
 
 typedef struct kernel_look {
@@ -79,31 +80,53 @@ static void kernel_bytes(const kernel_look *k, size_t n)
     }
 }
 
-static void kernel_pipe(const kernel_look *k, int fd)
+/* More is there than those. */
+static bool kernel_has_more(int fd, size_t n)
+{
+    int all;
+    return ioctl(fd, FIONREAD, &all) == 0 && all > 0 && (size_t)all > n;
+}
+
+static bool kernel_pipe(const kernel_look *k, int fd)
 {
     ssize_t n = tee(fd, k->scratch[1], KERNEL_BYTES, SPLICE_F_NONBLOCK);
     size_t have = 0;
     while (n > 0 && have < (size_t)n) {
         ssize_t part = read(k->scratch[0], k->bytes + have, KERNEL_BYTES - have);
         if (part <= 0)
-            return;
+            return false;
         have += (size_t)part;
     }
     kernel_bytes(k, have);
+    return n <= 0 || !kernel_has_more(fd, have);
 }
 
-/* One with an error is not asked: that would take away what the program is to get. */
-static void kernel_socket(const kernel_look *k, int fd)
+static int socket_option(int fd, int name)
 {
-    struct pollfd now = {.fd = fd, .events = POLLIN};
-    int domain = 0;
-    socklen_t size = sizeof domain;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 ||
-        (domain != AF_UNIX && domain != AF_INET && domain != AF_INET6) || poll(&now, 1, 0) != 1 ||
-        (now.revents & POLLERR) != 0)
-        return;
-    ssize_t n = recv(fd, k->bytes, KERNEL_BYTES, MSG_PEEK | MSG_DONTWAIT);
-    kernel_bytes(k, n > 0 ? (size_t)n : 0);
+    int value = -1;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
+/* A look at packets would take a pending error away, which a stream tells behind its bytes, and would
+ * move the program's offset for MSG_PEEK. Of datagrams only the first is seen: of those that this
+ * process has sent, and nobody has received, there may be a second. Another host knows no address,
+ * so of connections over the network what is not seen counts for nothing. */
+static bool kernel_socket(const kernel_look *k, int fd)
+{
+    struct pollfd now = {.fd = fd};
+    int domain = socket_option(fd, SO_DOMAIN), type = socket_option(fd, SO_TYPE), unread = 0;
+    if (domain != AF_UNIX && domain != AF_INET && domain != AF_INET6)
+        return true;
+    if (domain == AF_UNIX && type == SOCK_DGRAM)
+        ioctl(fd, TIOCOUTQ, &unread);
+    ssize_t n = 0;
+    if (kernel_has_more(fd, 0) && socket_option(fd, SO_PEEK_OFF) < 0 && poll(&now, 1, 0) >= 0 &&
+        (type == SOCK_STREAM || (now.revents & POLLERR) == 0))
+        n = recv(fd, k->bytes, KERNEL_BYTES, MSG_PEEK | MSG_DONTWAIT);
+    n = n > 0 ? n : 0;
+    kernel_bytes(k, (size_t)n);
+    return domain != AF_UNIX || (unread == 0 && !kernel_has_more(fd, (size_t)n));
 }
 
 static bool kernel_queue(const kernel_look *k, int id)
@@ -115,7 +138,7 @@ static bool kernel_queue(const kernel_look *k, int id)
             return errno != ENOSYS && errno != EINVAL; /* what the kernel was not built for */
         kernel_bytes(k, sizeof(long) + (size_t)n);
     }
-    return true;
+    return false;
 }
 
 /* "key msqid perms cbytes qnum …", below a line of their names. */
@@ -163,9 +186,9 @@ static bool kernel_fd(const kernel_look *k, int fds, const char *name)
     else if (strcmp(to, "anon_inode:[eventfd]") == 0)
         kernel_text(k, k->infos, name, "eventfd-count:");
     else if (strncmp(to, "pipe:", 5) == 0 && fd != k->scratch[0] && fd != k->scratch[1])
-        kernel_pipe(k, fd);
+        return kernel_pipe(k, fd);
     else if (strncmp(to, "socket:", 7) == 0)
-        kernel_socket(k, fd);
+        return kernel_socket(k, fd);
     return to[0] != '/' || !kernel_mq_holds(fd);
 }
 
@@ -210,7 +233,7 @@ bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
     k.bytes = mmap(NULL, KERNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool ready = fds != NULL && k.infos >= 0 && k.bytes != MAP_FAILED &&
                  pipe2(k.scratch, O_CLOEXEC | O_NONBLOCK) == 0;
-    bool known = !kernel_signal_holds() && !kernel_thread_runs();
+    bool known = ready && !kernel_signal_holds() && !kernel_thread_runs();
     while (ready && (e = readdir(fds)) != NULL)
         known = kernel_fd(&k, dirfd(fds), e->d_name) && known;
     kernel_text(&k, AT_FDCWD, "/proc/self/timers", "/"); /* signal: NUMBER/VALUE */

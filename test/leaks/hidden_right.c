@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* All right: the address of who waits is there, but looks like none, or is kept by the system for the program. */
+#define _GNU_SOURCE /* F_SETPIPE_SZ */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <mqueue.h>
@@ -11,6 +12,7 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -116,6 +118,105 @@ static int in_a_socket(void *arg)
     return socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0 ? 1 : received_late(ends);
 }
 
+static bool fill(int fd, size_t n)
+{
+    static const char zeros[1 << 12];
+    for (size_t i = 0; i < n; i += sizeof zeros)
+        if (write(fd, zeros, sizeof zeros) != sizeof zeros)
+            return false;
+    return true;
+}
+
+static bool drain(int fd, size_t n)
+{
+    char got[1 << 12];
+    for (size_t i = 0; i < n; i += sizeof got)
+        if (read(fd, got, sizeof got) != sizeof got)
+            return false;
+    return true;
+}
+
+static int received_behind(const int *ends, size_t n)
+{
+    message m;
+    int r = !fill(ends[1], n) || !post(ends[1]) || nap_long() != 0 || !drain(ends[0], n) ||
+                    read(ends[0], &m, sizeof m) != sizeof m
+                ? 1
+                : send_last(m.reply);
+    close(ends[0]);
+    close(ends[1]);
+    return r;
+}
+
+/*? far_back_in_a_pipe right
+ */
+static int far_back_in_a_pipe(void *arg)
+{
+    int ends[2];
+    (void)arg;
+    if (pipe(ends) != 0)
+        return 1;
+    size_t room = fcntl(ends[1], F_SETPIPE_SZ, 1 << 18) > 1 << 17 ? 1 << 17 : 0; /* if allowed */
+    return received_behind(ends, room);
+}
+
+/*? behind_another_in_a_socket right
+ */
+static int behind_another_in_a_socket(void *arg)
+{
+    int ends[2];
+    (void)arg;
+    return socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) != 0 ? 1 : received_behind(ends, 1);
+}
+
+/* Whom its peer has left, with what that has sent before. */
+/*? in_a_socket_with_an_error right
+ */
+static int in_a_socket_with_an_error(void *arg)
+{
+    message m;
+    int ends[2];
+    (void)arg;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 || !fill(ends[0], 1) || !post(ends[1]))
+        return 1;
+    close(ends[1]);
+    int r = nap_long() != 0 || read(ends[0], &m, sizeof m) != sizeof m ? 1 : send_last(m.reply);
+    close(ends[0]);
+    return r;
+}
+
+/*? in_a_socket_that_is_peeked_at right
+ */
+static int in_a_socket_that_is_peeked_at(void *arg)
+{
+    message m;
+    int ends[2], from = 0;
+    (void)arg;
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0 ||
+        setsockopt(ends[0], SOL_SOCKET, SO_PEEK_OFF, &from, sizeof from) != 0 || !post(ends[1]))
+        return 1;
+    int r = nap_long() != 0 || recv(ends[0], &m, sizeof m, MSG_PEEK | MSG_DONTWAIT) != sizeof m
+                ? 1
+                : send_last(m.reply);
+    close(ends[0]);
+    close(ends[1]);
+    return r;
+}
+
+/*? where_no_more_can_be_opened right
+ */
+static int where_no_more_can_be_opened(void *arg)
+{
+    struct rlimit most, none;
+    int ends[2];
+    (void)arg;
+    if (pipe(ends) != 0 || getrlimit(RLIMIT_NOFILE, &most) != 0)
+        return 1;
+    none = (struct rlimit){0, most.rlim_max};
+    int r = setrlimit(RLIMIT_NOFILE, &none) != 0 ? 1 : received_late(ends);
+    return setrlimit(RLIMIT_NOFILE, &most) != 0 ? 1 : r;
+}
+
 /*? on_a_connection right
  */
 static int on_a_connection(void *arg)
@@ -124,13 +225,25 @@ static int on_a_connection(void *arg)
     struct sockaddr *to = (struct sockaddr *)&at;
     socklen_t size = sizeof at;
     int listens = socket(AF_INET, SOCK_STREAM, 0), ends[2] = {-1, socket(AF_INET, SOCK_STREAM, 0)};
+    int low = 1 << 10; /* bytes: with fewer it is not readable */
     (void)arg;
     if (bind(listens, to, size) != 0 || listen(listens, 1) != 0 ||
         getsockname(listens, to, &size) != 0 || connect(ends[1], to, size) != 0 ||
-        (ends[0] = accept(listens, NULL, NULL)) < 0)
+        (ends[0] = accept(listens, NULL, NULL)) < 0 ||
+        setsockopt(ends[0], SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low) != 0)
         return 1;
     close(listens);
-    return received_late(ends);
+    bool ok = post(ends[1]);
+    low = 1;
+    message m;
+    int r = !ok || nap_long() != 0 ||
+                    setsockopt(ends[0], SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low) != 0 ||
+                    read(ends[0], &m, sizeof m) != sizeof m
+                ? 1
+                : send_last(m.reply);
+    close(ends[0]);
+    close(ends[1]);
+    return r;
 }
 
 typedef struct letter {
@@ -138,9 +251,15 @@ typedef struct letter {
     bl_chan *reply;
 } letter;
 
+enum { LETTERS = 100 }; /* before it */
+
 static __attribute__((noinline)) bool letter_send(int queue)
 {
-    letter l = {1, awaited()};
+    letter l = {1, NULL};
+    for (int i = 0; i < LETTERS; i++)
+        if (msgsnd(queue, &l, sizeof l.reply, 0) != 0)
+            return false;
+    l.reply = awaited();
     return msgsnd(queue, &l, sizeof l.reply, 0) == 0;
 }
 
@@ -153,8 +272,9 @@ static int in_a_message_queue(void *arg)
     (void)arg;
     if (queue < 0) /* none here */
         return 0;
-    bool ok = letter_send(queue) && nap_long() == 0 &&
-              msgrcv(queue, &l, sizeof l.reply, 0, 0) == sizeof l.reply;
+    bool ok = letter_send(queue) && nap_long() == 0;
+    while (ok && l.reply == NULL)
+        ok = msgrcv(queue, &l, sizeof l.reply, 0, 0) == sizeof l.reply;
     return msgctl(queue, IPC_RMID, NULL) != 0 || !ok ? 1 : send_last(l.reply);
 }
 
@@ -343,8 +463,13 @@ static int of_a_thread_that_computes(void *arg)
 
 PROGRAMS({"in_a_packed_record", in_a_packed_record},
          {"with_a_counter_and_a_mark", with_a_counter_and_a_mark}, {"in_a_pipe", in_a_pipe},
-         {"in_a_socket", in_a_socket}, {"on_a_connection", on_a_connection},
-         {"in_a_message_queue", in_a_message_queue}, {"in_a_posix_queue", in_a_posix_queue},
+         {"in_a_socket", in_a_socket}, {"far_back_in_a_pipe", far_back_in_a_pipe},
+         {"behind_another_in_a_socket", behind_another_in_a_socket},
+         {"in_a_socket_with_an_error", in_a_socket_with_an_error},
+         {"in_a_socket_that_is_peeked_at", in_a_socket_that_is_peeked_at},
+         {"where_no_more_can_be_opened", where_no_more_can_be_opened},
+         {"on_a_connection", on_a_connection}, {"in_a_message_queue", in_a_message_queue},
+         {"in_a_posix_queue", in_a_posix_queue},
          {"in_the_count_of_an_eventfd", in_the_count_of_an_eventfd},
          {"in_a_blocked_signal", in_a_blocked_signal},
          {"in_memory_without_access", in_memory_without_access},
