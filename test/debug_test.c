@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* debug_test.c: names of errors, the reports' formatter, peeking, symbols, and stacks of others. */
+/* debug_test.c: names of errors and source files, the reports' formatter, peeking, symbols, and stacks of others. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/test.h>
 
@@ -18,6 +18,7 @@
 #include "debug/own.h"
 #include "debug/peek.h"
 #include "debug/report.h"
+#include "debug/source.h"
 #include "debug/symbol.h"
 #include "life/scope.h"
 
@@ -40,6 +41,19 @@ BL_TEST_PLAIN(error_names)
     BL_CHECK_STR(t, bl_err_name(-12345), "BL_E?");
     BL_CHECK_STR(t, bl_strerror(INT_MIN), "unknown error");
     BL_CHECK_STR(t, bl_version(), BELAY_VERSION);
+}
+
+/* A name that two files have is completed to neither, also if it was before the second was met. */
+BL_TEST_PLAIN(source_names)
+{
+    bl__source_met("/nowhere/a/./twin.c");
+    BL_CHECK_STR(t, bl__source("twin.c"), "/nowhere/a/twin.c");
+    bl__source_met("/nowhere/a/twin.c");
+    BL_CHECK_STR(t, bl__source("./twin.c"), "/nowhere/a/twin.c");
+    BL_CHECK_STR(t, bl__source("win.c"), "win.c");
+    bl__source_met("/nowhere/b/twin.c");
+    BL_CHECK_STR(t, bl__source("twin.c"), "twin.c");
+    BL_CHECK_STR(t, bl__source("b/twin.c"), "/nowhere/b/twin.c");
 }
 
 BL_TEST_PLAIN(wait_reasons)

@@ -240,7 +240,7 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
  *
  * fn is `void fn(bl_test *t, void *arg)`, `int fn(void *arg)`, of which a negative result fails t,
  * or `void fn(void *arg)`. In a bubble, bl_cleanup is for the bubble's end; bl_subtest, bl_parallel
- * and another bl_bubble fail the test. BL_REQUIRE and BL_SKIP in fn end the caller of bl_bubble,
+ * and another bl_bubble fail the test. BL_REQUIRE and bl_skip in fn end the caller of bl_bubble,
  * too, when the bubble is over. Called by a goroutine of t.
  */
 enum { BL__BUBBLE_FN_TEST, BL__BUBBLE_FN_VOID, BL__BUBBLE_FN_INT };

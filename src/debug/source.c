@@ -5,8 +5,8 @@
  * Frames have whole paths; __FILE__, and so what bl_go and its like note, is as on the compiler's
  * command line, and relative to a folder that is noted nowhere; with DWARF 5, which libbacktrace
  * reads by half, so are some frames'. An editor opens the first only. So a relative name is that of
- * a file that was met with its whole path and ends in it, or of one that is found from the folder
- * of such a file, of the process or its program, or from one above.
+ * the only file that was met with its whole path and ends in it, or of one that is found from the
+ * folder of such a file, of the process or its program, or from one above.
  */
 #include "debug/source.h"
 
@@ -37,13 +37,14 @@ static struct {
 
 void bl__source_program(int (*fn)(void *arg)) { store_relaxed(&source.program, fn); }
 
-/* Under the lock. */
+/* Under the lock. What names were taken for may be another now. */
 static void file_note(const char *file)
 {
     for (uint32_t i = 0; i < source.files_count && i < SOURCE_FILES; i++)
-        if (source.files[i] == file)
+        if (source.files[i] == file || strcmp(source.files[i], file) == 0)
             return;
     source.files[source.files_count++ % SOURCE_FILES] = file;
+    source.names_count = 0;
 }
 
 static bool program_note(const bl__symbol *s, void *arg)
@@ -98,14 +99,22 @@ static bool path_join(char *to, const char *folder, size_t n, const char *name)
     return true;
 }
 
+/* False: there is none, or more than one. */
 static bool name_find(char *to, const char *name)
 {
     uint32_t n = source.files_count < SOURCE_FILES ? source.files_count : (uint32_t)SOURCE_FILES;
-    for (uint32_t i = 0; i < n; i++)
-        if (ends_in(source.files[i], name)) {
-            path_copy(to, source.files[i]);
-            return true;
-        }
+    char other[SOURCE_PATH];
+    bool found = false;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!ends_in(source.files[i], name))
+            continue;
+        path_copy(found ? other : to, source.files[i]);
+        if (found && strcmp(to, other) != 0)
+            return false;
+        found = true;
+    }
+    if (found)
+        return true;
     for (uint32_t i = 0; i < n; i++)
         for (size_t k = strlen(source.files[i]); k > 0; k--)
             if (source.files[i][k - 1] == '/' && path_join(to, source.files[i], k, name) &&
@@ -133,10 +142,10 @@ static const char *source_look(const char *file)
     for (uint32_t i = 0; i < source.names_count && i < SOURCE_NAMES; i++)
         if (strcmp(source.names[i].as, file) == 0)
             return source.names[i].is;
-    source_name *to = &source.names[source.names_count % SOURCE_NAMES];
-    const char *name = strncmp(file, "./", 2) == 0 ? file + 2 : file;
     if (!source.asked)
         source_ask();
+    source_name *to = &source.names[source.names_count % SOURCE_NAMES];
+    const char *name = strncmp(file, "./", 2) == 0 ? file + 2 : file;
     if (file[0] == '/')
         path_copy(to->is, file);
     else if (!name_find(to->is, name))
