@@ -143,6 +143,7 @@ run "$belay" build ends.c; expect 'build' 0; ok 'build: default name' test -x en
 run "$belay" build -o "$work/dir" ends.c; expect 'build into a directory' 0
 run "$belay" build -o "$work/made/" ends.c; expect 'build into a new directory' 0; ok 'it is made' test -x "$work/made/ends"
 ok 'build into a directory' test -x "$work/dir/ends"
+run "$belay" build -o /dev/null ends.c; expect 'build into nothing' 0
 run "$belay" build -o "$work/none/of/it" ends.c; expect 'build into no directory' 1
 expect_err 'build into no directory' '^belay: -o .*/none/of/it: .*/none/of/: No such file or directory$'
 ok 'and the compiler is not asked' test "$(wc -l <"$work/err")" -eq 1

@@ -37,7 +37,7 @@ static int check_out(const char *out)
 {
     const char *slash = strrchr(out, '/');
     const char *dir = slash ? text_format("%.*s", (int)(slash - out + 1), out) : ".";
-    if (access(dir, W_OK | X_OK) == 0)
+    if (access(out, W_OK) == 0 || access(dir, W_OK | X_OK) == 0) /* /dev/null, too */
         return 0;
     complain("-o %s: %s: %s", out, slash ? dir : "the current directory", strerror(errno));
     return EXIT_FAILED;
