@@ -125,3 +125,58 @@ BL_TEST_PLAIN(broken)
     CHECK_FATAL(t, yield_with, "invariant broken: bl__rank_free()");
 }
 #endif
+
+/* ---- Solo ------------------------------------------------------------------------------------ */
+
+static bl_mutex shared;
+
+/* Has it for a while, and lets others run. */
+static int hold(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&shared);
+    bl_yield();
+    bl_mutex_unlock(&shared);
+    return 0;
+}
+
+/* From here on, as if another thread had just begun to end it. */
+static int ending(void)
+{
+    if (load_relaxed(&bl__solo_on) != BL__SOLO_ON)
+        return BL_EIO;
+    store_relaxed(&bl__solo_here()->mode, (uint16_t)BL__SOLO_ENDING);
+    return 0;
+}
+
+static int queue_while_it_ends(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, hold, NULL);
+    bl_yield();
+    int r = ending();
+    bl_mutex_lock(&shared);
+    bl_mutex_unlock(&shared);
+    return r < 0 ? r : bl_scope_wait(s);
+}
+
+static int hand_over_while_it_ends(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_mutex_lock(&shared);
+    bl_go(s, hold, NULL);
+    bl_yield();
+    int r = ending();
+    bl_mutex_unlock(&shared);
+    return r < 0 ? r : bl_scope_wait(s);
+}
+
+BL_TEST_PLAIN(mutex_while_solo_ends)
+{
+    const bl_options one = {.procs = 1};
+    BL_CHECK_EQ(t, setenv("BELAY_DEBUG", "lockorder=0", 1), 0); /* which goes another way */
+    BL_CHECK_EQ(t, bl_run(queue_while_it_ends, NULL, &one), 0);
+    BL_CHECK_EQ(t, bl_run(hand_over_while_it_ends, NULL, &one), 0);
+}

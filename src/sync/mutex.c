@@ -198,6 +198,7 @@ static __attribute__((noinline)) void mutex_lock_rare(bl_mutex *m, const void *f
  * is rare is a call. */
 static __attribute__((noinline)) void mutex_lock_owned(bl_mutex *m, const void *from)
 {
+    bl__solo_exit(); /* what was noted was no section */
     bl__g *g = bl__self();
     uintptr_t word = load_relaxed(&m->bl__word);
     bl__g *owner = mutex_owner(word);
@@ -395,6 +396,7 @@ static inline __attribute__((always_inline)) uintptr_t mutex_left(uintptr_t word
 
 static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
 {
+    bl__solo_exit(); /* as in mutex_lock_owned */
     bl__g *g = bl__self();
     uintptr_t word = load_relaxed(&m->bl__word);
     if (BL__UNLIKELY(mutex_owner(word) != g) || BL__UNLIKELY(m->bl__self != m))
