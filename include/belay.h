@@ -35,6 +35,7 @@
  *   - A call may be made from any goroutine, and from a plain thread, which it then blocks, also
  *     while no run is under way: then there are no goroutines, and to start one is fatal.
  *     A plain thread has the background context, which is never cancelled, until it opens a scope.
+ *     In a call that waits it is not ended by pthread_cancel.
  *   - None may be made from a signal handler, which may have interrupted another that holds the same
  *     lock: bl_notify makes values of a channel out of signals.
  *   - Of the macros, the last argument may have commas in it: bl_go(s, fn, &(struct job){1, 2}).

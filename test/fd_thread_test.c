@@ -178,6 +178,89 @@ BL_TEST(stopped_with_their_caller)
     }
 }
 
+/* ---- Threads that are cancelled (pthread_cancel) --------------------------------------------- */
+
+/* While it waits it is known to others, and stays. */
+BL_TEST(not_cancelled_while_it_waits)
+{
+    pair p = pipe_pair();
+    pthread_t thread;
+    void *end = NULL;
+    call c = {.fn = call_read, .obj = &p.b, .deadline = BL_NEVER, .result = CALL_PENDING};
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, plain_main, &c), 0);
+    BL_CHECK(t, waited_for(p.b));
+    BL_CHECK_EQ(t, pthread_cancel(thread), 0);
+    (void)sched_yield();
+    BL_CHECK_EQ(t, bl_close(p.b), 0);
+    BL_CHECK_EQ(t, pthread_join(thread, &end), 0);
+    BL_CHECK_EQ(t, end, NULL);
+    BL_CHECK_ERR(t, c.result, BL_ECLOSED);
+    BL_CHECK_EQ(t, bl_close(p.a), 0);
+}
+
+static void *close_cancelled(void *fd)
+{
+    pthread_cancel(pthread_self());
+    (void)bl_close(*(int *)fd);
+    pthread_testcancel();
+    return NULL;
+}
+
+/* It is closed for good, and nobody sees it closing. */
+BL_TEST(closes_while_it_is_cancelled)
+{
+    pair p = pipe_pair();
+    pthread_t thread;
+    char byte;
+    BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, bl_in(1)), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, close_cancelled, &p.b), 0);
+    BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
+    BL_CHECK_EQ(t, load_relaxed(&bl__fd_old(p.b)->registered), 0);
+    BL_CHECK_ERR(t, bl_close(p.b), BL_EBADF);
+    BL_CHECK_EQ(t, bl_close(p.a), 0);
+}
+
+static void *send_cancelled(void *c)
+{
+    int v = 1;
+    while (load_relaxed(&bl__rt.poll.sleeper) == NULL)
+        (void)sched_yield();
+    pthread_cancel(pthread_self());
+    return bl_chan_send((bl_chan *)c, &v) == 0 ? NULL : c;
+}
+
+static int read_one(void *fd)
+{
+    char byte;
+    return (int)bl_read(*(int *)fd, &byte, 1);
+}
+
+/* Its send wakes who sleeps in the poller. */
+static int woken_by_cancelled(void *arg)
+{
+    pair p = pipe_pair();
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
+    (void)arg;
+    bl_go(s, read_one, &p.b);
+    for (int i = 0, v = 0; i < 20; i++) {
+        pthread_t thread;
+        BL_CHECK_EQ(t, pthread_create(&thread, NULL, send_cancelled, c), 0);
+        BL_CHECK_EQ(t, bl_chan_recv(c, &v), 0);
+        BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
+    }
+    BL_CHECK_EQ(t, bl_write(p.a, "x", 1), 1);
+    int r = bl_scope_wait(s);
+    BL_CHECK_EQ(t, bl_close(p.a), 0);
+    BL_CHECK_EQ(t, bl_close(p.b), 0);
+    return r;
+}
+
+BL_TEST_PLAIN(wakes_while_it_is_cancelled)
+{
+    BL_CHECK_EQ(t, bl_run(woken_by_cancelled, NULL, &(bl_options){.procs = 1}), 0);
+}
+
 /* ---- Out of descriptors ---------------------------------------------------------------------- */
 
 /* None is left for who wakes it. */

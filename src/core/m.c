@@ -5,11 +5,9 @@
  * The thread that calls bl_run is not among the runtime's: it waits for the end, so that bl_run can
  * return even when a goroutine never gives its thread back.
  */
-#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "arch/sanitize.h"
 #include "core/blocking.h"
@@ -270,16 +268,14 @@ int bl__park_thread(bl__g *g, const bl__wait *w)
 void bl__ready_thread(bl__g *g)
 {
     bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
-    uint64_t one = 1;
-    int waker = load_relaxed(&thread->waker), saved = errno;
+    int waker = load_relaxed(&thread->waker);
     if (load_relaxed(&thread->blocked)) {
         store_relaxed(&thread->blocked, 0u);
         add_relaxed(&bl__rt.plain_changes, 1u);
         add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
     }
     if (waker > 0) /* before the store, until which it waits, and does not close it */
-        (void)!write(waker - 1, &one, sizeof one);
-    errno = saved;
+        bl__eventfd_wake(waker - 1);
     store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in bl__park_thread */
     bl__futex_wake(&g->thread_futex, 1); /* its record may be gone: a wake does not touch it */
 }

@@ -71,14 +71,7 @@ void bl__poll_unset(int fd)
     (void)epoll_ctl(poll_fd(), EPOLL_CTL_DEL, fd, &e);
 }
 
-void bl__poll_break(void)
-{
-    uint64_t one = 1;
-    int saved = errno;
-    /* A counter that is full wakes just as well. */
-    (void)!write(breaker_of(load_relaxed(&bl__rt.poll.fds)), &one, sizeof one);
-    errno = saved;
-}
+void bl__poll_break(void) { bl__eventfd_wake(breaker_of(load_relaxed(&bl__rt.poll.fds))); }
 
 /* epoll_wait with a timeout in nanoseconds: a timer may be due. */
 static int wait_ns(int ep, struct epoll_event *events, int max, int64_t timeout)

@@ -22,6 +22,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -601,12 +602,15 @@ ONCE close_once(int fd) { return bl__san_close(fd) < 0 && errno != EINTR ? -errn
 int bl_close(int fd)
 {
     bl__asked();
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel); /* or the number would stay closing */
     bl__fd *f = bl__fd_old(fd);
     if (f != NULL)
         bl__fd_renew(f, true);
     int r = (int)close_once(fd);
     if (f != NULL)
         bl__fd_closed(f);
+    pthread_setcancelstate(cancel, NULL);
     return r;
 }
 

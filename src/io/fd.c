@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -218,9 +219,12 @@ static inline int park(bl__g *g, bl__fd *f, int sides, const bl__fd_seen *seen, 
     return closing && r == BL_ETIMEDOUT ? bl__ctx_state(g->ctx) : r;
 }
 
+/* Not cancelled (pthread_cancel) meanwhile, as in no other wait: others know of its frame. */
 static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides,
                                                  const bl__fd_seen *seen, bl_time deadline)
 {
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     struct pollfd polls[2] = {{.fd = (int)f->number},
                               {.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), .events = POLLIN}};
     polls[0].events = (short)((sides & BL_READABLE ? POLLIN | POLLRDHUP : 0) |
@@ -228,6 +232,7 @@ static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides,
     int r = park(g, f, sides, seen, deadline, polls);
     if (polls[1].fd >= 0)
         close(polls[1].fd);
+    pthread_setcancelstate(cancel, NULL);
     return r;
 }
 

@@ -2,6 +2,7 @@
 #include "os/os.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <signal.h>
@@ -200,6 +201,14 @@ bool bl__thread_is_named(int tid, const char *begin)
 {
     char text[32];
     return thread_file(tid, "comm", text, sizeof text) && strncmp(text, begin, strlen(begin)) == 0;
+}
+
+void bl__eventfd_wake(int fd)
+{
+    uint64_t one = 1;
+    int saved = errno;
+    (void)syscall(SYS_write, fd, &one, sizeof one); /* one that is full wakes just as well */
+    errno = saved;
 }
 
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals)

@@ -69,6 +69,10 @@ bool bl__thread_runs(int tid);
 /* What it is called begins so. */
 bool bl__thread_is_named(int tid, const char *begin);
 
+/* Adds one to an eventfd, for who waits there. errno stays. No cancellation point (pthread_cancel)
+ * of a plain thread, which has promised the wake by now. */
+void bl__eventfd_wake(int fd);
+
 /* Starts a thread with all signals but the synchronous ones blocked, as the runtime's own are, or
  * with the caller's mask. 0 or a negative error. */
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals);
