@@ -114,15 +114,19 @@ static void overflow_print(bl__out *o, const bl__g *g)
     bl__out_printf(o, "fatal error: stack overflow\n");
 }
 
-/* By the name that the program knows it by: bl_go is a macro, which calls bl__go. */
+/* By the name that the program knows it by: bl_go is a macro, which calls bl__go. The frame of a
+ * call may be another's by now, which the program does not know. */
 static void nil_print(bl__out *o, const bl__trace *t)
 {
     const char *func = bl__trace_called(t);
     if (func == NULL)
         return;
-    bool macro = strncmp(func, "bl__", 4) == 0;
+    bool macro = strncmp(func, "bl__", 4) == 0, public = strncmp(func, "bl_", 3) == 0;
     bl__out_printf(o, "cause: a nil pointer in %s%s: is one of its arguments NULL?\n",
-                   macro ? "bl_" : "", macro ? func + 4 : func);
+                   macro ? "bl_" : "",
+                   macro    ? func + 4
+                   : public ? func
+                            : "a call of belay");
 }
 
 static void signal_print(bl__out *o, const crash *c)

@@ -231,7 +231,10 @@ bl_ctx *bl_scope_ctx(bl_scope *s)
 void bl_scope_cancel(bl_scope *s, int cause)
 {
     bl__scope_check(s, "bl_scope_cancel");
-    bl_ctx_cancel(s->bl__ctx, cause);
+    /* By a thread that s does not wait for, its opener may go on, and close it, before this is done. */
+    bl_ctx *c = bl_ctx_retain(s->bl__ctx);
+    bl_ctx_cancel(c, cause);
+    bl_ctx_release(c);
 }
 
 /* ---- Resources ---- */

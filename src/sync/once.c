@@ -34,6 +34,8 @@ static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *a
 {
     bl__g *g = bl__self();
     BL__CHECK_COPY(o, "sync.Once");
+    if (!fn)
+        bl__fatal_of("calls", BL__WAIT_ONCE, o, "sync: Once.Do of nil func value");
     bl__lock(&o->bl__lock, BL__RANK_WAITERS);
     if (load_relaxed(&o->bl__done)) {
         bl__unlock(&o->bl__lock);
