@@ -43,6 +43,32 @@ BL_TEST_PLAIN(error_names)
     BL_CHECK_STR(t, bl_version(), BELAY_VERSION);
 }
 
+static void *report_too(void *tid)
+{
+    store_release((int *)tid, (int)gettid());
+    bl__report_lock();
+    bl__report_unlock();
+    return NULL;
+}
+
+/* Who waits for the reports' lock is told from who sleeps in the program. */
+BL_TEST_PLAIN(reports_wait)
+{
+    pthread_t thread;
+    bl__thread_call call;
+    int tid = 0;
+    bool awaited = false;
+    bl_time until = bl_in(2 * BL_SEC); /* it does not wait for ever */
+    bl__report_lock();
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, report_too, &tid), 0);
+    while (!awaited && bl_now() < until)
+        awaited = load_acquire(&tid) != 0 && bl__thread_in_call(load_acquire(&tid), &call) &&
+                  bl__report_awaited(&call);
+    bl__report_unlock();
+    BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
+    BL_CHECK(t, awaited);
+}
+
 /* A name that two files have is completed to neither, also if it was before the second was met. */
 BL_TEST_PLAIN(source_names)
 {

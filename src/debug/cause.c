@@ -16,6 +16,7 @@
 #include "core/proc.h"
 #include "debug/describe.h"
 #include "debug/peek.h"
+#include "debug/report.h"
 #include "debug/traceback.h"
 #include "life/ctx.h"
 #include "life/timer.h"
@@ -195,6 +196,8 @@ static void blocked_print(bl__out *o, const bl__thread_call *call)
     else if (call->number == SYS_nanosleep || call->number == SYS_clock_nanosleep)
         bl__out_printf(o, "cause: its thread is in a sleep of the C library, in which no "
                           "cancellation wakes it: bl_sleep says when to stop\n");
+    else if (bl__report_awaited(call))
+        bl__out_printf(o, "cause: it is about to report something itself\n");
     else if (call->number == SYS_futex)
         bl__out_printf(o, "cause: its thread waits for a lock or another thread, where no "
                           "cancellation stops it\n");

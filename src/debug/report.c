@@ -8,11 +8,13 @@
  * needs no memory that grows with the number of goroutines.
  */
 #include "debug/report.h"
+#include "os/futex.h"
 #include "os/os.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +30,7 @@
 enum {
     STACK_SIZE = 128 * 1024,
     LOCK_PATIENCE = 2000, /* ms that another thread's report is waited for */
+    REPORT_NAP = 10,      /* ms of it at a time */
     ROUND = 1024,         /* goroutines gathered at a time */
     GROUPS = 256,         /* of goroutines that are alike, in one report */
     TOLD = 1024,          /* goroutines that are known to have been told of */
@@ -48,25 +51,32 @@ static char report_stack[STACK_SIZE] __attribute__((aligned(64))); /* reporter's
 static bool reporter_lock(void)
 {
     uint32_t self = (uint32_t)gettid();
-    for (int i = 0; i < LOCK_PATIENCE; i++) {
-        uint32_t nobody = 0;
+    int64_t until = bl__clock() + LOCK_PATIENCE * BL_MS;
+    do {
+        uint32_t owner = 0;
         if (load_relaxed(&reporter.owner) == self ||
-            cas_acquire(&reporter.owner, &nobody, self)) { /* ORD(report) */
+            cas_acquire(&reporter.owner, &owner, self)) { /* ORD(report) */
             reporter.depth++;
             return true;
         }
-        struct timespec ms = {.tv_nsec = 1000000};
-        nanosleep(&ms, NULL);
-    }
+        bl__futex_wait(&reporter.owner, owner, REPORT_NAP * BL_MS);
+    } while (bl__clock() < until);
     return false;
+}
+
+bool bl__report_awaited(const bl__thread_call *call)
+{
+    return call->number == SYS_futex && (uintptr_t)call->first == (uintptr_t)&reporter.owner;
 }
 
 void bl__report_lock(void) { (void)reporter_lock(); }
 
 void bl__report_unlock(void)
 {
-    if (load_relaxed(&reporter.owner) == (uint32_t)gettid() && --reporter.depth == 0)
-        store_release(&reporter.owner, 0u); /* ORD(report) */
+    if (load_relaxed(&reporter.owner) != (uint32_t)gettid() || --reporter.depth != 0)
+        return;
+    store_release(&reporter.owner, 0u); /* ORD(report) */
+    bl__futex_wake(&reporter.owner, 1);
 }
 
 typedef struct report_call {

@@ -12,6 +12,7 @@
 #include "debug/cause.h"
 #include "debug/out.h"
 #include "debug/traceback.h"
+#include "os/os.h"
 
 /* Within a report: prints each goroutine that want (NULL: all) wants, in the order of their
  * numbers, in the form of a leak report: a blank line, and the wait reason marked "(leaked)"; why
@@ -55,6 +56,8 @@ void bl__report_run_aside(int fd, void (*fn)(bl__out *o, void *arg), void *arg);
 /* The same lock, for who stays on its stack (signal handlers). */
 void bl__report_lock(void);
 void bl__report_unlock(void);
+/* It is the call of who waits for the lock, to report something of his own. */
+bool bl__report_awaited(const bl__thread_call *call);
 
 /* The memory that reports are made in, which is full of what they were about. */
 void bl__report_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
