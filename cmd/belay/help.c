@@ -79,7 +79,7 @@ static const char run_text[] =
     "1: it could not be built; 2: the command line was wrong.\n";
 
 static const char test_text[] =
-    "Usage: belay test [FLAGS] [DIR|DIR/...|FILE_test.c]…\n"
+    "Usage: belay test [FLAGS] [DIR|DIR/...|FILE_test.c]… [-args ARGS]\n"
     "\n"
     "Builds each *_test.c of the directories (the current one; DIR/... takes those below it, too)\n"
     "into a program of its own and runs it there. Tests are written with <belay/test.h>. What\n"
