@@ -166,13 +166,24 @@ static bool kernel_mq_holds(int fd)
     return syscall(SYS_mq_getsetattr, fd, NULL, &a) == 0 && a.mq_curmsgs > 0;
 }
 
+static void pending_add(uint64_t mask, void *arg) { *(uint64_t *)arg |= mask; }
+
+/* One that programs send with a value is pending, for the process or a thread of it. */
 static bool kernel_signal_holds(void)
 {
-    sigset_t set;
-    bool holds = false;
-    for (int i = SIGRTMIN; sigpending(&set) == 0 && i <= SIGRTMAX; i++)
-        holds = holds || sigismember(&set, i) == 1;
-    return holds;
+    uint64_t pending = 0;
+    kernel_look k = {.fn = pending_add, .arg = &pending};
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *e;
+    while (tasks != NULL && (e = readdir(tasks)) != NULL) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "%.10s/status", e->d_name);
+        kernel_text(&k, dirfd(tasks), name, "Pnd:"); /* SigPnd, ShdPnd */
+    }
+    if (tasks != NULL)
+        closedir(tasks);
+    return pending >> (SIGRTMIN - 1) != 0 ||
+           (pending & (UINT64_C(1) << (SIGUSR1 - 1) | UINT64_C(1) << (SIGUSR2 - 1))) != 0;
 }
 
 static bool kernel_fd(const kernel_look *k, int fds, const char *name)

@@ -343,6 +343,39 @@ static int in_a_blocked_signal(void *arg)
                : send_last(info.si_value.sival_ptr);
 }
 
+static __attribute__((noinline)) bool queue_signal_to(pthread_t thread)
+{
+    union sigval value = {.sival_ptr = awaited()};
+    return pthread_sigqueue(thread, SIGRTMIN, value) == 0;
+}
+
+static void *take_signal(void *arg)
+{
+    char told;
+    sigset_t set;
+    siginfo_t info;
+    sigemptyset(&set);
+    sigaddset(&set, SIGRTMIN);
+    return read(*(int *)arg, &told, 1) != 1 || sigwaitinfo(&set, &info) < 0 ||
+                   send_last(info.si_value.sival_ptr) != 0
+               ? NULL
+               : arg;
+}
+
+/*? in_a_blocked_signal_of_a_thread right
+ */
+static int in_a_blocked_signal_of_a_thread(void *arg)
+{
+    pthread_t thread;
+    void *sent = NULL;
+    int ends[2];
+    (void)arg;
+    if (pipe(ends) != 0 || pthread_create(&thread, NULL, take_signal, &ends[0]) != 0)
+        return 1;
+    int r = !queue_signal_to(thread) || nap_long() != 0;
+    return write(ends[1], "", 1) != 1 || pthread_join(thread, &sent) != 0 || sent == NULL ? 1 : r;
+}
+
 static __attribute__((constructor)) void block_signal(void) /* in each thread to come */
 {
     sigset_t set;
@@ -472,6 +505,7 @@ PROGRAMS({"in_a_packed_record", in_a_packed_record},
          {"in_a_posix_queue", in_a_posix_queue},
          {"in_the_count_of_an_eventfd", in_the_count_of_an_eventfd},
          {"in_a_blocked_signal", in_a_blocked_signal},
+         {"in_a_blocked_signal_of_a_thread", in_a_blocked_signal_of_a_thread},
          {"in_memory_without_access", in_memory_without_access},
          {"in_the_value_of_a_signal", in_the_value_of_a_signal},
          {"in_a_table_of_the_c_library", in_a_table_of_the_c_library},
