@@ -131,11 +131,11 @@ static uintptr_t place_of(const bl__g *g, const void *lock)
 /* ---- What g holds ---------------------------------------------------------------------------- */
 
 /* Those of a list behind the n that there are. How many then; HELD + 1: more, or not known. */
-static uint32_t holdings_add(const bl__g *g, const void *list, bl__order_mode mode, holding *held,
-                             uint32_t n)
+BL__HELD_WALK static uint32_t holdings_add(const bl__g *g, const void *list, bl__order_mode mode,
+                                           holding *held, uint32_t n)
 {
     for (const void *lock = list; lock != NULL && n <= HELD; lock = *bl__held_next(lock), n++) {
-        if (bl__held_gone(g, lock))
+        if (bl__held_gone(g, lock, __builtin_frame_address(0)))
             return HELD + 1;
         if (n < HELD)
             held[n] = (holding){lock, mode};

@@ -16,6 +16,8 @@
  */
 #include "sync/object.h"
 
+#include "debug/describe.h"
+
 const bl__g bl__orphan;
 
 bool (*bl__held_hook)(const bl__g *g, const char *kind);
@@ -39,6 +41,31 @@ static void held_report(const bl__g *g, const char *kind, const void *lock)
                  "stuck; started by %s in goroutine %llu at %s:%d",
                  (unsigned long long)g->id, site->what, kind, lock, site->func,
                  (unsigned long long)g->parent, site->file, site->line);
+}
+
+BL__HELD_WALK bool bl__held_gone(const bl__g *g, const void *lock, const void *frame)
+{
+    if (!bl__on_stack(g, lock) || !bl__on_stack(g, frame))
+        return false;
+    if ((uintptr_t)lock < (uintptr_t)frame)
+        return true;
+    const bl__held_head *head = lock;
+    return head->self != lock || (head->word & ~(uintptr_t)BL__WORD_FLAGS) != (uintptr_t)g;
+}
+
+BL__HELD_WALK bool bl__held_forget_behind(const bl__g *g, void **list, const void *lock,
+                                          const void *frame)
+{
+    void **at = list;
+    while (*at != lock) {
+        if (*at == NULL)
+            return false;
+        if (bl__held_gone(g, *at, frame))
+            return true; /* lock may be behind it */
+        at = bl__held_next(*at);
+    }
+    *at = *bl__held_next(lock);
+    return true;
 }
 
 uint32_t bl__reads_handed;

@@ -96,34 +96,29 @@ _Static_assert(offsetof(bl_mutex, bl__held) == offsetof(bl__held_head, next) &&
                "the lists are walked without knowing of which kind they are");
 
 /* The link of a lock. */
-static inline void **bl__held_next(const void *lock)
+static inline __attribute__((always_inline)) void **bl__held_next(const void *lock)
 {
     return (void **)((uintptr_t)lock + offsetof(bl__held_head, next));
 }
 
-/* lock is on a list of g's, the caller's, and lay in a frame that has returned: below that of the
- * caller, or where frames of ours are now. Not to be written, and what is on the list behind it is
- * not known. */
-static inline __attribute__((always_inline)) bool bl__held_gone(const bl__g *g, const void *lock)
-{
-    const void *frame = __builtin_frame_address(0);
-    return bl__on_stack(g, lock) && bl__on_stack(g, frame) &&
-           ((uintptr_t)lock < (uintptr_t)frame || ((const bl__held_head *)lock)->self != lock);
-}
+/* What walks such a list: it may come to memory that is another's, which AddressSanitizer would
+ * stop. */
+#define BL__HELD_WALK __attribute__((noinline, no_sanitize("address")))
 
-/* Takes lock off a list of g's, the caller's. False: it is not there. */
+/* lock is on a list of g's, the caller's, and lay in a frame that has returned: below frame, or
+ * above it where frames of ours are now. Not to be written, and what is on the list behind it is
+ * not known. */
+bool bl__held_gone(const bl__g *g, const void *lock, const void *frame);
+
+/* Takes lock, which is not the first, off a list of g's. False: it is not there. */
+bool bl__held_forget_behind(const bl__g *g, void **list, const void *lock, const void *frame);
+
 static inline __attribute__((always_inline)) bool bl__held_forget(const bl__g *g, void **list,
                                                                   const void *lock)
 {
-    void **at = list;
-    while (BL__UNLIKELY(*at != lock)) {
-        if (!*at)
-            return false;
-        if (bl__held_gone(g, *at))
-            return true; /* lock may be behind it */
-        at = bl__held_next(*at);
-    }
-    *at = *bl__held_next(lock);
+    if (BL__UNLIKELY(*list != lock))
+        return bl__held_forget_behind(g, list, lock, __builtin_frame_address(0));
+    *list = *bl__held_next(lock);
     return true;
 }
 
