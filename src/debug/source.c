@@ -103,7 +103,7 @@ static bool path_join(char *to, const char *folder, size_t n, const char *name)
 static bool name_find(char *to, const char *name)
 {
     uint32_t n = source.files_count < SOURCE_FILES ? source.files_count : (uint32_t)SOURCE_FILES;
-    char other[SOURCE_PATH];
+    char other[SOURCE_PATH] = "";
     bool found = false;
     for (uint32_t i = 0; i < n; i++) {
         if (!ends_in(source.files[i], name))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* All right: the address of who waits is there, but looks like none, or is kept by the system for the program. */
-#define _GNU_SOURCE /* F_SETPIPE_SZ */
+#define _GNU_SOURCE /* NOLINT: what the C library reads, for F_SETPIPE_SZ */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <mqueue.h>
