@@ -32,6 +32,7 @@
 #include <unistd.h>
 
 #include "arch/sanitize.h"
+#include "arch/syscall.h"
 #include "core/proc.h"
 #include "io/fd.h"
 #include "io/once.h"
@@ -63,17 +64,36 @@ typedef struct io_call {
  * cancelled (pthread_cancel), which takes longer than all that is ours. Sanitizers want to see
  * them. */
 #if BL__ASAN || BL__TSAN
-#define plain_recv recv
-#define plain_send send
+ONCE plain_recv(int fd, void *buf, size_t n, int flags)
+{
+    ssize_t r;
+    CALL(r, recv(fd, buf, n, flags));
+    return r;
+}
+
+ONCE plain_send(int fd, const void *buf, size_t n, int flags)
+{
+    ssize_t r;
+    CALL(r, send(fd, buf, n, flags));
+    return r;
+}
 #else
 static inline ssize_t plain_recv(int fd, void *buf, size_t n, int flags)
 {
-    return syscall(SYS_recvfrom, fd, buf, n, flags, NULL, NULL);
+    long r;
+    do {
+        r = bl__syscall6(SYS_recvfrom, fd, (long)buf, (long)n, flags, 0, 0);
+    } while (r == BL_EINTR);
+    return r;
 }
 
 static inline ssize_t plain_send(int fd, const void *buf, size_t n, int flags)
 {
-    return syscall(SYS_sendto, fd, buf, n, flags, NULL, (socklen_t)0);
+    long r;
+    do {
+        r = bl__syscall6(SYS_sendto, fd, (long)buf, (long)n, flags, 0, 0);
+    } while (r == BL_EINTR);
+    return r;
 }
 #endif
 
@@ -143,15 +163,12 @@ ONCE socket_read(const io_call *c)
 {
     ssize_t r;
     int flags = c->flags | MSG_DONTWAIT;
-    if (c->iovcnt == 1 && c->len == NULL) {
-        CALL(r, plain_recv(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
-    } else {
-        socklen_t len = c->len != NULL ? *c->len : 0;
-        CALL(r, recvfrom(c->fd, c->iov->iov_base, c->iov->iov_len, flags, c->addr,
-                         c->len != NULL ? &len : NULL));
-        if (r >= 0 && c->len != NULL)
-            *c->len = len;
-    }
+    if (c->len == NULL)
+        return plain_recv(c->fd, c->iov->iov_base, c->iov->iov_len, flags);
+    socklen_t len = *c->len;
+    CALL(r, recvfrom(c->fd, c->iov->iov_base, c->iov->iov_len, flags, c->addr, &len));
+    if (r >= 0)
+        *c->len = len;
     return r;
 }
 
@@ -184,6 +201,12 @@ static ssize_t read_once(const io_call *c)
     if (kind == BL__FD_REGULAR && bl__regular_waits(bl__self()))
         return bl__regular_read(c->f, c->use, c->iov, c->iovcnt, c->deadline);
     return kind < 0 ? kind : file_read(c, kind);
+}
+
+/* The same for one buffer, where it is to be inlined. */
+static inline __attribute__((always_inline)) ssize_t socket_read_one(const io_call *c)
+{
+    return plain_recv(c->fd, c->iov->iov_base, c->iov->iov_len, MSG_DONTWAIT);
 }
 
 /* ---- Writing --------------------------------------------------------------------------------- */
@@ -251,16 +274,19 @@ ONCE socket_write(const io_call *c)
 {
     ssize_t r;
     int flags = c->flags | MSG_DONTWAIT | MSG_NOSIGNAL;
-    if (c->iovcnt == 1 && c->addr == NULL) {
-        CALL(r, plain_send(c->fd, c->iov->iov_base, c->iov->iov_len, flags));
-    } else {
-        struct msghdr m = {.msg_name = c->addr,
-                           .msg_namelen = c->addr_len,
-                           .msg_iov = (struct iovec *)c->iov,
-                           .msg_iovlen = (size_t)c->iovcnt};
-        CALL(r, sendmsg(c->fd, &m, flags));
-    }
+    if (c->iovcnt == 1 && c->addr == NULL)
+        return plain_send(c->fd, c->iov->iov_base, c->iov->iov_len, flags);
+    struct msghdr m = {.msg_name = c->addr,
+                       .msg_namelen = c->addr_len,
+                       .msg_iov = (struct iovec *)c->iov,
+                       .msg_iovlen = (size_t)c->iovcnt};
+    CALL(r, sendmsg(c->fd, &m, flags));
     return r;
+}
+
+static inline __attribute__((always_inline)) ssize_t socket_write_one(const io_call *c)
+{
+    return plain_send(c->fd, c->iov->iov_base, c->iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static ssize_t write_once(const io_call *c)
@@ -316,10 +342,10 @@ static void call_race_take(const io_call *c, size_t got)
 }
 
 /* Tries until it succeeds, fails or is stopped. */
-static ssize_t io_loop(io_call *c, int side, bl_time deadline)
+static inline __attribute__((always_inline)) ssize_t io_loop_of(
+    io_call *c, ssize_t (*try_once)(const io_call *), int side, bl_time deadline)
 {
-    bl__fd_seen seen;
-    bl__fd_look(c->f, &seen);
+    bl__fd_seen seen = bl__fd_look(c->f);
     uint32_t use = seen.use;
     c->use = use;
     c->deadline = deadline;
@@ -328,7 +354,7 @@ static ssize_t io_loop(io_call *c, int side, bl_time deadline)
     for (;;) {
         if (side == BL_WRITABLE)
             call_race_give(c);
-        ssize_t r = skip ? BL_EAGAIN : c->try_once(c);
+        ssize_t r = skip ? BL_EAGAIN : try_once(c);
         if (side == BL_READABLE && r >= 0)
             call_race_take(c, (size_t)r);
         if (r != BL_EAGAIN || (c->flags & MSG_DONTWAIT)) {
@@ -336,16 +362,21 @@ static ssize_t io_loop(io_call *c, int side, bl_time deadline)
                 return BL_ECLOSED;                        /* the number may be another's by now */
             if (side == BL_READABLE && r > 0 && c->flags == 0 && (size_t)r < c->iov->iov_len &&
                 load_relaxed(&c->f->kind) == BL__FD_TCP)
-                bl__fd_drained(c->f, &seen);
+                bl__fd_drained(c->f, seen);
             return r;
         }
         skip = false;
-        if ((r = bl__fd_park(c->f, side, &seen, deadline)) < 0)
+        if ((r = bl__fd_park(c->f, side, seen, deadline)) < 0)
             return r;
-        bl__fd_look(c->f, &seen);
+        seen = bl__fd_look(c->f);
         if (seen.use != use)
             return BL_ECLOSED;
     }
+}
+
+static ssize_t io_loop(io_call *c, int side, bl_time deadline)
+{
+    return io_loop_of(c, c->try_once, side, deadline);
 }
 
 static ssize_t io_start(io_call *c, int side, bl_time deadline)
@@ -372,48 +403,82 @@ static int iov_rest(struct iovec *to, const struct iovec *iov, int iovcnt, size_
     return n;
 }
 
-static ssize_t write_all(io_call *c, bl_time deadline)
+/* The first `done` bytes are written. */
+static ssize_t write_rest(const io_call *c, size_t all, size_t done, bl_time deadline)
 {
-    const struct iovec *iov = c->iov;
-    int iovcnt = c->iovcnt;
     struct iovec rest[IOV_BATCH];
-    size_t all = 0;
-    for (int i = 0; i < iovcnt; i++)
-        all += iov[i].iov_len;
-    ssize_t r = io_start(c, BL_WRITABLE, deadline);
-    if (r < 0 || (size_t)r >= all)
-        return r;
     io_call more = *c;
     more.iov = rest;
-    for (size_t done = (size_t)r;;) {
-        more.iovcnt = iov_rest(rest, iov, iovcnt, done);
-        r = io_loop(&more, BL_WRITABLE, deadline);
+    while (done < all) {
+        more.iovcnt = iov_rest(rest, c->iov, c->iovcnt, done);
+        ssize_t r = io_loop(&more, BL_WRITABLE, deadline);
         if (r <= 0)
-            return (ssize_t)done;
+            break;
         done += (size_t)r;
-        if (done >= all)
-            return (ssize_t)done;
     }
+    return (ssize_t)done;
+}
+
+static ssize_t write_all(io_call *c, bl_time deadline)
+{
+    size_t all = 0;
+    for (int i = 0; i < c->iovcnt; i++)
+        all += c->iov[i].iov_len;
+    ssize_t r = io_start(c, BL_WRITABLE, deadline);
+    return r < 0 || (size_t)r >= all ? r : write_rest(c, all, (size_t)r, deadline);
+}
+
+/* The same for what servers do all day, so that all of it is in registers: one buffer, of a number
+ * that is known as a socket's. BL_ENOTSOCK: it is not, or is another's by now. */
+static inline __attribute__((always_inline)) ssize_t socket_start(int fd, void *buf, size_t n,
+                                                                  int side, bl_time deadline)
+{
+    struct iovec iov = {buf, n};
+    io_call c = {.fd = fd, .f = bl__fd_old(fd), .iov = &iov, .iovcnt = 1};
+    if (BL__UNLIKELY(c.f == NULL) || BL__UNLIKELY(!is_socket(load_relaxed(&c.f->kind))))
+        return BL_ENOTSOCK;
+    bl__asked();
+    return side == BL_READABLE ? io_loop_of(&c, socket_read_one, side, deadline)
+                               : io_loop_of(&c, socket_write_one, side, deadline);
 }
 
 /* ---- Public: reading and writing ------------------------------------------------------------- */
 
-ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline)
+static __attribute__((noinline)) ssize_t read_any(int fd, void *buf, size_t n, bl_time deadline)
 {
-    BL__RACE_FRAME();
     struct iovec iov = {buf, n};
     io_call c = {.try_once = read_once, .fd = fd, .iov = &iov, .iovcnt = 1};
     return io_start(&c, BL_READABLE, deadline);
 }
 
+ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline)
+{
+    BL__RACE_FRAME();
+    ssize_t r = n != 0 ? socket_start(fd, buf, n, BL_READABLE, deadline) : BL_ENOTSOCK;
+    return BL__LIKELY(r != BL_ENOTSOCK) ? r : read_any(fd, buf, n, deadline);
+}
+
 ssize_t bl_read(int fd, void *buf, size_t n) { return bl_read_until(fd, buf, n, BL_NEVER); }
+
+/* done: so many bytes are written. */
+static __attribute__((noinline)) ssize_t write_any(int fd, void *buf, size_t n, ssize_t done,
+                                                   bl_time deadline)
+{
+    struct iovec iov = {buf, n};
+    io_call c = {.try_once = write_once, .fd = fd, .iov = &iov, .iovcnt = 1};
+    if (done < 0)
+        return write_all(&c, deadline);
+    c.f = bl__fd_old(fd);
+    return write_rest(&c, n, (size_t)done, deadline);
+}
 
 ssize_t bl_write_until(int fd, const void *buf, size_t n, bl_time deadline)
 {
     BL__RACE_FRAME();
-    struct iovec iov = {(void *)buf, n};
-    io_call c = {.try_once = write_once, .fd = fd, .iov = &iov, .iovcnt = 1};
-    return write_all(&c, deadline);
+    ssize_t r = socket_start(fd, (void *)buf, n, BL_WRITABLE, deadline);
+    if (BL__LIKELY(r == (ssize_t)n) || (r < 0 && r != BL_ENOTSOCK))
+        return r;
+    return write_any(fd, (void *)buf, n, r, deadline);
 }
 
 ssize_t bl_write(int fd, const void *buf, size_t n) { return bl_write_until(fd, buf, n, BL_NEVER); }
@@ -637,18 +702,17 @@ int bl_fd_wait(int fd, int events, bl_time deadline)
 {
     bl__asked();
     int err = 0;
-    bl__fd_seen seen;
     if (events == 0 || (events & ~(BL_READABLE | BL_WRITABLE)))
         return BL_EINVAL;
     io_call c = {.fd = fd, .flags = events, .f = bl__fd_get(fd, &err)};
     if (c.f == NULL)
         return err;
-    bl__fd_look(c.f, &seen);
+    bl__fd_seen seen = bl__fd_look(c.f);
     for (uint32_t use = seen.use;;) {
         ssize_t r = wait_once(&c);
         if (r == BL_EAGAIN)
-            r = bl__fd_park(c.f, events, &seen, deadline);
-        bl__fd_look(c.f, &seen);
+            r = bl__fd_park(c.f, events, seen, deadline);
+        seen = bl__fd_look(c.f);
         if (r <= 0 && seen.use != use)
             return BL_ECLOSED;
         if (r != 0)

@@ -31,35 +31,28 @@
 #include "os/os.h"
 #include "sync/object.h"
 
-enum { FD_PAGE = 1024, FD_PAGES = 16384, CHECK_BATCH = 4 * FD_PAGE };
+enum { CHECK_BATCH = 4 * BL__FD_PAGE };
 #define CLOSING_LOOK BL_MS /* how often who meets a number that is being closed tries again */
 
 static struct {
-    bl__fd *pages[FD_PAGES]; /* atomic; immutable once set */
-    uint32_t pages_end;      /* atomic: above it there are none */
-    bl_time checked;         /* sysmon's */
-    uint32_t check_at;       /* sysmon's */
-    uint32_t check_more;     /* sysmon's: something was left for later */
+    uint32_t pages_end;  /* atomic: above it there are none */
+    bl_time checked;     /* sysmon's */
+    uint32_t check_at;   /* sysmon's */
+    uint32_t check_more; /* sysmon's: something was left for later */
 } fds;
 
-bl__fd *bl__fd_old(int fd)
-{
-    if (fd < 0 || fd >= FD_PAGE * FD_PAGES)
-        return NULL;
-    bl__fd *page = load_acquire(&fds.pages[fd / FD_PAGE]); /* ORD(fdpage): with page_make */
-    return page != NULL ? &page[fd % FD_PAGE] : NULL;
-}
+bl__fd *bl__fd_pages[BL__FD_PAGES];
 
 static bool page_make(uint32_t at)
 {
     bl__fd *none = NULL;
-    void *memory = bl__zalloc((FD_PAGE + 1) * sizeof *none);
+    void *memory = bl__zalloc((BL__FD_PAGE + 1) * sizeof *none);
     if (memory == NULL)
         return false;
     bl__fd *page = (bl__fd *)(((uintptr_t)memory + sizeof *page - 1) & -sizeof *page);
-    for (uint32_t i = 0; i < FD_PAGE; i++)
-        page[i].number = at * FD_PAGE + i;
-    if (!cas_acq_rel(&fds.pages[at], &none, page)) /* ORD(fdpage): with bl__fd_old */
+    for (uint32_t i = 0; i < BL__FD_PAGE; i++)
+        page[i].number = at * BL__FD_PAGE + i;
+    if (!cas_acq_rel(&bl__fd_pages[at], &none, page)) /* ORD(fdpage): with bl__fd_old */
         bl__free(memory);
     uint32_t end = load_relaxed(&fds.pages_end);
     while (end <= at && !cas_relaxed(&fds.pages_end, &end, at + 1))
@@ -74,9 +67,9 @@ bl__fd *bl__fd_get(int fd, int *err)
         return f;
     if (fd < 0 || fcntl(fd, F_GETFD) < 0)
         *err = BL_EBADF;
-    else if (fd >= FD_PAGE * FD_PAGES)
+    else if (fd >= BL__FD_PAGE * BL__FD_PAGES)
         *err = BL_EMFILE;
-    else if (!page_make((uint32_t)fd / FD_PAGE))
+    else if (!page_make((uint32_t)fd / BL__FD_PAGE))
         *err = BL_ENOMEM;
     else
         return bl__fd_old(fd);
@@ -85,24 +78,23 @@ bl__fd *bl__fd_get(int fd, int *err)
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
-/* Lock held. */
-static void side_event(bl__fd_side *s)
-{
-    uint32_t was = load_relaxed(&s->state);
-    while (!cas_release(&s->state, &was, /* ORD(fd): with look */
-                        (was & ~(uint32_t)BL__FD_DRAINED) + BL__FD_EVENT))
-        continue;
-}
-
-/* Lock held: an event of these sides; who waits there is claimed and put on the list. */
-static void sides_event(bl__fd *f, int sides, bl__woken *woken)
+/* Lock held: an event of these sides; who waits there is claimed and put on the list. Only of
+ * reading is the state changed without the lock, by bl__fd_drained. */
+static inline void sides_event(bl__fd *f, int sides, bl__woken *woken)
 {
     for (int i = 0; i < 2; i++) {
+        bl__fd_side *s = &f->side[i];
         bl__waiter *w;
         if (!(sides & (1 << i)))
             continue;
-        side_event(&f->side[i]);
-        while ((w = bl__waitq_claim_front(&f->side[i].queue)) != NULL)
+        uint32_t was = load_relaxed(&s->state);
+        if (i == 1)
+            store_release(&s->state, was + BL__FD_EVENT); /* ORD(fd): with look */
+        else
+            while (!cas_release(&s->state, &was, /* ORD(fd): with look */
+                                (was & ~(uint32_t)BL__FD_DRAINED) + BL__FD_EVENT))
+                continue;
+        while ((w = bl__waitq_claim_front(&s->queue)) != NULL)
             bl__woken_add(woken, w);
     }
 }
@@ -159,26 +151,34 @@ static int register_new(bl__fd *f)
 }
 
 /* Lock held: has one of the sides had an event since? */
-static bool has_moved(const bl__fd *f, int sides, const bl__fd_seen *seen)
+static bool has_moved(const bl__fd *f, int sides, bl__fd_seen seen)
 {
     for (int i = 0; i < 2; i++)
         if ((sides & (1 << i)) &&
-            (load_relaxed(&f->side[i].state) | BL__FD_DRAINED) != (seen->state[i] | BL__FD_DRAINED))
+            (load_relaxed(&f->side[i].state) | BL__FD_DRAINED) != (seen.state[i] | BL__FD_DRAINED))
             return true;
     return false;
 }
 
 /* Lock held: 0 if the caller is to sleep, 1 if it is to try again, or why neither. */
-static int park_check(bl__fd *f, int sides, const bl__fd_seen *seen, bool registers)
+static int park_check(bl__fd *f, int sides, bl__fd_seen seen, bool registers)
 {
-    if (f->use != seen->use)
+    if (f->use != seen.use)
         return BL_ECLOSED;
     int err = registers && !f->registered ? register_new(f) : 0;
     return err < 0 ? err : has_moved(f, sides, seen);
 }
 
+/* Lock held: one more waits for an event. */
+static inline void counts(bl__fd *f)
+{
+    store_relaxed(&f->unchecked, (uint8_t)1);
+    store_release(&bl__rt.poll.unchecked, 1u); /* ORD(check): with bl__fd_check */
+    add_relaxed(&bl__rt.poll.waiters, 1u);
+}
+
 /* polls: of a plain thread; else NULL. */
-static inline int park(bl__g *g, bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline,
+static inline int park(bl__g *g, bl__fd *f, int sides, bl__fd_seen seen, bl_time deadline,
                        struct pollfd *polls)
 {
     bl__waiter w[2];
@@ -196,11 +196,8 @@ static inline int park(bl__g *g, bl__fd *f, int sides, const bl__fd_seen *seen, 
         if (sides & (1 << i))
             bl__waitq_push_back(&f->side[i].queue, &w[i]);
     }
-    if (polls == NULL) {
-        store_relaxed(&f->unchecked, (uint8_t)1);
-        store_release(&bl__rt.poll.unchecked, 1u); /* ORD(check): with bl__fd_check */
-        add_relaxed(&bl__rt.poll.waiters, 1u);
-    }
+    if (polls == NULL)
+        counts(f);
     r = bl__park(g, &(bl__wait){.reason = BL__WAIT_IO,
                                 .cancellable = true,
                                 .obj = f,
@@ -220,8 +217,8 @@ static inline int park(bl__g *g, bl__fd *f, int sides, const bl__fd_seen *seen, 
 }
 
 /* Not cancelled (pthread_cancel) meanwhile, as in no other wait: others know of its frame. */
-static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides,
-                                                 const bl__fd_seen *seen, bl_time deadline)
+static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides, bl__fd_seen seen,
+                                                 bl_time deadline)
 {
     int cancel;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
@@ -236,15 +233,42 @@ static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides,
     return r;
 }
 
-int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline)
+/* The most frequent way: a goroutine, one side, no deadline. */
+static inline int park_one(bl__g *g, bl__fd *f, int side, bl__fd_seen seen)
+{
+    int i = side == BL_WRITABLE;
+    bl__waiter w = {.g = g};
+    bl__lock(&f->lock, BL__RANK_FD);
+    if (BL__UNLIKELY(f->registered != BL__FD_REGISTERED) || BL__UNLIKELY(f->use != seen.use) ||
+        BL__UNLIKELY(has_moved(f, side, seen))) {
+        bl__unlock(&f->lock);
+        return park(g, f, side, seen, BL_NEVER, NULL);
+    }
+    bl__waitq_push_back(&f->side[i].queue, &w);
+    counts(f);
+    int r = bl__park_stop(g, BL__WAIT_IO, f, &f->lock);
+    add_relaxed(&bl__rt.poll.waiters, (uint32_t)-1);
+    if (BL__UNLIKELY(r != 0)) {
+        bl__lock(&f->lock, BL__RANK_FD);
+        if (bl__waiter_linked(&w))
+            bl__waitq_remove(&f->side[i].queue, &w);
+        bl__unlock(&f->lock);
+    }
+    return r;
+}
+
+int bl__fd_park(bl__fd *f, int sides, bl__fd_seen seen, bl_time deadline)
 {
     bl__g *g = bl__self();
     if (deadline != BL_NEVER && deadline <= bl__now()) {
         int state = bl__ctx_state(g->ctx);
         return state != 0 ? state : BL_ETIMEDOUT;
     }
-    return g->task.kind == BL__TASK_THREAD ? park_thread(g, f, sides, seen, deadline)
-                                           : park(g, f, sides, seen, deadline, NULL);
+    if (BL__UNLIKELY(g->task.kind == BL__TASK_THREAD))
+        return park_thread(g, f, sides, seen, deadline);
+    if (BL__LIKELY(deadline == BL_NEVER && sides != (BL_READABLE | BL_WRITABLE)))
+        return park_one(g, f, sides, seen);
+    return park(g, f, sides, seen, deadline, NULL);
 }
 
 /* ---- Closing, checking, fork ----------------------------------------------------------------- */
@@ -312,7 +336,7 @@ void bl__fd_check(bl_time now)
         (void)swap_acquire(&bl__rt.poll.unchecked, 0u); /* ORD(check): with bl__fd_park */
         fds.check_more = 0;
     }
-    uint32_t end = load_relaxed(&fds.pages_end) * FD_PAGE;
+    uint32_t end = load_relaxed(&fds.pages_end) * BL__FD_PAGE;
     uint32_t stop = end - fds.check_at > CHECK_BATCH ? fds.check_at + CHECK_BATCH : end;
     for (; fds.check_at < stop; fds.check_at++) {
         bl__fd *f = bl__fd_old((int)fds.check_at);
@@ -329,7 +353,7 @@ void bl__fd_check(bl_time now)
  * their pages are not to be copied. */
 void bl__fd_forked(void)
 {
-    for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * FD_PAGE; i++) {
+    for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * BL__FD_PAGE; i++) {
         bl__fd *f = bl__fd_old((int)i);
         if (f == NULL || (f->lock == 0 && !f->registered && f->side[0].turn == 0 &&
                           f->side[0].queue.head == NULL && f->side[1].queue.head == NULL))

@@ -5,9 +5,9 @@
  * A record belongs to a number, is made when that is first used, and stays. A call that may have to
  * wait does
  *
- *     bl__fd_look(f, &seen);
+ *     seen = bl__fd_look(f);
  *     …the system call, without waiting…              done, unless it says EAGAIN
- *     r = bl__fd_park(f, BL_READABLE, &seen, deadline);  < 0: stopped; else again from the top
+ *     r = bl__fd_park(f, BL_READABLE, seen, deadline);   < 0: stopped; else again from the top
  *
  * Every event moves the side's state, and parking compares it under the lock with what was seen
  * before the system call: an event that came in between is not slept through.
@@ -68,20 +68,34 @@ typedef struct bl__fd_seen {
     uint32_t state[2];
 } bl__fd_seen;
 
-/* The record of fd, or NULL with a negative error in *err. bl__fd_old: only if there is one. */
-bl__fd *bl__fd_get(int fd, int *err);
-bl__fd *bl__fd_old(int fd);
+enum { BL__FD_PAGE = 1024, BL__FD_PAGES = 16384 };
+extern bl__fd *bl__fd_pages[BL__FD_PAGES]; /* atomic; immutable once set */
 
-static inline void bl__fd_look(bl__fd *f, bl__fd_seen *seen)
+/* The record of fd, if there is one. */
+static inline bl__fd *bl__fd_old(int fd)
 {
-    seen->use = load_acquire(&f->use);                /* ORD(fd): with close */
-    seen->state[0] = load_acquire(&f->side[0].state); /* ORD(fd): with the event */
-    seen->state[1] = load_acquire(&f->side[1].state); /* ORD(fd) */
+    if (BL__UNLIKELY((unsigned)fd >= (unsigned)BL__FD_PAGE * BL__FD_PAGES))
+        return NULL;
+    bl__fd *page =
+        load_acquire(&bl__fd_pages[(unsigned)fd / BL__FD_PAGE]); /* ORD(fdpage): with page_make */
+    return BL__LIKELY(page != NULL) ? &page[(unsigned)fd % BL__FD_PAGE] : NULL;
 }
 
-static inline void bl__fd_drained(bl__fd *f, const bl__fd_seen *seen)
+/* The same, made if need be; or NULL with a negative error in *err. */
+bl__fd *bl__fd_get(int fd, int *err);
+
+static inline bl__fd_seen bl__fd_look(bl__fd *f)
 {
-    uint32_t was = seen->state[0];
+    return (bl__fd_seen){
+        .use = load_acquire(&f->use),              /* ORD(fd): with close */
+        .state = {load_acquire(&f->side[0].state), /* ORD(fd): with the event */
+                  load_acquire(&f->side[1].state)} /* ORD(fd) */
+    };
+}
+
+static inline void bl__fd_drained(bl__fd *f, bl__fd_seen seen)
+{
+    uint32_t was = seen.state[0];
     if (!load_relaxed(&f->sticky))
         (void)cas_relaxed(&f->side[0].state, &was, was | BL__FD_DRAINED);
 }
@@ -89,7 +103,7 @@ static inline void bl__fd_drained(bl__fd *f, const bl__fd_seen *seen)
 /* Waits until an event of one of the sides (BL_READABLE | BL_WRITABLE) may have come since seen. 0,
  * or why not: BL_ECLOSED, BL_ECANCELED, BL_ETIMEDOUT, or what epoll said (BL_EPERM: it does not
  * take such files). */
-int bl__fd_park(bl__fd *f, int sides, const bl__fd_seen *seen, bl_time deadline);
+int bl__fd_park(bl__fd *f, int sides, bl__fd_seen seen, bl_time deadline);
 
 /* The number stands for something else from now on: what was known of it is forgotten. Or (closed)
  * it is about to: whoever waits is told BL_ECLOSED, and who would wait looks now and then, until
