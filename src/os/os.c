@@ -18,7 +18,8 @@
 
 #include "core/sched.h"
 
-static bool barrier_expedited; /* immutable after bl__barrier_init */
+static uint32_t
+    barrier_expedited; /* atomic: plain threads call in before, between and beside runs */
 
 int64_t bl__clock(void)
 {
@@ -41,11 +42,11 @@ void bl__random(void *to, size_t n)
 
 bool bl__barrier_init(void)
 {
-    if (!barrier_expedited)
-        barrier_expedited =
-            syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
-            syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
-    return barrier_expedited;
+    if (!load_relaxed(&barrier_expedited) &&
+        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0)
+        store_relaxed(&barrier_expedited, 1u);
+    return load_relaxed(&barrier_expedited);
 }
 
 void bl__heavy_barrier(void)
@@ -53,7 +54,7 @@ void bl__heavy_barrier(void)
     /* ORD(dekker, idle): the store before it and the load behind it, which nothing weaker keeps in
      * order. Alone where the other side has a fence of its own. */
     fence_seq_cst();
-    if (barrier_expedited)
+    if (load_relaxed(&barrier_expedited))
         syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 
