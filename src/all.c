@@ -15,6 +15,7 @@
 #include "os/futex.c"
 #include "os/os.c"
 #include "os/race_libc.c"
+#include "os/race_map.c"
 #include "os/race_string.c"
 #include "os/uring.c"
 

@@ -63,15 +63,22 @@ if command -v gcc >/dev/null; then
     ok 'is told, once' test "$(grep -c '^belay: -race: clang has no ThreadSanitizer .*so cc builds' "$work/err")" -eq 1
 fi
 
-# Many that are alive, in half a gigabyte.
+# Many that are alive, in half a gigabyte; and what a fiber takes (src/os/race_map.c).
 cat >"$work/many.c" <<'END'
 #include <belay.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 static bl_chan *stop;
 static int wait_stop(void *arg)
 {
     (void)arg;
     return bl_chan_recv(stop, NULL) == BL_ECLOSED ? 0 : 1;
+}
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
 }
 static int many(void *n)
 {
@@ -84,15 +91,37 @@ static int many(void *n)
     bl_chan_close(stop);
     return bl_scope_wait(s);
 }
-int main(int argc, char **argv) { return argc > 1 ? bl_run(many, argv[1], NULL) : 2; }
+static int singles(void *n)
+{
+    for (int i = atoi(n); i > 0; i--) {
+        BL_SCOPE(s);
+        bl_go(s, nothing, NULL);
+    }
+    return 0;
+}
+int main(int argc, char **argv)
+{
+    struct rusage before, after;
+    if (argc < 3)
+        return 2;
+    getrusage(RUSAGE_SELF, &before);
+    int r = bl_run(argv[2][0] == 's' ? singles : many, argv[1], NULL);
+    getrusage(RUSAGE_SELF, &after);
+    printf("%ld faults %ld kB\n", after.ru_minflt - before.ru_minflt, after.ru_maxrss - before.ru_maxrss);
+    return r;
+}
 END
 if command -v clang >/dev/null; then
     run env CC=clang "$belay" build -race -o "$work/many" "$work/many.c"
-    run "$work/many" 20000; expect 'clang: 20,000 goroutines' 0
+    run "$work/many" 20000 alive; expect 'clang: 20,000 goroutines' 0
+    run "$work/many" 4000 singles; expect 'clang: one by one' 0
+    ok 'clang: a fiber has the stack of calls of the one before' test "$(cut -d' ' -f1 "$work/out")" -lt 3000
 fi
+run env CC=gcc "$belay" build -race -o "$work/gcc" "$work/many.c"
+run "$work/gcc" 500 alive; expect 'gcc: 500 goroutines' 0
+ok 'gcc: and not 770 kB each' test "$(cut -d' ' -f3 "$work/out")" -lt 200000
 if [ -n "${BELAY_TEST_LONG:-}" ]; then # seconds, and gigabytes of address space
-    run env CC=gcc "$belay" build -race -o "$work/many" "$work/many.c"
-    run "$work/many" 8500; expect 'gcc: too many goroutines' 2
+    run "$work/gcc" 8500 alive; expect 'gcc: too many goroutines' 2
     expect_err 'gcc: too many goroutines' 'more than 8000 goroutines under the race detector.*clang'
 fi
 run env CC=gcc "$belay" run -race "$root/test/race/cases.c" -- siblings; expect 'belay run -race' 66

@@ -191,7 +191,8 @@ static bool is_gcc(const words *compiler)
  * not see: they stay calls. clang takes a field or an element of a local variable for nobody else's,
  * whoever has the address of the variable (mended in its release 20): not if it gives up the search
  * at once. Exported is what ThreadSanitizer asks of the program (src/debug). gcc's ThreadSanitizer is linked
- * statically, as clang's is: so the library gets at what it has inside (src/arch/race.h).
+ * statically, as clang's is: so the library gets at what it has inside (src/arch/race.h), and at what
+ * it maps (src/os/race_map.c).
  */
 static void add_race(words *command, const words *compiler)
 {
@@ -207,7 +208,11 @@ static void add_race(words *command, const words *compiler)
                              "-fno-builtin-strcat -fno-builtin-strncat -fno-builtin-stpcpy "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
-                             "-Wl,--export-dynamic-symbol=__tsan_default_options");
+                             "-Wl,--export-dynamic-symbol=__tsan_default_options "
+                             "-Wl,--wrap=_ZN11__sanitizer18MmapNoReserveOrDieEmPKc "
+                             "-Wl,--wrap=_ZN11__sanitizer10UnmapOrDieEPvm "
+                             "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
+                             "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim");
     if (is_clang)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
     if (is_static)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tls.h: the one thread-local variable, the address of this thread's bl__m.
+ * tls.h: the one thread-local variable, the address of this thread's bl__m. (The build for `-race`
+ * has another, in os/race_map.c.)
  *
  * A goroutine can go on on another thread after any switch, and compilers keep the address of a
  * thread-local across calls. So it is read by assembly that computes the address each time, with

@@ -24,7 +24,6 @@
 enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256, THREAD_STACK_MOST = 64 << 20 };
 #define RESERVED ((size_t)64 << 30)
 
-void *__tsan_create_fiber(unsigned flags);
 void __tsan_destroy_fiber(void *fiber);
 void __tsan_set_fiber_name(void *fiber, const char *name);
 void __tsan_java_init(uintptr_t begin, unsigned long size);
@@ -88,7 +87,7 @@ void *bl__race_fiber_new(uint64_t id, bool alone)
     add_relaxed(&race.fibers, 1u);
     if (alone)
         AnnotateIgnoreSyncBegin(__FILE__, __LINE__);
-    void *fiber = __tsan_create_fiber(0);
+    void *fiber = bl__race_fiber_make();
     if (alone)
         AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
     bl__race_fiber_name(fiber, id, 0);

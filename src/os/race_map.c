@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * race_map.c: the memory that ThreadSanitizer maps for a fiber, which was most of a fiber's price.
+ *
+ * `belay build` has the linker send calls of these four functions of the runtime here (--wrap),
+ * where that is linked statically; else nobody calls them. clang's maps half a megabyte for a stack
+ * of calls and unmaps it at the end: it is kept, as it is, for the next fiber. gcc's maps 770 KiB
+ * and sets all of it to zero, which it is already, to use a few pages: while a fiber is made, what
+ * was mapped for it is left alone.
+ */
+#include "arch/race.h"
+
+#if BL__RACE
+
+#include <string.h>
+
+#include "core/atomic.h"
+
+enum { STACK = 512 << 10, STACKS_KEPT = 1024, ZEROES_LEAST = 32 << 10 };
+
+#define WRAP(name) __asm__("__wrap__ZN11__sanitizer" name)
+#define REAL(name) __asm__("__real__ZN11__sanitizer" name) __attribute__((weak))
+
+void *__tsan_create_fiber(unsigned flags);
+
+/* clang's */
+void *bl__real_map(size_t size, const char *what) REAL("18MmapNoReserveOrDieEmPKc");
+void *bl__race_map(size_t size, const char *what) WRAP("18MmapNoReserveOrDieEmPKc");
+void bl__real_unmap(void *p, size_t size) REAL("10UnmapOrDieEPvm");
+void bl__race_unmap(void *p, size_t size) WRAP("10UnmapOrDieEPvm");
+/* gcc's */
+void *bl__real_map_large(size_t size, const char *what) REAL("21MmapOrDieOnFatalErrorEmPKc");
+void *bl__race_map_large(size_t size, const char *what) WRAP("21MmapOrDieOnFatalErrorEmPKc");
+void *bl__real_set(void *p, int c, size_t size) REAL("15internal_memsetEPvim");
+void *bl__race_set(void *p, int c, size_t size) WRAP("15internal_memsetEPvim");
+
+static struct {
+    void *first;   /* lock: linked by their first words */
+    uint32_t n;    /* lock */
+    uint32_t lock; /* only tried: any thread comes here, also from signal handlers */
+} kept;
+
+/* Never across a switch. */
+static __thread struct {
+    bool making;
+    char *lo, *hi; /* mapped meanwhile, and not written to but by who makes it */
+} fresh __attribute__((tls_model("initial-exec")));
+
+static bool kept_try(void)
+{
+    return swap_acquire(&kept.lock, 1u) == 0; /* ORD(race-kept): with kept_done */
+}
+
+static void kept_done(void)
+{
+    store_release(&kept.lock, 0u); /* ORD(race-kept): with the next kept_try */
+}
+
+void *bl__race_map(size_t size, const char *what)
+{
+    void *p = NULL;
+    if (size == STACK && strcmp(what, "shadow stack") == 0 && kept_try()) {
+        p = kept.first;
+        if (p != NULL) {
+            kept.first = *(void **)p;
+            kept.n--;
+        }
+        kept_done();
+    }
+    return p != NULL ? p : bl__real_map(size, what);
+}
+
+void bl__race_unmap(void *p, size_t size)
+{
+    if (size == STACK && kept_try()) {
+        bool keep = kept.n < STACKS_KEPT;
+        if (keep) {
+            *(void **)p = kept.first;
+            kept.first = p;
+            kept.n++;
+        }
+        kept_done();
+        if (keep)
+            return;
+    }
+    bl__real_unmap(p, size);
+}
+
+void *bl__race_map_large(size_t size, const char *what)
+{
+    char *p = bl__real_map_large(size, what);
+    if (fresh.making && p != NULL) {
+        fresh.lo = p;
+        fresh.hi = p + size;
+    }
+    return p;
+}
+
+void *bl__race_set(void *p, int c, size_t size)
+{
+    char *at = p;
+    if (size >= ZEROES_LEAST && c == 0 && fresh.making && at >= fresh.lo && at + size <= fresh.hi)
+        return p;
+    return bl__real_set(p, c, size);
+}
+
+void *bl__race_fiber_make(void)
+{
+    fresh.making = true;
+    void *fiber = __tsan_create_fiber(0);
+    memset(&fresh, 0, sizeof fresh);
+    return fiber;
+}
+
+#endif
