@@ -75,9 +75,10 @@ void bl__fd_forked(void);
 
 /* io/ring.c: the thread that reads regular files by io_uring, where BELAY_IO says so. The end of a
  * run that leaves nobody; the child of a fork; the threads of the process without it and those that
- * the kernel has added for it. */
+ * the kernel has added for it; whether fd is its io_uring. */
 void bl__ring_end(void);
 void bl__ring_forked(void);
 int bl__ring_thread_count(void);
+bool bl__ring_has(int fd);
 
 #endif

@@ -402,6 +402,9 @@ BL__NORETURN void bl__fatal(const char *format, ...) __attribute__((format(print
  * for this reason, and what the caller does with it ("closes"). */
 BL__NORETURN void bl__fatal_of(const char *does, bl__reason reason, const void *obj,
                                const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* The same of an object that is a copy of the one that was used first. */
+BL__NORETURN void bl__fatal_copied(const void *at, const void *first, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* A line on stderr that begins "belay: ". */
 void bl__warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -112,7 +112,7 @@ static bool holder_print(bl__out *o, uintptr_t word, const char *does)
         return true;
     }
     bl__out_printf(o, "cause: goroutine %llu (%s) %s", (unsigned long long)g.id,
-                   g.site == NULL ? "?" : g.site->what, does);
+                   bl__describe_function(&g), does);
     if (g.task.status == BL__G_PARKED)
         bl__out_printf(o, ", and is itself in %s", bl__reason_text((bl__reason)g.reason));
     bl__out_printf(o, "\n");
@@ -400,6 +400,11 @@ static void cut_off_print(bl__out *o, const bl__g *g)
     } else if (g->scope == &bl__rt.root && g->inner == g->scope) {
         bl__out_printf(o, "cause: nothing stops it: the root scope is not cancelled before the "
                           "main goroutine has returned\n");
+    } else if (g->parent == 0 && g->id != 1) {
+        bl__out_printf(o,
+                       "cause: nothing stops it: a plain thread has opened its scope, and has not "
+                       "cancelled it%s\n",
+                       more);
     } else {
         bl__out_printf(o,
                        "cause: the cancellation does not reach it: it is in a shielded scope, or "

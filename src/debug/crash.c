@@ -21,10 +21,10 @@
 #include "arch/sanitize.h"
 #include "arch/unwind.h"
 #include "core/trace.h"
+#include "debug/describe.h"
 #include "debug/fatal.h"
 #include "debug/peek.h"
 #include "debug/report.h"
-#include "debug/symbol.h"
 
 enum {
     CRASH_STACK = 64 * 1024,
@@ -94,21 +94,10 @@ static bool is_nil(const crash *c)
            (uintptr_t)c->info->si_addr < NIL_REACH;
 }
 
-static bool name_take(const bl__symbol *s, void *arg)
-{
-    if (!bl__symbol_is_runtime(s))
-        *(const char **)arg = s->func;
-    return true;
-}
-
 static void overflow_print(bl__out *o, const bl__g *g)
 {
-    const char *name = NULL;
-    bl__symbol_each((uintptr_t)g->fn, name_take, &name);
-    if (name == NULL)
-        name = g->site == NULL ? "?" : g->site->what;
     bl__out_printf(o, "belay: goroutine %llu (%s) overflowed its stack of ",
-                   (unsigned long long)g->id, name);
+                   (unsigned long long)g->id, bl__describe_function(g));
     bl__out_size(o, bl__rt.options.stack_size);
     bl__out_printf(o, " (set bl_options.stack_size or BELAY_STACK)\n");
     bl__out_printf(o, "fatal error: stack overflow\n");

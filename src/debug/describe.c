@@ -67,6 +67,21 @@ static void owner_print(bl__out *o, const bl__g *owner)
         bl__out_printf(o, ", held by goroutine %llu", (unsigned long long)g.id);
 }
 
+static bool function_take(const bl__symbol *s, void *arg)
+{
+    if (!bl__symbol_is_runtime(s))
+        *(const char **)arg = s->func;
+    return true;
+}
+
+const char *bl__describe_function(const bl__g *g)
+{
+    const char *name = NULL;
+    if (g->id != 1) /* that is "main" */
+        bl__symbol_each((uintptr_t)g->fn, function_take, &name);
+    return name != NULL ? name : g->site != NULL ? g->site->what : "?";
+}
+
 bool bl__describe_is_chan(const bl__site_text *made) { return strcmp(made->what, "channel") == 0; }
 
 const bl_timer *bl__timer_silent(const bl_chan *at, const bl_chan *c)

@@ -30,6 +30,9 @@ bool bl__scope_name(char name[BL__SCOPE_NAME], const bl_scope *s);
  * somebody starts it again; else NULL: it is armed, or somebody works on it. */
 const bl_timer *bl__timer_silent(const bl_chan *at, const bl_chan *c);
 
+/* What g runs: the name of the function, or of what bl_go was given. */
+const char *bl__describe_function(const bl__g *g);
+
 /* The address of an object in its user's storage, with what is known of where that is. */
 void bl__describe_place(bl__out *o, const void *at);
 

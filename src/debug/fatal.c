@@ -92,6 +92,7 @@ typedef struct fatal_call {
     const char *does; /* with obj; NULL: there is none */
     bl__reason reason;
     const void *obj;
+    const void *first; /* what obj is a copy of, or NULL */
 } fatal_call;
 
 static void fatal_print(bl__out *o, void *arg)
@@ -115,6 +116,13 @@ static void fatal_print(bl__out *o, void *arg)
     bl__report_tail(o, g, g);
     if (call->does != NULL)
         bl__describe_object(o, call->does, call->reason, call->obj);
+    if (call->first != NULL) {
+        bl__out_printf(o, "the copy is at");
+        bl__describe_place(o, call->obj);
+        bl__out_printf(o, ", the first use was at");
+        bl__describe_place(o, call->first);
+        bl__out_printf(o, "\n");
+    }
     bl__out_printf(o, "\n");
     bl__fatal_others(o, g);
 }
@@ -140,7 +148,21 @@ void bl__fatal_of(const char *does, bl__reason reason, const void *obj, const ch
 {
     va_list args;
     va_start(args, format);
-    fatal_call call = {format, &args, __builtin_return_address(0), does, reason, obj};
+    fatal_call call = {format, &args, __builtin_return_address(0), does, reason, obj, NULL};
+    fatal_say(&call);
+    va_end(args);
+    fatal_exit();
+}
+
+void bl__fatal_copied(const void *at, const void *first, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fatal_call call = {.format = format,
+                       .args = &args,
+                       .from = __builtin_return_address(0),
+                       .obj = at,
+                       .first = first};
     fatal_say(&call);
     va_end(args);
     fatal_exit();

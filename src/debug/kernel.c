@@ -186,6 +186,30 @@ static bool kernel_signal_holds(void)
            (pending & (UINT64_C(1) << (SIGUSR1 - 1) | UINT64_C(1) << (SIGUSR2 - 1))) != 0;
 }
 
+static void count_add(uint64_t n, void *arg) { ((uint64_t *)arg)[0] += n, ((uint64_t *)arg)[1]++; }
+
+/* Something is under way in an io_uring, and will come back with a word that only the kernel has:
+ * as much was taken as has been completed, or it is not known. */
+static bool kernel_ring_holds(const kernel_look *k, const char *name)
+{
+    uint64_t taken[2] = {0}, completed[2] = {0}; /* the sum, of how many */
+    kernel_look counts = {.fn = count_add, .arg = completed};
+    kernel_text(&counts, k->infos, name, "CqTail:"); /* CachedCqTail, too; before what was taken */
+    counts.arg = taken;
+    kernel_text(&counts, k->infos, name, "SqHead:");
+    return taken[1] == 0 || taken[0] != completed[0] || taken[1] != completed[1];
+}
+
+/* The program has a queue of the kernel's own asynchronous reads and writes (io_setup), of which
+ * nobody says what is under way. */
+static bool kernel_aio_holds(void)
+{
+    uint64_t queues[2] = {0};
+    kernel_look k = {.fn = count_add, .arg = queues};
+    kernel_text(&k, AT_FDCWD, "/proc/self/maps", "/[aio]");
+    return queues[1] > 0;
+}
+
 static bool kernel_fd(const kernel_look *k, int fds, const char *name)
 {
     char to[64] = "";
@@ -196,6 +220,8 @@ static bool kernel_fd(const kernel_look *k, int fds, const char *name)
         kernel_text(k, k->infos, name, "data:");
     else if (strcmp(to, "anon_inode:[eventfd]") == 0)
         kernel_text(k, k->infos, name, "eventfd-count:");
+    else if (strcmp(to, "anon_inode:[io_uring]") == 0)
+        return bl__ring_has(fd) || !kernel_ring_holds(k, name);
     else if (strncmp(to, "pipe:", 5) == 0 && fd != k->scratch[0] && fd != k->scratch[1])
         return kernel_pipe(k, fd);
     else if (strncmp(to, "socket:", 7) == 0)
@@ -244,7 +270,7 @@ bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
     k.bytes = mmap(NULL, KERNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool ready = fds != NULL && k.infos >= 0 && k.bytes != MAP_FAILED &&
                  pipe2(k.scratch, O_CLOEXEC | O_NONBLOCK) == 0;
-    bool known = ready && !kernel_signal_holds() && !kernel_thread_runs();
+    bool known = ready && !kernel_signal_holds() && !kernel_thread_runs() && !kernel_aio_holds();
     while (ready && (e = readdir(fds)) != NULL)
         known = kernel_fd(&k, dirfd(fds), e->d_name) && known;
     kernel_text(&k, AT_FDCWD, "/proc/self/timers", "/"); /* signal: NUMBER/VALUE */

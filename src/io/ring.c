@@ -240,6 +240,8 @@ int bl__ring_thread_count(void)
     return all > 0 ? all - 1 : all;
 }
 
+bool bl__ring_has(int fd) { return ring_is_open() && fd == ring.u.fd; }
+
 /* No goroutine is left. Requests of those that were stopped may be: what is under way on a device
  * that does not answer is waited for, as the kernel would at the thread's end. */
 void bl__ring_end(void)

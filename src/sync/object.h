@@ -22,7 +22,7 @@
         const void *first_use = load_relaxed(&(o)->bl__self);                                      \
         if (__builtin_expect(first_use != (o), 0)) {                                               \
             if (first_use != NULL)                                                                 \
-                bl__fatal("%s is copied", (name));                                                 \
+                bl__fatal_copied((o), first_use, "%s is copied", (name));                          \
             store_relaxed(&(o)->bl__self, (o));                                                    \
         }                                                                                          \
     } while (0)

@@ -3,6 +3,8 @@
 #define _GNU_SOURCE /* NOLINT: what the C library reads, for F_SETPIPE_SZ */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
+#include <linux/io_uring.h>
 #include <mqueue.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -14,6 +16,7 @@
 #include <sys/msg.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -479,6 +482,88 @@ static void *compute(void *arg)
     return send_last(c) == 0 ? arg : NULL;
 }
 
+/* ---- Under way: a poll of a descriptor, which comes back with the address ---- */
+
+typedef struct ring {
+    int fd;
+    char *at; /* the queues' indices, and what has completed */
+    struct io_uring_sqe *request;
+    struct io_uring_params p;
+} ring;
+
+static uint32_t *ring_word(const ring *r, uint32_t offset)
+{
+    return (uint32_t *)(void *)(r->at + offset);
+}
+
+static bool ring_open(ring *r)
+{
+    *r = (ring){.p = {0}};
+    r->fd = (int)syscall(SYS_io_uring_setup, 1, &r->p);
+    if (r->fd < 0)
+        return false;
+    size_t size = r->p.cq_off.cqes + r->p.cq_entries * sizeof(struct io_uring_cqe);
+    r->at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQ_RING);
+    r->request =
+        mmap(NULL, sizeof *r->request, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQES);
+    return r->at != MAP_FAILED && r->request != MAP_FAILED &&
+           (r->p.features & IORING_FEAT_SINGLE_MMAP) != 0;
+}
+
+static __attribute__((noinline)) bool ring_poll(ring *r, int fd)
+{
+    *r->request = (struct io_uring_sqe){.opcode = IORING_OP_POLL_ADD,
+                                        .fd = fd,
+                                        .poll_events = 1,
+                                        .user_data = (uintptr_t)awaited()};
+    *ring_word(r, r->p.sq_off.tail) = 1;
+    bool ok = syscall(SYS_io_uring_enter, r->fd, 1, 0, 0, NULL, 0) == 1;
+    memset(r->request, 0, sizeof *r->request); /* its place is another's now */
+    return ok;
+}
+
+/*? in_an_io_uring right
+ */
+static int in_an_io_uring(void *arg)
+{
+    ring r;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    (void)arg;
+    if (!ring_open(&r)) /* none here */
+        return 0;
+    if (!ring_poll(&r, fd) || nap_long() != 0 || eventfd_write(fd, 1) != 0 ||
+        syscall(SYS_io_uring_enter, r.fd, 0, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 0)
+        return 1;
+    struct io_uring_cqe *done = (struct io_uring_cqe *)(void *)(r.at + r.p.cq_off.cqes);
+    return send_last((bl_chan *)(uintptr_t)done->user_data);
+}
+
+static __attribute__((noinline)) bool aio_poll(aio_context_t queue, int fd)
+{
+    struct iocb one = {.aio_lio_opcode = IOCB_CMD_POLL,
+                       .aio_fildes = (uint32_t)fd,
+                       .aio_buf = 1,
+                       .aio_data = (uintptr_t)awaited()};
+    struct iocb *all = &one;
+    return syscall(SYS_io_submit, queue, 1, &all) == 1;
+}
+
+/*? in_an_aio_queue right
+ */
+static int in_an_aio_queue(void *arg)
+{
+    aio_context_t queue = 0;
+    struct io_event done;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    (void)arg;
+    if (syscall(SYS_io_setup, 1, &queue) != 0 || !aio_poll(queue, fd)) /* none here */
+        return 0;
+    if (nap_long() != 0 || eventfd_write(fd, 1) != 0 ||
+        syscall(SYS_io_getevents, queue, 1, 1, &done, NULL) != 1)
+        return 1;
+    return send_last((bl_chan *)(uintptr_t)done.data);
+}
+
 /*? of_a_thread_that_computes right
  */
 static int of_a_thread_that_computes(void *arg)
@@ -509,4 +594,5 @@ PROGRAMS({"in_a_packed_record", in_a_packed_record},
          {"in_memory_without_access", in_memory_without_access},
          {"in_the_value_of_a_signal", in_the_value_of_a_signal},
          {"in_a_table_of_the_c_library", in_a_table_of_the_c_library},
+         {"in_an_io_uring", in_an_io_uring}, {"in_an_aio_queue", in_an_aio_queue},
          {"of_a_thread_that_computes", of_a_thread_that_computes})
