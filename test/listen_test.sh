@@ -104,6 +104,9 @@ for one in "${slow[@]}"; do exec {one}>&-; done
 if command -v go >/dev/null && [ -z "$sanitize" ]; then
     run go tool pprof -top "http://127.0.0.1:$said/debug/pprof/goroutine"
     expect_out 'pprof' ' 7 +[0-9.]+%  receiver$'
+    if [ -x "$build/belay" ]; then
+        run "$build/belay" profile "http://127.0.0.1:$said"; expect_out 'belay profile' ' 7 +[0-9.]+%  receiver$'
+    fi
     for name in block mutex schedlatency threadcreate goroutine; do
         run go tool pprof -top "http://127.0.0.1:$said/debug/pprof/$name?seconds=1"; expect "pprof of $name" 0
         expect_err 'it waits' 'Fetching profile over HTTP from http://127'

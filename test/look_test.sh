@@ -48,7 +48,7 @@ expect_out 'one' '^1 @ \[chan receive\](, up to [0-9]+s)?: goroutine 2$'
 expect_out 'started where' '^#	created by main_goroutine	.*stuck\.c:[0-9]+$'
 awk '/^[0-9]+ @/ { n += $1; if (last && $1 > last) bad = 1; last = $1 } END { exit bad || n != 9 }' "$work/out" &&
     pass || fail 'profile' 'not nine, the most frequent first'
-ok 'alike.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/alike.c" \
+ok 'alike.c compiles' env -C "$root/test/tools" "$compiler" "${flags[@]}" -I"$root/include" alike.c \
     "$build/libbelay.a" -lpthread -o "$work/alike"
 mkfifo "$work/in2"
 "$work/alike" <"$work/in2" >"$work/said2" 2>&1 &
@@ -61,6 +61,7 @@ done
 run "$belay" profile "$alike"; expect 'profile of the alike' 0
 expect_out 'all of them' '^goroutine profile: total 8$'
 expect_out 'five together' '^5 @ \[chan receive\](, up to [0-9]+s)?: goroutines 2, 3, 4, 5, 6$'
+ldd "$belay" | grep -q libdw && expect_out 'by the whole name' "^#	created by alike	$root/test/tools/alike\.c:[0-9]+\$"
 expect_out 'two together' '^2 @ \[sleep\](, up to [0-9]+s)?: goroutines 7, 8$'
 exec 4>&-
 wait "$alike"

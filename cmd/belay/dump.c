@@ -47,6 +47,7 @@ static void goroutine_print(const target *t, stacks *s, const goroutine *g)
         function_print(s, g);
     }
     goroutine_place started = goroutine_started(t, g);
+    stacks_complete(s, &started.place);
     if (started.func != NULL && g->parent != 0)
         printf("created by %s in goroutine %llu\n\t%s\n", started.func,
                (unsigned long long)g->parent, started.place);

@@ -125,16 +125,18 @@ static const char test_text[] =
 
 static const char profile_text[] =
     "Usage: belay profile PID\n"
-    "       belay profile [FLAGS OF PPROF] FILE\n"
+    "       belay profile [FLAGS OF PPROF] FILE|URL\n"
     "\n"
     "Of a running program: its goroutines, equal stacks counted together, the most\n"
     "frequent first. The program is only read: it is not stopped, and need not answer.\n"
     "A goroutine that runs has no stack to show.\n"
     "\n"
-    "Of a file that bl_profile has written: what 'go tool pprof -top' says of it, or with\n"
-    "other flags what they ask for (Debian: golang-go).\n"
+    "Of a file that bl_profile has written, or of a debug endpoint (bl_debug_listen; without\n"
+    "a path its goroutine profile): what 'go tool pprof -top' says of it, or with other flags\n"
+    "what they ask for (Debian: golang-go).\n"
     "\n"
     "Example: belay profile $(pgrep server)\n"
+    "         belay profile http://localhost:6060\n"
     "         belay profile -peek receiver block.pb.gz\n";
 
 static const char dump_text[] =

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * profile.c: the goroutines of a running program by what they do: equal stacks together, the most frequent
- * first. As with dump, the program is only read. A profile that bl_profile has written is given to `go tool pprof`.
+ * first. As with dump, the program is only read. A profile that bl_profile has written, or an endpoint serves, is given to
+ * `go tool pprof`.
  */
 #include "goroutine.h"
 #include "help.h"
@@ -36,6 +37,7 @@ static void entry_frames(FILE *out, const target *t, stacks *s, const goroutine 
         free(name);
     }
     goroutine_place started = goroutine_started(t, g);
+    stacks_complete(s, &started.place);
     if (started.func != NULL)
         fprintf(out, "#\tcreated by %s\t%s\n", started.func, started.place);
     free(started.func);
@@ -157,7 +159,7 @@ static int file_profile(char **argv)
     args[at++] = (char *)(uintptr_t) "go";
     args[at++] = (char *)(uintptr_t) "tool";
     args[at++] = (char *)(uintptr_t) "pprof";
-    if (argv[0][0] != '-')
+    if (n > 0 && argv[0][0] != '-')
         args[at++] = (char *)(uintptr_t) "-top";
     memcpy(args + at, argv, n * sizeof *argv);
     execvp("go", args);
@@ -180,9 +182,13 @@ int profile_main(char **argv)
     bool number = argv[0][0] != '\0' && argv[0][strspn(argv[0], "0123456789")] == '\0';
     if (number && argv[1] == NULL && access(argv[0], F_OK) != 0)
         return process_profile(argv[0]);
-    const char *file = argv[0];
+    size_t last = 0;
     for (size_t i = 0; argv[i] != NULL; i++)
-        file = argv[i];
+        last = i;
+    const char *file = argv[last], *host = strstr(file, "://");
+    const char *path = host != NULL ? host + 3 + strcspn(host + 3, "/") : "none";
+    if (path[0] == '\0' || path[1] == '\0') /* an endpoint as a whole */
+        argv[last] = text_own("%.*s/debug/pprof/goroutine", (int)(path - file), file);
     if (file[0] != '-' && strstr(file, "://") == NULL && access(file, R_OK) != 0) {
         complain("%s: %s; a running program is given by its number", file, strerror(errno));
         return EXIT_FAILED;

@@ -37,7 +37,8 @@ struct stacks {
     uint64_t sp;
     size_t bytes;
     frames *out;
-    known *known; /* KNOWN of them, by pc; one that comes to a taken place replaces it */
+    struct source *sources; /* that were asked for */
+    known *known;           /* KNOWN of them, by pc; one that comes to a taken place replaces it */
 };
 
 /* ---- Names ---- */
@@ -334,6 +335,81 @@ static int file_find(Dwfl_Module *module, void **own, const char *name, Dwarf_Ad
     return dwfl_linux_proc_find_elf(module, own, name, start, file, elf);
 }
 
+/* ---- Files ---- */
+
+typedef struct source {
+    char *as;    /* relative */
+    char *whole; /* NULL: none, or several */
+    struct source *next;
+} source;
+
+/* The unit's own file, or a header that it has read; not the library's. False: there is more than one. */
+static bool source_look(const stacks *s, Dwarf_Die *unit, source *it)
+{
+    Dwarf_Files *files;
+    size_t n, length = strlen(it->as);
+    if (dwarf_getsrcfiles(unit, &files, &n) != 0)
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        const char *file = dwarf_filesrc(files, i, NULL, NULL);
+        if (file == NULL || file[0] != '/' || !text_ends_with(file, it->as) ||
+            file[strlen(file) - length - 1] != '/' ||
+            (s->root != NULL && strncmp(file, s->root, strlen(s->root)) == 0) ||
+            (it->whole != NULL && strcmp(it->whole, file) == 0))
+            continue;
+        if (it->whole != NULL)
+            return false;
+        it->whole = text_own("%s", file);
+    }
+    return true;
+}
+
+static const source *source_find(stacks *s, const char *as)
+{
+    source *it = s->sources;
+    while (it != NULL && strcmp(it->as, as) != 0)
+        it = it->next;
+    if (it != NULL || (it = calloc(1, sizeof *it)) == NULL)
+        return it;
+    *it = (source){.as = text_own("%s", as), .next = s->sources};
+    s->sources = it;
+    Dwarf_Addr bias;
+    bool one = true;
+    for (Dwarf_Die *unit = NULL; one && (unit = dwfl_nextcu(s->dwfl, unit, &bias)) != NULL;)
+        one = source_look(s, unit, it);
+    if (!one) {
+        free(it->whole);
+        it->whole = NULL;
+    }
+    return it;
+}
+
+void stacks_complete(stacks *s, char **place)
+{
+    char *line = *place != NULL ? strrchr(*place, ':') : NULL;
+    if (s == NULL || line == NULL || (*place)[0] == '/')
+        return;
+    *line = '\0';
+    const source *it = source_find(s, *place);
+    char *whole = it != NULL && it->whole != NULL ? text_own("%s:%s", it->whole, line + 1) : NULL;
+    *line = ':';
+    if (whole != NULL) {
+        free(*place);
+        *place = whole;
+    }
+}
+
+static void sources_free(source *it)
+{
+    while (it != NULL) {
+        source *next = it->next;
+        free(it->as);
+        free(it->whole);
+        free(it);
+        it = next;
+    }
+}
+
 stacks *stacks_open(const target *t)
 {
     static const Dwfl_Callbacks files = {.find_elf = file_find,
@@ -369,6 +445,7 @@ void stacks_close(stacks *s)
     for (size_t i = 0; s->known != NULL && i < KNOWN; i++)
         known_forget(&s->known[i]);
     free(s->known);
+    sources_free(s->sources);
     free(s->root);
     free(s);
 }
@@ -389,6 +466,8 @@ bool stacks_walk(stacks *s, const goroutine *g, frames *f)
     f->len = f->from = f->to = 0;
     return false;
 }
+
+void stacks_complete(stacks *s, char **place) { (void)s, (void)place; }
 
 char *stacks_function(stacks *s, uint64_t pc)
 {

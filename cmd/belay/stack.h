@@ -34,6 +34,10 @@ void stacks_close(stacks *s);
 bool stacks_walk(stacks *s, const goroutine *g, frames *f);
 void frames_free(frames *f);
 
+/* A place in fresh memory, "file:line", as the compiler was given the file: by the whole name, if debug
+ * information has one such file. */
+void stacks_complete(stacks *s, char **place);
+
 /* The function at an address, in fresh memory: what a goroutine was started with. */
 char *stacks_function(stacks *s, uint64_t pc);
 
