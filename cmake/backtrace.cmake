@@ -37,11 +37,16 @@ if(failed OR not_linked OR NOT objects)
     return()
 endif()
 
-# Its memory is known by that: src/debug/symbol.c.
+# Its memory is known by that, and it reads no more than is asked for: src/debug/symbol.c.
 execute_process(COMMAND ${CMAKE_OBJCOPY} --redefine-sym mmap=bl__symbol_mmap
     --redefine-sym munmap=bl__symbol_munmap "${folder}/objects/mmap.o" RESULT_VARIABLE not_renamed)
 if(not_renamed)
     message(STATUS "libbacktrace: ${CMAKE_OBJCOPY} failed; searches for stuck goroutines read its memory, too")
+endif()
+execute_process(COMMAND ${CMAKE_OBJCOPY} --redefine-sym dl_iterate_phdr=bl__symbol_modules
+    "${folder}/objects/elf.o" RESULT_VARIABLE not_renamed)
+if(not_renamed)
+    message(STATUS "libbacktrace: ${CMAKE_OBJCOPY} failed; the first report reads the libraries' debug information, too")
 endif()
 
 message(STATUS "libbacktrace: ${archive}")

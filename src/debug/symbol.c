@@ -10,6 +10,7 @@
 #include "debug/symbol.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -125,9 +126,52 @@ void bl__symbol_memory(void (*fn)(const void *low, const void *high, void *arg),
     memory_unlock();
 }
 
-/* Atomic; threads that come first together make one each, and one is kept (the others cannot be
- * freed, libbacktrace has no such call). */
-static struct backtrace_state *symbol_state;
+/*
+ * What is known of the program alone, and of all modules, which is read when an address lies in
+ * another: where the C library's debug information is installed it takes longer than a program's.
+ * Atomic; threads that come first together make one each, and one is kept (the others cannot be
+ * freed, libbacktrace has no such call).
+ */
+static struct backtrace_state *symbol_state[2];
+
+/* libbacktrace's elf.o calls this (cmake/backtrace.cmake). */
+typedef int (*module_fn)(struct dl_phdr_info *, size_t, void *);
+int bl__symbol_modules(module_fn fn, void *arg);
+
+typedef struct modules {
+    module_fn fn;
+    void *arg;
+} modules;
+
+static __thread bool program_alone
+    __attribute__((tls_model("initial-exec"))); /* what this thread reads */
+
+static int first_module(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    modules *m = arg;
+    (void)m->fn(info, size, m->arg);
+    return 1;
+}
+
+int bl__symbol_modules(module_fn fn, void *arg)
+{
+    return program_alone ? dl_iterate_phdr(first_module, &(modules){fn, arg})
+                         : dl_iterate_phdr(fn, arg);
+}
+
+static int is_in_module(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    uintptr_t *at = arg;
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+        if (part->p_type == PT_LOAD && *at - (info->dlpi_addr + part->p_vaddr) < part->p_memsz) {
+            *at = 0; /* found */
+            break;
+        }
+    }
+    return 1; /* the program is the first */
+}
 
 /* No debug information is no error: the caller has other ways. */
 static void symbol_error(void *arg, const char *text, int err)
@@ -137,13 +181,17 @@ static void symbol_error(void *arg, const char *text, int err)
     (void)err;
 }
 
-static struct backtrace_state *state_get(void)
+/* Which state knows an address; the first look-up in it is what reads, in this thread. */
+static struct backtrace_state *state_get(uintptr_t at)
 {
-    struct backtrace_state *s = load_acquire(&symbol_state); /* ORD(symbols) */
+    (void)dl_iterate_phdr(is_in_module, &at);
+    program_alone = at == 0;
+    struct backtrace_state **state = &symbol_state[program_alone];
+    struct backtrace_state *s = load_acquire(state); /* ORD(symbols) */
     if (s == NULL) {
         struct backtrace_state *made = backtrace_create_state(NULL, 1, symbol_error, NULL);
         /* ORD(symbols): what is in it comes before the pointer to it. */
-        if (made != NULL && cas_acq_rel(&symbol_state, &s, made))
+        if (made != NULL && cas_acq_rel(state, &s, made))
             s = made;
     }
     return s;
@@ -167,7 +215,7 @@ static int take_line(void *arg, uintptr_t pc, const char *file, int line, const 
         return 0;
     bl__symbol s = {.pc = l->sym.pc, .func = func, .file = file, .line = line};
     if (func == NULL) { /* lines without names: assembly */
-        backtrace_syminfo(state_get(), s.pc, take_name, symbol_error, l);
+        backtrace_syminfo(state_get(s.pc), s.pc, take_name, symbol_error, l);
         s.func = l->sym.func;
     }
     l->found = true;
@@ -176,7 +224,7 @@ static int take_line(void *arg, uintptr_t pc, const char *file, int line, const 
 
 static void lookup_debug_info(lookup *l)
 {
-    struct backtrace_state *state = state_get();
+    struct backtrace_state *state = state_get(l->sym.pc);
     if (state == NULL)
         return;
     backtrace_pcinfo(state, l->sym.pc, take_line, symbol_error, l);
@@ -195,7 +243,7 @@ static void take_data(void *arg, uintptr_t at, const char *name, uintptr_t value
 
 const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset)
 {
-    struct backtrace_state *state = state_get();
+    struct backtrace_state *state = state_get((uintptr_t)at);
     lookup l = {.sym = {.pc = (uintptr_t)at}};
     Dl_info info; /* of what is in no module nothing has to be read */
     if (state == NULL || dladdr(at, &info) == 0)
