@@ -17,10 +17,10 @@ list(APPEND belay_sources ${assembly})
 
 find_package(Threads REQUIRED)
 
-# What is compiled beside dev or release is compiled some files at a time, since most of what a compiler reads is headers, which
-# takes two thirds of the time. Whether each file is complete by itself is for those two to see.
+# What is compiled beside the static library of dev or release is compiled some files at a time, since most of what a compiler
+# reads is headers, which takes two thirds of the time. Whether each file is complete by itself is for those two to see.
 function(belay_together name)
-    set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 16)
 endfunction()
 
 function(belay_library_common name)
@@ -60,6 +60,7 @@ function(belay_shared_library name)
     set(map ${PROJECT_SOURCE_DIR}/cmake/belay.map)
     add_library(${name} SHARED ${belay_sources})
     belay_library_common(${name})
+    belay_together(${name})
     target_compile_options(${name} PRIVATE -fPIC -ftls-model=initial-exec)
     target_link_options(${name} PRIVATE -Wl,--version-script=${map} -Wl,-Bsymbolic-functions
         -Wl,-z,relro,-z,now)

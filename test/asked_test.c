@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* asked_test.c: calls that never wait let others run when they are asked to: a loop of them does not
  * keep its processor. */
+// procs: own
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/map.h>
 #include <belay/test.h>

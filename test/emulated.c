@@ -12,7 +12,7 @@
 
 static int emulator_threads;
 
-/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*): the linker's names, for --wrap */
+/* NOLINTBEGIN(clang-diagnostic-reserved-identifier): the linker's names, for --wrap */
 int __real_bl__thread_count(void);
 int __wrap_bl__thread_count(void);
 int __wrap_bl__thread_count(void)
@@ -20,7 +20,7 @@ int __wrap_bl__thread_count(void)
     int n = __real_bl__thread_count();
     return n < 0 ? n : n - emulator_threads;
 }
-/* NOLINTEND(bugprone-reserved-identifier,cert-dcl*) */
+/* NOLINTEND(clang-diagnostic-reserved-identifier) */
 
 int main(int argc, char **argv)
 {

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # The commands that look into a running program: test/look_test.sh BUILD
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 build_settings
 belay=$build/belay

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # A profile as `go tool pprof` reads it. test/profile_test.sh BUILD
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 build_settings
 if ! command -v go >/dev/null; then

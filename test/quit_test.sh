@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # What SIGQUIT does to a program, by its settings: test/quit_test.sh BUILD
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 build_settings
 flags=(-std=gnu11 -O1 -g -fno-omit-frame-pointer -Wall -Wextra)

@@ -438,7 +438,7 @@ static struct {
     uint32_t asked[2];    /* searches for what is proven, and for what is leaked */
 } asked;
 
-/* NOLINTBEGIN(bugprone-reserved-identifier): the linker's names (--wrap) */
+/* NOLINTBEGIN(clang-diagnostic-reserved-identifier): the linker's names (--wrap) */
 void __real_bl__stuck_search(bl__search *s);
 void __wrap_bl__stuck_search(bl__search *s);
 
@@ -460,7 +460,7 @@ void __wrap_bl__stuck_search(bl__search *s)
     for (size_t i = 0; i < a->count && i < s->most; i++)
         s->found[i] = (bl__stuck){.id = 100 * (n + 1) + i};
 }
-/* NOLINTEND(bugprone-reserved-identifier) */
+/* NOLINTEND(clang-diagnostic-reserved-identifier) */
 
 static int leaks_count(bl_leak *leaks)
 {

@@ -17,7 +17,7 @@ static bool
     refusing; /* every second request for memory of the queue under test; of one goroutine, see the test */
 static unsigned requests;
 
-// NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): names of the linker's --wrap
+// NOLINTBEGIN(clang-diagnostic-reserved-identifier): names of the linker's --wrap
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);
 int __real_posix_memalign(void **p, size_t alignment, size_t size);
@@ -39,7 +39,7 @@ int __wrap_posix_memalign(void **p, size_t alignment, size_t size)
 {
     return refuse() ? ENOMEM : __real_posix_memalign(p, alignment, size);
 }
-// NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp)
+// NOLINTEND(clang-diagnostic-reserved-identifier)
 
 typedef struct model {
     bl__timers queue;

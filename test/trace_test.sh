@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Traces, converted and read again by another decoder: test/trace_test.sh BUILD
+#
+# builds: release asan
 source "$(dirname "$0")/shell.sh"
 build_settings
 belay=$build/belay
