@@ -301,7 +301,7 @@ int bl_set_procs(int n);
 size_t bl_goroutines(void);
 
 /* Gives the goroutine a label, which reports show and goroutines it starts inherit. Both strings
- * are copied; value NULL removes it. 0, BL_ENOMEM, or BL_EINVAL on a plain thread. */
+ * are copied; value NULL removes it. 0, BL_ENOMEM, or BL_EINVAL on a plain thread and for no key. */
 int bl_label(const char *key, const char *value);
 
 /* The root scope, for what lives as long as the run. Fatal when no run is under way. */
