@@ -253,7 +253,8 @@ typedef struct bl_options {
  * Starts the runtime, runs fn(arg) as the main goroutine in the root scope, and returns fn's result
  * when it has returned and the root scope, which is cancelled then, has been joined. Goroutines in
  * scopes of plain threads are waited for, too, and not cancelled. What has not ended the root
- * scope's grace after that is reported as leaked, and bl_run returns all the same.
+ * scope's grace after that is reported as leaked, and bl_run returns all the same. Goroutines run
+ * with the caller's signal mask.
  * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it, BL_EINVAL: bad options, each said on
  * stderr, too; BL_EBUSY: already running, or a goroutine that an earlier run has left still keeps
  * its thread. To be called from a plain thread; may be called again after it has returned.

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +172,36 @@ ONE_PROC(usleep_until_others_have_run)
         usleep(50000);
     be_home();
     return bl_scope_wait(s);
+}
+
+/* Runs on a thread that sysmon, which blocks all signals, has started. */
+static int look_at_mask(void *arg)
+{
+    pthread_sigmask(SIG_BLOCK, NULL, arg);
+    flag = 1;
+    return 0;
+}
+
+static int block_and_let_look(void *arg)
+{
+    flag = 0;
+    BL_SCOPE(s);
+    bl_go(s, look_at_mask, arg);
+    while (!flag)
+        usleep(50000);
+    return bl_scope_wait(s);
+}
+
+BL_TEST_PLAIN(new_threads_block_the_signals_that_the_caller_of_run_blocks)
+{
+    sigset_t seen, usr2;
+    sigemptyset(&seen);
+    sigemptyset(&usr2);
+    sigaddset(&usr2, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &usr2, NULL);
+    BL_CHECK_EQ(t, bl_run(block_and_let_look, &seen, &(bl_options){.procs = 1}), 0);
+    BL_CHECK(t, sigismember(&seen, SIGUSR2));
+    BL_CHECK(t, !sigismember(&seen, SIGPIPE) && !sigismember(&seen, SIGTERM));
 }
 
 static int yield_until_flag(void *arg)

@@ -142,6 +142,7 @@ static void *m_main(void *arg)
         store_relaxed(&m->g0.stack_hi, __builtin_frame_address(0)); /* for debug/maps.c */
     stack_bounds(&m->g0);
     bl__crash_thread_init();
+    pthread_sigmask(SIG_SETMASK, &bl__rt.signals, NULL); /* sysmon blocks all, and starts some */
     bl__thread_stays(m);
     bl__sysmon_rouse(); /* it came with a processor */
     bl__schedule();

@@ -17,6 +17,7 @@
 #define BL__CORE_PROC_H
 
 #include <pthread.h>
+#include <signal.h>
 
 #include "arch/sanitize.h"
 #include "core/blocking.h"
@@ -233,6 +234,7 @@ typedef struct bl__sched {
     size_t stack_slot;        /* immutable while there are stacks: bytes from one to the next */
     const void *layout;       /* immutable: bl__layout, for who reads the process from outside */
     uint32_t ps_made;         /* atomic: Ps there are, whether in use or not */
+    sigset_t signals;         /* immutable in a run: what bl_run's caller blocks */
     uint32_t forked;          /* atomic: this is the child of a fork during a run */
     bl_scope forked_scope;    /* the innermost of who forked; neither opened nor closed */
     bl_scope root;

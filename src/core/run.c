@@ -502,6 +502,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
         return err;
     }
     pthread_once(&fork_once, fork_prepare);
+    pthread_sigmask(SIG_BLOCK, NULL, &bl__rt.signals);
     bl__crash_install();
     bl__signals_begin(bl__rt.options.signals != 0);
     bl__quit_install(bl__rt.options.on_quit);
