@@ -192,7 +192,7 @@ static bool is_gcc(const words *compiler)
  * whoever has the address of the variable (mended in its release 20): not if it gives up the search
  * at once. Exported is what ThreadSanitizer asks of the program (src/debug). gcc's ThreadSanitizer is linked
  * statically, as clang's is: so the library gets at what it has inside (src/arch/race.h), and at what
- * it maps (src/os/race_map.c).
+ * it maps (src/os/race_map.c). strdup: src/os/race_string.c.
  */
 static void add_race(words *command, const words *compiler)
 {
@@ -212,7 +212,8 @@ static void add_race(words *command, const words *compiler)
                              "-Wl,--wrap=_ZN11__sanitizer18MmapNoReserveOrDieEmPKc "
                              "-Wl,--wrap=_ZN11__sanitizer10UnmapOrDieEPvm "
                              "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
-                             "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim");
+                             "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim "
+                             "-Wl,--wrap=strdup");
     if (is_clang)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
     if (is_static)

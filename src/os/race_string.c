@@ -2,12 +2,13 @@
 /*
  * race_string.c: functions of libc that the program calls in the build for `-race`, and that
  * ThreadSanitizer does not know: libc's own would read and write unseen. The linker takes these if
- * the program has none.
+ * the program has none; strdup, which ThreadSanitizer has and does not look at, by --wrap.
  */
 #include "arch/race.h"
 
 #if BL__RACE
 
+#include <stdlib.h>
 #include <string.h>
 
 #define WEAK __attribute__((weak, visibility("default")))
@@ -46,5 +47,102 @@ WEAK char *stpcpy(char *to, const char *from)
     bl__race_read_string(from);
     return append(to, from, strlen(from));
 }
+
+char *bl__real_strdup(const char *s) __asm__("__real_strdup") __attribute__((weak));
+char *bl__race_strdup(const char *s) __asm__("__wrap_strdup");
+char *bl__race_strdup(const char *s)
+{
+    BL__RACE_FRAME();
+    bl__race_read_string(s);
+    return bl__real_strdup(s);
+}
+
+/* strspn and strcspn are ThreadSanitizer's, which see what they read. */
+WEAK char *strsep(char **at, const char *ends)
+{
+    BL__RACE_FRAME();
+    bl__race_write(at, sizeof *at);
+    char *word = *at;
+    if (word == NULL)
+        return NULL;
+    char *end = word + strcspn(word, ends);
+    *at = NULL;
+    if (*end != '\0') {
+        bl__race_write(end, 1);
+        *end = '\0';
+        *at = end + 1;
+    }
+    return word;
+}
+
+WEAK char *strtok_r(char *s, const char *ends, char **rest)
+{
+    BL__RACE_FRAME();
+    bl__race_write(rest, sizeof *rest);
+    char *word = s != NULL ? s : *rest;
+    *rest = word;
+    if (word == NULL)
+        return NULL;
+    word += strspn(word, ends);
+    char *end = word + strcspn(word, ends);
+    *rest = end;
+    if (*end != '\0') {
+        bl__race_write(end, 1);
+        *end = '\0';
+        *rest = end + 1;
+    }
+    return end != word ? word : NULL;
+}
+
+/* Numbers: up to the character that ends them, which is looked at. */
+static inline __attribute__((always_inline)) void number_read(const char *s, char *stop, char **end)
+{
+    bl__race_read(s, (size_t)(stop - s) + 1);
+    if (end == NULL)
+        return;
+    bl__race_write(end, sizeof *end);
+    *end = stop;
+}
+
+/* What libc has inside takes one argument more: whether digits may be in groups. */
+#define INTEGER(type, name)                                                                        \
+    type __##name##_internal(const char *s, char **end, int base, int group);                      \
+    WEAK type name(const char *s, char **end, int base)                                            \
+    {                                                                                              \
+        BL__RACE_FRAME();                                                                          \
+        char *stop;                                                                                \
+        type n = __##name##_internal(s, &stop, base, 0);                                           \
+        number_read(s, stop, end);                                                                 \
+        return n;                                                                                  \
+    }
+INTEGER(long, strtol)
+INTEGER(long long, strtoll)
+INTEGER(unsigned long, strtoul)
+INTEGER(unsigned long long, strtoull)
+
+#define FRACTION(type, name)                                                                       \
+    type __##name##_internal(const char *s, char **end, int group);                                \
+    WEAK type name(const char *s, char **end)                                                      \
+    {                                                                                              \
+        BL__RACE_FRAME();                                                                          \
+        char *stop;                                                                                \
+        type n = __##name##_internal(s, &stop, 0);                                                 \
+        number_read(s, stop, end);                                                                 \
+        return n;                                                                                  \
+    }
+FRACTION(float, strtof)
+FRACTION(double, strtod)
+FRACTION(long double, strtold)
+
+#define SHORT(type, name, long_name, ...)                                                          \
+    WEAK type name(const char *s)                                                                  \
+    {                                                                                              \
+        BL__RACE_FRAME();                                                                          \
+        return (type)long_name(s, NULL, ##__VA_ARGS__);                                            \
+    }
+SHORT(int, atoi, strtol, 10)
+SHORT(long, atol, strtol, 10)
+SHORT(long long, atoll, strtoll, 10)
+SHORT(double, atof, strtod)
 
 #endif

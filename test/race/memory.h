@@ -72,6 +72,53 @@ CASE(strncat_beside)
     return two(first_words, appends_behind);
 }
 
+static int parses_words(void *arg)
+{
+    (void)arg;
+    await();
+    return (int)strtol(words, NULL, 10) * 0;
+}
+CASE(strtol_is_seen)
+{
+    UNUSED;
+    return two(first_words, parses_words);
+}
+static int parses_behind(void *arg)
+{
+    (void)arg;
+    await();
+    return atoi(words + 1) * 0;
+}
+CASE(atoi_beside)
+{
+    UNUSED;
+    return two(first_words, parses_behind);
+}
+static int duplicates_words(void *arg)
+{
+    (void)arg;
+    await();
+    free(strdup(words));
+    return 0;
+}
+CASE(strdup_is_seen)
+{
+    UNUSED;
+    return two(first_words, duplicates_words);
+}
+static int cuts_words(void *arg)
+{
+    char *rest;
+    (void)arg;
+    await();
+    return strtok_r(words, "x", &rest) == NULL ? 0 : 0;
+}
+CASE(strtok_r_is_seen)
+{
+    UNUSED;
+    return two(first_words, cuts_words);
+}
+
 static int labels_words(void *arg)
 {
     (void)arg;
