@@ -200,6 +200,21 @@ BL_TEST(regular_files_are_ready)
     fclose(f);
 }
 
+BL_TEST(nothing_waits_for_nothing)
+{
+    static const char data[1 << 16];
+    pair (*const kinds[])(void) = {pipe_pair, unix_pair, tcp_pair, pty_pair};
+    EACH(kinds, p)
+    {
+        char byte;
+        for (int i = 0; i < 200 && bl_write_until(p.a, data, sizeof data, 0) > 0; i++) {
+        }
+        BL_CHECK_EQ(t, bl_write_until(p.a, data, 0, bl_in(LATE)), 0);
+        BL_CHECK_EQ(t, bl_writev_until(p.a, NULL, 0, bl_in(LATE)), 0);
+        BL_CHECK_EQ(t, bl_read_until(p.b, &byte, 0, bl_in(LATE)), 0);
+    }
+}
+
 BL_TEST(flags_are_left_alone)
 {
     pair (*const kinds[])(void) = {pipe_pair, unix_pair, tcp_pair, pty_pair};

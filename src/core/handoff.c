@@ -233,11 +233,12 @@ static uint32_t hogs_count(bool guess)
 static void refused_say(uint32_t threads)
 {
     handoff.said_most = true;
-    if (threads + load_relaxed(&bl__rt.helpers.count) >= bl__rt.max_threads)
+    uint32_t all = threads + load_relaxed(&bl__rt.helpers.count); /* bl_blocking's count, too */
+    if (all >= bl__rt.max_threads)
         bl__warn("no thread is left to go on with: %u there are, of at most %u "
                  "(bl_options.max_threads, BELAY_MAX_THREADS), and their goroutines block or run "
                  "long; the others wait until one of them comes back",
-                 threads, bl__rt.max_threads);
+                 all, bl__rt.max_threads);
     else
         bl__warn("no thread is left to go on with: the system gives no more than the %u there are "
                  "(ulimit -u, ulimit -v, the cgroup's pids.max), and their goroutines block or run "

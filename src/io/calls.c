@@ -262,11 +262,13 @@ ONCE file_write(const io_call *c, int kind)
     }
     if (kind != BL__FD_ASK)
         return guarded_write(c->fd, c->iov, c->iovcnt, 0);
-    if ((r = ask(c->fd, POLLOUT)) < 0)
-        return r;
-    struct iovec piece = c->iov[0];
+    struct iovec piece = {NULL, 0};
+    if (c->iovcnt > 0)
+        piece = c->iov[0];
     if (piece.iov_len > PIPE_BUF)
         piece.iov_len = PIPE_BUF;
+    if (piece.iov_len > 0 && (r = ask(c->fd, POLLOUT)) < 0)
+        return r; /* a write of nothing never waits */
     return guarded_write(c->fd, &piece, 1, 0);
 }
 
