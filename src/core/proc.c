@@ -114,7 +114,8 @@ static inline void commit_yield(bl__m *m, bl__g *g)
 static __attribute__((noinline)) void after_other_switch(bl__m *m)
 {
     bl__g *prev = m->prev;
-    if (BL__UNLIKELY(bl__traced()))
+    bool told = m->action >= BL__SWITCH_PARK && m->action <= BL__SWITCH_YIELD_QUEUED;
+    if (BL__UNLIKELY(bl__traced()) && !told)
         bl__trace_switched(m);
     if (BL__LIKELY(m->action == BL__SWITCH_END)) { /* mostly; and without a table of jumps */
         bl__san_fiber_free(prev->fiber);
@@ -279,7 +280,11 @@ static __attribute__((noinline)) void park_rest(bl__m *m, bl__g *g, bl__task *t)
 /* m has not entered: it has lost its processor, or is traced. */
 static __attribute__((noinline)) void park_slow(bl__m *m, bl__g *g)
 {
-    park_to(m, g, bl__trace_park(m, g) ? pick(m->p) : NULL);
+    bool in = bl__trace_park(m, g);
+    bl__task *t = in ? pick(m->p) : NULL;
+    if (in && bl__traced() && !bl__trace_next(m, t))
+        m->p->look |= BL__LOOK_TRACE;
+    park_to(m, g, t);
 }
 
 static __attribute__((noinline)) void parked_slow(bl__m *m)
@@ -571,8 +576,10 @@ static inline __attribute__((always_inline)) void yield_inside(bl__m *m, bl__tas
         bl__leave(m);
         return; /* nobody else; a processor that is to go is given up, in the scheduler's loop */
     }
-    if (traced)
+    if (traced) {
         bl__trace_yield(m, g);
+        traced = bl__traced() && !bl__trace_next(m, t);
+    }
     if (__builtin_expect(t != NULL, 1))
         to = t->kind == BL__TASK_G ? (bl__g *)(void *)t : bl__task_goroutine(m, t);
     to = to != NULL ? to : &m->g0;

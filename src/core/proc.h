@@ -136,11 +136,11 @@ typedef struct bl__park_timer {
 enum {
     BL__SWITCH_NONE,
     BL__SWITCH_PARK,
-    BL__SWITCH_PARK_LOOK, /* and fire timers, which the parker's lock did not allow before */
-    BL__SWITCH_PARK_TRACED,
     BL__SWITCH_YIELD,
-    BL__SWITCH_YIELD_TRACED,
     BL__SWITCH_YIELD_QUEUED, /* it is in the ring already, and becomes runnable when it is saved */
+    BL__SWITCH_PARK_LOOK,    /* and fire timers, which the parker's lock did not allow before */
+    BL__SWITCH_PARK_TRACED,  /* and record who runs, which the first three have done, if it is on */
+    BL__SWITCH_YIELD_TRACED,
     BL__SWITCH_END
 };
 

@@ -211,13 +211,14 @@ static inline uint64_t head_of(bl__trace_kind kind, uint32_t how, uint32_t seq)
            (uint64_t)(seq & 255) << BL__TRACE_SEQ_AT;
 }
 
-static __attribute__((noinline)) void chunk_full(bl__trace_buf *b)
+static __attribute__((noinline)) bool chunk_full(bl__trace_buf *b)
 {
     if (!b->shared)
         bl__lock(&b->lock, BL__RANK_TRACE);
     bl__trace_chunk_next(b);
     if (!b->shared)
         bl__unlock(&b->lock);
+    return true;
 }
 
 /* An event of one word, or with more behind it, of two. */
@@ -227,7 +228,8 @@ typedef struct event {
     uint64_t more;
 } event;
 
-static inline __attribute__((always_inline)) void event_put(bl__trace_buf *b, event e)
+/* True. */
+static inline __attribute__((always_inline)) bool event_put(bl__trace_buf *b, event e)
 {
     uint64_t *at = b->at;
     uint64_t ticks = e.now - b->last;
@@ -242,8 +244,7 @@ static inline __attribute__((always_inline)) void event_put(bl__trace_buf *b, ev
     if (e.has_more)
         store_relaxed(at++, e.more);
     store_release(&b->at, at); /* ORD(trace): with flush */
-    if (__builtin_expect(at >= b->end, 0))
-        chunk_full(b);
+    return BL__LIKELY(at < b->end) || chunk_full(b);
 }
 
 /* By a thread without a processor: actor is the goroutine that it runs. */
@@ -293,33 +294,75 @@ static void put_run(bl__trace_buf *b, uint64_t id, uint32_t seq)
                              head_of(BL__TRACE_RUN, 0, seq), id, false, 0});
 }
 
-bool bl__trace_park(bl__m *m, bl__g *g)
+/* Mostly nothing but tracing has m go the slow way, and its buffer is begun: that one, and time is
+ * ticks; else NULL. */
+static inline bl__trace_buf *quick_buf(const bl__m *m)
+{
+    if (load_relaxed(&m->bare) != BL__BARE_TRACED ||
+        load_relaxed(&bl__trace_on) != BL__TRACE_EVENTS || bl__tracer.clock != 0)
+        return NULL;
+    bl__trace_buf *b = load_relaxed(&bl__tracer.procs[m->p->id]);
+    return b != NULL && b->generation == load_relaxed(&bl__tracer.generation) ? b : NULL;
+}
+
+static inline event blocked(const bl__g *g, uint64_t now)
+{
+    return (event){now, head_of(BL__TRACE_BLOCK, 0, g->switches), g->id, true,
+                   (uint64_t)g->reason << 56 | ((uintptr_t)g->wait_obj & ~UINT64_C(0) >> 8)};
+}
+
+static __attribute__((noinline)) bool left_slow(bl__m *m, const bl__g *g)
 {
     bool in = bl__enter_slow(m);
-    if (bl__traced()) {
-        put_left(m, in,
-                 (event){bl__trace_now(), head_of(BL__TRACE_BLOCK, 0, g->switches), g->id, true,
-                         (uint64_t)g->reason << 56 | ((uintptr_t)g->wait_obj & ~UINT64_C(0) >> 8)});
-        if (in)
-            m->p->look |= BL__LOOK_TRACE;
-    }
+    if (bl__traced())
+        put_left(m, in, blocked(g, bl__trace_now()));
+    return in;
+}
+
+bool bl__trace_park(bl__m *m, bl__g *g)
+{
+    bl__trace_buf *b = quick_buf(m);
+    if (BL__UNLIKELY(b == NULL))
+        return left_slow(m, g);
+    (void)event_put(b, blocked(g, bl__ticks()));
+    b->left = b->at;
+    return true;
+}
+
+bool bl__trace_next(bl__m *m, const bl__task *t)
+{
+    if (t == NULL || t->kind != BL__TASK_G || m->p->look != 0)
+        return false;
+    const bl__g *g = (const bl__g *)(const void *)t;
+    put_run(proc_buf(m->p), g->id, g->switches);
+    return true;
+}
+
+/* By whom g, which waits no more, was woken: m, which is inside with a processor or is not. */
+static inline event woken(const bl__m *m, bool in, const bl__g *g, int result, uint64_t now)
+{
+    uint32_t how = result == BL_ETIMEDOUT                        ? BL__TRACE_BY_DEADLINE
+                   : result == BL_ECANCELED                      ? BL__TRACE_BY_CANCEL
+                   : in && (m->g == &m->g0 || m->p->firing != 0) ? BL__TRACE_BY_SCHEDULER
+                                                                 : BL__TRACE_BY_OTHER;
+    return (event){now, head_of(BL__TRACE_WAKE, how, g->switches), g->id, false, 0};
+}
+
+static __attribute__((noinline)) bool woken_slow(bl__m *m, bl__g *g, int result)
+{
+    bool in = bl__enter_slow(m);
+    runnable_note(g);
+    if (bl__traced())
+        put_by(m, in, woken(m, in, g, result, bl__trace_now()));
     return in;
 }
 
 bool bl__trace_ready(bl__m *m, bl__g *g, int result)
 {
-    bool in = bl__enter_slow(m);
-    runnable_note(g);
-    if (bl__traced()) {
-        uint32_t how = result == BL_ETIMEDOUT                        ? BL__TRACE_BY_DEADLINE
-                       : result == BL_ECANCELED                      ? BL__TRACE_BY_CANCEL
-                       : in && (m->g == &m->g0 || m->p->firing != 0) ? BL__TRACE_BY_SCHEDULER
-                                                                     : BL__TRACE_BY_OTHER;
-        put_by(
-            m, in,
-            (event){bl__trace_now(), head_of(BL__TRACE_WAKE, how, g->switches), g->id, false, 0});
-    }
-    return in;
+    bl__trace_buf *b = quick_buf(m);
+    if (BL__UNLIKELY(b == NULL))
+        return woken_slow(m, g, result);
+    return event_put(b, woken(m, true, g, result, bl__ticks()));
 }
 
 /* A site's address, with its name in the trace. */

@@ -19,6 +19,9 @@
 /* Instead of bl__enter_slow: enters, and records for what. */
 bool bl__trace_park(bl__m *m, bl__g *g);
 bool bl__trace_ready(bl__m *m, bl__g *g, int result);
+/* m, which has entered with a processor, has picked t and is about to switch to it: true, and that is
+ * recorded; false: it has to be on the other side (bl__trace_switched), unless t has not run yet. */
+bool bl__trace_next(bl__m *m, const bl__task *t);
 /* g is about to end on m, which has entered. */
 void bl__trace_end(bl__m *m, const bl__g *g);
 /* m has left who ran before, for m->g. */
