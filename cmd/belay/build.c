@@ -110,7 +110,7 @@ static const char *runtime_find(const words *compiler, const char *name)
     return path ? path : file_find(compiler, text_format("libclang_rt.%s.a", name));
 }
 
-static int add_fuzzer(words *command, const words *compiler)
+static int add_fuzzer(words *command, const words *compiler, mode m)
 {
     const char *fuzzer = runtime_find(compiler, "fuzzer_no_main");
     if (!fuzzer) {
@@ -120,6 +120,13 @@ static int add_fuzzer(words *command, const words *compiler)
         return EXIT_FAILED;
     }
     words_add(command, fuzzer);
+    /* memcmp, strcmp and their like, which say what an input is compared with; sanitizers have own */
+    const char *compares = m == MODE_PLAIN ? runtime_find(compiler, "fuzzer_interceptors") : NULL;
+    if (compares) {
+        words_add_split(command, "-Wl,--whole-archive");
+        words_add(command, compares);
+        words_add_split(command, "-Wl,--no-whole-archive");
+    }
     words_add_split(command, "-Wl,-u,LLVMFuzzerRunDriver -lstdc++ -lm");
     return 0;
 }
@@ -289,7 +296,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     if (err)
         return err;
     words_add(command, lib->archive);
-    if (f->fuzz && (err = add_fuzzer(command, &compiler)) != 0)
+    if (f->fuzz && (err = add_fuzzer(command, &compiler, lib->mode)) != 0)
         return err;
     add_words(command, &own.libs);
     err = add_environment(command, "LDLIBS", NULL);

@@ -16,7 +16,7 @@
 
 #include "core/atomic.h"
 
-enum { STACK = 512 << 10, STACKS_KEPT = 1024, ZEROES_LEAST = 32 << 10 };
+enum { CALLS = 512 << 10, CALLS_KEPT = 1024, ZEROES_LEAST = 32 << 10 };
 
 #define WRAP(name) __asm__("__wrap__ZN11__sanitizer" name)
 #define REAL(name) __asm__("__real__ZN11__sanitizer" name) __attribute__((weak))
@@ -38,48 +38,48 @@ static struct {
     void *first;   /* lock: linked by their first words */
     uint32_t n;    /* lock */
     uint32_t lock; /* only tried: any thread comes here, also from signal handlers */
-} kept;
+} race_calls;
 
 /* Never across a switch. */
 static __thread struct {
     bool making;
     char *lo, *hi; /* mapped meanwhile, and not written to but by who makes it */
-} fresh __attribute__((tls_model("initial-exec")));
+} race_fresh __attribute__((tls_model("initial-exec")));
 
-static bool kept_try(void)
+static bool calls_try(void)
 {
-    return swap_acquire(&kept.lock, 1u) == 0; /* ORD(race-kept): with kept_done */
+    return swap_acquire(&race_calls.lock, 1u) == 0; /* ORD(race-calls): with calls_done */
 }
 
-static void kept_done(void)
+static void calls_done(void)
 {
-    store_release(&kept.lock, 0u); /* ORD(race-kept): with the next kept_try */
+    store_release(&race_calls.lock, 0u); /* ORD(race-calls): with the next calls_try */
 }
 
 void *bl__race_map(size_t size, const char *what)
 {
     void *p = NULL;
-    if (size == STACK && strcmp(what, "shadow stack") == 0 && kept_try()) {
-        p = kept.first;
+    if (size == CALLS && strcmp(what, "shadow stack") == 0 && calls_try()) {
+        p = race_calls.first;
         if (p != NULL) {
-            kept.first = *(void **)p;
-            kept.n--;
+            race_calls.first = *(void **)p;
+            race_calls.n--;
         }
-        kept_done();
+        calls_done();
     }
     return p != NULL ? p : bl__real_map(size, what);
 }
 
 void bl__race_unmap(void *p, size_t size)
 {
-    if (size == STACK && kept_try()) {
-        bool keep = kept.n < STACKS_KEPT;
+    if (size == CALLS && calls_try()) {
+        bool keep = race_calls.n < CALLS_KEPT;
         if (keep) {
-            *(void **)p = kept.first;
-            kept.first = p;
-            kept.n++;
+            *(void **)p = race_calls.first;
+            race_calls.first = p;
+            race_calls.n++;
         }
-        kept_done();
+        calls_done();
         if (keep)
             return;
     }
@@ -89,9 +89,9 @@ void bl__race_unmap(void *p, size_t size)
 void *bl__race_map_large(size_t size, const char *what)
 {
     char *p = bl__real_map_large(size, what);
-    if (fresh.making && p != NULL) {
-        fresh.lo = p;
-        fresh.hi = p + size;
+    if (race_fresh.making && p != NULL) {
+        race_fresh.lo = p;
+        race_fresh.hi = p + size;
     }
     return p;
 }
@@ -99,16 +99,17 @@ void *bl__race_map_large(size_t size, const char *what)
 void *bl__race_set(void *p, int c, size_t size)
 {
     char *at = p;
-    if (size >= ZEROES_LEAST && c == 0 && fresh.making && at >= fresh.lo && at + size <= fresh.hi)
+    if (size >= ZEROES_LEAST && c == 0 && race_fresh.making && at >= race_fresh.lo &&
+        at + size <= race_fresh.hi)
         return p;
     return bl__real_set(p, c, size);
 }
 
 void *bl__race_fiber_make(void)
 {
-    fresh.making = true;
+    race_fresh.making = true;
     void *fiber = __tsan_create_fiber(0);
-    memset(&fresh, 0, sizeof fresh);
+    memset(&race_fresh, 0, sizeof race_fresh);
     return fiber;
 }
 

@@ -134,8 +134,10 @@ FRACTION(float, strtof)
 FRACTION(double, strtod)
 FRACTION(long double, strtold)
 
+/* The header has these in line. */
 #define SHORT(type, name, long_name, ...)                                                          \
-    WEAK type name(const char *s)                                                                  \
+    WEAK type bl__race_##name(const char *s) __asm__(#name);                                       \
+    type bl__race_##name(const char *s)                                                            \
     {                                                                                              \
         BL__RACE_FRAME();                                                                          \
         return (type)long_name(s, NULL, ##__VA_ARGS__);                                            \
