@@ -545,8 +545,14 @@ static int blocking_in_child(void *arg)
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 100);
 }
 
+static int end_thread(void *arg) { pthread_exit(arg); }
+
+static int end_helper(void *arg) { return bl_blocking(end_thread, arg); }
+
 BL_TEST_PLAIN(fatal)
 {
+    CHECK_FATAL(t, end_thread, " has ended its thread, which is the runtime's (pthread_exit");
+    CHECK_FATAL(t, end_helper, "a function of bl_blocking, called by goroutine 1, has ended its");
     CHECK_FATAL(t, asleep_with_idle_helpers, "all goroutines are asleep - deadlock!");
     CHECK_FATAL(t, asleep_in_helper, "goroutine 1 [blocking call");
     CHECK_FATAL(t, scope_left_open, "the function of bl_blocking ended with a scope left open: ");

@@ -35,10 +35,27 @@ static pthread_key_t thread_key; /* immutable after thread_key_make; its destruc
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 static bool thread_key_made;
 
+/* On a stack that pthread_exit has left half-way, while AddressSanitizer took a goroutine's for the
+ * thread's. */
+static void thread_stack_reuse(void)
+{
+#if BL__ASAN
+    pthread_attr_t attr;
+    void *low;
+    size_t size;
+    if (pthread_getattr_np(pthread_self(), &attr) != 0)
+        return;
+    if (pthread_attr_getstack(&attr, &low, &size) == 0)
+        bl__san_stack_reuse(low, (char *)low + size);
+    pthread_attr_destroy(&attr);
+#endif
+}
+
 /* Its goroutine, or the caller of bl_blocking, would wait for ever. */
 static BL__NORETURN void thread_lost(const bl__m *m)
 {
     const bl__g *g = m->g;
+    thread_stack_reuse();
     if (m->helper != NULL)
         bl__fatal(
             "belay: a function of bl_blocking, called by goroutine %llu, has ended its thread "
