@@ -76,7 +76,7 @@ run "$belay" test "$work/bubble"
 expect 'bubbles' 1
 lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutines in bubble are blocked$' \
     'goroutine [0-9]+ .chan receive .leaked..:$' '^ +receives$' \
-    '^ +in scope "s" .*, in "stuck" [^,]*, in "tests"' '^ +cause: nobody is left to send on the channel' \
+    '^ +in scope "s" .*, in "stuck" [^,]*$' '^ +cause: nobody is left to send on the channel' \
     '^--- FAIL: nested' 'bl_bubble in a bubble$' '^--- FAIL: require' \
     'failed: bl_sleep.BL_HOUR. != 0$' '^--- FAIL: result' 'returned BL_EINVAL$' '^--- FAIL: deaf' \
     'leak: 1 goroutine was left' 'goroutine [0-9]+ .sleep .leaked..:$' '^--- FAIL: locked' 'deadlock: all goroutines in bubble' \

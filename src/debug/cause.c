@@ -78,6 +78,7 @@ static void path_print(bl__out *o, const bl_scope *at)
     char name[BL__SCOPE_NAME];
     for (int i = 0; i < SCOPES_SHOWN && at != NULL && bl__peek(&s, at, sizeof s) &&
                     s.bl__magic == BL__SCOPE_OPEN && at != &bl__rt.root &&
+                    (bl__report_above == NULL || s.bl__made != bl__report_above) &&
                     bl__site_read(&made, s.bl__made) && bl__scope_name(name, &s);
          i++, at = s.bl__parent) {
         if (made.line == before.line && strcmp(made.file, before.file) == 0)

@@ -373,6 +373,7 @@ static void heap_up(size_t i)
 }
 
 bool (*bl__report_skips)(const bl__g *g);
+const bl__site *bl__report_above;
 
 static bool report_wants(const bl__g *g, const bl__report_all *what)
 {

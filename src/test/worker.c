@@ -85,14 +85,15 @@ static bl_test *item_test(const bl__items *items, size_t i, bl_test *root)
     return t;
 }
 
+static const bl__site worker_site = {"tests", "bl_test_main", __FILE__, __LINE__};
+
 /* One row: the items of one round, on as many processors as they want. */
 static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *root)
 {
-    static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     const bl__item *first = &items->at[from];
     (void)bl_set_procs(first->procs);
     bl_scope s;
-    (void)bl__scope_open(&s, &(bl_scope_opts){.name = "tests", .keep_going = true}, &site);
+    (void)bl__scope_open(&s, &(bl_scope_opts){.name = "tests", .keep_going = true}, &worker_site);
     size_t i = from;
     for (;
          i < items->len && items->at[i].procs == first->procs && items->at[i].round == first->round;
@@ -107,11 +108,10 @@ static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *roo
 
 static int bl__test_worker_main(void *arg)
 {
-    static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     const bl__items *items = arg;
     store_relaxed(&bl__signals.armed, 0u); /* ^C does not keep tests from being a deadlock */
     bl_sem_init(&bl__test_slots, items->only >= 0 ? 1 : bl__tests.parallel);
-    bl_test *root = bl__test_new(NULL, "tests", site);
+    bl_test *root = bl__test_new(NULL, "tests", worker_site);
     for (size_t i = 0; i < items->len;)
         i = bl__test_row_run(items, i, root);
     bl__test_tell('Z', NULL, (int64_t)bl__race_errors(), NULL, 0);
@@ -127,12 +127,11 @@ static bool runner_own(const bl__g *g)
 
 BL__NORETURN static void plain_run(const bl__items *items)
 {
-    static const bl__site site = {"tests", "bl_test_main", __FILE__, __LINE__};
     char procs[16];
     const bl__item *item = &items->at[items->only];
     (void)snprintf(procs, sizeof procs, "%d", item->procs);
     (void)setenv("BELAY_PROCS", procs, 1);
-    bl_test *root = bl__test_new(NULL, "tests", site);
+    bl_test *root = bl__test_new(NULL, "tests", worker_site);
     bl__test_plain_run(item_test(items, (size_t)items->only, root), item->entry->plain);
 }
 
@@ -147,6 +146,7 @@ void bl__test_worker(const bl__items *items, int events)
         plain_run(items);
     bl__held_hook = bl__test_held;
     bl__report_skips = runner_own;
+    bl__report_above = &worker_site;
 #if BL__RACE
     bl__race_owner = bl__test_race_owner;
 #endif
