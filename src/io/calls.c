@@ -310,7 +310,7 @@ static ssize_t write_once(const io_call *c)
 
 /* May the note that a connection is drained stand for a read? Who would be stopped, and must get
  * what there is, and a plain thread, which epoll does not tell, look for themselves. */
-static bool note_counts(bl_time deadline)
+static inline bool note_counts(bl_time deadline)
 {
     const bl__g *g = bl__self();
     return g->task.kind != BL__TASK_THREAD && bl__ctx_state(g->ctx) == 0 &&

@@ -78,25 +78,36 @@ bl__fd *bl__fd_get(int fd, int *err)
 
 /* ---- Events ---------------------------------------------------------------------------------- */
 
-/* Lock held: an event of these sides; who waits there is claimed and put on the list. Only of
- * reading is the state changed without the lock, by bl__fd_drained. */
-static inline void sides_event(bl__fd *f, int sides, bl__woken *woken)
+/* Lock held: an event of this side. Only of reading is the state changed without the lock, by
+ * bl__fd_drained. */
+static inline void side_event(bl__fd *f, int i)
+{
+    uint32_t *state = &f->side[i].state;
+    uint32_t was = load_relaxed(state);
+    if (i == 1)
+        store_release(state, was + BL__FD_EVENT); /* ORD(fd): with look */
+    else
+        while (!cas_release(state, &was, /* ORD(fd): with look */
+                            (was & ~(uint32_t)BL__FD_DRAINED) + BL__FD_EVENT))
+            continue;
+}
+
+/* Lock held: who waits at one of these sides is claimed and put on the list. */
+static __attribute__((noinline)) void sides_claim(bl__fd *f, int sides, bl__woken *woken)
 {
     for (int i = 0; i < 2; i++) {
-        bl__fd_side *s = &f->side[i];
         bl__waiter *w;
-        if (!(sides & (1 << i)))
-            continue;
-        uint32_t was = load_relaxed(&s->state);
-        if (i == 1)
-            store_release(&s->state, was + BL__FD_EVENT); /* ORD(fd): with look */
-        else
-            while (!cas_release(&s->state, &was, /* ORD(fd): with look */
-                                (was & ~(uint32_t)BL__FD_DRAINED) + BL__FD_EVENT))
-                continue;
-        while ((w = bl__waitq_claim_front(&s->queue)) != NULL)
+        while ((sides & (1 << i)) && (w = bl__waitq_claim_front(&f->side[i].queue)) != NULL)
             bl__woken_add(woken, w);
     }
+}
+
+/* Lock held: an event of both. */
+static void sides_event(bl__fd *f, bl__woken *woken)
+{
+    side_event(f, 0);
+    side_event(f, 1);
+    sides_claim(f, BL_READABLE | BL_WRITABLE, woken);
 }
 
 /* No lock held. Behind those that run already: there may be hundreds of them. */
@@ -117,23 +128,39 @@ void bl__fd_prefetch(uint64_t data, bool waiter)
         __builtin_prefetch(load_relaxed(&f->side[0].queue.head));
 }
 
+/* Mostly one goroutine waits, to read: all else is a call. */
 void bl__fd_event(uint64_t data, uint32_t events)
 {
-    bl__fd *f = bl__fd_old((int)(uint32_t)data);
+    const uint32_t rare = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+    uint32_t number = (uint32_t)data; /* registered: it has a record */
+    bl__fd *f = &load_acquire(
+        &bl__fd_pages[number / BL__FD_PAGE])[number %
+                                             BL__FD_PAGE]; /* ORD(fdpage): with page_make */
     bl__woken woken = {NULL, NULL};
-    int sides = 0;
-    if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        sides |= BL_READABLE;
-    if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-        sides |= BL_WRITABLE;
+    bl__waiter *first = NULL;
     bl__lock(&f->lock, BL__RANK_FD);
-    if (f->use == (uint32_t)(data >> 32)) {
-        if (events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (BL__LIKELY(f->use == (uint32_t)(data >> 32))) {
+        int sides = 0;
+        if (BL__UNLIKELY(events & rare))
             store_relaxed(&f->sticky, (uint8_t)1);
-        sides_event(f, sides, &woken);
+        if (BL__LIKELY(events & (EPOLLIN | rare))) {
+            sides = BL_READABLE;
+            side_event(f, 0);
+            first = bl__waitq_claim_front(&f->side[0].queue);
+        }
+        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) {
+            sides |= BL_WRITABLE;
+            side_event(f, 1);
+        }
+        if (BL__UNLIKELY(!bl__waitq_empty(&f->side[0].queue) ||
+                         !bl__waitq_empty(&f->side[1].queue)))
+            sides_claim(f, sides, &woken);
     }
     bl__unlock(&f->lock);
-    ready_all(&woken, 0);
+    if (BL__LIKELY(first != NULL))
+        bl__ready_behind(first->g, 0);
+    if (BL__UNLIKELY(woken.first != NULL))
+        ready_all(&woken, 0);
 }
 
 /* ---- Waiting --------------------------------------------------------------------------------- */
@@ -178,8 +205,8 @@ static inline void counts(bl__fd *f)
 }
 
 /* polls: of a plain thread; else NULL. */
-static inline int park(bl__g *g, bl__fd *f, int sides, bl__fd_seen seen, bl_time deadline,
-                       struct pollfd *polls)
+static __attribute__((noinline)) int park(bl__g *g, bl__fd *f, int sides, bl__fd_seen seen,
+                                          bl_time deadline, struct pollfd *polls)
 {
     bl__waiter w[2];
     bl__lock(&f->lock, BL__RANK_FD);
@@ -236,22 +263,24 @@ static __attribute__((noinline)) int park_thread(bl__g *g, bl__fd *f, int sides,
 /* The most frequent way: a goroutine, one side, no deadline. */
 static inline int park_one(bl__g *g, bl__fd *f, int side, bl__fd_seen seen)
 {
-    int i = side == BL_WRITABLE;
-    bl__waiter w = {.g = g};
+    bl__fd_side *s = &f->side[side == BL_WRITABLE];
+    uint32_t state = side == BL_WRITABLE ? seen.state[1] : seen.state[0];
+    bl__waiter w; /* no val, no n */
+    w.g = g;
     bl__lock(&f->lock, BL__RANK_FD);
     if (BL__UNLIKELY(f->registered != BL__FD_REGISTERED) || BL__UNLIKELY(f->use != seen.use) ||
-        BL__UNLIKELY(has_moved(f, side, seen))) {
+        BL__UNLIKELY((load_relaxed(&s->state) ^ state) & ~(uint32_t)BL__FD_DRAINED)) {
         bl__unlock(&f->lock);
         return park(g, f, side, seen, BL_NEVER, NULL);
     }
-    bl__waitq_push_back(&f->side[i].queue, &w);
+    bl__waitq_push_back(&s->queue, &w);
     counts(f);
     int r = bl__park_stop(g, BL__WAIT_IO, f, &f->lock);
     add_relaxed(&bl__rt.poll.waiters, (uint32_t)-1);
     if (BL__UNLIKELY(r != 0)) {
         bl__lock(&f->lock, BL__RANK_FD);
         if (bl__waiter_linked(&w))
-            bl__waitq_remove(&f->side[i].queue, &w);
+            bl__waitq_remove(&s->queue, &w);
         bl__unlock(&f->lock);
     }
     return r;
@@ -285,7 +314,7 @@ void bl__fd_renew(bl__fd *f, bool closed)
     store_relaxed(&f->sticky, (uint8_t)0);
     if (closed)
         store_release(&f->use, f->use + 1); /* ORD(fd): with look */
-    sides_event(f, BL_READABLE | BL_WRITABLE, &woken);
+    sides_event(f, &woken);
     bl__unlock(&f->lock);
     ready_all(&woken, closed ? BL_ECLOSED : 0);
 }
@@ -296,7 +325,7 @@ void bl__fd_closed(bl__fd *f)
     bl__lock(&f->lock, BL__RANK_FD);
     if (f->registered == BL__FD_CLOSING) {
         store_relaxed(&f->registered, (uint8_t)0);
-        sides_event(f, BL_READABLE | BL_WRITABLE, &woken);
+        sides_event(f, &woken);
     }
     bl__unlock(&f->lock);
     ready_all(&woken, 0);
