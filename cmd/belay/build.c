@@ -215,12 +215,13 @@ static void add_race(words *command, const words *compiler)
                              "-fno-builtin-strcat -fno-builtin-strncat -fno-builtin-stpcpy "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
-                             "-Wl,--export-dynamic-symbol=__tsan_default_options "
-                             "-Wl,--wrap=_ZN11__sanitizer18MmapNoReserveOrDieEmPKc "
-                             "-Wl,--wrap=_ZN11__sanitizer10UnmapOrDieEPvm "
-                             "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
-                             "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim "
-                             "-Wl,--wrap=strdup");
+                             "-Wl,--export-dynamic-symbol=__tsan_default_options");
+    if (BELAY_TREE_MODE == MODE_PLAIN) /* else the library is instrumented, and has neither */
+        words_add_split(command, "-Wl,--wrap=_ZN11__sanitizer18MmapNoReserveOrDieEmPKc "
+                                 "-Wl,--wrap=_ZN11__sanitizer10UnmapOrDieEPvm "
+                                 "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
+                                 "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim "
+                                 "-Wl,--wrap=strdup");
     if (is_clang)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
     if (is_static)

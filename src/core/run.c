@@ -342,14 +342,14 @@ static void rt_reset(void)
     ps_forget(); /* what the run before has left, if goroutines were left behind */
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     store_relaxed(&bl__rt.stopping, 1u);
-    bl__rt.ps_made = 0;
+    store_relaxed(&bl__rt.ps_made, 0u);
     bl__runq_forget();
     bl__rt.idle_p = NULL;
     bl__rt.idle_m = NULL;
     bl__rt.idle_ms = 0;
     bl__rt.away = 0;
-    bl__rt.idle_ps = 0;
-    bl__rt.idle_all = 0;
+    store_relaxed(&bl__rt.idle_ps, 0u);
+    store_relaxed(&bl__rt.idle_all, 0u);
     bl__rt.started = 0;
     bl__rt.ids = 0;
     bl__rt.no_stack = NULL;

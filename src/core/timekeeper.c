@@ -87,7 +87,8 @@ bool bl__timekeeper_tell(void)
         return false;
     pthread_once(&once, fork_watch);
     pthread_mutex_lock(&timekeeper.lock);
-    if (!timekeeper.alive) /* if it cannot be started, who arms the next tries again */
+    /* A run that begins has no use for it. If it cannot be started, who arms the next tries again. */
+    if (!timekeeper.alive && !load_relaxed(&timekeeper.ends))
         timekeeper.alive = bl__thread_start(&timekeeper.thread, timekeeper_main, NULL, true) == 0;
     tell();
     pthread_mutex_unlock(&timekeeper.lock);

@@ -132,10 +132,9 @@ void bl__fd_prefetch(uint64_t data, bool waiter)
 void bl__fd_event(uint64_t data, uint32_t events)
 {
     const uint32_t rare = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
-    uint32_t number = (uint32_t)data; /* registered: it has a record */
-    bl__fd *f = &load_acquire(
-        &bl__fd_pages[number / BL__FD_PAGE])[number %
-                                             BL__FD_PAGE]; /* ORD(fdpage): with page_make */
+    uint32_t number = (uint32_t)data;
+    bl__fd *page = load_acquire(&bl__fd_pages[number / BL__FD_PAGE]); /* ORD(fdpage): page_make */
+    bl__fd *f = &page[number % BL__FD_PAGE];                          /* registered: there is one */
     bl__woken woken = {NULL, NULL};
     bl__waiter *first = NULL;
     bl__lock(&f->lock, BL__RANK_FD);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -24,8 +25,12 @@ void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout)
     if (timeout > 0)
         r = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected,
                     timeout == INT64_MAX ? NULL : &ts, NULL, 0);
-    if (BL__TSAN || (r < 0 && BL__RACE && errno == EINTR))
+    if (BL__TSAN || (r < 0 && BL__RACE && errno == EINTR)) {
+        int cancel; /* or it would end a plain thread that is cancelled (pthread_cancel) */
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
         usleep(0);
+        pthread_setcancelstate(cancel, NULL);
+    }
     (void)r;
     errno = saved;
 }
