@@ -269,7 +269,8 @@ static bool line_put(const bl__symbol *s, void *arg)
     }
     const char *file = s->file != NULL ? s->file : s->module != NULL ? s->module : "";
     bl__bytes line = {0};
-    put_number(&line, 1, function_of(e, s->func != NULL ? s->func : unknown, file));
+    put_number(&line, 1,
+               function_of(e, s->func != NULL ? bl__symbol_called(s->func) : unknown, file));
     put_number(&line, 2, s->file != NULL ? (uint64_t)s->line : 0);
     put_whole(&e->location, 4, &line);
     return false;

@@ -294,6 +294,25 @@ void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), v
     fn(&l.sym, arg);
 }
 
+/* Those that wait. */
+static const char *const symbol_calls[][2] = {
+    {"bl__chan_send", "bl_chan_send"},
+    {"bl__chan_recv", "bl_chan_recv"},
+    {"bl__chan_send_until", "bl_chan_send_until"},
+    {"bl__chan_recv_until", "bl_chan_recv_until"},
+    {"bl__go", "bl_go"},
+    {"bl__go_copy", "bl_go_copy"},
+    {"bl__waitgroup_go", "bl_waitgroup_go"},
+};
+
+const char *bl__symbol_called(const char *func)
+{
+    for (size_t i = 0; i < sizeof symbol_calls / sizeof symbol_calls[0]; i++)
+        if (strcmp(symbol_calls[i][0], func) == 0)
+            return symbol_calls[i][1];
+    return func;
+}
+
 /* The folder of the library's sources, as the debug information has it; learnt from this file. */
 static struct {
     const char *path; /* atomic */

@@ -25,6 +25,9 @@ void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), v
  * known. */
 const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset);
 
+/* A function's name, or that of the macro by which programs call it. */
+const char *bl__symbol_called(const char *func);
+
 /* True: s is a function of this library (never the program's own). */
 bool bl__symbol_is_runtime(const bl__symbol *s);
 
