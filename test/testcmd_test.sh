@@ -135,6 +135,8 @@ BL_TEST(loses) { void *volatile p = malloc(40); p = NULL; BL_CHECK(t, p == NULL)
 BL_TEST(loses_beside) { bl_parallel(t); void *volatile p = malloc(50); p = NULL; BL_CHECK(t, p == NULL); }
 BL_TEST(frees_beside) { bl_parallel(t); free(malloc(60)); BL_CHECK(t, true); }
 END
+run env ASAN_OPTIONS=detect_leaks=1 "$belay" test -asan -list . ./leaky_test.c
+expect "-asan: the list leaks nothing" 0
 run env ASAN_OPTIONS=detect_leaks=1 "$belay" test -asan ./leaky_test.c
 expect 'memory that nobody has any more' 1
 expect_out 'fails its test' '^--- FAIL: loses '

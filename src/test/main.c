@@ -54,13 +54,12 @@ static void items_make(bl__items *items, const bl__test_entry **list, size_t n, 
     }
 }
 
-static int entries_list(const bl__test_entry **list, size_t n)
+static void entries_list(const bl__test_entry **list, size_t n)
 {
     bl__tests.run = bl__tests.list;
     for (size_t i = 0; i < n; i++)
         if (bl__test_wanted(list[i]->name))
             printf("%s\n", list[i]->name);
-    return 0;
 }
 
 static int rounds_run(const bl__test_entry **list, size_t n)
@@ -104,8 +103,11 @@ int bl_test_main(int argc, char **argv)
         bl__tests.parallel = bl_procs();
     const bl__test_entry **list;
     size_t n = bl__test_entries(&list);
-    if (bl__tests.list != NULL)
-        return entries_list(list, n);
+    if (bl__tests.list != NULL) {
+        entries_list(list, n);
+        free(list);
+        return 0;
+    }
     if (bl__tests.shuffle)
         entries_shuffle(list, n);
     int failed;
