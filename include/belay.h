@@ -38,6 +38,8 @@
  *     In a call that waits it is not ended by pthread_cancel.
  *   - None may be made from a signal handler, which may have interrupted another that holds the same
  *     lock: bl_notify makes values of a channel out of signals.
+ *   - The child of a fork during a run has none of its threads: it may exec or _exit, and what would
+ *     wait there, start somebody, or run (bl_run) is fatal. Between runs fork is as elsewhere.
  *   - Of the macros, the last argument may have commas in it: bl_go(s, fn, &(struct job){1, 2}).
  *   - Names beginning with bl__ or BL__ are private, and so are the fields of every struct whose
  *     names begin so.

@@ -154,7 +154,7 @@ for procs in 1 2 8; do
 done
 
 # ---- The child of a fork that goes on as if it had the runtime's threads
-for call in 0 1 2 3 4 5 6; do
+for call in 0 1 2 3 4 5 6 7; do
     for procs in 1 4; do
         run env BELAY_PROCS=$procs "$program" stray $call
         expect "stray call $call, $procs processors" 0

@@ -484,8 +484,10 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     uint32_t idle = 0;
     if (fn == NULL)
         return BL_EINVAL;
-    if (!cas_acq_rel(&bl__rt.running, &idle, 1u)) /* ORD(running): with the store in run_end */
+    if (!cas_acq_rel(&bl__rt.running, &idle, 1u)) { /* ORD(running): with the store in run_end */
+        bl__fork_check();
         return BL_EBUSY;
+    }
     if (load_acquire(&bl__rt.threads) != 0) { /* ORD(threads): left behind by the run before */
         store_release(&bl__rt.running, 0u);   /* ORD(running) */
         return BL_EBUSY;

@@ -196,7 +196,16 @@ static int run_forks(void)
 
 /* ---- A child that goes on as if it had the runtime's threads --------------------------------- */
 
-enum { STRAY_GO, STRAY_RECV, STRAY_SLEEP, STRAY_YIELD, STRAY_LOCK, STRAY_WAKE, STRAY_RETURN };
+enum {
+    STRAY_GO,
+    STRAY_RECV,
+    STRAY_SLEEP,
+    STRAY_YIELD,
+    STRAY_LOCK,
+    STRAY_WAKE,
+    STRAY_RUN,
+    STRAY_RETURN
+};
 
 static bl_mutex stray_lock;
 static bl_chan *stray_chan;
@@ -226,6 +235,7 @@ static void stray_call(void)
             bl_yield();
     case STRAY_LOCK: bl_mutex_lock(&stray_lock); break;
     case STRAY_WAKE: bl_chan_close(stray_chan); break;
+    case STRAY_RUN: (void)bl_run(stray_holder, NULL, NULL); break;
     default: return;
     }
     _exit(9);
