@@ -115,6 +115,7 @@ static int counts_root(void *arg)
 
 BL_TEST_PLAIN(counts) { BL_CHECK_EQ(t, bl_run(counts_root, NULL, NULL), 0); }
 
+#ifdef BL__HAVE_LIBBACKTRACE
 /* How many stacks the text has, and of how many goroutines. */
 static int stacks_of(const char *text, uint64_t *goroutines)
 {
@@ -131,6 +132,7 @@ static int stacks_of(const char *text, uint64_t *goroutines)
     }
     return stacks;
 }
+#endif
 
 static int crowd_root(void *arg)
 {

@@ -256,7 +256,7 @@ static void helper_init(bl__helper *h)
     bl__m_init(&h->m, BL__TASK_THREAD);
     h->m.g0.fiber = bl__san_fiber_current();
     bl__tls_set(&h->m);
-    pthread_setname_np(pthread_self(), "belay-blocking");
+    bl__thread_began("belay-blocking");
     bl__crash_thread_init();
     bl__thread_stays(&h->m);
 #if BL__RACE /* which takes a new stack to be written by its thread */

@@ -154,7 +154,7 @@ static void *m_main(void *arg)
     bl__tls_set(m);
     store_release(&m->p->m, m); /* ORD(holder): as who starts it does, perhaps later */
     store_relaxed(&m->tid, bl__thread_id());
-    pthread_setname_np(pthread_self(), "belay");
+    bl__thread_began("belay");
     if (!BL__ASAN)
         store_relaxed(&m->g0.stack_hi, __builtin_frame_address(0)); /* for debug/maps.c */
     stack_bounds(&m->g0);

@@ -236,6 +236,7 @@ static void fork_child(void)
 {
     static const bl__site site = {"fork", "fork", __FILE__, __LINE__};
     bl__m *m = bl__this_m_known();
+    bl__threads_forked();
     bl__stack_forked();
     bl__poll_forked();
     bl__trace_forked();

@@ -151,7 +151,7 @@ static void *sysmon_main(void *arg)
     bl_time idle_since = 0; /* 0: it is not */
     bl_time tried = 0, chores_at = 0;
     (void)arg;
-    pthread_setname_np(pthread_self(), "belay-sysmon");
+    bl__thread_began("belay-sysmon");
     bl__thread_punctual();
     while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
         bl_time now = bl__clock();

@@ -37,6 +37,7 @@ static void tell(void)
 static void *timekeeper_main(void *arg)
 {
     (void)arg;
+    bl__thread_began("belay-time");
     for (;;) {
         (void)swap_acq_rel(&timekeeper.told, 0u); /* ORD(told): who has told has armed before */
         if (load_relaxed(&timekeeper.ends))
@@ -70,6 +71,7 @@ static void fork_goes_on(void)
 static void fork_child_keeps_no_time(void)
 {
     timekeeper.alive = false;
+    bl__threads_forked();
     fork_goes_on();
 }
 

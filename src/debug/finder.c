@@ -444,7 +444,7 @@ static void finder_search(void)
 static void *finder_main(void *arg)
 {
     (void)arg;
-    pthread_setname_np(pthread_self(), "belay-finder");
+    bl__thread_began("belay-finder");
     store_relaxed(&finder.top, __builtin_frame_address(0));
     for (;;) {
         uint32_t state = load_acquire(&finder.state); /* ORD(finder) */

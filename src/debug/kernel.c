@@ -21,6 +21,7 @@
 
 #include "core/proc.h"
 #include "debug/peek.h"
+#include "os/futex.h"
 #include "os/os.h"
 
 enum {
@@ -247,7 +248,7 @@ static bool thread_is_ours(int tid)
 
 /* A plain thread computes, with who knows what in its registers. One that is in a call of the
  * system mostly has them on its stack. */
-static bool kernel_thread_runs(void)
+static bool kernel_thread_look(void)
 {
     DIR *tasks = opendir("/proc/self/task");
     const struct dirent *e;
@@ -259,6 +260,19 @@ static bool kernel_thread_runs(void)
     if (tasks != NULL)
         closedir(tasks);
     return runs;
+}
+
+/* On a busy machine a thread of ours may wait for long until it has told its name. */
+static bool kernel_thread_runs(void)
+{
+    enum { RUNS_PAUSE = 200000 /* ns */, RUNS_PAUSES = 5000 };
+    for (int i = 0; i < RUNS_PAUSES && bl__threads_starting(); i++) {
+        uint32_t never = 0;
+        if (!kernel_thread_look())
+            return false;
+        bl__futex_wait(&never, 0, RUNS_PAUSE);
+    }
+    return kernel_thread_look();
 }
 
 bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)

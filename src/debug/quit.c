@@ -81,7 +81,7 @@ static void quit_print(bl__out *o, void *arg)
 
 static void *quit_main(void *arg)
 {
-    pthread_setname_np(pthread_self(), "belay-dump");
+    bl__thread_began("belay-dump");
     bl__report_run_aside(STDERR_FILENO, quit_print, NULL);
     store_relaxed(&quit.printing, 0u);
     store_relaxed(&quit.asked, (bl_time)0);

@@ -127,7 +127,7 @@ static void *ring_main(void *arg)
     int32_t result;
     bool armed = false;
     (void)arg;
-    pthread_setname_np(pthread_self(), "belay-ring");
+    bl__thread_began("belay-ring");
     /* ORD(ring): with bl__ring_end, before which all was pushed */
     while (!load_acquire(&ring.ends) || ring.flying > 0 || load_relaxed(&ring.list) != NULL) {
         if (!armed)

@@ -18,8 +18,8 @@
 
 #include "core/sched.h"
 
-static uint32_t
-    barrier_expedited; /* atomic: plain threads call in before, between and beside runs */
+static uint32_t barrier_expedited; /* atomic: also threads that are in no run look */
+static uint32_t starting; /* atomic: threads between bl__thread_start and bl__thread_began */
 
 int64_t bl__clock(void)
 {
@@ -225,8 +225,21 @@ int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_
     sigdelset(&all, SIGABRT);
     if (block_signals)
         pthread_sigmask(SIG_BLOCK, &all, &before);
+    add_relaxed(&starting, 1u);
     int err = pthread_create(out, NULL, fn, arg);
+    if (err != 0)
+        add_relaxed(&starting, (uint32_t)-1);
     if (block_signals)
         pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -err;
 }
+
+void bl__thread_began(const char *name)
+{
+    pthread_setname_np(pthread_self(), name);
+    add_acq_rel(&starting, (uint32_t)-1); /* ORD(starting): who then looks sees the name */
+}
+
+bool bl__threads_starting(void) { return load_acquire(&starting) != 0; /* ORD(starting) */ }
+
+void bl__threads_forked(void) { store_relaxed(&starting, 0u); }
