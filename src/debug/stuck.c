@@ -492,15 +492,6 @@ bool bl__stuck_still(const bl__stuck *s)
            load_acquire(&s->at->wait) >= BL__W_SOLE; /* ORD(wait): with the claims */
 }
 
-static uint64_t picks(void)
-{
-    uint64_t sum = 0;
-    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
-    for (uint32_t i = 0; i < made; i++)
-        sum += load_relaxed(&bl__rt.ps[i]->tick);
-    return sum;
-}
-
 static void answer(bl__notes *n)
 {
     bl__search *s = n->s;
@@ -509,7 +500,7 @@ static void answer(bl__notes *n)
         bl__stuck one = {d->id, d->at, d->switches, d->proven};
         if (d->alive || !bl__stuck_still(&one))
             continue;
-        s->by_memory = s->by_memory || d->objects > 0;
+        s->by_memory = s->by_memory || (d->objects > 0 && !n->nobody);
         size_t at = s->count < s->most ? s->count : s->most;
         for (; at > 0 && s->found[at - 1].id > one.id; at--)
             if (at < s->most)
@@ -545,11 +536,37 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     return true;
 }
 
+static uint64_t picks(void)
+{
+    uint64_t sum = 0;
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++)
+        sum += load_relaxed(&bl__rt.ps[i]->tick);
+    return sum;
+}
+
+/* All are parked, and were so at one moment, and whatever comes does no more than to send ticks: so
+ * there is nobody to whom it matters what memory leads to. */
+static bool nobody_acts(const bl__notes *n)
+{
+    if (n->count != bl__goroutines() || has_strangers())
+        return false;
+    for (uint32_t i = 0; i < n->count; i++) {
+        const bl__node *d = &n->nodes[i];
+        if (d->alive || !bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches, 0}))
+            return false;
+    }
+    return !bl__deadlines_act() && picks() == n->picks;
+}
+
 static void search_memory(bl__notes *n)
 {
     n->blind = !bl__reach_begin(n->reach, n->closely);
     uint32_t stuck = objects_find(n);
     spread(n);
+    n->nobody = stuck > 0 && !n->s->leaks && nobody_acts(n);
+    if (n->nobody)
+        return;
     if (n->blind || stuck == 0) {
         if (n->s->spare && bl__notes_spare(n))
             spread(n);
@@ -594,7 +611,6 @@ static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
 
 static void search(bl__search *s, bool closely)
 {
-    uint64_t before = picks();
     size_t expected = bl__goroutines();
     s->count = s->looked = 0;
     s->running_count = s->lost_count = 0;
@@ -602,14 +618,17 @@ static void search(bl__search *s, bool closely)
     s->by_memory = false;
     s->undecided = true;
     pthread_mutex_lock(&one_search);
-    bl__notes n = {.s = s, .closely = closely, .before = s->before != 0 ? s->before : BL_NEVER};
+    bl__notes n = {.s = s,
+                   .closely = closely,
+                   .picks = picks(),
+                   .before = s->before != 0 ? s->before : BL_NEVER};
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);
         bl__trace_space_free(&n.space);
     }
     pthread_mutex_unlock(&one_search);
-    s->quiet = !n.unknown && picks() == before && !has_strangers();
+    s->quiet = !n.unknown && picks() == n.picks && !has_strangers();
 }
 
 void bl__stuck_search(bl__search *s)

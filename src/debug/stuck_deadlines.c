@@ -11,6 +11,7 @@
 #include "core/bubble.h"
 #include "debug/peek.h"
 #include "life/ctx.h"
+#include "life/timer.h"
 
 enum { DEADLINE_CONTEXTS = 1 << 16 }; /* looked at in all; of more, nothing is said */
 
@@ -37,10 +38,15 @@ static void deadline_note(bl_timer *t, void *arg)
         bl__reach_value(n->reach, c);
 }
 
-static void timers_note(bl__notes *n, bl__timers *ts)
+typedef struct timers_visit {
+    void (*fn)(bl_timer *t, void *arg); /* under the timers' lock */
+    void *arg;
+} timers_visit;
+
+static void timers_note(const timers_visit *v, bl__timers *ts)
 {
     bl__lock(&ts->lock, BL__RANK_HEAP);
-    bl__timers_each(ts, deadline_note, n);
+    bl__timers_each(ts, v->fn, v->arg);
     bl__unlock(&ts->lock);
 }
 
@@ -70,14 +76,32 @@ static int tree_add(bl__notes *n, const bl_ctx *top, int budget)
 
 static void bubble_note(bl__bubble *b, void *arg) { timers_note(arg, &b->timers); }
 
-bool bl__notes_deadlines(bl__notes *n)
+static void timers_all(timers_visit v)
 {
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
-    uint32_t first = bl__reach_values(n->reach);
-    timers_note(n, &bl__rt.outside);
+    timers_note(&v, &bl__rt.outside);
     for (uint32_t i = 0; i < made; i++)
-        timers_note(n, &bl__rt.ps[i]->timers);
-    bl__bubbles_each(bubble_note, n);
+        timers_note(&v, &bl__rt.ps[i]->timers);
+    bl__bubbles_each(bubble_note, &v);
+}
+
+static void act_note(bl_timer *t, void *arg)
+{
+    bool *acts = arg;
+    *acts = *acts || !bl__timer_only_sends(t);
+}
+
+bool bl__deadlines_act(void)
+{
+    bool acts = false;
+    timers_all((timers_visit){act_note, &acts});
+    return acts;
+}
+
+bool bl__notes_deadlines(bl__notes *n)
+{
+    uint32_t first = bl__reach_values(n->reach);
+    timers_all((timers_visit){deadline_note, n});
     uint32_t end = bl__reach_values(n->reach);
     int budget = DEADLINE_CONTEXTS;
     for (uint32_t i = first; i < end && budget > 0; i++)

@@ -79,6 +79,7 @@ typedef struct bl__notes {
     bl__reader rw[BL__STUCK_RW]; /* the first ones */
     uint32_t rw_count;
     uint32_t objects;
+    uint64_t picks;       /* of all processors, before the first note */
     bl_time before;       /* parked since then, or earlier */
     const bl__site *made; /* that was looked at last, … */
     bool is_chan;         /* … and whether it is a channel of a user's */
@@ -91,6 +92,7 @@ typedef struct bl__notes {
     uint32_t active_count;
     const bl__site *maker; /* what made the channel that was looked at last for that, … */
     bool maker_active;     /* … and whether it is one of these */
+    bool nobody;           /* is left who could do anything */
     bool unknown;          /* some run whose registers are not known */
     bl__trace_space space; /* for copies of stacks */
     uint32_t callers;      /* looked for in them */
@@ -116,6 +118,8 @@ bool bl__node_objects(bl__notes *n, bl__node *d);
 /* What belongs to a scope is not got at by who has the scope. */
 void bl__notes_skip(bl__notes *n);
 
+/* stuck_deadlines.c: a timer is armed that does more than to send on its channel. */
+bool bl__deadlines_act(void);
 /* stuck_deadlines.c: adds to n->reach what the deadlines of contexts lead to. False: there are too
  * many. */
 bool bl__notes_deadlines(bl__notes *n);

@@ -175,6 +175,11 @@ static void ticker_fire(bl_timer *t, bl_time now)
     bl__unlock(&t->bl__lock);
 }
 
+bool bl__timer_only_sends(const bl_timer *t)
+{
+    return t->bl__fire == chan_fire || t->bl__fire == ticker_fire;
+}
+
 /* Under its lock; halted. */
 static void ticker_start(bl_timer *t, bl_dur period)
 {

@@ -17,6 +17,8 @@ struct bl_ticker {
 };
 
 bl_chan *bl__timer_channel(bl_timer *t);
+/* That is all that it does when it is due. */
+bool bl__timer_only_sends(const bl_timer *t);
 
 enum { BL__AFTER_FREE, BL__AFTER_ARMED, BL__AFTER_RUNNING };
 

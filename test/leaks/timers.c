@@ -53,6 +53,29 @@ static int ticker_stopped_by_who_joins(void *arg)
     return go_on();
 }
 
+static bl_chan *for_all; /* a global, which whoever runs gets at */
+
+static int send_to_all(void *arg)
+{
+    (void)arg;
+    return bl_chan_send(for_all, &(int){1}); /* @to_all */
+}
+
+/*? ticker_that_nobody_receives_from deadlock
+ * ticker_that_nobody_receives_from@all_join [scope wait] waits on scope "all"
+ * send_to_all@to_all [chan send] made by ticker_that_nobody_receives_from at @all_chan; cause: nobody is left to receive from the channel
+ */
+static int ticker_that_nobody_receives_from(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "all");
+    for_all = bl_scope_chan(s, sizeof(int), 0); /* @all_chan */
+    bl_ticker_new(s, 100 * BL_MS);
+    bl_go(s, send_to_all, NULL);
+    int r = bl_scope_wait(s); /* @all_join */
+    return r;
+}
+
 static int wait_twice(void *arg)
 {
     bl_timer t = {0};
@@ -302,4 +325,5 @@ PROGRAMS({"ticker_stopped_in_its_loop", ticker_stopped_in_its_loop},
          {"one_of_a_thousand_sleepers", one_of_a_thousand_sleepers},
          {"one_of_a_thousand_servers", one_of_a_thousand_servers},
          {"timer_is_stopped_with_its_lock", timer_is_stopped_with_its_lock},
-         {"timer_that_was_to_close_is_stopped", timer_that_was_to_close_is_stopped})
+         {"timer_that_was_to_close_is_stopped", timer_that_was_to_close_is_stopped},
+         {"ticker_that_nobody_receives_from", ticker_that_nobody_receives_from})
