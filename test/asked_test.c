@@ -203,15 +203,19 @@ static int take_turns(void *arg)
     return 0;
 }
 
-/* Asks the caller's thread as sysmon does, and makes the call: has the other had a turn? */
+/* Asks the caller's thread as sysmon does, and makes the call: has the other had a turn? Where a call
+ * takes long, sysmon asks anew meanwhile; who never yields does not at the next try either. */
 static bool yields(void (*make)(void))
 {
-    uint32_t before = load_relaxed(&turns);
-    store_relaxed(&bl__this_m()->solo.yield, (uint16_t)1);
-    make();
-    bool yielded = load_relaxed(&bl__this_m()->solo.yield) == 0;
-    store_relaxed(&bl__this_m()->solo.yield, (uint16_t)0);
-    return yielded && load_relaxed(&turns) != before;
+    bool yielded = false;
+    for (int tries = 0; tries < 5 && !yielded; tries++) {
+        uint32_t before = load_relaxed(&turns);
+        store_relaxed(&bl__this_m()->solo.yield, (uint16_t)1);
+        make();
+        yielded = load_relaxed(&bl__this_m()->solo.yield) == 0 && load_relaxed(&turns) != before;
+        store_relaxed(&bl__this_m()->solo.yield, (uint16_t)0);
+    }
+    return yielded;
 }
 
 static void each_call(bl_test *t)
