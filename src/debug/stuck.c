@@ -546,17 +546,18 @@ static uint64_t picks(void)
 }
 
 /* All are parked, and were so at one moment, and whatever comes does no more than to send ticks: so
- * there is nobody to whom it matters what memory leads to. */
+ * there is nobody to whom it matters what memory leads to. Timers first: whom one of them starts or
+ * wakes before they are looked at is seen behind them. */
 static bool nobody_acts(const bl__notes *n)
 {
-    if (n->count != bl__goroutines() || has_strangers())
+    if (bl__deadlines_act() || n->count != bl__goroutines() || has_strangers())
         return false;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         if (d->alive || !bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches, 0}))
             return false;
     }
-    return !bl__deadlines_act() && picks() == n->picks;
+    return picks() == n->picks;
 }
 
 static void search_memory(bl__notes *n)
@@ -572,9 +573,10 @@ static void search_memory(bl__notes *n)
             spread(n);
         return;
     }
+    n->failed = n->failed || !bl__notes_deadlines(n); /* first, as in nobody_acts */
     roots_add(n);
     bl__notes_skip(n);
-    n->failed = n->failed || !bl__notes_deadlines(n) || !bl__reach_solve(n->reach, n->s->limit);
+    n->failed = n->failed || !bl__reach_solve(n->reach, n->s->limit);
     if (n->failed)
         return;
     spread_reach(n);

@@ -12,8 +12,10 @@
 #include "debug/peek.h"
 #include "life/ctx.h"
 #include "life/timer.h"
+#include "os/futex.h"
 
 enum { DEADLINE_CONTEXTS = 1 << 16 }; /* looked at in all; of more, nothing is said */
+enum { FIRING_PAUSE = 100000 /* ns */, FIRING_PAUSES = 2000 };
 
 typedef struct sought_arena {
     const void *at;
@@ -41,11 +43,21 @@ static void deadline_note(bl_timer *t, void *arg)
 typedef struct timers_visit {
     void (*fn)(bl_timer *t, void *arg); /* under the timers' lock */
     void *arg;
+    bool firing; /* out: one is being fired, whose thread does not get on with it */
 } timers_visit;
 
-static void timers_note(const timers_visit *v, bl__timers *ts)
+/* What is being fired is in no queue any more, and has not done yet what it does: it is waited for,
+ * and then what that has armed is there, and whom it has started or woken is seen to be. */
+static void timers_note(timers_visit *v, bl__timers *ts)
 {
     bl__lock(&ts->lock, BL__RANK_HEAP);
+    for (int i = 0; i < FIRING_PAUSES && ts->firing != NULL; i++) {
+        uint32_t never = 0;
+        bl__unlock(&ts->lock);
+        bl__futex_wait(&never, 0, FIRING_PAUSE);
+        bl__lock(&ts->lock, BL__RANK_HEAP);
+    }
+    v->firing = v->firing || ts->firing != NULL;
     bl__timers_each(ts, v->fn, v->arg);
     bl__unlock(&ts->lock);
 }
@@ -76,13 +88,16 @@ static int tree_add(bl__notes *n, const bl_ctx *top, int budget)
 
 static void bubble_note(bl__bubble *b, void *arg) { timers_note(arg, &b->timers); }
 
-static void timers_all(timers_visit v)
+/* False: one of them is being fired. */
+static bool timers_all(void (*fn)(bl_timer *t, void *arg), void *arg)
 {
+    timers_visit v = {fn, arg, false};
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     timers_note(&v, &bl__rt.outside);
     for (uint32_t i = 0; i < made; i++)
         timers_note(&v, &bl__rt.ps[i]->timers);
     bl__bubbles_each(bubble_note, &v);
+    return !v.firing;
 }
 
 static void act_note(bl_timer *t, void *arg)
@@ -94,17 +109,16 @@ static void act_note(bl_timer *t, void *arg)
 bool bl__deadlines_act(void)
 {
     bool acts = false;
-    timers_all((timers_visit){act_note, &acts});
-    return acts;
+    return !timers_all(act_note, &acts) || acts;
 }
 
 bool bl__notes_deadlines(bl__notes *n)
 {
     uint32_t first = bl__reach_values(n->reach);
-    timers_all((timers_visit){deadline_note, n});
+    bool all = timers_all(deadline_note, n);
     uint32_t end = bl__reach_values(n->reach);
     int budget = DEADLINE_CONTEXTS;
     for (uint32_t i = first; i < end && budget > 0; i++)
         budget = tree_add(n, bl__reach_value_take(n->reach, i), budget);
-    return budget > 0;
+    return all && budget > 0;
 }

@@ -118,10 +118,11 @@ bool bl__node_objects(bl__notes *n, bl__node *d);
 /* What belongs to a scope is not got at by who has the scope. */
 void bl__notes_skip(bl__notes *n);
 
-/* stuck_deadlines.c: a timer is armed that does more than to send on its channel. */
+/* stuck_deadlines.c: a timer is armed that does more than to send on its channel, or one that is
+ * being fired does not get on. */
 bool bl__deadlines_act(void);
 /* stuck_deadlines.c: adds to n->reach what the deadlines of contexts lead to. False: there are too
- * many. */
+ * many, or one that is being fired does not get on. */
 bool bl__notes_deadlines(bl__notes *n);
 
 /* stuck_idle.c: spares who may be idle on purpose. True: there is somebody. */
