@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/proc.h"
+#include "os/os.h"
 
 #include "fatal.h"
 #include "parked.h"
@@ -495,6 +496,7 @@ BL_TEST_PLAIN(run_after_run)
     for (int i = 0; i < 50; i++)
         BL_CHECK_EQ(t, bl_run(one_call, NULL, &(bl_options){.procs = 1 + i % 3}), 3);
     BL_CHECK_EQ(t, load_relaxed(&bl__rt.helpers.count), 0);
+    BL_CHECK(t, !bl__threads_starting());
 }
 
 /* ---- What is fatal --------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "core/sched.h"
+#include "os/os.h"
 
 enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256, THREAD_STACK_MOST = 64 << 20 };
 #define RESERVED ((size_t)64 << 30)
@@ -173,11 +174,11 @@ int bl__race_thread_start(pthread_t *out, void *(*fn)(void *), void *arg, char *
     *stack = p;
     pthread_attr_init(&attr);
     pthread_attr_setstack(&attr, p, race.thread);
-    int err = pthread_create(out, &attr, fn, arg);
+    int err = bl__thread_create(out, &attr, fn, arg);
     pthread_attr_destroy(&attr);
     if (err != 0)
         bl__race_thread_ended(p);
-    return -err;
+    return err;
 }
 
 void bl__race_thread_ended(char *stack)

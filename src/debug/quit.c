@@ -79,12 +79,17 @@ static void quit_print(bl__out *o, void *arg)
     bl__report_each(o, &what);
 }
 
-static void *quit_main(void *arg)
+static void quit_dump(void)
 {
-    bl__thread_began("belay-dump");
     bl__report_run_aside(STDERR_FILENO, quit_print, NULL);
     store_relaxed(&quit.printing, 0u);
     store_relaxed(&quit.asked, (bl_time)0);
+}
+
+static void *quit_main(void *arg)
+{
+    bl__thread_began("belay-dump");
+    quit_dump();
     return arg;
 }
 
@@ -107,7 +112,7 @@ void bl__quit_deliver(void)
     store_relaxed(&quit.printing, 1u);
     quit.started = bl__thread_start(&quit.thread, quit_main, NULL, true) == 0;
     if (!quit.started)
-        (void)quit_main(NULL);
+        quit_dump();
 }
 
 void bl__quit_install(int choice)

@@ -19,7 +19,7 @@
 #include "core/sched.h"
 
 static uint32_t barrier_expedited; /* atomic: also threads that are in no run look */
-static uint32_t starting; /* atomic: threads between bl__thread_start and bl__thread_began */
+static uint32_t starting; /* atomic: threads between bl__thread_create and bl__thread_began */
 
 int64_t bl__clock(void)
 {
@@ -212,6 +212,15 @@ void bl__eventfd_wake(int fd)
     errno = saved;
 }
 
+int bl__thread_create(pthread_t *out, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
+{
+    add_relaxed(&starting, 1u);
+    int err = pthread_create(out, attr, fn, arg);
+    if (err != 0)
+        add_relaxed(&starting, (uint32_t)-1);
+    return -err;
+}
+
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals)
 {
     sigset_t all;
@@ -225,13 +234,10 @@ int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_
     sigdelset(&all, SIGABRT);
     if (block_signals)
         pthread_sigmask(SIG_BLOCK, &all, &before);
-    add_relaxed(&starting, 1u);
-    int err = pthread_create(out, NULL, fn, arg);
-    if (err != 0)
-        add_relaxed(&starting, (uint32_t)-1);
+    int err = bl__thread_create(out, NULL, fn, arg);
     if (block_signals)
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -err;
+    return err;
 }
 
 void bl__thread_began(const char *name)

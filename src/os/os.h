@@ -76,6 +76,8 @@ void bl__eventfd_wake(int fd);
 /* Starts a thread with all signals but the synchronous ones blocked, as the runtime's own are, or
  * with the caller's mask. 0 or a negative error. */
 int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals);
+/* The same with attributes, and the caller's mask. */
+int bl__thread_create(pthread_t *out, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
 /* The first thing that it does: from here on it is known for what it is. */
 void bl__thread_began(const char *name);
 /* Some have been started and are not known yet. */
