@@ -68,6 +68,7 @@ cat >"$work/many.c" <<'END'
 #include <belay.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 static bl_chan *stop;
 static int wait_stop(void *arg)
@@ -99,13 +100,34 @@ static int singles(void *n)
     }
     return 0;
 }
+static long resident(void)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    (void)!fscanf(f, "%*d %ld", &pages);
+    fclose(f);
+    return pages * 4;
+}
+/* Each as big as clang's stack of calls, with its header. */
+static int blocks(void *n)
+{
+    static void *all[200];
+    size_t each = (512 << 10) - 4096;
+    int many = atoi(n);
+    for (int i = 0; i < many; i++)
+        all[i] = memset(malloc(each), 1, each);
+    long used = resident();
+    for (int i = 0; i < many; i++)
+        free(all[i]);
+    return used - resident() < many * 400;
+}
 int main(int argc, char **argv)
 {
     struct rusage before, after;
     if (argc < 3)
         return 2;
     getrusage(RUSAGE_SELF, &before);
-    int r = bl_run(argv[2][0] == 's' ? singles : many, argv[1], NULL);
+    int r = bl_run(argv[2][0] == 's' ? singles : argv[2][0] == 'b' ? blocks : many, argv[1], NULL);
     getrusage(RUSAGE_SELF, &after);
     printf("%ld faults %ld kB\n", after.ru_minflt - before.ru_minflt, after.ru_maxrss - before.ru_maxrss);
     return r;
@@ -116,10 +138,12 @@ if command -v clang >/dev/null; then
     run "$work/many" 20000 alive; expect 'clang: 20,000 goroutines' 0
     run "$work/many" 4000 singles; expect 'clang: one by one' 0
     ok 'clang: a fiber has the stack of calls of the one before' test "$(cut -d' ' -f1 "$work/out")" -lt 3000
+    run "$work/many" 100 blocks; expect "clang: the program's blocks go with their free" 0
 fi
 run env CC=gcc "$belay" build -race -o "$work/gcc" "$work/many.c"
 run "$work/gcc" 500 alive; expect 'gcc: 500 goroutines' 0
 ok 'gcc: and not 770 kB each' test "$(cut -d' ' -f3 "$work/out")" -lt 200000
+run "$work/gcc" 100 blocks; expect "gcc: the program's blocks go with their free" 0
 if [ -n "${BELAY_TEST_LONG:-}" ]; then # seconds, and gigabytes of address space
     run "$work/gcc" 8500 alive; expect 'gcc: too many goroutines' 2
     expect_err 'gcc: too many goroutines' 'more than 8000 goroutines under the race detector.*clang'
@@ -127,6 +151,7 @@ fi
 cat >"$work/short.c" <<'END'
 #include <belay.h>
 static int shared;
+char *__wrap_strdup(const char *s) { return (char *)s; }
 static int add(void *arg)
 {
     (void)arg;
@@ -143,5 +168,5 @@ static int two(void *arg)
 }
 int main(void) { return bl_run(two, NULL, NULL); }
 END
-run env CC=gcc "$belay" run -race "$work/short.c"; expect 'belay run -race' 66
+run env CC=gcc LDFLAGS=-Wl,--wrap=strdup "$belay" run -race "$work/short.c"; expect "belay run -race, of a program with a wrap of strdup's" 66
 finish

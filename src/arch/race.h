@@ -190,7 +190,9 @@ void *bl__race_fiber_new(uint64_t id, bool alone);
 /* What reports know it by: goroutine id of owner (0: nobody's). */
 void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner);
 void bl__race_fiber_free(void *fiber);
-void *bl__race_fiber_make(void); /* of ThreadSanitizer's, without a name: os/race_map.c */
+/* ThreadSanitizer's own, without a name: os/race_map.c. */
+void *bl__race_fiber_make(void);
+void bl__race_fiber_end(void *fiber);
 
 /* Address space for stacks, page-aligned; NULL: there is none left. */
 void *bl__race_arena_new(size_t bytes);

@@ -25,7 +25,6 @@
 enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256, THREAD_STACK_MOST = 64 << 20 };
 #define RESERVED ((size_t)64 << 30)
 
-void __tsan_destroy_fiber(void *fiber);
 void __tsan_set_fiber_name(void *fiber, const char *name);
 void __tsan_java_init(uintptr_t begin, unsigned long size);
 void __tsan_java_alloc(uintptr_t p, unsigned long size);
@@ -99,7 +98,7 @@ void bl__race_fiber_free(void *fiber)
 {
     if (fiber == NULL)
         return;
-    __tsan_destroy_fiber(fiber);
+    bl__race_fiber_end(fiber);
     add_relaxed(&race.fibers, (uint32_t)-1);
 }
 

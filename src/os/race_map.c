@@ -22,6 +22,7 @@ enum { CALLS = 512 << 10, CALLS_KEPT = 1024, ZEROES_LEAST = 32 << 10 };
 #define REAL(name) __asm__("__real__ZN11__sanitizer" name) __attribute__((weak))
 
 void *__tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void *fiber);
 
 /* clang's */
 void *bl__real_map(size_t size, const char *what) REAL("18MmapNoReserveOrDieEmPKc");
@@ -42,7 +43,7 @@ static struct {
 
 /* Never across a switch. */
 static __thread struct {
-    bool making;
+    bool making, ending;
     char *lo, *hi; /* mapped meanwhile, and not written to but by who makes it */
 } race_fresh __attribute__((tls_model("initial-exec")));
 
@@ -72,7 +73,8 @@ void *bl__race_map(size_t size, const char *what)
 
 void bl__race_unmap(void *p, size_t size)
 {
-    if (size == CALLS && calls_try()) {
+    /* A block of the program's may be as big, and has ended with its free. */
+    if (size == CALLS && race_fresh.ending && calls_try()) {
         bool keep = race_calls.n < CALLS_KEPT;
         if (keep) {
             *(void **)p = race_calls.first;
@@ -111,6 +113,13 @@ void *bl__race_fiber_make(void)
     void *fiber = __tsan_create_fiber(0);
     memset(&race_fresh, 0, sizeof race_fresh);
     return fiber;
+}
+
+void bl__race_fiber_end(void *fiber)
+{
+    race_fresh.ending = true;
+    __tsan_destroy_fiber(fiber);
+    race_fresh.ending = false;
 }
 
 #endif

@@ -49,7 +49,7 @@ WEAK char *stpcpy(char *to, const char *from)
 }
 
 char *bl__real_strdup(const char *s) __asm__("__real_strdup") __attribute__((weak));
-char *bl__race_strdup(const char *s) __asm__("__wrap_strdup");
+WEAK char *bl__race_strdup(const char *s) __asm__("__wrap_strdup"); /* a program may wrap it, too */
 char *bl__race_strdup(const char *s)
 {
     BL__RACE_FRAME();
@@ -94,9 +94,11 @@ WEAK char *strtok_r(char *s, const char *ends, char **rest)
     return end != word ? word : NULL;
 }
 
-/* Numbers: up to the character that ends them, which is looked at. */
+/* Numbers: up to the character that ends them, which is looked at. stop NULL: there is no such base. */
 static inline __attribute__((always_inline)) void number_read(const char *s, char *stop, char **end)
 {
+    if (stop == NULL)
+        return;
     bl__race_read(s, (size_t)(stop - s) + 1);
     if (end == NULL)
         return;
@@ -110,7 +112,7 @@ static inline __attribute__((always_inline)) void number_read(const char *s, cha
     WEAK type name(const char *s, char **end, int base)                                            \
     {                                                                                              \
         BL__RACE_FRAME();                                                                          \
-        char *stop;                                                                                \
+        char *stop = NULL;                                                                         \
         type n = __##name##_internal(s, &stop, base, 0);                                           \
         number_read(s, stop, end);                                                                 \
         return n;                                                                                  \
@@ -125,7 +127,7 @@ INTEGER(unsigned long long, strtoull)
     WEAK type name(const char *s, char **end)                                                      \
     {                                                                                              \
         BL__RACE_FRAME();                                                                          \
-        char *stop;                                                                                \
+        char *stop = NULL;                                                                         \
         type n = __##name##_internal(s, &stop, 0);                                                 \
         number_read(s, stop, end);                                                                 \
         return n;                                                                                  \

@@ -94,6 +94,13 @@ CASE(atoi_beside)
     UNUSED;
     return two(first_words, parses_behind);
 }
+CASE(strtol_without_base)
+{
+    char *end = words;
+    UNUSED;
+    MUST(strtol("12", &end, 1) == 0 && end == words ? 0 : -1);
+    return 0;
+}
 static int duplicates_words(void *arg)
 {
     (void)arg;

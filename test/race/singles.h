@@ -880,6 +880,7 @@ static const single singles[] = {
     RACES(strtok_r_is_seen),
     CLEAN(strncat_beside),
     CLEAN(atoi_beside),
+    CLEAN(strtol_without_base),
     RACES(label_is_read),
     RACES(string_key_is_read),
     RACES(loaded_value_is_written),
