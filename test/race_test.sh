@@ -150,12 +150,17 @@ if [ -n "${BELAY_TEST_LONG:-}" ]; then # seconds, and gigabytes of address space
 fi
 cat >"$work/short.c" <<'END'
 #include <belay.h>
+#include <errno.h>
+#include <stdlib.h>
 static int shared;
 char *__wrap_strdup(const char *s) { return (char *)s; }
 static int add(void *arg)
 {
     (void)arg;
+    errno = 77;
     shared++;
+    if (errno != 77) /* of the report */
+        abort();
     return 0;
 }
 static int two(void *arg)

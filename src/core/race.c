@@ -33,6 +33,9 @@ void AnnotateIgnoreSyncBegin(const char *file, int line);
 void AnnotateIgnoreSyncEnd(const char *file, int line);
 __attribute__((weak)) void __tsan_on_thread_idle(void);
 __attribute__((weak)) void __tsan_setjmp(void *sp);
+/* The old runtime's; where that is linked statically it has the two above, too. */
+__attribute__((weak)) void bl__tsan_trace_switch(void *fiber) __asm__(
+    "_ZN6__tsan11TraceSwitchEPNS_11ThreadStateE");
 
 static struct {
     char *base;      /* immutable once made */
@@ -79,8 +82,9 @@ void bl__race_begin(bl__g *g)
 
 void *bl__race_fiber_new(uint64_t id, bool alone)
 {
-    if (__tsan_setjmp == NULL && __tsan_on_thread_idle == NULL &&
-        load_relaxed(&race.fibers) >= FIBERS_OLD)
+    bool old =
+        bl__tsan_trace_switch != NULL || (__tsan_setjmp == NULL && __tsan_on_thread_idle == NULL);
+    if (old && load_relaxed(&race.fibers) >= FIBERS_OLD)
         bl__fatal("belay: more than %d goroutines under the race detector: gcc's ThreadSanitizer "
                   "knows no more threads; build with clang, which has no such limit (CC=clang)",
                   FIBERS_OLD);

@@ -15,6 +15,7 @@
 #if BL__RACE
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -463,12 +464,10 @@ static void race_owners_read(void *report, int mops)
     }
 }
 
-bool bl__race_on_report(void *report, bool suppressed)
+static void race_report(void *report)
 {
     const char *what = "";
     int count, stacks, mops = 0, locs = 0, mutexes, threads = 0, unique;
-    if (suppressed)
-        return true;
     __tsan_get_report_data(report, &what, &count, &stacks, &mops, &locs, &mutexes, &threads,
                            &unique, page.trace, RACE_FRAMES - 1);
     uintptr_t start;
@@ -477,11 +476,11 @@ bool bl__race_on_report(void *report, bool suppressed)
     /* A thread-local variable is that of whichever goroutine its thread runs; one after the
      * other. */
     if (strcmp(location_read(report, locs, &start, &size, &tid), "tls") == 0)
-        return true;
+        return;
     race_threads_read(report, threads);
     race_owners_read(report, mops);
     if (bl_test_main != NULL && report_is_known(report, mops))
-        return true;
+        return;
     uint64_t count_before = load_relaxed(&said.reports);
     for (int i = 0; i < RACE_SIDES; i++)
         store_relaxed(&races_met[count_before % RACE_MET][i], page.owners[i]);
@@ -503,6 +502,15 @@ bool bl__race_on_report(void *report, bool suppressed)
     log_close(fd);
     if (said.halt)
         _exit(said.exitcode != 0 ? said.exitcode : 66);
+}
+
+/* In the middle of an access: the program's errno stays. */
+bool bl__race_on_report(void *report, bool suppressed)
+{
+    int saved = errno;
+    if (!suppressed)
+        race_report(report);
+    errno = saved;
     return true;
 }
 
