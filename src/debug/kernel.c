@@ -190,15 +190,18 @@ static bool kernel_signal_holds(void)
 static void count_add(uint64_t n, void *arg) { ((uint64_t *)arg)[0] += n, ((uint64_t *)arg)[1]++; }
 
 /* Something is under way in an io_uring, and will come back with a word that only the kernel has:
- * as much was taken as has been completed, or it is not known. */
+ * unless as much has been completed as was taken, and nothing is polled, which may complete again
+ * and again (multishot). */
 static bool kernel_ring_holds(const kernel_look *k, const char *name)
 {
-    uint64_t taken[2] = {0}, completed[2] = {0}; /* the sum, of how many */
+    uint64_t taken[2] = {0}, completed[2] = {0}, polls[2] = {0}; /* the sum, of how many */
     kernel_look counts = {.fn = count_add, .arg = completed};
     kernel_text(&counts, k->infos, name, "CqTail:"); /* CachedCqTail, too; before what was taken */
     counts.arg = taken;
     kernel_text(&counts, k->infos, name, "SqHead:");
-    return taken[1] == 0 || taken[0] != completed[0] || taken[1] != completed[1];
+    counts.arg = polls;
+    kernel_text(&counts, k->infos, name, "  op=");
+    return polls[1] > 0 || taken[1] == 0 || taken[0] != completed[0] || taken[1] != completed[1];
 }
 
 /* The program has a queue of the kernel's own asynchronous reads and writes (io_setup), of which
