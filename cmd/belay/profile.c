@@ -163,7 +163,7 @@ static int file_profile(char **argv)
         args[at++] = (char *)(uintptr_t) "-top";
     memcpy(args + at, argv, n * sizeof *argv);
     execvp("go", args);
-    complain("a profile in a file is for 'go tool pprof', and go cannot be run: %s",
+    complain("a profile in a file, or by a URL, is for 'go tool pprof', and go cannot be run: %s",
              strerror(errno));
     free(args);
     return EXIT_FAILED;
@@ -175,7 +175,7 @@ int profile_main(char **argv)
                             strcmp(argv[0], "--help") == 0))
         return help_command("profile");
     if (argv[0] == NULL) {
-        complain("profile takes the number of a process or a profile in a file, as in "
+        complain("profile takes the number of a process, a file or a URL, as in "
                  "'belay profile 4711'");
         return EXIT_USAGE;
     }

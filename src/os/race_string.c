@@ -61,10 +61,11 @@ char *bl__race_strdup(const char *s)
 WEAK char *strsep(char **at, const char *ends)
 {
     BL__RACE_FRAME();
-    bl__race_write(at, sizeof *at);
+    bl__race_read(at, sizeof *at);
     char *word = *at;
     if (word == NULL)
         return NULL;
+    bl__race_write(at, sizeof *at);
     char *end = word + strcspn(word, ends);
     *at = NULL;
     if (*end != '\0') {

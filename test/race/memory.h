@@ -94,6 +94,17 @@ CASE(atoi_beside)
     UNUSED;
     return two(first_words, parses_behind);
 }
+static char *no_words;
+static int cuts_nothing(void *arg)
+{
+    (void)arg;
+    return strsep(&no_words, ",") != NULL;
+}
+CASE(strsep_at_the_end)
+{
+    UNUSED;
+    return two(cuts_nothing, cuts_nothing);
+}
 CASE(strtol_without_base)
 {
     char *end = words;

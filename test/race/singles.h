@@ -881,6 +881,7 @@ static const single singles[] = {
     CLEAN(strncat_beside),
     CLEAN(atoi_beside),
     CLEAN(strtol_without_base),
+    CLEAN(strsep_at_the_end),
     RACES(label_is_read),
     RACES(string_key_is_read),
     RACES(loaded_value_is_written),
