@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "arch/sanitize.h"
@@ -183,6 +184,47 @@ BL_TEST(datagrams_keep_their_bounds)
     BL_CHECK_EQ(t, bl_sendto(p.b, "back", 4, 0, (struct sockaddr *)&from, len), 4);
     BL_CHECK_EQ(t, bl_recvfrom(p.a, buf, sizeof buf, 0, NULL, NULL), 4);
     pair_close(&p);
+}
+
+typedef struct letter {
+    int from;
+    struct sockaddr_un to;
+    socklen_t len;
+} letter;
+
+static int call_send_to(call *c)
+{
+    const letter *l = c->obj;
+    return (int)bl_sendto_until(l->from, "x", 1, 0, (const struct sockaddr *)&l->to, l->len,
+                                c->deadline);
+}
+
+/* Without a connection the sender can always be written to, says epoll, and each try is an event. */
+BL_TEST(datagrams_to_one_that_takes_no_more)
+{
+    letter l = {.to.sun_family = AF_UNIX, .len = sizeof l.to};
+    int to = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct timespec before, after;
+    char byte;
+    BL_SCOPE(s);
+    l.from = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    BL_CHECK_EQ(t, bind(to, (struct sockaddr *)&l.to, sizeof l.to.sun_family), 0); /* any name */
+    BL_CHECK_EQ(t, getsockname(to, (struct sockaddr *)&l.to, &l.len), 0);
+    while (sendto(l.from, "x", 1, MSG_DONTWAIT, (struct sockaddr *)&l.to, l.len) == 1)
+        continue;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    call late = {.fn = call_send_to, .obj = &l, .deadline = bl_in(300 * BL_MS)};
+    BL_CHECK_ERR(t, call_send_to(&late), BL_ETIMEDOUT);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+    BL_CHECK_LT(t, (after.tv_sec - before.tv_sec) * BL_SEC + after.tv_nsec - before.tv_nsec,
+                150 * BL_MS);
+    call c = {.fn = call_send_to, .obj = &l, .deadline = BL_NEVER};
+    call_parks(s, &c);
+    BL_CHECK_EQ(t, bl_read(to, &byte, 1), 1);
+    BL_CHECK(t, call_returns(&c));
+    BL_CHECK_EQ(t, call_result(&c), 1);
+    BL_CHECK_EQ(t, bl_close(l.from), 0);
+    BL_CHECK_EQ(t, bl_close(to), 0);
 }
 
 BL_TEST(regular_files_are_ready)

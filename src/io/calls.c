@@ -43,7 +43,7 @@
 #define RWF_NOSIGNAL 0x00000100
 #endif
 
-enum { IOV_BATCH = 16, CONNECT_PAUSE = 50, CONNECT_PAUSE_MOST = 10000 /* us */ };
+enum { IOV_BATCH = 16, TRY_PAUSE = 50, TRY_PAUSE_MOST = 10000 /* us */ };
 
 /* A call: what it was given, and how it is tried. */
 typedef struct io_call {
@@ -343,12 +343,26 @@ static void call_race_take(const io_call *c, size_t got)
     (void)c, (void)got;
 }
 
+/* A socket without a connection can be written to, says the poller, and the one that it is to go to
+ * takes nothing: each try is an event itself. So from the second on there is a pause before it. */
+static __attribute__((noinline)) int full_pause(const io_call *c, bl_dur *pause, bl_time deadline)
+{
+    bl_dur d = *pause;
+    if (c->try_once != socket_write || c->addr == NULL)
+        return 0;
+    *pause = d == 0 ? TRY_PAUSE * BL_US : d < TRY_PAUSE_MOST * BL_US ? 2 * d : d;
+    if (d != 0 && deadline != BL_NEVER && d > deadline - bl__now())
+        d = deadline - bl__now();
+    return d > 0 ? bl_sleep(d) : 0;
+}
+
 /* Tries until it succeeds, fails or is stopped. */
 static inline __attribute__((always_inline)) ssize_t io_loop_of(
     io_call *c, ssize_t (*try_once)(const io_call *), int side, bl_time deadline)
 {
     bl__fd_seen seen = bl__fd_look(c->f);
     uint32_t use = seen.use;
+    bl_dur pause = 0;
     c->use = use;
     c->deadline = deadline;
     bool skip = side == BL_READABLE && (seen.state[0] & BL__FD_DRAINED) && c->iov->iov_len != 0 &&
@@ -368,7 +382,8 @@ static inline __attribute__((always_inline)) ssize_t io_loop_of(
             return r;
         }
         skip = false;
-        if ((r = bl__fd_park(c->f, side, seen, deadline)) < 0)
+        if ((r = bl__fd_park(c->f, side, seen, deadline)) < 0 ||
+            (side == BL_WRITABLE && (r = full_pause(c, &pause, deadline)) < 0))
             return r;
         seen = bl__fd_look(c->f);
         if (seen.use != use)
@@ -632,7 +647,7 @@ static int connect_call(int fd, const struct sockaddr *addr, socklen_t len, bl_t
         return err;
     if (load_relaxed(&c.f->kind) != BL__FD_UNKNOWN || load_relaxed(&c.f->registered))
         bl__fd_renew(c.f, false);
-    for (bl_dur pause = CONNECT_PAUSE * BL_US;;) {
+    for (bl_dur pause = TRY_PAUSE * BL_US;;) {
         ssize_t r = connect_once(&c);
         if (r == -EINPROGRESS || r == -EALREADY || r == BL_EINTR)
             return (int)io_loop(&c, BL_WRITABLE, deadline);
@@ -643,7 +658,7 @@ static int connect_call(int fd, const struct sockaddr *addr, socklen_t len, bl_t
             return BL_ETIMEDOUT;
         if ((r = bl_sleep(pause)) < 0)
             return (int)r;
-        pause = pause < CONNECT_PAUSE_MOST * BL_US ? 2 * pause : pause;
+        pause = pause < TRY_PAUSE_MOST * BL_US ? 2 * pause : pause;
     }
 }
 
