@@ -124,9 +124,10 @@ bool bl__enter_slow(bl__m *m)
 {
     if ((load_relaxed(&m->bare) & BL__BARE_FENCED) != 0)
         fence_seq_cst(); /* ORD(inside): the store of inside before the load of bare */
-    if ((load_relaxed(&m->bare) & BL__BARE_STOP) != 0)
+    uint32_t bare = load_acquire(&m->bare); /* ORD(bare): as in bl__enter_quick */
+    if ((bare & BL__BARE_STOP) != 0)
         return false;
-    if ((load_relaxed(&m->bare) & BL__BARE_TAKEN) == 0)
+    if ((bare & BL__BARE_TAKEN) == 0)
         return true;
     if (load_acquire(&m->p) == NULL) /* ORD(taken): a plain thread, or it was taken before */
         return false;
@@ -139,7 +140,7 @@ void bl__handoff_stop(void)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next)
-        store_relaxed(&m->bare, load_relaxed(&m->bare) | BL__BARE_STOP);
+        store_release(&m->bare, load_relaxed(&m->bare) | BL__BARE_STOP); /* ORD(bare) */
     bl__unlock(&bl__rt.lock);
 }
 
@@ -255,9 +256,10 @@ static void late_look(const bl__p *p, const bl__m *m, uint32_t tick, bl_time now
         return;
     taken who = {.site = NULL};
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    if (p->m == m && load_relaxed(&p->tick) == tick && m->g != &m->g0 &&
+    const bl__g *g = load_relaxed(&m->g); /* it may be left meanwhile, but lies on its stack */
+    if (p->m == m && load_relaxed(&p->tick) == tick && g != &m->g0 &&
         hogs_count(false) >= HOGS_MOST)
-        who = (taken){.goroutine = m->g->id, .site = m->g->site};
+        who = (taken){.goroutine = g->id, .site = g->site};
     bl__unlock(&bl__rt.lock);
     if (who.site == NULL)
         return;

@@ -104,9 +104,14 @@ int bl__poll_wait(struct epoll_event *events, int64_t timeout)
     return n > 0 ? n : 0;
 }
 
+/* Of each the record, who waits there and that one's stack are cold: they are asked for ahead. */
 void bl__poll_dispatch(const struct epoll_event *events, int n)
 {
     enum { AHEAD = 4 };
+    for (int i = 0; i < n && i < 2 * AHEAD; i++)
+        bl__fd_prefetch(events[i].data.u64, false);
+    for (int i = 0; i < n && i < AHEAD; i++)
+        bl__fd_prefetch(events[i].data.u64, true);
     for (int i = 0; i < n; i++) {
         if (i + 2 * AHEAD < n)
             bl__fd_prefetch(events[i + 2 * AHEAD].data.u64, false);

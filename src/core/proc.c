@@ -167,7 +167,7 @@ static inline __attribute__((always_inline)) void switch_only(bl__m *m, bl__g *f
     BL__CHECK(to == &m->g0 || (m->p != NULL && m->p->m == m));
     m->prev = from;
     m->action = action;
-    m->g = to;
+    store_relaxed(&m->g, to);
     store_relaxed(&to->task.status, (uint32_t)BL__G_RUNNING);
     bl__san_switch_start(action == BL__SWITCH_END ? NULL : &saved, to->fiber, to->stack_lo,
                          to->stack_hi);

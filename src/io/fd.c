@@ -31,7 +31,7 @@
 #include "os/os.h"
 #include "sync/object.h"
 
-enum { CHECK_BATCH = 4 * BL__FD_PAGE };
+enum { CHECK_BATCH = 4 * BL__FD_PAGE, STACK_LINES = 5 };
 #define CLOSING_LOOK BL_MS /* how often who meets a number that is being closed tries again */
 
 static struct {
@@ -156,8 +156,12 @@ void bl__fd_event(uint64_t data, uint32_t events)
             sides_claim(f, sides, &woken);
     }
     bl__unlock(&f->lock);
-    if (BL__LIKELY(first != NULL))
-        bl__ready_behind(first->g, 0);
+    if (BL__LIKELY(first != NULL)) {
+        bl__g *g = first->g;
+        for (size_t line = 0; line < STACK_LINES; line++) /* it waited for long, and runs soon */
+            __builtin_prefetch((const char *)g->sp + line * BL__CACHE_LINE);
+        bl__ready_behind(g, 0);
+    }
     if (BL__UNLIKELY(woken.first != NULL))
         ready_all(&woken, 0);
 }
