@@ -104,7 +104,7 @@ int bl__poll_wait(struct epoll_event *events, int64_t timeout)
     return n > 0 ? n : 0;
 }
 
-/* Of each the record, who waits there and that one's stack are cold: they are asked for ahead. */
+/* Of each the record and who waits there are cold: they are asked for ahead. */
 void bl__poll_dispatch(const struct epoll_event *events, int n)
 {
     enum { AHEAD = 4 };

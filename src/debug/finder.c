@@ -111,15 +111,6 @@ static struct {
     uint32_t lost_count;
 } finder;
 
-static uint64_t finder_picks(void)
-{
-    uint64_t sum = 0;
-    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
-    for (uint32_t i = 0; i < made; i++)
-        sum += load_relaxed(&bl__rt.ps[i]->tick);
-    return sum;
-}
-
 /* ---- Suspects ---- */
 
 /* Under the lock; or NULL. */
@@ -410,7 +401,7 @@ static bl_dur finder_ask(question *q)
 
 static void finder_search(void)
 {
-    uint64_t picks = finder_picks();
+    uint64_t picks = bl__stuck_picks();
     bl_time next = BL_NEVER;
     bl_dur took = 0;
     bool open = false, asked = false;
@@ -468,7 +459,7 @@ int bl__finder_threads(void) { return load_relaxed(&finder.state) != FINDER_NONE
 
 int64_t bl__finder_due(bl_time now)
 {
-    uint64_t picks = finder_picks();
+    uint64_t picks = bl__stuck_picks();
     if (load_relaxed(&finder.state) == FINDER_LOOKS || bl__goroutines() == 0)
         return INT64_MAX;
     if (picks == load_relaxed(&finder.seen[0]) && picks == load_relaxed(&finder.seen[1]) &&

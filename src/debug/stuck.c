@@ -82,7 +82,7 @@ static void note_running(bl__notes *n, const bl__node *d)
     bl__search *s = n->s;
     n->unknown = true;
     if (s->running_count < BL__STUCK_RUNNING)
-        s->running[s->running_count] = (bl__stuck){d->id, d->at, d->switches, 0};
+        s->running[s->running_count] = (bl__stuck){d->id, d->at, d->switches};
     s->running_count++;
 }
 
@@ -102,7 +102,7 @@ static void note_lost(bl__notes *n, const bl__node *d)
     if (left || inner.bl__magic != BL__SCOPE_OPEN || inner.bl__ctx != d->ctx ||
         inner.bl__made != c.made)
         s->lost[s->lost_count++] =
-            (bl__lost_scope){.who = {d->id, d->at, d->switches, 1}, .opened = c.made};
+            (bl__lost_scope){.who = {d->id, d->at, d->switches}, .opened = c.made};
 }
 
 /* Of the node that is being written. */
@@ -492,12 +492,21 @@ bool bl__stuck_still(const bl__stuck *s)
            load_acquire(&s->at->wait) >= BL__W_SOLE; /* ORD(wait): with the claims */
 }
 
+uint64_t bl__stuck_picks(void)
+{
+    uint64_t sum = 0;
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++)
+        sum += load_relaxed(&bl__rt.ps[i]->tick);
+    return sum;
+}
+
 static void answer(bl__notes *n)
 {
     bl__search *s = n->s;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        bl__stuck one = {d->id, d->at, d->switches, d->proven};
+        bl__stuck one = {d->id, d->at, d->switches};
         if (d->alive || !bl__stuck_still(&one))
             continue;
         s->by_memory = s->by_memory || (d->objects > 0 && !n->nobody);
@@ -536,28 +545,22 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     return true;
 }
 
-static uint64_t picks(void)
-{
-    uint64_t sum = 0;
-    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
-    for (uint32_t i = 0; i < made; i++)
-        sum += load_relaxed(&bl__rt.ps[i]->tick);
-    return sum;
-}
-
 /* All are parked, and were so at one moment, and whatever comes does no more than to send ticks: so
  * there is nobody to whom it matters what memory leads to. Timers first: whom one of them starts or
  * wakes before they are looked at is seen behind them. */
 static bool nobody_acts(const bl__notes *n)
 {
+    for (uint32_t i = 0; i < n->count; i++)
+        if (n->nodes[i].alive)
+            return false; /* before what takes longer */
     if (bl__deadlines_act() || n->count != bl__goroutines() || has_strangers())
         return false;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        if (d->alive || !bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches, 0}))
+        if (!bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches}))
             return false;
     }
-    return picks() == n->picks;
+    return bl__stuck_picks() == n->picks;
 }
 
 static void search_memory(bl__notes *n)
@@ -622,7 +625,7 @@ static void search(bl__search *s, bool closely)
     pthread_mutex_lock(&one_search);
     bl__notes n = {.s = s,
                    .closely = closely,
-                   .picks = picks(),
+                   .picks = bl__stuck_picks(),
                    .before = s->before != 0 ? s->before : BL_NEVER};
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
@@ -630,7 +633,7 @@ static void search(bl__search *s, bool closely)
         bl__trace_space_free(&n.space);
     }
     pthread_mutex_unlock(&one_search);
-    s->quiet = !n.unknown && picks() == n.picks && !has_strangers();
+    s->quiet = !n.unknown && bl__stuck_picks() == n.picks && !has_strangers();
 }
 
 void bl__stuck_search(bl__search *s)

@@ -25,7 +25,6 @@ typedef struct bl__stuck {
     uint64_t id;
     const bl__g *at;
     uint32_t switches; /* when it was found: with another number it has gone on */
-    uint32_t proven;
 } bl__stuck;
 
 /* A scope that was not closed, although its storage is gone; and where it was opened. */
@@ -64,6 +63,9 @@ enum { BL__SAVED_REGISTERS = 256 };
 
 /* One at a time; waits for another thread's. Any thread. */
 void bl__stuck_search(bl__search *s);
+
+/* How often the processors have picked a task: nobody has run if it stays the same. */
+uint64_t bl__stuck_picks(void);
 
 /* True: the goroutine has not moved since it was found. */
 bool bl__stuck_still(const bl__stuck *s);

@@ -43,7 +43,6 @@ typedef struct bl__node {
     uint8_t reason;
     uint8_t alive : 1;
     uint8_t cancellable : 1;
-    uint8_t proven : 1;
     uint8_t opener : 1; /* it has a scope open, which is what a cancellation ends */
     uint8_t sound : 1;  /* its stack in use is where stacks are (core/stack.c), so it can be read */
     uint8_t copied : 1; /* its function was given a copy that is in its record */
