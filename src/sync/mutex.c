@@ -256,11 +256,9 @@ void bl_mutex_lock(bl_mutex *m)
         bl__solo_exit_of(solo);
     } else if (bl__solo_is_off(mode) && BL__LIKELY(load_relaxed(&m->bl__self) == m)) {
         bl__g *g = *here;
-        /* The load first: a compare-and-swap that fails costs as much as one that does not. */
-        uintptr_t word = load_relaxed(&m->bl__word);
-        if (BL__LIKELY(word == 0)
-                ? cas_acquire(&m->bl__word, &word, (uintptr_t)g) /* ORD(mutex) */
-                : !mutex_owner(word) && cas_acquire(&m->bl__word, &word, (uintptr_t)g | word)) {
+        uintptr_t word = 0; /* not read first: that would wait for the instruction before */
+        if (BL__LIKELY(cas_acquire(&m->bl__word, &word, (uintptr_t)g)) || /* ORD(mutex) */
+            (!mutex_owner(word) && cas_acquire(&m->bl__word, &word, (uintptr_t)g | word))) {
             mutex_hold(m, g);
             return;
         }
