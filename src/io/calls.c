@@ -175,7 +175,7 @@ ONCE socket_read(const io_call *c)
 ONCE file_read(const io_call *c, int kind)
 {
     ssize_t r;
-    if (kind == BL__FD_NOWAIT) {
+    if (kind == BL__FD_NOWAIT || kind == BL__FD_ASK_WRITE) {
         CALL(r, preadv2(c->fd, c->iov, c->iovcnt, -1, RWF_NOWAIT));
         if (r != BL_ENOTSUP && r != BL_ENOSYS)
             return r;
@@ -257,10 +257,10 @@ ONCE file_write(const io_call *c, int kind)
         r = nowait_write(c);
         if (r != BL_ENOTSUP && r != BL_ENOSYS)
             return r;
-        store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK);
-        kind = BL__FD_ASK;
+        store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK_WRITE);
+        kind = BL__FD_ASK_WRITE;
     }
-    if (kind != BL__FD_ASK)
+    if (kind != BL__FD_ASK && kind != BL__FD_ASK_WRITE)
         return guarded_write(c->fd, c->iov, c->iovcnt, 0);
     struct iovec piece = {NULL, 0};
     if (c->iovcnt > 0)
@@ -358,9 +358,8 @@ static __attribute__((noinline)) int full_pause(const io_call *c, bl_dur *pause,
 
 /* Tries until it succeeds, fails or is stopped. */
 static inline __attribute__((always_inline)) ssize_t io_loop_of(
-    io_call *c, ssize_t (*try_once)(const io_call *), int side, bl_time deadline)
+    io_call *c, ssize_t (*try_once)(const io_call *), int side, bl__fd_seen seen, bl_time deadline)
 {
-    bl__fd_seen seen = bl__fd_look(c->f);
     uint32_t use = seen.use;
     bl_dur pause = 0;
     c->use = use;
@@ -391,9 +390,9 @@ static inline __attribute__((always_inline)) ssize_t io_loop_of(
     }
 }
 
-static ssize_t io_loop(io_call *c, int side, bl_time deadline)
+static ssize_t io_loop(io_call *c, int side, bl__fd_seen seen, bl_time deadline)
 {
-    return io_loop_of(c, c->try_once, side, deadline);
+    return io_loop_of(c, c->try_once, side, seen, deadline);
 }
 
 static ssize_t io_start(io_call *c, int side, bl_time deadline)
@@ -401,7 +400,7 @@ static ssize_t io_start(io_call *c, int side, bl_time deadline)
     int err = 0;
     bl__asked(); /* calls that never wait, on files for instance, do not keep others waiting */
     c->f = bl__fd_get(c->fd, &err);
-    return c->f != NULL ? io_loop(c, side, deadline) : err;
+    return c->f != NULL ? io_loop(c, side, bl__fd_look(c->f), deadline) : err;
 }
 
 /* The rest of iov behind the first `done` bytes, as far as it goes into to; how many pieces. */
@@ -420,15 +419,18 @@ static int iov_rest(struct iovec *to, const struct iovec *iov, int iovcnt, size_
     return n;
 }
 
-/* The first `done` bytes are written. */
+/* The first `done` bytes are written, and the rest goes to no other that has the number by now. */
 static ssize_t write_rest(const io_call *c, size_t all, size_t done, bl_time deadline)
 {
     struct iovec rest[IOV_BATCH];
     io_call more = *c;
     more.iov = rest;
     while (done < all) {
+        bl__fd_seen seen = bl__fd_look(c->f);
+        if (seen.use != c->use)
+            break;
         more.iovcnt = iov_rest(rest, c->iov, c->iovcnt, done);
-        ssize_t r = io_loop(&more, BL_WRITABLE, deadline);
+        ssize_t r = io_loop(&more, BL_WRITABLE, seen, deadline);
         if (r <= 0)
             break;
         done += (size_t)r;
@@ -446,17 +448,22 @@ static ssize_t write_all(io_call *c, bl_time deadline)
 }
 
 /* The same for what servers do all day, so that all of it is in registers: one buffer, of a number
- * that is known as a socket's. BL_ENOTSOCK: it is not, or is another's by now. */
+ * that is known as a socket's. BL_ENOTSOCK: it is not, or is another's by now; else *use is set, if
+ * anybody wants it. */
 static inline __attribute__((always_inline)) ssize_t socket_start(int fd, void *buf, size_t n,
-                                                                  int side, bl_time deadline)
+                                                                  int side, bl_time deadline,
+                                                                  uint32_t *use)
 {
     struct iovec iov = {buf, n};
     io_call c = {.fd = fd, .f = bl__fd_old(fd), .iov = &iov, .iovcnt = 1};
     if (BL__UNLIKELY(c.f == NULL) || BL__UNLIKELY(!is_socket(load_relaxed(&c.f->kind))))
         return BL_ENOTSOCK;
     bl__asked();
-    return side == BL_READABLE ? io_loop_of(&c, socket_read_one, side, deadline)
-                               : io_loop_of(&c, socket_write_one, side, deadline);
+    bl__fd_seen seen = bl__fd_look(c.f);
+    if (use != NULL)
+        *use = seen.use;
+    return side == BL_READABLE ? io_loop_of(&c, socket_read_one, side, seen, deadline)
+                               : io_loop_of(&c, socket_write_one, side, seen, deadline);
 }
 
 /* ---- Public: reading and writing ------------------------------------------------------------- */
@@ -471,31 +478,33 @@ static __attribute__((noinline)) ssize_t read_any(int fd, void *buf, size_t n, b
 ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline)
 {
     BL__RACE_FRAME();
-    ssize_t r = n != 0 ? socket_start(fd, buf, n, BL_READABLE, deadline) : BL_ENOTSOCK;
+    ssize_t r = n != 0 ? socket_start(fd, buf, n, BL_READABLE, deadline, NULL) : BL_ENOTSOCK;
     return BL__LIKELY(r != BL_ENOTSOCK) ? r : read_any(fd, buf, n, deadline);
 }
 
 ssize_t bl_read(int fd, void *buf, size_t n) { return bl_read_until(fd, buf, n, BL_NEVER); }
 
-/* done: so many bytes are written. */
+/* done: so many bytes are written, in that use of the number. */
 static __attribute__((noinline)) ssize_t write_any(int fd, void *buf, size_t n, ssize_t done,
-                                                   bl_time deadline)
+                                                   uint32_t use, bl_time deadline)
 {
     struct iovec iov = {buf, n};
     io_call c = {.try_once = write_once, .fd = fd, .iov = &iov, .iovcnt = 1};
     if (done < 0)
         return write_all(&c, deadline);
     c.f = bl__fd_old(fd);
+    c.use = use;
     return write_rest(&c, n, (size_t)done, deadline);
 }
 
 ssize_t bl_write_until(int fd, const void *buf, size_t n, bl_time deadline)
 {
     BL__RACE_FRAME();
-    ssize_t r = socket_start(fd, (void *)buf, n, BL_WRITABLE, deadline);
+    uint32_t use = 0;
+    ssize_t r = socket_start(fd, (void *)buf, n, BL_WRITABLE, deadline, &use);
     if (BL__LIKELY(r == (ssize_t)n) || (r < 0 && r != BL_ENOTSOCK))
         return r;
-    return write_any(fd, (void *)buf, n, r, deadline);
+    return write_any(fd, (void *)buf, n, r, use, deadline);
 }
 
 ssize_t bl_write(int fd, const void *buf, size_t n) { return bl_write_until(fd, buf, n, BL_NEVER); }
@@ -650,7 +659,7 @@ static int connect_call(int fd, const struct sockaddr *addr, socklen_t len, bl_t
     for (bl_dur pause = TRY_PAUSE * BL_US;;) {
         ssize_t r = connect_once(&c);
         if (r == -EINPROGRESS || r == -EALREADY || r == BL_EINTR)
-            return (int)io_loop(&c, BL_WRITABLE, deadline);
+            return (int)io_loop(&c, BL_WRITABLE, bl__fd_look(c.f), deadline);
         if (r != BL_EAGAIN)
             return (int)r;
         /* A Unix socket whose listener's queue is full; nothing tells when it is not. */

@@ -38,10 +38,11 @@ enum {
     BL__FD_UNKNOWN,
     BL__FD_SOCKET,
     BL__FD_TCP,
-    BL__FD_LISTENER, /* a socket that bl_accept has set O_NONBLOCK on */
-    BL__FD_NOWAIT,   /* takes RWF_NOWAIT: pipes, eventfds */
-    BL__FD_ASK,      /* poll(2) has to be asked first: ttys and what else does not */
-    BL__FD_REGULAR   /* never noted: a regular file */
+    BL__FD_LISTENER,  /* a socket that bl_accept has set O_NONBLOCK on */
+    BL__FD_NOWAIT,    /* takes RWF_NOWAIT: pipes */
+    BL__FD_ASK_WRITE, /* reads take it, for a write poll(2) has to be asked first: eventfds */
+    BL__FD_ASK,       /* for both: ttys and what else does not */
+    BL__FD_REGULAR    /* never noted: a regular file */
 };
 
 typedef struct bl__fd_side {
