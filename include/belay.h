@@ -40,6 +40,8 @@
  *     lock: bl_notify makes values of a channel out of signals.
  *   - The child of a fork during a run has none of its threads: it may exec or _exit, and what would
  *     wait there, start somebody, or run (bl_run) is fatal. Between runs fork is as elsewhere.
+ *   - C++: a goroutine has exceptions of its own, and may wait while it handles one, or in destructors
+ *     that one runs, as at the end of BL_SCOPE. Out of a goroutine's function none may go.
  *   - Of the macros, the last argument may have commas in it: bl_go(s, fn, &(struct job){1, 2}).
  *   - Names beginning with bl__ or BL__ are private, and so are the fields of every struct whose
  *     names begin so.

@@ -57,7 +57,7 @@ ok 'clang-built program' clang-14 $flags "$consume/program.c" "${libs[@]}" -o "$
 run env LD_LIBRARY_PATH="$library" "$work/clang"; expect_out 'clang-built program' '^45$'
 # shellcheck disable=SC2086
 ok 'C++17' g++ -std=c++17 $flags -x c++ "$consume/program.cc" -x none "${libs[@]}" -o "$work/cxx"
-run env LD_LIBRARY_PATH="$library" "$work/cxx"; expect_out 'C++17' '^45$'
+run env LD_LIBRARY_PATH="$library" "$work/cxx"; expect 'C++17' 0; expect_out 'C++17' '^45$'
 
 # ---- CMake package
 ok 'find_package' cmake -S "$consume" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" \

@@ -29,6 +29,30 @@ void bl__m_init(bl__m *m, uint32_t kind)
     m->bare = BL__BARE_TAKEN;
 }
 
+/* ---- Exceptions of C++ ---- */
+/*
+ * Which exceptions are being handled, and how many are on their way, the C++ runtime keeps for each
+ * thread (Itanium C++ ABI: Exception Handling, 2.2.2, __cxa_eh_globals: a pointer and a count). Who
+ * waits in a catch block, or in a destructor that an exception runs, as a scope's end does, would
+ * go on with another goroutine's. libstdc++ and libc++abi find the record by these two functions,
+ * as anybody may; in a program with this library they are ours, and each goroutine has its own.
+ * Other threads keep theirs here. To save and restore it at each switch instead would cost all.
+ *
+ * Weak, for who links the C++ runtime statically and in front of this library: there it is as it
+ * was.
+ */
+void *__cxa_get_globals(void) __attribute__((weak, visibility("default")));
+void *__cxa_get_globals_fast(void)
+    __attribute__((weak, visibility("default"), alias("__cxa_get_globals")));
+
+static __thread void *thread_exceptions[2] __attribute__((tls_model("initial-exec")));
+
+void *__cxa_get_globals(void)
+{
+    bl__g *g = bl__this_m()->g; /* NULL: the thread has never called in */
+    return g != NULL && g->task.kind == BL__TASK_G ? g->exceptions : thread_exceptions;
+}
+
 /* ---- Threads that end ---- */
 
 static pthread_key_t thread_key; /* immutable after thread_key_make; its destructor: thread_free */

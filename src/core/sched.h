@@ -146,6 +146,7 @@ struct bl__g {
     bl_time away_since; /* atomic: since when it has not let go, if it runs without a processor */
     uint32_t thread_futex;                         /* a plain thread's: 1 when woken */
     uint32_t lock;                                 /* for waits that have no object */
+    void *exceptions[2];                           /* g: the C++ runtime's (core/m.c) */
     uint64_t copy[6] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 

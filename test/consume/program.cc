@@ -23,6 +23,42 @@ static int send(void *arg)
     return 0;
 }
 
+/* Each handles its own exception while the other does, and throws it on. */
+static int handle(bl_chan *out, bl_chan *in, int number)
+{
+    try {
+        try {
+            throw number;
+        } catch (int) {
+            int err = out ? bl_chan_send(out, nullptr) : 0;
+            if (!err)
+                err = bl_chan_recv(in, nullptr);
+            if (err)
+                return err;
+            throw;
+        }
+    } catch (int caught) {
+        int err = out ? 0 : bl_chan_send(in, nullptr);
+        return err ? err : caught == number ? 0 : BL_EPROTO;
+    }
+}
+
+static int first(void *arg) { return handle(nullptr, static_cast<bl_chan *>(arg), 1); }
+
+static int second(void *arg)
+{
+    return handle(static_cast<bl_chan *>(arg), static_cast<bl_chan *>(arg), 2);
+}
+
+static int exceptions(void *)
+{
+    BL_SCOPE(s, .timeout = 20 * BL_SEC);
+    bl_chan *turns = bl_scope_chan(s, 0, 0);
+    bl_go(s, first, turns);
+    bl_go(s, second, turns);
+    return bl_scope_wait(s);
+}
+
 static int root(void *arg)
 {
     work *w = static_cast<work *>(arg);
@@ -44,6 +80,8 @@ int main()
 {
     work w = {};
     int err = bl_run(root, &w, nullptr);
+    if (!err)
+        err = bl_run(exceptions, nullptr, nullptr);
     std::printf("%d\n", w.sum);
     return err != 0;
 }
