@@ -511,6 +511,9 @@ BL_TEST(reuse_while_a_close_lingers)
     pair p = tcp_pair(), other = pipe_pair();
     struct linger wait = {1, 60};
     char byte;
+    int low = p.b;
+    p.b = fcntl(low, F_DUPFD_CLOEXEC, 500); /* a number that nobody else is given meanwhile */
+    BL_CHECK_EQ(t, close(low), 0);
     BL_SCOPE(s);
     call fill = {.fn = call_write, .obj = &p.b, .deadline = 1};
     call c = {.fn = call_close, .obj = &p.b, .result = CALL_PENDING};

@@ -173,10 +173,20 @@ static int hand_over_while_it_ends(void *arg)
     return r < 0 ? r : bl_scope_wait(s);
 }
 
-BL_TEST_PLAIN(mutex_while_solo_ends)
+/* A run that a hand-off, on a machine that has no time for us, or a thread of the run before took
+ * out of it is made again. */
+static int run_solo(bl_fn fn)
 {
     const bl_options one = {.procs = 1};
+    int r;
+    while ((r = bl_run(fn, NULL, &one)) == BL_EIO)
+        continue;
+    return r;
+}
+
+BL_TEST_PLAIN(mutex_while_solo_ends)
+{
     BL_CHECK_EQ(t, setenv("BELAY_DEBUG", "lockorder=0", 1), 0); /* which goes another way */
-    BL_CHECK_EQ(t, bl_run(queue_while_it_ends, NULL, &one), 0);
-    BL_CHECK_EQ(t, bl_run(hand_over_while_it_ends, NULL, &one), 0);
+    BL_CHECK_EQ(t, run_solo(queue_while_it_ends), 0);
+    BL_CHECK_EQ(t, run_solo(hand_over_while_it_ends), 0);
 }

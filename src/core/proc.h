@@ -236,6 +236,7 @@ typedef struct bl__sched {
     uint32_t ps_made;         /* atomic: Ps there are, whether in use or not */
     sigset_t signals;         /* immutable in a run: what bl_run's caller blocks */
     uint32_t forked;          /* atomic: this is the child of a fork during a run */
+    uint32_t forked_left;     /* atomic: threads of an earlier run that this child has not */
     bl_scope forked_scope;    /* the innermost of who forked; neither opened nor closed */
     bl_scope root;
     bl__timers outside; /* of threads that hold no P */

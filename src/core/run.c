@@ -240,8 +240,10 @@ static void fork_child(void)
     bl__stack_forked();
     bl__poll_forked();
     bl__trace_forked();
-    if (!load_relaxed(&bl__rt.running))
+    if (!load_relaxed(&bl__rt.running)) {
+        store_relaxed(&bl__rt.forked_left, load_relaxed(&bl__rt.threads));
         return;
+    }
     store_relaxed(&bl__rt.forked, 1u);
     bl__rt.lock = 0;
     bl__rt.stack_lock = 0;
@@ -491,6 +493,8 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     }
     if (load_acquire(&bl__rt.threads) != 0) { /* ORD(threads): left behind by the run before */
         store_release(&bl__rt.running, 0u);   /* ORD(running) */
+        if (load_relaxed(&bl__rt.forked_left) != 0)
+            bl__report_refused(BL_EBUSY);
         return BL_EBUSY;
     }
     bl__timekeeper_end();

@@ -557,6 +557,12 @@ static void refused_print(bl__out *o, void *arg)
                        "and %d processors (procs, BELAY_PROCS); look at the limits on memory "
                        "(ulimit -v, memory.max of the cgroup), or ask for less\n",
                        of->stack_size / 1024, of->procs);
+    else if (err == BL_EBUSY)
+        bl__out_printf(o,
+                       "goroutines that an earlier run has left kept %u of its threads when this "
+                       "process was forked, which it does not have and cannot wait for; it can "
+                       "exec or _exit\n",
+                       load_relaxed(&bl__rt.forked_left));
     else
         bl__out_printf(o, "a field of bl_options is out of range\n");
 }
