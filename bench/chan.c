@@ -13,9 +13,11 @@ typedef struct flow {
 
 static int sender(void *arg)
 {
-    flow *f = arg;
-    for (uint64_t i = 1; i <= f->each; i++)
-        bench_check(bl_chan_send(f->chan, &i) == 0, "a word is sent");
+    const flow *f = arg;
+    bl_chan *chan = f->chan; /* as Go's closures, which have values of their own */
+    const uint64_t each = f->each;
+    for (uint64_t i = 1; i <= each; i++)
+        bench_check(bl_chan_send(chan, &i) == 0, "a word is sent");
     return 0;
 }
 
@@ -24,7 +26,8 @@ static int receiver(void *arg)
     flow *f = arg;
     uint64_t sum = 0;
     uint64_t v;
-    while (bl_chan_recv(f->chan, &v) == 0)
+    bl_chan *chan = f->chan;
+    while (bl_chan_recv(chan, &v) == 0)
         sum += v;
     __atomic_fetch_add(&f->sum, sum, __ATOMIC_RELAXED);
     return 0;
