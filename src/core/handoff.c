@@ -247,19 +247,36 @@ static void refused_say(uint32_t threads)
                  threads);
 }
 
+/* Under sched's lock: m, which holds a processor, cannot come in from now until outside_end. True:
+ * it is outside, so its goroutine stays what it is. */
+static bool outside_begin(bl__m *m, uint32_t *bare)
+{
+    *bare = load_relaxed(&m->bare);
+    store_relaxed(&m->bare, *bare | BL__BARE_TAKEN);
+    bl__heavy_barrier();
+    return load_acquire(&m->inside) == 0; /* ORD(inside): with bl__leave */
+}
+
+static void outside_end(bl__m *m, uint32_t bare)
+{
+    store_release(&m->bare, bare); /* ORD(bare): after the looks at its goroutine */
+}
+
 /* m computes, and holds p, which nobody may take: as many threads as may do so without one. If
  * somebody has been due for long it is said. */
-static void late_look(const bl__p *p, const bl__m *m, uint32_t tick, bl_time now)
+static void late_look(const bl__p *p, bl__m *m, uint32_t tick, bl_time now)
 {
     bl_dur late = now - bl__timers_first();
     if (handoff.said_late || late < LATE_NS)
         return;
     taken who = {.site = NULL};
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    const bl__g *g = load_relaxed(&m->g); /* it may be left meanwhile, but lies on its stack */
-    if (p->m == m && load_relaxed(&p->tick) == tick && g != &m->g0 &&
-        hogs_count(false) >= HOGS_MOST)
-        who = (taken){.goroutine = g->id, .site = g->site};
+    if (p->m == m && load_relaxed(&p->tick) == tick && hogs_count(false) >= HOGS_MOST) {
+        uint32_t bare;
+        if (outside_begin(m, &bare))
+            who = (taken){.goroutine = m->g->id, .site = m->g->site};
+        outside_end(m, bare);
+    }
     bl__unlock(&bl__rt.lock);
     if (who.site == NULL)
         return;
@@ -290,11 +307,8 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
         !load_relaxed(&bl__rt.frozen) &&
         (why != BL__AWAY_HOG ||
          (load_relaxed(&bl__rt.reports) == 0 && hogs_count(guess) < HOGS_MOST))) {
-        uint32_t bare = load_relaxed(&m->bare);
-        store_relaxed(&m->bare, bare | BL__BARE_TAKEN);
-        bl__heavy_barrier();
-        if (load_acquire(&m->inside) == 0 && /* ORD(inside): with bl__leave */
-            (!guess || m->g->blocks > 0)) {
+        uint32_t bare;
+        if (outside_begin(m, &bare) && (!guess || m->g->blocks > 0)) {
             done = bl__p_give(p, &heir) == 0;
             handoff.refused = !done;
         }
@@ -303,7 +317,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
             m->g->blocks = why == BL__AWAY_BLOCKED ? BLOCKS_AGAIN : guess ? m->g->blocks - 1 : 0;
             away_begin(m, p, why, load_relaxed(&p->seen_since), traced_at);
         } else {
-            store_release(&m->bare, bare); /* ORD(bare): after the looks at its goroutine */
+            outside_end(m, bare);
         }
     }
     uint32_t threads = bl__rt.threads;
