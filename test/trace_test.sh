@@ -86,6 +86,20 @@ END
     [ "$status" -le 1 ] && pass || fail "wrong bytes, seed $seed" "status $status"
 done
 
+# Recording must not take long: what is too much is left out, and that is said.
+run env BELAY_PROCS=1 BELAY_TRACE="$work/much" "$work/work" switches; expect 'switches' 0
+size=$(stat -c %s "$work/much")
+[ "$size" -lt 50000000 ] && pass || fail 'switches: the file stays small' "$size bytes of 96 million"
+run "$belay" trace -o "$work/converted" "$work/much"
+expect_out 'switches: not all was recorded' ' ms but for [0-9.]+ ms that were not recorded'
+check 'switches' "$work/much"
+expect_out 'switches: pauses' '^pauses: [1-9]'
+expect_out 'switches: goroutines' '^goroutines: [34]$'
+run env BELAY_DEBUG=traceall=1 BELAY_PROCS=1 BELAY_TRACE="$work/much" "$work/work" switches
+size=$(stat -c %s "$work/much")
+[ "$size" -gt 90000000 ] && pass || fail 'switches: all of them' "$size bytes of 96 million"
+rm "$work/much"
+
 # The flight recorder.
 run "$work/work" dump "$work/dumped"; expect 'dump' 0
 check 'dump' "$work/dumped"

@@ -7,7 +7,8 @@
  * end. One track has several goroutines one after the other, so there are as many tracks as there were goroutines at a time.
  *
  * Events come in the order of time, but clocks of two CPUs may differ by some nanoseconds, and a flight recorder
- * has lost what was before. So each event is taken for true, and what it presupposes is supplied.
+ * has lost what was before. So each event is taken for true, and what it presupposes is supplied. At a pause of the
+ * recording all tracks end, and what is known afterwards begins anew; a track of its own shows the pauses.
  */
 #include "help.h"
 #include "look.h"
@@ -69,8 +70,12 @@ typedef struct conversion {
     uint64_t process, procs_track, outside, goroutines_track, flows;
     uint32_t run;
     int64_t now;
-    processor *procs;  /* PROCS_MOST */
-    goroutine **table; /* hashed by id and run; a power of two */
+    uint64_t pauses;      /* the track; 0: none yet */
+    int64_t paused;       /* since when; 0: not now */
+    uint32_t paused_at;   /* the number of switches then */
+    int64_t not_recorded; /* ns in all */
+    processor *procs;     /* PROCS_MOST */
+    goroutine **table;    /* hashed by id and run; a power of two */
     size_t table_len, table_room;
     group *groups;
     lane *lanes;
@@ -200,9 +205,9 @@ static void lane_begin(conversion *c, goroutine *g)
     char where[512] = "";
     if (p != NULL)
         snprintf(where, sizeof where, "%s at %s:%s", p->func, p->file, p->line);
+    c->count += g->group == NULL;
     g->group = group_of(c, p != NULL ? p->what : "unknown");
     g->lane = lane_take(c, g->group);
-    c->count++;
     perfetto_event e = {.track = g->lane->track,
                         .at = lane_time(c, g->lane),
                         .type = PERFETTO_BEGIN,
@@ -257,6 +262,17 @@ static void scope_close(conversion *c, goroutine *g)
     perfetto_put(c->out, &(perfetto_event){.track = g->lane->scopes,
                                            .at = lane_time(c, g->lane),
                                            .type = PERFETTO_END});
+}
+
+/* No more of g on its track, which another may have. */
+static void lane_return(conversion *c, goroutine *g)
+{
+    while (g->scopes > 0)
+        scope_close(c, g);
+    lane_put(c, g->lane, PERFETTO_END, NULL);
+    g->lane->next = g->group->unused;
+    g->group->unused = g->lane;
+    g->lane = NULL;
 }
 
 /* ---- Slices on a processor's track ---- */
@@ -359,13 +375,8 @@ static void leave(conversion *c, const happening *e, goroutine *g)
     char name[64];
     bool blocks = e->kind == BL__TRACE_BLOCK && !g->waked_early;
     if (e->kind == BL__TRACE_END) {
-        while (g->scopes > 0)
-            scope_close(c, g);
         change(c, g, ENDED, NULL);
-        lane_put(c, g->lane, PERFETTO_END, NULL);
-        g->lane->next = g->group->unused;
-        g->group->unused = g->lane;
-        g->lane = NULL;
+        lane_return(c, g);
         return;
     }
     g->waked_early = false;
@@ -409,10 +420,58 @@ static void steal(conversion *c, const happening *e)
     instant(c, e, &(perfetto_event){.name = name});
 }
 
+/* Ends what is open, now. */
+static void tracks_end(conversion *c)
+{
+    for (int i = 0; i < PROCS_MOST; i++)
+        if (c->procs[i].track != 0)
+            processor_leave(c, &c->procs[i]);
+    for (size_t i = 0; i < c->table_room; i++) {
+        goroutine *g = c->table[i];
+        if (g == NULL || g->run != c->run)
+            continue;
+        g->waked_early = false;
+        g->flow = g->flow_by = 0;
+        if (g->lane == NULL)
+            continue;
+        if (g->doing != UNKNOWN)
+            lane_put(c, g->lane, PERFETTO_END, NULL);
+        g->doing = UNKNOWN;
+        lane_return(c, g);
+    }
+}
+
+/* What was not recorded, as a slice that ends now. */
+static void pause_end(conversion *c, uint32_t switches, bool known)
+{
+    char name[64];
+    snprintf(name, sizeof name, known ? "not recorded: %u switches" : "not recorded", switches);
+    if (c->pauses == 0)
+        c->pauses = perfetto_track(c->out, c->process, "pauses of the recording", 0, 0);
+    perfetto_put(c->out,
+                 &(perfetto_event){
+                     .track = c->pauses, .at = c->paused, .type = PERFETTO_BEGIN, .name = name});
+    perfetto_put(c->out, &(perfetto_event){.track = c->pauses, .at = c->now, .type = PERFETTO_END});
+    c->not_recorded += c->now - c->paused;
+    c->paused = 0;
+}
+
+/* The events of others that were under way may have come after it. */
+static void pause_change(conversion *c, const happening *e)
+{
+    tracks_end(c);
+    if (e->how == 0) {
+        c->paused = c->now;
+        c->paused_at = (uint32_t)e->more;
+    } else if (c->paused != 0) {
+        pause_end(c, (uint32_t)e->more - c->paused_at, true);
+    }
+}
+
 static void event_convert(conversion *c, const happening *e)
 {
-    bool has_goroutine =
-        e->kind != BL__TRACE_STEAL && e->kind != BL__TRACE_THREAD && e->kind != BL__TRACE_CANCEL;
+    bool has_goroutine = e->kind != BL__TRACE_STEAL && e->kind != BL__TRACE_THREAD &&
+                         e->kind != BL__TRACE_CANCEL && e->kind != BL__TRACE_PAUSE;
     goroutine *g = has_goroutine ? goroutine_of(c, e->run, e->id) : NULL;
     if (g != NULL && g->doing == ENDED)
         return;
@@ -439,6 +498,7 @@ static void event_convert(conversion *c, const happening *e)
     case BL__TRACE_CANCEL: cancel(c, e); break;
     case BL__TRACE_OPEN: scope_open(c, g, tracefile_place(c->t, e->more)); break;
     case BL__TRACE_CLOSE: scope_close(c, g); break;
+    case BL__TRACE_PAUSE: pause_change(c, e); break;
     default: break;
     }
 }
@@ -453,25 +513,14 @@ static void run_begin(conversion *c, uint32_t run)
     c->procs_track = perfetto_track(c->out, c->process, "processors", 0, 1);
     c->goroutines_track = perfetto_track(c->out, c->process, "goroutines", 0, 3);
     c->outside = 0;
+    c->pauses = 0;
 }
 
-/* Ends what is open, at the moment of the last event. */
 static void run_end(conversion *c)
 {
-    for (int i = 0; i < PROCS_MOST; i++)
-        if (c->procs[i].track != 0)
-            processor_leave(c, &c->procs[i]);
-    for (size_t i = 0; i < c->table_room; i++) {
-        goroutine *g = c->table[i];
-        if (g == NULL || g->run != c->run || g->lane == NULL)
-            continue;
-        while (g->scopes > 0)
-            scope_close(c, g);
-        if (g->doing != UNKNOWN)
-            lane_put(c, g->lane, PERFETTO_END, NULL);
-        lane_put(c, g->lane, PERFETTO_END, NULL);
-        g->lane = NULL;
-    }
+    tracks_end(c);
+    if (c->paused != 0)
+        pause_end(c, 0, false);
     for (lane *l = c->lanes, *next; l != NULL; l = next) {
         next = l->all;
         free(l);
@@ -486,7 +535,8 @@ static void run_end(conversion *c)
     memset(c->procs, 0, PROCS_MOST * sizeof *c->procs);
 }
 
-static size_t convert(const tracefile *t, perfetto *out)
+/* How many goroutines; and how long nothing was recorded, in ns. */
+static size_t convert(const tracefile *t, perfetto *out, int64_t *not_recorded)
 {
     conversion c = {.t = t, .out = out, .procs = need(calloc(PROCS_MOST, sizeof(processor)))};
     goroutines_learn(&c);
@@ -505,6 +555,7 @@ static size_t convert(const tracefile *t, perfetto *out)
         free(c.table[i]);
     free(c.table);
     free(c.procs);
+    *not_recorded = c.not_recorded;
     return c.count;
 }
 
@@ -521,7 +572,8 @@ static int file_convert(const char *from, const char *to)
     }
     if (!err) {
         perfetto *p = perfetto_open(out);
-        size_t count = convert(&t, p);
+        int64_t not_recorded;
+        size_t count = convert(&t, p, &not_recorded);
         bool ok = perfetto_close(p);
         ok = fclose(out) == 0 && ok;
         if (!ok) {
@@ -529,9 +581,12 @@ static int file_convert(const char *from, const char *to)
             err = EXIT_FAILED;
         } else {
             double ms = t.len > 0 ? (double)(t.at[t.len - 1].at - t.at[0].at) / 1e6 : 0;
-            printf(
-                "%s: %zu events of %zu goroutines in %.3f ms; open it at https://ui.perfetto.dev\n",
-                to, t.len, count, ms);
+            printf("%s: %zu events of %zu goroutines in %.3f ms", to, t.len, count, ms);
+            if (not_recorded != 0)
+                printf(
+                    " but for %.3f ms that were not recorded (BELAY_DEBUG=traceall=1 records all)",
+                    (double)not_recorded / 1e6);
+            puts("; open it at https://ui.perfetto.dev");
         }
         if (t.damaged)
             complain("%s: some of it makes no sense and was left out", from);

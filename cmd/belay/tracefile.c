@@ -141,7 +141,8 @@ static unsigned event_words(unsigned kind)
     case BL__TRACE_SPAWN:
     case BL__TRACE_HANDOFF:
     case BL__TRACE_CANCEL:
-    case BL__TRACE_OPEN: return 2;
+    case BL__TRACE_OPEN:
+    case BL__TRACE_PAUSE: return 2;
     case BL__TRACE_SYNC: return 3;
     default: return kind >= BL__TRACE_TIME && kind <= BL__TRACE_CLOSE ? 1 : 0;
     }

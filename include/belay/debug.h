@@ -103,7 +103,9 @@ void bl_profile_schedlatency(bl_dur rate);
  * does the same from the first run on. A file grows until bl_trace_stop or the end of the program;
  * one that was killed lacks the last 100 ms.
  *
- * An event is 8 to 16 bytes and takes some 25 ns. 0; BL_EBUSY: it is on already; BL_EINVAL: no such
+ * An event is 8 to 16 bytes and takes some 25 ns. A processor that has more than some 400,000 a
+ * second for long is not recorded all the time, so that this costs less than a twentieth: the trace
+ * shows the pauses, with the number of switches. BELAY_DEBUG=traceall=1 records all. 0; BL_EBUSY: it is on already; BL_EINVAL: no such
  * size, or the name is too long; or why the file could not be made. Any thread, with or without a
  * run. (Go: trace.Start, trace.FlightRecorder.)
  */

@@ -82,9 +82,11 @@ int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
  * silence. */
 static void debug_settings_check(void)
 {
-    static const char *const names[] = {
-        "handoff", "lockorder", "resources", "blockprofile", "mutexprofile", "schedprofile",
-        "spare",   "cold",      NULL}; /* the last two are for tests */
+    static const char *const names[] = {"handoff",      "lockorder",
+                                        "resources",    "blockprofile",
+                                        "mutexprofile", "schedprofile",
+                                        "traceall",     "spare",
+                                        "cold",         NULL}; /* the last two are for tests */
     const char *at = getenv("BELAY_DEBUG");
     while (at != NULL && *(at += strspn(at, ", ")) != '\0') {
         size_t all = strcspn(at, ", "), n = strcspn(at, "=, ");
@@ -96,7 +98,7 @@ static void debug_settings_check(void)
             (void)strtoll(at + n + 1, &end, 10);
         if (names[i] == NULL)
             bl__warn("BELAY_DEBUG=%.*s is none of handoff, lockorder, resources, blockprofile, "
-                     "mutexprofile, schedprofile, so it is ignored",
+                     "mutexprofile, schedprofile, traceall, so it is ignored",
                      (int)all, at);
         else if (end != at + all)
             bl__warn("BELAY_DEBUG=%.*s gives no number to %s, as %s=1 does", (int)all, at, names[i],

@@ -13,6 +13,13 @@
  * ms, so a killed program leaves all but that. In a flight recorder a full chunk stays, and the
  * oldest is written over; a dump copies a chunk and looks afterwards whether it was still the same.
  *
+ * Where switching is nearly all that happens, recording each takes several times as long as doing
+ * it, and what comes out is more than anybody can load. So sysmon sees to it that a processor fills
+ * no more than a chunk every 15 ms in the long run, for which it pauses the recording
+ * (debug/recorder.c): what there is then is stretches of some milliseconds with everything in them,
+ * and between them what is known is how often there was a switch. Up to some 400,000 events a second
+ * and processor nothing is left out.
+ *
  * Rejected: a file that is mapped into memory, which needs no writing at all. A disk that is full,
  * or somebody who truncates the file, would then kill the program.
  */
@@ -47,15 +54,24 @@ uint64_t bl__trace_now(void)
     return __builtin_expect(bl__tracer.clock != 0, 0) ? (uint64_t)bl__clock() : bl__ticks();
 }
 
-void bl__trace_switch(uint32_t what, bool on)
+/* Under sched's lock. */
+static void switch_set(uint32_t wanted, bool paused)
 {
-    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    uint32_t now = on ? bl__trace_on | what : bl__trace_on & ~what;
+    uint32_t now = paused ? wanted & ~(uint32_t)BL__TRACE_EVENTS : wanted;
+    bl__tracer.wanted = wanted;
+    bl__tracer.paused = paused;
     store_relaxed(&bl__trace_on, now);
     for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
         uint32_t bare = load_relaxed(&m->bare) & ~(uint32_t)BL__BARE_TRACED;
         store_relaxed(&m->bare, now != 0 ? bare | BL__BARE_TRACED : bare);
     }
+}
+
+void bl__trace_switch(uint32_t what, bool on)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    uint32_t was = bl__tracer.wanted;
+    switch_set(on ? was | what : was & ~what, bl__tracer.paused && (what & BL__TRACE_EVENTS) == 0);
     bl__unlock(&bl__rt.lock);
 }
 
@@ -486,6 +502,31 @@ void bl__trace_scope(const bl__site *opened)
     put_here((event){bl__trace_now(),
                      head_of(opened != NULL ? BL__TRACE_OPEN : BL__TRACE_CLOSE, 0, 0), g->id,
                      opened != NULL, (uintptr_t)opened});
+}
+
+static uint32_t switches_so_far(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < bl__rt.ps_made; i++)
+        n += load_relaxed(&bl__rt.ps[i]->tick);
+    return n;
+}
+
+bool bl__trace_pause(bool pause)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bool changes = (bl__tracer.wanted & BL__TRACE_EVENTS) != 0 && bl__tracer.paused != pause;
+    if (changes) {
+        uint32_t so_far = switches_so_far();
+        if (pause)
+            switch_set(bl__tracer.wanted, true);
+        put_outside(0,
+                    (event){bl__trace_now(), head_of(BL__TRACE_PAUSE, !pause, 0), 0, true, so_far});
+        if (!pause)
+            switch_set(bl__tracer.wanted, false);
+    }
+    bl__unlock(&bl__rt.lock);
+    return changes;
 }
 
 /* ---- Names, and what else is no event ---- */

@@ -37,6 +37,8 @@ void bl__trace_thread(bl__m *m);
 uint64_t bl__trace_now(void);
 /* Turns BL__TRACE_… on or off. */
 void bl__trace_switch(uint32_t what, bool on);
+/* Has events recorded no more, or again. False: they are off, or it is so already. */
+bool bl__trace_pause(bool pause);
 /* Under sched's lock, of a processor taken at now. */
 void bl__trace_handoff(uint64_t now, uint64_t id, uint32_t processor, uint32_t why);
 
@@ -61,7 +63,8 @@ typedef struct bl__trace_buf {
     uint32_t chunks;     /* lock: there */
     uint32_t streamed;   /* immutable: chunks are written to fd one behind the other */
     int fd;              /* immutable */
-    uint64_t seq;        /* lock: chunks begun so far */
+    uint64_t seq;        /* lock; atomic to read: chunks begun so far */
+    uint64_t paced;      /* sysmon's: seq when it last looked */
     uint64_t *written;   /* lock: up to here the file has the chunk at hand */
     uint64_t offset;     /* lock: of that chunk in the file */
     const bl__site *sites[BL__TRACE_SITES]; /* owner: some of those that have a name in the trace */
@@ -80,9 +83,11 @@ typedef struct bl__tracing {
         generation; /* atomic: grows with each start and run: what buffers hold is of the one before */
     uint32_t ring;  /* immutable while on: chunks that a processor keeps; 0: all go into the file */
     uint32_t clock; /* immutable while on: no steady ticks: nanoseconds */
-    int fd;         /* immutable while on: of the file, or -1 */
-    int failed;     /* atomic: why the file could not be written to; 0 */
-    uint64_t size;  /* atomic: of the file */
+    uint32_t wanted; /* sched's lock: BL__TRACE_… that were turned on */
+    bool paused;     /* sched's lock: events are not recorded for now, though wanted */
+    int fd;          /* immutable while on: of the file, or -1 */
+    int failed;      /* atomic: why the file could not be written to; 0 */
+    uint64_t size;   /* atomic: of the file */
     bl__trace_buf *procs[BL__MAX_PROCS]; /* atomic; never freed */
     bl__trace_buf outside;               /* of threads that hold no processor */
     bl__trace_buf names;                 /* of a file */

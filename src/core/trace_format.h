@@ -75,7 +75,8 @@ typedef enum bl__trace_kind {
     BL__TRACE_CANCEL, /* a context was cancelled, the low half: why; then: its address */
     BL__TRACE_OPEN,   /* goroutine has opened a scope; then: its site */
     BL__TRACE_CLOSE,  /* goroutine has closed its innermost scope */
-    BL__TRACE_SYNC,   /* then: ticks, CLOCK_MONOTONIC */
+    BL__TRACE_PAUSE, /* how 0: what follows is not recorded, until how 1; then: switches so far, modulo 2^32 */
+    BL__TRACE_SYNC, /* then: ticks, CLOCK_MONOTONIC */
 
     /* In the stream of names: length of the text << 32, key, text. */
     BL__TRACE_REASON, /* of waiting; key: its number */

@@ -25,12 +25,22 @@ enum { RING_CHUNKS = 128 /* 8 MiB a processor */, RING_MOST = 16384 };
 #define FLUSH_EVERY (100 * BL_MS)
 #define CALIBRATE_FOR (200 * BL_US)
 
+/* What a processor may record in the long run, and at once. A chunk takes its thread some 200 us
+ * into memory and 400 into a file. */
+#define CHUNK_EVERY (15 * BL_MS)
+#define CREDIT_MOST (8 * CHUNK_EVERY)
+
+enum { LIVE_MOST = 1000 }; /* goroutines that are told of again after a pause */
+
 enum { RECORDER_OFF, RECORDER_BUSY, RECORDER_FILE, RECORDER_RING };
 
 static struct {
     uint32_t state;          /* atomic: RECORDER_…; who makes it BUSY may start, stop or dump */
     uint32_t dead;           /* atomic: the process dies, and that was seen to */
     bl_time flushed;         /* sysmon's */
+    bl_time paced;           /* sysmon's: when it last looked at how much was recorded */
+    bl_dur credit;           /* sysmon's: below 0: more was than may be */
+    bool whole;              /* immutable while on: record all, whatever it takes */
     bool asked;              /* by the first run: what BELAY_TRACE says */
     char path[4096];         /* of the file; immutable while on */
     bl__trace_header header; /* immutable while on */
@@ -251,6 +261,7 @@ int bl_trace_start(const char *where)
     if (!state_take(RECORDER_OFF))
         return BL_EBUSY;
     bl__tracer.clock = !bl__ticks_steady();
+    recorder.whole = bl__debug_setting("traceall") == 1;
     header_make(ring > 0);
     int fd = ring > 0 ? -1 : trace_open(where);
     if (fd < -1 || (fd < 0 && ring == 0)) {
@@ -278,6 +289,7 @@ void bl_trace_stop(void)
     bool file = state_take(RECORDER_FILE);
     if (!file && !state_take(RECORDER_RING))
         return;
+    (void)bl__trace_pause(false);
     bl__trace_switch(BL__TRACE_EVENTS, false);
     if (file) {
         bl__trace_put_sync();
@@ -359,6 +371,7 @@ int bl_trace_dump(int fd)
 {
     if (!state_take(RECORDER_RING))
         return load_relaxed(&recorder.state) == RECORDER_BUSY ? BL_EBUSY : BL_EINVAL;
+    (void)bl__trace_pause(false); /* says how much was left out until now */
     bl__trace_put_sync();
     int r = dump(fd);
     state_give(RECORDER_RING);
@@ -389,14 +402,49 @@ void bl__trace_run_begin(void)
 
 void bl__trace_run_end(void)
 {
-    if (load_relaxed(&recorder.state) == RECORDER_FILE)
-        at_exit();
+    if (load_relaxed(&recorder.state) != RECORDER_FILE)
+        return;
+    (void)bl__trace_pause(false);
+    at_exit();
+}
+
+/* The most chunks that a processor has begun since the last look. */
+static uint64_t chunks_begun(void)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < BL__MAX_PROCS; i++) {
+        bl__trace_buf *b = buf_at(i);
+        if (!is_current(b))
+            continue;
+        uint64_t begun = load_relaxed(&b->seq), n = begun - b->paced;
+        b->paced = begun;
+        most = n > most ? n : most;
+    }
+    return most;
+}
+
+/* Pauses the recording when it has become too much, until that is made up for, or until nobody has
+ * anything to do. */
+static void pace(bl_time now)
+{
+    bool idle = now == BL_NEVER;
+    bl_dur due = (bl_dur)chunks_begun() * CHUNK_EVERY;
+    bl_dur credit = recorder.credit + (now - recorder.paced);
+    recorder.credit = idle ? CREDIT_MOST : (credit < CREDIT_MOST ? credit : CREDIT_MOST) - due;
+    recorder.paced = idle ? bl__clock() : now;
+    if (recorder.credit < 0 && !recorder.whole)
+        (void)bl__trace_pause(true);
+    else if (bl__trace_pause(false) && load_relaxed(&recorder.state) == RECORDER_FILE &&
+             bl_goroutines() <= LIVE_MOST)
+        live_begin(true);
 }
 
 void bl__trace_tick(bl_time now)
 {
-    if (load_relaxed(&recorder.state) != RECORDER_FILE ||
-        (now != BL_NEVER && now - recorder.flushed < FLUSH_EVERY))
+    uint32_t state = load_relaxed(&recorder.state);
+    if (state == RECORDER_FILE || state == RECORDER_RING)
+        pace(now);
+    if (state != RECORDER_FILE || (now != BL_NEVER && now - recorder.flushed < FLUSH_EVERY))
         return;
     recorder.flushed = now != BL_NEVER ? now : 0;
     bl__trace_put_sync();
@@ -413,7 +461,8 @@ void bl__trace_dying(void)
 {
     uint32_t alive = 0;
     bl__out o;
-    if (!bl__traced() || !cas_acq_rel(&recorder.dead, &alive, 1u)) /* ORD(recorder) */
+    if (load_relaxed(&recorder.state) == RECORDER_OFF ||
+        !cas_acq_rel(&recorder.dead, &alive, 1u)) /* ORD(recorder) */
         return;
     if (load_relaxed(&recorder.state) == RECORDER_FILE) {
         flush_dying();
@@ -441,6 +490,8 @@ void bl__trace_dying(void)
 void bl__trace_forked(void)
 {
     store_relaxed(&bl__trace_on, 0u);
+    bl__tracer.wanted = 0;
+    bl__tracer.paused = false;
     if (bl__tracer.fd >= 0)
         close(bl__tracer.fd);
     bl__tracer.fd = -1;

@@ -6,7 +6,8 @@ Reads what `belay trace` wrote with a decoder of its own, and checks that it can
 
 On each track slices nest and time does not go back. A processor runs one goroutine at a time. A goroutine is
 started once and ends once, runs after it was runnable, and waits after it ran. Every arrow leads from what woke or started
-a goroutine to where that goroutine runs. whole: nothing before the beginning is missing. Prints what there is.
+a goroutine to where that goroutine runs. After a pause of the recording a goroutine has another slice. whole: nothing
+before the beginning is missing, and nothing was paused. Prints what there is.
 """
 import struct
 import sys
@@ -141,7 +142,8 @@ def main():
         assert e.at >= t.last, ("time goes back", where, e.at, t.last)
         t.last = e.at
         kind = "processor" if len(where) > 1 and where[1] == "processors" else \
-            "scopes" if where[0] == "scopes" else "lane" if "goroutines" in where else "outside"
+            "scopes" if where[0] == "scopes" else "lane" if "goroutines" in where else \
+            "pauses" if where[0] == "pauses of the recording" else "outside"
         if e.type == 1:
             t.open.append(e)
             assert kind != "processor" or len(t.open) == 1, ("two at a time", where, e.name)
@@ -156,6 +158,9 @@ def main():
                     counts["state " + e.name] += 1
             elif kind == "processor":
                 counts["slices"] += 1
+            elif kind == "pauses":
+                assert e.name.startswith("not recorded"), e.name
+                counts["pauses"] += 1
         elif e.type == 2:
             assert t.open, ("an end too many", where)
             begun = t.open.pop()
@@ -178,9 +183,11 @@ def main():
         assert not t.open, ("never ends", path_of(tracks, t.uuid))
     names = Counter(key for key in goroutines)
     for key, them in goroutines.items():
-        assert len(them) == 1, ("started twice", key)
-    assert len(names) == counts["goroutines"]
+        assert 1 <= len(them) <= 1 + counts["pauses"], ("started twice", key)
+    assert counts["pauses"] > 0 or len(names) == counts["goroutines"]
+    counts["goroutines"] = len(names)
     counts["arrows"] = len(ends)
+    assert not whole or counts["pauses"] == 0
     if whole: # each run on a processor is one in the goroutine's track
         assert counts["slices"] == counts["state running"], (counts["slices"], counts["state running"])
         assert counts["arrows"] > 0

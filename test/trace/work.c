@@ -8,6 +8,7 @@
  *     work crash          writes to address 8
  *     work dump FILE      turns the flight recorder on in the middle, and dumps it to FILE
  *     work middle FILE    traces into FILE from the middle on, twice
+ *     work switches       does nothing but switch, six million times
  */
 #include <belay.h>
 #include <belay/debug.h>
@@ -142,11 +143,29 @@ static int trace_middle(void)
     return 0;
 }
 
+static int yielder(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 3000000; i++)
+        bl_yield();
+    return 0;
+}
+
+static int switches(void)
+{
+    BL_SCOPE(s, .name = "switches");
+    bl_go(s, yielder, NULL);
+    bl_go(s, yielder, NULL);
+    return bl_scope_wait(s);
+}
+
 static int root(void *arg)
 {
     (void)arg;
     if (strcmp(mode, "dump") == 0)
         return dump_to_file();
+    if (strcmp(mode, "switches") == 0)
+        return switches();
     if (strcmp(mode, "middle") == 0) {
         BL_SCOPE(s, .name = "before");
         bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
