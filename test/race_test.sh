@@ -10,17 +10,24 @@ build_settings
 belay=$build/belay
 [ -x "$belay" ] || finish
 
-# Each compiler with another number of processors; both with both is `for p in 1 4` by hand.
-procs=4
-for cc in clang gcc; do
+# Clangs that are there, and have no ThreadSanitizer.
+mkdir "$work/bin"
+for name in clang clang-14 clang-16 clang-19; do
+    printf '#!/bin/sh\necho "${1#*=}"\n' >"$work/bin/$name"
+    chmod +x "$work/bin/$name"
+done
+
+# Each with another number of processors; all with both is `for p in 1 4` by hand. alone: gcc's own ThreadSanitizer.
+for how in clang:4 gcc:4 alone:1; do
+    name=${how%:*} procs=${how#*:} cc=$name path=$PATH
+    [ $name = alone ] && cc=gcc path=$work/bin:$PATH
     command -v $cc >/dev/null || continue
-    run env CC=$cc CFLAGS=-Wall "$belay" build -race -o "$work/cases.$cc" "$root/test/race/cases.c"
-    expect "$cc: builds" 0
-    run env BELAY_PROCS=$procs "$work/cases.$cc"
-    expect "$cc: verdicts at $procs procs" 0
-    expect_out "$cc: verdicts" '^[0-9]+ racy and [0-9]+ clean, 0 wrong$'
-    cases=$work/cases.$cc
-    procs=1
+    run env CC=$cc PATH="$path" CFLAGS=-Wall "$belay" build -race -o "$work/cases.$name" "$root/test/race/cases.c"
+    expect "$name: builds" 0
+    run env BELAY_PROCS=$procs "$work/cases.$name"
+    expect "$name: verdicts at $procs procs" 0
+    expect_out "$name: verdicts" '^[0-9]+ racy and [0-9]+ clean, 0 wrong$'
+    cases=$work/cases.$name
 done
 
 # One after the other: ThreadSanitizer may miss two accesses at literally the same instant, and what is asked from here
@@ -48,13 +55,8 @@ run env BELAY_RACE=log_path="$work/log" "$cases" siblings
 ok 'log_path' grep -q 'WARNING: DATA RACE' "$work"/log.*
 ok 'log_path: not stderr' test ! -s "$work/err"
 
-# Clangs that are there, and have no ThreadSanitizer.
 if command -v gcc >/dev/null; then
-    mkdir "$work/bin" "$work/two"
-    for name in clang clang-14 clang-16 clang-19; do
-        printf '#!/bin/sh\necho "${1#*=}"\n' >"$work/bin/$name"
-        chmod +x "$work/bin/$name"
-    done
+    mkdir "$work/two"
     for name in a b; do
         printf '#include <belay/test.h>\nBL_TEST(passes) { BL_CHECK(t, true); }\n' >"$work/two/${name}_test.c"
     done
@@ -134,13 +136,15 @@ int main(int argc, char **argv)
 }
 END
 if command -v clang >/dev/null; then
-    run env CC=clang "$belay" build -race -o "$work/many" "$work/many.c"
-    run "$work/many" 20000 alive; expect 'clang: 20,000 goroutines' 0
-    run "$work/many" 4000 singles; expect 'clang: one by one' 0
-    ok 'clang: a fiber has the stack of calls of the one before' test "$(cut -d' ' -f1 "$work/out")" -lt 3000
-    run "$work/many" 100 blocks; expect "clang: the program's blocks go with their free" 0
+    for cc in clang gcc; do # gcc's code with clang's runtime
+        run env CC=$cc "$belay" build -race -o "$work/many" "$work/many.c"
+        run "$work/many" 20000 alive; expect "$cc: 20,000 goroutines" 0
+        run "$work/many" 4000 singles; expect "$cc: one by one" 0
+        ok "$cc: a fiber has the stack of calls of the one before" test "$(cut -d' ' -f1 "$work/out")" -lt 3000
+        run "$work/many" 100 blocks; expect "$cc: the program's blocks go with their free" 0
+    done
 fi
-run env CC=gcc "$belay" build -race -o "$work/gcc" "$work/many.c"
+run env CC=gcc PATH="$work/bin:$PATH" "$belay" build -race -o "$work/gcc" "$work/many.c"
 run "$work/gcc" 500 alive; expect 'gcc: 500 goroutines' 0
 ok 'gcc: and not 770 kB each' test "$(cut -d' ' -f3 "$work/out")" -lt 200000
 run "$work/gcc" 100 blocks; expect "gcc: the program's blocks go with their free" 0

@@ -25,8 +25,9 @@ static const char overview[] =
 
 #define FLAGS_TEXT                                                                                 \
     "  -asan        find memory errors: AddressSanitizer and UndefinedBehaviorSanitizer\n"         \
-    "  -race        find data races: ThreadSanitizer; clang's, if it is there and CC is not\n"     \
-    "               set. Not optimised, which would hide some; CFLAGS=-O2 has it back\n"           \
+    "  -race        find data races: ThreadSanitizer; clang's, if it is there, and by clang\n"     \
+    "               if CC is not set. Not optimised, which would hide some; CFLAGS=-O2 has\n"      \
+    "               it back\n"                                                                     \
     "  -g           build for a debugger: no optimisation (otherwise -O2 -g, with the frame\n"     \
     "               of who has called, each function's own code and each call where it\n"          \
     "               stands, since reports name them: -fno-optimize-sibling-calls; with gcc\n"      \
