@@ -729,6 +729,43 @@ BL_TEST_PLAIN(a_child_has_a_poller_of_its_own)
     BL_CHECK_EQ(t, bl_run(leave_one, NULL, NULL), 0);
     pair_close(&kept);
 }
+
+/* Runs before and after all descriptors were closed, as a daemon does, and the poller's numbers
+ * were used again; nor does a fork close those. The number of what fails. */
+static int run_without_descriptors(void)
+{
+    enum { NUMBERS = 256 };
+    int status = -1;
+    if (bl_run(leave_one, NULL, NULL) != 0)
+        return 1;
+    for (int fd = 3; fd < NUMBERS; fd++)
+        close(fd);
+    kept = tcp_pair();
+    while (dup(kept.a) < NUMBERS)
+        continue;
+    pid_t child = fork();
+    if (child == 0) {
+        int open = 3;
+        while (open < NUMBERS && fcntl(open, F_GETFD) >= 0)
+            open++;
+        _exit(open != NUMBERS);
+    }
+    if (waitpid(child, &status, 0) != child || status != 0)
+        return 2;
+    return bl_run(leave_one, NULL, NULL) != 0 ? 3 : 0;
+}
+
+BL_TEST_PLAIN(descriptors_closed_between_runs)
+{
+    int status = -1;
+    kept = tcp_pair();
+    pid_t child = fork();
+    if (child == 0)
+        _exit(run_without_descriptors());
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, WEXITSTATUS(status), 0);
+    pair_close(&kept);
+}
 #endif
 
 /* What the child of a fork during a run closes stays registered in the parent, whose reader waits

@@ -170,6 +170,23 @@ void bl__poll_watch(bl_time now)
         (void)bl__poll_try();
 }
 
+/* Are the two still what they were? A program may close all descriptors that it does not know
+ * (closefrom), and the numbers are others' then. */
+static bool poll_is_ours(uint64_t fds)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = POLL_BREAKER};
+    return epoll_ctl(epoll_of(fds), EPOLL_CTL_MOD, breaker_of(fds), &e) == 0;
+}
+
+void bl__poll_begin(void)
+{
+    uint64_t fds = load_relaxed(&bl__rt.poll.fds);
+    if (fds == 0 || poll_is_ours(fds))
+        return;
+    store_relaxed(&bl__rt.poll.fds, 0u);
+    bl__fd_unregister_all();
+}
+
 /* Descriptors stay registered. Whoever the run before has left behind waits on, for nothing. */
 void bl__poll_reset(void)
 {
@@ -186,8 +203,10 @@ void bl__poll_forked(void)
     bl__fd_forked();
     if (fds == 0)
         return;
-    close(epoll_of(fds));
-    close(breaker_of(fds));
+    if (poll_is_ours(fds)) {
+        close(epoll_of(fds));
+        close(breaker_of(fds));
+    }
     store_relaxed(&bl__rt.poll.fds, 0u);
     store_relaxed(&bl__rt.poll.waiters, 0u);
 }

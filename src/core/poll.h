@@ -60,7 +60,9 @@ bool bl__poll_try(void);
 void bl__poll_sometimes(struct bl__p *p, bl_time now); /* by who holds p, which is busy */
 void bl__poll_watch(bl_time now);                      /* sysmon's */
 
-/* A new run: nobody waits. And the child of a fork: it must not touch the parent's. */
+/* A new run: whether the poller is still there; and nobody waits. And the child of a fork: it must
+ * not touch the parent's. */
+void bl__poll_begin(void);
 void bl__poll_reset(void);
 void bl__poll_forked(void);
 
@@ -71,6 +73,7 @@ void bl__fd_event(uint64_t data, uint32_t events);
 void bl__fd_prefetch(uint64_t data, bool waiter);
 void bl__fd_check(bl_time now);
 #define BL__FD_CHECK_EVERY (50 * BL_MS) /* so often at the most */
+void bl__fd_unregister_all(void);
 void bl__fd_forked(void);
 
 /* io/ring.c: the thread that reads regular files by io_uring, where BELAY_IO says so. The end of a

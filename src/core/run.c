@@ -343,6 +343,7 @@ static int main_goroutine(void *arg)
 static void rt_reset(void)
 {
     ps_forget(); /* what the run before has left, if goroutines were left behind */
+    bl__poll_begin();
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     store_relaxed(&bl__rt.stopping, 1u);
     store_relaxed(&bl__rt.ps_made, 0u);

@@ -114,11 +114,10 @@ int bl__stack_init(size_t size)
     return 0;
 }
 
-/* In the child of a fork: the descriptor names the parent. The next run opens its own. */
+/* In the child of a fork: the descriptor names the parent. The next run opens its own. It is not
+ * closed: a program may have closed all that it does not know, and have another with its number. */
 void bl__stack_forked(void)
 {
-    if (mem.guard != 0 && mem.pidfd >= 0)
-        close(mem.pidfd);
     mem.guard = 0;
     mem.pidfd = -1;
 }

@@ -381,6 +381,15 @@ void bl__fd_check(bl_time now)
         store_release(&bl__rt.poll.unchecked, 1u); /* ORD(check) */
 }
 
+void bl__fd_unregister_all(void)
+{
+    for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * BL__FD_PAGE; i++) {
+        bl__fd *f = bl__fd_old((int)i);
+        if (f != NULL && load_relaxed(&f->registered) == BL__FD_REGISTERED)
+            bl__fd_renew(f, false);
+    }
+}
+
 /* In the child of a fork nobody waits, and epoll has nothing yet. Most records were never used, and
  * their pages are not to be copied. */
 void bl__fd_forked(void)
