@@ -566,8 +566,8 @@ static uint32_t reach_walk_item(bl__reach *r, reach_walk *w)
 {
     if (w->item == BL__REACH_OPEN && !w->locating)
         w->item = reach_lookup(r, &r->all, w->low);
-    if (w->item == BL__REACH_OPEN)
-        w->item = reach_item_add(r, w->low, w->high);
+    if (w->item == BL__REACH_OPEN) /* the end is the array's, too: who goes down has no more */
+        w->item = reach_item_add(r, w->low, w->high + 1);
     return w->item;
 }
 

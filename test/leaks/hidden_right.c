@@ -68,6 +68,31 @@ static int in_a_packed_record(void *arg)
     return r;
 }
 
+enum { FULL = 7 }; /* addresses: a block that has no byte left */
+static bl_chan **behind;
+
+static __attribute__((noinline)) void fill_whole(void)
+{
+    bl_chan **all = malloc(FULL * sizeof(bl_chan *));
+    for (int i = 0; i < FULL; i++)
+        all[i] = awaited();
+    behind = all + FULL;
+}
+
+/* Who goes from the end of an array to its beginning has no other address in between. */
+/*? behind_the_last_element right
+ */
+static int behind_the_last_element(void *arg)
+{
+    (void)arg;
+    fill_whole();
+    int r = nap_long() != 0;
+    for (int i = 0; i < FULL && r == 0; i++)
+        r = send_last(*--behind) != 0;
+    free(behind);
+    return r;
+}
+
 static uint64_t top; /* of a list without locks: how often it was changed, an address, and a mark */
 
 static __attribute__((noinline)) void push(void)
@@ -608,6 +633,7 @@ static int of_a_thread_that_computes(void *arg)
 }
 
 PROGRAMS({"in_a_packed_record", in_a_packed_record},
+         {"behind_the_last_element", behind_the_last_element},
          {"with_a_counter_and_a_mark", with_a_counter_and_a_mark}, {"in_a_pipe", in_a_pipe},
          {"in_a_socket", in_a_socket}, {"far_back_in_a_pipe", far_back_in_a_pipe},
          {"behind_another_in_a_socket", behind_another_in_a_socket},
