@@ -103,6 +103,7 @@
 #include "debug/stuck_deadlines.c"
 #include "debug/stuck_idle.c"
 #include "debug/stuck_objects.c"
+#include "debug/stuck_threads.c"
 #include "debug/symbol.c"
 #include "debug/table.c"
 #include "debug/traceback.c"

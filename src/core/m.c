@@ -96,6 +96,11 @@ static void thread_free(void *arg)
     bl__m *m = arg;
     if (m->helper != NULL || m->g0.task.kind != BL__TASK_THREAD)
         thread_lost(m);
+    if (m->ends == 0 && pthread_setspecific(thread_key, m) == 0) {
+        m->ends = 1; /* other keys' destructors may unlock what it has; this one is called again */
+        return;
+    }
+    bl__held_at_end(&m->g0); /* before its record can be another thread's */
     bl__ctx_unregister(&m->g0);
 #if BL__RACE
     bl__race_fiber_free(m->g0.fiber_idle);
@@ -220,6 +225,29 @@ int bl__m_start(bl__p *p, bool spinning)
 
 /* ---- Plain threads ---- */
 
+/* Where its stack is, for debug/stuck.c. Of the first thread that is not asked, since its own record
+ * is elsewhere, nor where the C library keeps thread-locals behind that record. */
+static void stack_ask(bl__m *m)
+{
+#if defined(__x86_64__)
+    pthread_attr_t attr;
+    void *low;
+    size_t size;
+    const char *own = (const char *)pthread_self();
+    if (bl__thread_id() == getpid() || pthread_getattr_np(pthread_self(), &attr) != 0)
+        return;
+    bool known = pthread_attr_getstack(&attr, &low, &size) == 0 && size <= UINT32_MAX &&
+                 own > (char *)low && own < (char *)low + size;
+    pthread_attr_destroy(&attr);
+    if (known) {
+        m->stack_low = low;
+        m->stack_high = m->stack_low + size;
+        m->stack_own = own;
+    }
+#endif
+    (void)m;
+}
+
 /* A plain thread's first call: it gets a record, which goes when it ends. */
 bl__g *bl__self_slow(void)
 {
@@ -229,6 +257,7 @@ bl__g *bl__self_slow(void)
         bl__fatal("belay: out of memory for the record of a thread");
     bl__m_init(m, BL__TASK_THREAD);
     m->g0.fiber = bl__san_fiber_current();
+    stack_ask(m);
     bl__tls_set(m);
     return m->g;
 }
@@ -245,6 +274,42 @@ static bool thread_polls(struct pollfd polls[2], int64_t left)
     return ppoll(polls, 2, left == INT64_MAX ? NULL : &ts, NULL) > 0;
 }
 
+/* Of a plain thread that is about to wait without a deadline: from at on its stack is in use. */
+static void blocked_add(bl__m *m, const char *at)
+{
+    store_relaxed(&m->blocked, 1u);
+    add_relaxed(&bl__rt.plain_blocked, 1u);
+    add_relaxed(&bl__rt.plain_changes, 1u);
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    m->waits++;
+    m->blocked_at = at;
+    m->blocked_prev = NULL;
+    m->blocked_next = bl__rt.blocked;
+    if (m->blocked_next != NULL)
+        m->blocked_next->blocked_prev = m;
+    bl__rt.blocked = m;
+    bl__unlock(&bl__rt.lock);
+    bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
+}
+
+static void blocked_remove(bl__m *m)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    *(m->blocked_prev != NULL ? &m->blocked_prev->blocked_next : &bl__rt.blocked) = m->blocked_next;
+    if (m->blocked_next != NULL)
+        m->blocked_next->blocked_prev = m->blocked_prev;
+    bl__unlock(&bl__rt.lock);
+}
+
+void bl__each_blocked(void (*fn)(const bl__m *m, void *arg), void *arg)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    for (const bl__m *m = bl__rt.blocked; m != NULL; m = m->blocked_next)
+        if (load_relaxed(&m->blocked)) /* else it was woken, and is about to leave */
+            fn(m, arg);
+    bl__unlock(&bl__rt.lock);
+}
+
 /* On its own word, or, for a descriptor, in poll(2): it may wait where no run is under way, or none
  * in which anybody polls. Its record is claimed and readied like any other. */
 int bl__park_thread(bl__g *g, const bl__wait *w)
@@ -257,11 +322,10 @@ int bl__park_thread(bl__g *g, const bl__wait *w)
     store_relaxed(&g->thread_futex, 0u);
     store_relaxed(&m->waker, sole ? 0 : w->polls[1].fd + 1);
     store_relaxed(&g->task.status, (uint32_t)BL__G_PARKED);
-    if (sole && w->deadline == BL_NEVER) {
-        store_relaxed(&m->blocked, 1u);
-        add_relaxed(&bl__rt.plain_blocked, 1u);
-        add_relaxed(&bl__rt.plain_changes, 1u);
-        bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
+    bool blocks = sole && w->deadline == BL_NEVER;
+    if (blocks) {
+        __builtin_unwind_init();
+        blocked_add(m, (const char *)__builtin_frame_address(0) - BL__SAVED_REGISTERS);
     }
 #if BL__RACE /* wakers may act for it meanwhile, and one fiber cannot be two threads' */
     if (g->fiber_idle == NULL)
@@ -299,6 +363,8 @@ int bl__park_thread(bl__g *g, const bl__wait *w)
     if (g->result < 0)
         bl__race_acquire(g->ctx);
 #endif
+    if (blocks)
+        blocked_remove(m);
     store_relaxed(&g->task.status, (uint32_t)BL__G_RUNNING);
     g->reason = BL__WAIT_NONE;
     store_relaxed(&g->wait, (uint32_t)BL__W_NONE);

@@ -160,13 +160,20 @@ struct bl__m {
     uint32_t spinning;    /* owner: counted in sched.spinning */
     uint32_t wake;        /* atomic: 1 when it was woken; what it sleeps on */
     uint32_t abandoned;   /* immutable once set: the run has ended without it */
-    uint32_t ends;        /* owner: it has been idle for long, and is to end */
+    uint32_t ends;        /* owner: it has been idle for long, and is to end; a plain thread ends */
     bl__m *idle_next;     /* lock: sched */
     bl__m *all_next;      /* lock: sched */
     pthread_t thread;     /* immutable */
     bl_time sleeps_until; /* lock: sched; while idle: when it looks at the timers by itself */
     uint32_t run;         /* immutable: the run it belongs to */
     uint32_t blocked;     /* atomic: a plain thread that waits without a deadline */
+    uint32_t waits;       /* lock: sched; how often it has done so */
+    bl__m *blocked_next;  /* lock: sched; of those who do, and the one before */
+    bl__m *blocked_prev;
+    const char *stack_low; /* immutable: a plain thread's; NULL: it is not known */
+    const char *stack_high;
+    const char *stack_own; /* immutable: from here on it is the C library's: of the thread itself */
+    const char *blocked_at; /* lock: sched; in use from here on, its registers included */
     uint32_t away; /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
     int32_t tid;   /* atomic: the kernel's number of the thread; 0: not known yet */
     int32_t waker; /* atomic: a plain thread that waits in poll(2): its eventfd, plus 1; or 0 */
@@ -254,7 +261,8 @@ typedef struct bl__sched {
     uint32_t away;           /* lock to write, atomic to read: Ms that run a goroutine with no P */
     uint32_t idle_ms;        /* lock: sleepers */
     bl_dur
-        spare_for; /* immutable in a run: idle threads that hand-offs have left are kept so long */
+        spare_for;  /* immutable in a run: idle threads that hand-offs have left are kept so long */
+    bl__m *blocked; /* lock: plain threads that wait without a deadline */
     uint32_t plain_blocked; /* atomic: plain threads that wait for goroutines without an end */
     uint32_t plain_changes; /* atomic: how often plain_blocked has changed */
     uint32_t file_waiters;  /* atomic: goroutines that wait for a regular file (io/regular.c) */
@@ -344,6 +352,8 @@ void bl__m_reap(void);
 void bl__m_init(bl__m *m, uint32_t kind);         /* a zeroed record, of no processor */
 int bl__park_thread(bl__g *g, const bl__wait *w); /* of a plain thread, as bl__park and bl__ready */
 void bl__ready_thread(bl__g *g);
+/* Plain threads that wait without a deadline. fn runs under sched's lock, under which they stay. */
+void bl__each_blocked(void (*fn)(const bl__m *m, void *arg), void *arg);
 /* The calling thread, which is the runtime's and whose record is m: that it ends, by pthread_exit
  * in a function of the user's, is fatal before bl__thread_may_end. */
 void bl__thread_stays(bl__m *m);

@@ -246,6 +246,7 @@ static void fork_child(void)
     }
     store_relaxed(&bl__rt.forked, 1u);
     bl__rt.lock = 0;
+    bl__rt.blocked = NULL;
     bl__rt.stack_lock = 0;
     bl__fatal_dying.owner = 0;
     store_relaxed(&bl__solo_on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */

@@ -78,6 +78,10 @@ const char *bl__reason_text(bl__reason r);
  * cancellation. */
 enum { BL__W_NONE, BL__W_CLAIMED, BL__W_SOLE, BL__W_TIMED, BL__W_CANCELLABLE };
 
+/* Bytes below a frame's address in which a function that calls __builtin_unwind_init has put the
+ * registers that a call keeps. */
+enum { BL__SAVED_REGISTERS = 256 };
+
 enum { BL__TASK_SPAWN = 1, BL__TASK_G, BL__TASK_THREAD }; /* task->kind */
 
 /* What a run queue holds: a goroutine, or one that has not run yet and has no stack. */

@@ -94,29 +94,35 @@ static void path_print(bl__out *o, const bl_scope *at)
 
 /* ---- A lock, a once, a timer ---- */
 
-/* Who has the lock with this word, or does what is waited for. False: nobody that is known. */
-static bool holder_print(bl__out *o, uintptr_t word, const char *does)
+/* Who has the lock with this word, or does what is waited for. tick: as bl__orphan_kind's. False:
+ * nobody that is known. */
+static bool holder_print(bl__out *o, uintptr_t word, uint32_t tick, const char *does)
 {
     const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)BL__WORD_FLAGS);
     bl__g g;
     if (owner == NULL)
         return false;
     if (owner == &bl__orphan) {
-        bl__out_printf(o, "cause: a goroutine that has ended still holds it: each way out of what "
-                          "locks has to unlock\n");
+        bl__out_printf(o,
+                       "cause: a %s that has ended still holds it: each way out of what locks "
+                       "has to unlock\n",
+                       bl__orphan_kind(tick));
         return true;
     }
     if (!bl__peek(&g, owner, sizeof g))
         return false;
-    if (g.task.kind == BL__TASK_THREAD) {
-        bl__out_printf(o, "cause: a plain thread %s\n", does);
-        return true;
-    }
-    bl__out_printf(o, "cause: goroutine %llu (%s) %s", (unsigned long long)g.id,
-                   bl__describe_function(&g), does);
+    if (g.task.kind == BL__TASK_THREAD)
+        bl__out_printf(o, "cause: a plain thread %s", does);
+    else
+        bl__out_printf(o, "cause: goroutine %llu (%s) %s", (unsigned long long)g.id,
+                       bl__describe_function(&g), does);
     if (g.task.status == BL__G_PARKED)
         bl__out_printf(o, ", and is itself in %s", bl__reason_text((bl__reason)g.reason));
     bl__out_printf(o, "\n");
+    if (g.task.kind == BL__TASK_THREAD && g.task.status == BL__G_PARKED && g.wait_obj != NULL) {
+        bl__out_printf(o, "that thread "); /* which has no part of its own in the report */
+        bl__describe_wait(o, &g);
+    }
     return true;
 }
 
@@ -140,7 +146,7 @@ static bool reader_print(bl__out *o, const void *lock)
     read_lock l = {.lock = lock};
     if (!load_relaxed(&bl__reads_handed))
         bl__each_goroutine(reader_find, &l);
-    return holder_print(o, (uintptr_t)l.reader, "holds it for reading");
+    return holder_print(o, (uintptr_t)l.reader, 0, "holds it for reading");
 }
 
 static bool owner_cause_print(bl__out *o, const bl__g *g)
@@ -151,18 +157,19 @@ static bool owner_cause_print(bl__out *o, const bl__g *g)
     bl__after after;
     switch (g->reason) {
     case BL__WAIT_MUTEX:
-        return bl__peek(&m, g->wait_obj, sizeof m) && holder_print(o, m.bl__word, "holds it");
+        return bl__peek(&m, g->wait_obj, sizeof m) &&
+               holder_print(o, m.bl__word, m.bl__tick, "holds it");
     case BL__WAIT_RW_LOCK:
     case BL__WAIT_RW_RLOCK:
         if (!bl__peek(&rw, g->wait_obj, sizeof rw) || (rw.bl__word & BL__WORD_WRITER) == 0)
             return reader_print(o, g->wait_obj);
-        return holder_print(o, rw.bl__word, "holds it");
+        return holder_print(o, rw.bl__word, rw.bl__tick, "holds it");
     case BL__WAIT_ONCE:
         return bl__peek(&once, g->wait_obj, sizeof once) &&
-               holder_print(o, (uintptr_t)once.bl__runner, "runs it");
+               holder_print(o, (uintptr_t)once.bl__runner, 0, "runs it");
     case BL__WAIT_TIMER:
         return bl__peek(&after, g->wait_obj, sizeof after) &&
-               holder_print(o, (uintptr_t)after.runner, "runs it");
+               holder_print(o, (uintptr_t)after.runner, 0, "runs it");
     default: return false;
     }
 }

@@ -53,12 +53,13 @@ void bl__describe_place(bl__out *o, const void *at)
         bl__out_printf(o, " (%s%.*s)", offset == 0 ? "" : "in ", length, name);
 }
 
-/* Who has a lock, from its record. */
-static void owner_print(bl__out *o, const bl__g *owner)
+/* Who has a lock, from its word and what it notes of its owner. */
+static void owner_print(bl__out *o, uintptr_t word, uint32_t tick)
 {
+    const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)BL__WORD_FLAGS);
     bl__g g;
     if (owner == &bl__orphan)
-        bl__out_printf(o, ", held by a goroutine that has ended");
+        bl__out_printf(o, ", held by a %s that has ended", bl__orphan_kind(tick));
     else if (!bl__peek(&g, owner, sizeof g))
         return;
     else if (g.task.kind == BL__TASK_THREAD)
@@ -172,7 +173,7 @@ static void mutex_print(bl__out *o, const char *does, const bl_mutex *at)
     bl__out_printf(o, "%s sync.Mutex", does);
     bl__describe_place(o, at);
     if (bl__peek(&m, at, sizeof m) && (m.bl__word & ~(uintptr_t)BL__WORD_FLAGS) != 0)
-        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)BL__WORD_FLAGS));
+        owner_print(o, m.bl__word, m.bl__tick);
     bl__out_printf(o, "\n");
 }
 
@@ -184,7 +185,7 @@ static void rwmutex_print(bl__out *o, const char *does, const bl_rwmutex *at)
     if (!bl__peek(&m, at, sizeof m))
         bl__out_printf(o, "\n");
     else if (m.bl__word & BL__WORD_WRITER) {
-        owner_print(o, (const bl__g *)(m.bl__word & ~(uintptr_t)BL__WORD_FLAGS));
+        owner_print(o, m.bl__word, m.bl__tick);
         bl__out_printf(o, "\n");
     } else {
         unsigned long long readers = m.bl__word / BL__WORD_READER;

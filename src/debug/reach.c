@@ -206,6 +206,20 @@ void bl__reach_skip(bl__reach *r, const void *low, const void *high)
             (bl__map_range){.low = (uintptr_t)low, .high = (uintptr_t)high};
 }
 
+bool bl__reach_private(bl__reach *r, const void *low, const void *high)
+{
+    for (size_t i = 0; i < r->maps.count; i++) {
+        const bl__map_range *range = &r->maps.ranges[i];
+        if (range->low > (uintptr_t)low || range->high < (uintptr_t)high)
+            continue;
+        if (range->first_block != 0 || range->hidden)
+            return false;
+        bl__maps_skip(&r->maps, low, high);
+        return true;
+    }
+    return false;
+}
+
 /* ---- Items ---- */
 
 static uint32_t reach_item_add(bl__reach *r, uintptr_t low, uintptr_t high)
@@ -864,9 +878,11 @@ bool bl__reach_solve(bl__reach *r, size_t limit)
             __builtin_prefetch((const void *)r->items[i + REACH_FAR].low); /* where the page is */
         if (i + REACH_AHEAD < r->items_count)
             reach_prefetch(&r->items[i + REACH_AHEAD]);
-        if (r->items[i].stack)
-            (r->items[i].sure ? reach_each_sure : reach_each_window)(
-                r, r->items[i].low, r->items[i].high, reach_stack_words, &i);
+        const reach_item *it = &r->items[i];
+        if (it->stack)
+            (it->sure ? reach_each_sure : reach_each_window)(
+                r, it->low, it->high > it->low ? it->high : it->low + it->own, reach_stack_words,
+                &i);
     }
     reach_values(r);
     for (uint32_t i = 0; i < r->roots_count; i++)

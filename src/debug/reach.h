@@ -39,8 +39,12 @@ bool bl__reach_begin(bl__reach *r, bool closely);
 /* What stands in [low, high) is the runtime's: of an object, who waits on it. */
 void bl__reach_skip(bl__reach *r, const void *low, const void *high);
 
+/* [low, high), the stack of a plain thread of the set, is not open to everybody. False: it is, since
+ * it is not a piece of a mapping that is no heap of malloc's. */
+bool bl__reach_private(bl__reach *r, const void *low, const void *high);
 /* A stack of the set, of which [low, high) is in use: its item. What leads from there to up to end
- * leads to nothing else, and that is no more than 4 GiB. sure: it can be read, for certain. */
+ * leads to nothing else, and that is no more than 4 GiB. With high == low nothing leads there, and
+ * what is in use goes on to end. sure: it can be read, for certain. */
 uint32_t bl__reach_stack(bl__reach *r, const void *low, const void *high, const void *end,
                          bool sure);
 /* An object that somebody waits on: its number. */

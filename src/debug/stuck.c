@@ -41,7 +41,7 @@ static uint32_t notes_hash(const void *key, uint32_t mask)
     return (uint32_t)(h >> 32) & mask;
 }
 
-static uint32_t node_of(const bl__notes *n, const void *record)
+uint32_t bl__notes_node(const bl__notes *n, const void *record)
 {
     for (uint32_t i = notes_hash(record, n->record_mask);; i = (i + 1) & n->record_mask) {
         if (n->by_record[i] == 0)
@@ -106,7 +106,7 @@ static void note_lost(bl__notes *n, const bl__node *d)
 }
 
 /* Of the node that is being written. */
-static void note_reader(bl__notes *n, const bl__g *g)
+void bl__notes_reader(bl__notes *n, const bl__g *g)
 {
     if (n->rw_count == BL__STUCK_RW)
         return;
@@ -156,7 +156,7 @@ static void note(const bl__g *g, void *arg)
                    g->park_timer != NULL || g->since > n->before ||
                    waits_for_nobody((bl__reason)g->reason) || is_runs_end(g);
         if (g->reads_count > 0 || d->reason == BL__WAIT_RW_LOCK)
-            note_reader(n, g);
+            bl__notes_reader(n, g);
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
             note_running(n, d);
         if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
@@ -173,7 +173,7 @@ static void home_read(bl__notes *n, bl__home *h)
         return;
     h->timers = bl__timers_pending(s.bl__timers);
     if (h->at != &bl__rt.root) {
-        h->opener = node_of(n, s.bl__opener_g);
+        h->opener = bl__notes_node(n, s.bl__opener_g);
         return;
     }
     for (uint32_t i = 0; i < n->count; i++)
@@ -214,7 +214,7 @@ static bool owner_alive(const bl__notes *n, uintptr_t word)
     const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)LOCK_WORD_BITS);
     if (owner == &bl__orphan)
         return false;
-    uint32_t i = owner != NULL ? node_of(n, owner) : BL__NOBODY;
+    uint32_t i = owner != NULL ? bl__notes_node(n, owner) : BL__NOBODY;
     return i == BL__NOBODY || n->nodes[i].alive;
 }
 
@@ -305,6 +305,25 @@ static void spread(bl__notes *n)
 
 /* ---- Who can get at it ---- */
 
+/* What d waits on, and what it has. False: it is alive after all. */
+static bool node_add(bl__notes *n, bl__node *d)
+{
+    if (!bl__node_objects(n, d))
+        return false;
+    if (d->thread)
+        return bl__notes_thread_stack(n, d) || d->objects == 0;
+    if (d->objects > 0 && n->blind)
+        return false;
+    const void *end = d->sound && !d->copied ? (const void *)(d->at + 1) : d->high;
+    d->stack = bl__reach_stack(n->reach, d->low, d->high, end, d->sound);
+    if (d->copied) {
+        const uint64_t *copy = d->at->copy;
+        end = copy + sizeof d->at->copy / sizeof copy[0];
+        d->copy = bl__reach_stack(n->reach, copy, end, end, true);
+    }
+    return true;
+}
+
 static uint32_t objects_find(bl__notes *n)
 {
     uint32_t stuck = 0;
@@ -312,14 +331,7 @@ static uint32_t objects_find(bl__notes *n)
         bl__node *d = &n->nodes[i];
         if (d->alive)
             continue;
-        if (bl__node_objects(n, d) && (d->objects == 0 || !n->blind)) {
-            const void *end = d->sound && !d->copied ? (const void *)(d->at + 1) : d->high;
-            d->stack = bl__reach_stack(n->reach, d->low, d->high, end, d->sound);
-            if (d->copied) {
-                const uint64_t *copy = d->at->copy;
-                end = copy + sizeof d->at->copy / sizeof copy[0];
-                d->copy = bl__reach_stack(n->reach, copy, end, end, true);
-            }
+        if (node_add(n, d)) {
             stuck++;
         } else {
             d->objects = 0;
@@ -412,7 +424,7 @@ static void roots_add(bl__notes *n)
         const bl__g *g = d->at;
         if (!d->alive)
             afters_add(n, d);
-        if (!d->alive || g == NULL)
+        if (!d->alive || g == NULL || d->thread)
             continue;
         bool runs = load_relaxed(&g->task.status) != BL__G_PARKED || d->low == NULL;
         const char *low = runs ? g->stack_lo : caller_add(n, d);
@@ -498,7 +510,7 @@ uint64_t bl__stuck_picks(void)
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     for (uint32_t i = 0; i < made; i++)
         sum += load_relaxed(&bl__rt.ps[i]->tick);
-    return sum;
+    return sum + load_relaxed(&bl__rt.plain_changes);
 }
 
 static void answer(bl__notes *n)
@@ -507,9 +519,11 @@ static void answer(bl__notes *n)
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         bl__stuck one = {d->id, d->at, d->switches};
-        if (d->alive || !bl__stuck_still(&one))
+        if (d->alive || (!d->thread && !bl__stuck_still(&one)))
             continue;
         s->by_memory = s->by_memory || (d->objects > 0 && !n->nobody);
+        if (d->thread)
+            continue;
         size_t at = s->count < s->most ? s->count : s->most;
         for (; at > 0 && s->found[at - 1].id > one.id; at--)
             if (at < s->most)
@@ -553,11 +567,11 @@ static bool nobody_acts(const bl__notes *n)
     for (uint32_t i = 0; i < n->count; i++)
         if (n->nodes[i].alive)
             return false; /* before what takes longer */
-    if (bl__deadlines_act() || n->count != bl__goroutines() || has_strangers())
+    if (bl__deadlines_act() || n->count - n->threads != bl__goroutines() || has_strangers())
         return false;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        if (!bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches}))
+        if (!d->thread && !bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches}))
             return false;
     }
     return bl__stuck_picks() == n->picks;
@@ -594,6 +608,7 @@ static void search_run(bl__notes *n)
     bl__search *s = n->s;
     bl__each_goroutine(note, n);
     s->looked = n->count;
+    bl__notes_threads(n);
     notes_index(n);
     if (bl__signals_armed()) /* the world can cancel all there is, and main is who waits for that */
         for (uint32_t i = 0; i < n->count; i++)
@@ -602,6 +617,7 @@ static void search_run(bl__notes *n)
     spread(n);
     if (!n->failed && somebody_may_be(n))
         search_memory(n);
+    n->failed = n->failed || !bl__notes_threads_wait(n);
     s->undecided = n->failed;
     if (!n->failed)
         answer(n);
@@ -616,7 +632,7 @@ static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
 
 static void search(bl__search *s, bool closely)
 {
-    size_t expected = bl__goroutines();
+    size_t expected = bl__goroutines() + load_relaxed(&bl__rt.plain_blocked);
     s->count = s->looked = 0;
     s->running_count = s->lost_count = 0;
     s->named = false;

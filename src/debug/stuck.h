@@ -2,7 +2,8 @@
 /*
  * stuck.h: which goroutines can never go on.
  *
- * A goroutine is alive if it runs, could run, sleeps, or waits for the world or for a deadline; and
+ * A goroutine is alive if it runs, could run, sleeps, or waits for the world or for a deadline, a
+ * plain thread unless it waits in the library without an end (stuck_threads.c); and
  * if somebody who is alive can wake it: the owner of its lock, a member of the scope it joins,
  * whoever can get at the channel or the other object that it waits on (reach.h), whoever can cancel
  * it. Those that this leads to nobody for are stuck. As with garbage, that is the greatest set that
@@ -57,14 +58,11 @@ typedef struct bl__search {
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 
-/* Bytes below a frame's address in which a function that calls __builtin_unwind_init has put the
- * registers that a call keeps. */
-enum { BL__SAVED_REGISTERS = 256 };
-
 /* One at a time; waits for another thread's. Any thread. */
 void bl__stuck_search(bl__search *s);
 
-/* How often the processors have picked a task: nobody has run if it stays the same. */
+/* How often the processors have picked a task, and plain threads have begun or ended to wait:
+ * nobody has run if it stays the same. */
 uint64_t bl__stuck_picks(void);
 
 /* True: the goroutine has not moved since it was found. */

@@ -95,7 +95,7 @@ static void active_find(bl__notes *n)
     n->maker = NULL;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        if (!d->alive || d->at == NULL)
+        if (!d->alive || d->at == NULL || d->thread)
             continue;
         const bl__site *site = d->at->site;
         if (d->id == 1)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * stuck_notes.h: what a search for stuck goroutines notes of each, for its parts: stuck.c asks who
- * is alive, stuck_objects.c what each waits on, stuck_idle.c who may wait on purpose.
+ * is alive, stuck_objects.c what each waits on, stuck_idle.c who may wait on purpose; stuck_threads.c notes plain
+ * threads.
  */
 #ifndef BL__DEBUG_STUCK_NOTES_H
 #define BL__DEBUG_STUCK_NOTES_H
@@ -18,6 +19,7 @@ enum {
     BL__STUCK_CASES = 24,   /* of a select; likewise */
     BL__STUCK_OBJECTS = 2 * BL__STUCK_CONTEXTS + BL__STUCK_CASES, /* of a goroutine */
     BL__STUCK_RW = 64,
+    BL__STUCK_THREADS = 64, /* plain ones; more count as alive */
     BL__STUCK_ACTIVE = 256,
     BL__STUCK_CALLERS = 64, /* stacks of who is alive that are walked */
     BL__STUCK_RW_HELD = 2   /* for writing: of an rwmutex's word, as in sync/rwmutex.c */
@@ -46,6 +48,7 @@ typedef struct bl__node {
     uint8_t opener : 1; /* it has a scope open, which is what a cancellation ends */
     uint8_t sound : 1;  /* its stack in use is where stacks are (core/stack.c), so it can be read */
     uint8_t copied : 1; /* its function was given a copy that is in its record */
+    uint8_t thread : 1; /* a plain thread that waits without an end; id 0, switches its waits */
     uint8_t kept : 1;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
 } bl__node;
 
@@ -55,6 +58,15 @@ typedef struct bl__reader {
     uint32_t reads; /* how many are in read */
     const void *read[BL__READS];
 } bl__reader;
+
+/* Of a plain thread that is noted. */
+typedef struct bl__plain {
+    uint32_t node;
+    const char *low; /* its stack; NULL: it is not known */
+    const char *at;  /* in use from here on, … */
+    const char *own; /* … and the C library's from here on: its record of the thread */
+    const char *high;
+} bl__plain;
 
 typedef struct bl__home {
     const bl_scope *at;
@@ -70,6 +82,9 @@ typedef struct bl__notes {
     bl__peek_pages *pages; /* of channels */
     bl__node *nodes;
     uint32_t count, most;
+    bl__plain plain[BL__STUCK_THREADS];
+    uint32_t threads;    /* of count: plain ones */
+    uint32_t waiting;    /* of these, that still do */
     uint32_t *by_record; /* hash tables, open addressing: index + 1 */
     uint32_t *by_scope;
     uint32_t record_mask, scope_mask;
@@ -108,6 +123,10 @@ static inline void bl__node_revive(bl__notes *n, bl__node *d)
     n->homes[d->scope].alive++;
 }
 
+/* stuck.c: the node of this record, or BL__NOBODY. */
+uint32_t bl__notes_node(const bl__notes *n, const void *record);
+/* stuck.c: g, whose node is being written, has read locks or wants a write lock. */
+void bl__notes_reader(bl__notes *n, const bl__g *g);
 /* stuck.c: d waits for an rwmutex that somebody keeps for reading who is stuck himself. */
 bool bl__node_kept(const bl__notes *n, const bl__node *d);
 
@@ -123,6 +142,15 @@ bool bl__deadlines_act(void);
 /* stuck_deadlines.c: adds to n->reach what the deadlines of contexts lead to. False: there are too
  * many, or one that is being fired does not get on. */
 bool bl__notes_deadlines(bl__notes *n);
+
+/* stuck_threads.c: notes plain threads. */
+void bl__notes_threads(bl__notes *n);
+/* stuck_threads.c: adds the stack of a plain thread, which is no longer everybody's then; and no
+ * address of the C library's record of it, by which others join it, leads there. False: it cannot
+ * be told from what others have. */
+bool bl__notes_thread_stack(bl__notes *n, bl__node *d);
+/* stuck_threads.c: those that seem to be stuck have not gone on. */
+bool bl__notes_threads_wait(bl__notes *n);
 
 /* stuck_idle.c: spares who may be idle on purpose. True: there is somebody. */
 bool bl__notes_spare(bl__notes *n);

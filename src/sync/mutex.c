@@ -317,6 +317,9 @@ void bl__mutex_check_owner(bl_mutex *m, bl__g *g)
         return;
     if (!owner)
         bl__fatal_of("unlocks", BL__WAIT_MUTEX, m, "sync: unlock of unlocked mutex");
+    if (owner == &bl__orphan && m->bl__tick == 0)
+        bl__fatal_of("unlocks", BL__WAIT_MUTEX, m,
+                     "sync: unlock of mutex by a stranger: its owner, a thread, ended holding it");
     if (owner == &bl__orphan)
         bl__fatal_of(
             "unlocks", BL__WAIT_MUTEX, m,

@@ -76,6 +76,11 @@ static inline bl__waiter *bl__waitq_claim_front(bl__waitq *q)
 /* The owner of a lock whose goroutine or thread ended without unlocking it; see held.c. Never
  * written and never run. */
 extern const bl__g bl__orphan;
+/* What it was: tick, where the lock noted its owner's switches, has its number then. */
+static inline const char *bl__orphan_kind(uint32_t tick)
+{
+    return tick != 0 ? "goroutine" : "plain thread";
+}
 
 /* Fatal unless g holds m. mutex.c */
 void bl__mutex_check_owner(bl_mutex *m, bl__g *g);

@@ -252,6 +252,10 @@ static void rwmutex_check_owner(bl_rwmutex *m, bl__g *g)
         return;
     if (!owner)
         bl__fatal_of("unlocks", BL__WAIT_RW_LOCK, m, "sync: Unlock of unlocked RWMutex");
+    if (owner == &bl__orphan && m->bl__tick == 0)
+        bl__fatal_of(
+            "unlocks", BL__WAIT_RW_LOCK, m,
+            "sync: Unlock of RWMutex by a stranger: its owner, a thread, ended holding it");
     if (owner == &bl__orphan)
         bl__fatal_of(
             "unlocks", BL__WAIT_RW_LOCK, m,

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: MIT */
+/* Plain threads that have a part in it: they hold locks, end with them, and wait themselves. */
+#include <pthread.h>
+#include <unistd.h>
+
+#include "leaks.h"
+
+static bl_mutex stock, prices, orders;
+static bl_sem begun; /* by those who have taken their first lock */
+
+static void thread_start(void *(*fn)(void *), void *arg)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, fn, arg) != 0)
+        abort();
+    pthread_detach(thread);
+}
+
+/* ---- Circles of owners ---- */
+
+static void *stock_then_prices(void *arg)
+{
+    bl_mutex_lock(&stock);
+    bl_sem_release(&begun, 1);
+    usleep(100000);
+    bl_mutex_lock(&prices);
+    bl_mutex_unlock(&prices);
+    bl_mutex_unlock(&stock);
+    return arg;
+}
+
+static int prices_then_stock(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&prices);
+    if (bl_sem_acquire(&begun, 1) < 0)
+        return BL_ECANCELED;
+    bl_mutex_lock(&stock); /* @stock_lock */
+    bl_mutex_unlock(&stock);
+    bl_mutex_unlock(&prices);
+    return 0;
+}
+
+/*? a_thread_and_a_goroutine deadlock
+ * prices_then_stock@stock_lock [sync.Mutex.Lock (leaked)] (stock), held by a plain thread; (prices); cause: a plain thread holds it, and is itself in sync.Mutex.Lock; that thread waits on sync.Mutex
+ */
+static int a_thread_and_a_goroutine(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "shop");
+    bl_go(s, prices_then_stock, NULL);
+    thread_start(stock_then_prices, NULL);
+    return go_on();
+}
+
+static void *prices_then_orders(void *arg)
+{
+    bl_mutex_lock(&prices);
+    bl_sem_release(&begun, 1);
+    usleep(1500000); /* by then nothing happens any more but this */
+    bl_mutex_lock(&orders);
+    bl_mutex_unlock(&orders);
+    bl_mutex_unlock(&prices);
+    return arg;
+}
+
+static int orders_then_stock(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&orders);
+    if (bl_sem_acquire(&begun, 2) < 0)
+        return BL_ECANCELED;
+    bl_mutex_lock(&stock); /* @stock_lock_of_three */
+    bl_mutex_unlock(&stock);
+    bl_mutex_unlock(&orders);
+    return 0;
+}
+
+static int sleep_long(void *arg)
+{
+    (void)arg;
+    return bl_sleep(BL_HOUR);
+}
+
+/*? two_threads_and_a_goroutine deadlock
+ * orders_then_stock@stock_lock_of_three [sync.Mutex.Lock (leaked)] cause: a plain thread holds it, and is itself in sync.Mutex.Lock; (prices), held by a plain thread
+ */
+static int two_threads_and_a_goroutine(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "shop");
+    bl_go(s, orders_then_stock, NULL);
+    bl_go(s, sleep_long, NULL);
+    thread_start(stock_then_prices, NULL);
+    thread_start(prices_then_orders, NULL);
+    return bl_scope_wait(s);
+}
+
+static bl_rwmutex index_lock;
+static bl_once loaded;
+
+static int load(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&index_lock); /* @load_rlock */
+    bl_rwmutex_runlock(&index_lock);
+    return 0;
+}
+
+static void *rebuild(void *arg)
+{
+    bl_rwmutex_lock(&index_lock);
+    bl_sem_release(&begun, 1);
+    usleep(100000);
+    bl_once_do(&loaded, load, NULL);
+    bl_rwmutex_unlock(&index_lock);
+    return arg;
+}
+
+static int use_index(void *arg)
+{
+    (void)arg;
+    if (bl_sem_acquire(&begun, 1) < 0)
+        return BL_ECANCELED;
+    bl_once_do(&loaded, load, NULL);
+    return 0;
+}
+
+/*? write_lock_of_a_thread_that_waits_for_a_once deadlock
+ * load@load_rlock [sync.RWMutex.RLock (leaked)] cause: a plain thread holds it, and is itself in sync.Once.Do
+ */
+static int write_lock_of_a_thread_that_waits_for_a_once(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, use_index, NULL);
+    thread_start(rebuild, NULL);
+    return go_on();
+}
+
+static int want_stock(void *arg)
+{
+    (void)arg;
+    bl_mutex_lock(&stock); /* @want_stock */
+    bl_mutex_unlock(&stock);
+    return 0;
+}
+
+static void *join_with_stock(void *arg)
+{
+    bl_mutex_lock(&stock);
+    {
+        BL_SCOPE(s, .name = "inventory");
+        bl_go(s, want_stock, NULL);
+        arg = bl_scope_wait(s) < 0 ? NULL : arg;
+    }
+    bl_mutex_unlock(&stock);
+    return arg;
+}
+
+/*? thread_joins_with_the_lock deadlock
+ * want_stock@want_stock [sync.Mutex.Lock (leaked)] in scope "inventory"; cause: a plain thread holds it, and is itself in scope wait
+ */
+static int thread_joins_with_the_lock(void *arg)
+{
+    (void)arg;
+    thread_start(join_with_stock, NULL);
+    return go_on();
+}
+
+/* ---- Gone ---- */
+
+static void *end_with_stock(void *arg)
+{
+    bl_mutex_lock(&stock);
+    return arg;
+}
+
+/*? lock_of_a_thread_that_has_ended deadlock
+ * want_stock@want_stock [sync.Mutex.Lock (leaked)] held by a plain thread that has ended; cause: a plain thread that has ended still holds it
+ */
+static int lock_of_a_thread_that_has_ended(void *arg)
+{
+    pthread_t thread;
+    (void)arg;
+    if (pthread_create(&thread, NULL, end_with_stock, NULL) != 0)
+        return 1;
+    pthread_join(thread, NULL);
+    BL_SCOPE(s);
+    bl_go(s, want_stock, NULL);
+    return go_on();
+}
+
+/*? lock_of_a_thread_that_has_ended_said said a thread ended holding a sync.Mutex
+ */
+static int lock_of_a_thread_that_has_ended_said(void *arg)
+{
+    return lock_of_a_thread_that_has_ended(arg);
+}
+
+/* ---- What only they and a goroutine have ---- */
+
+typedef struct desk {
+    bl_mutex lock;
+    bl_chan *in, *out;
+} desk;
+
+static void *receive_with_the_lock(void *arg)
+{
+    desk *d = arg;
+    int v;
+    bl_mutex_lock(&d->lock);
+    int r = bl_chan_recv(d->in, &v);
+    bl_mutex_unlock(&d->lock);
+    return r == 0 ? arg : NULL;
+}
+
+static int send_with_the_lock(void *arg)
+{
+    desk *d = arg;
+    int v = 1, r = bl_sleep(100 * BL_MS);
+    bl_mutex_lock(&d->lock); /* @desk_lock */
+    r = r == 0 ? bl_chan_send(d->in, &v) : r;
+    bl_mutex_unlock(&d->lock);
+    return r;
+}
+
+static __attribute__((noinline)) void desk_open(bl_scope *s, void *(*thread)(void *), bl_fn fn)
+{
+    desk *d = calloc(1, sizeof *d);
+    d->in = bl_chan_new(sizeof(int), 0); /* @desk_in */
+    d->out = bl_chan_new(sizeof(int), 0);
+    thread_start(thread, d);
+    bl_go(s, fn, d);
+}
+
+/*? thread_receives_with_the_lock leak
+ * send_with_the_lock@desk_lock [sync.Mutex.Lock (leaked)] cause: a plain thread holds it, and is itself in chan receive; that thread waits on channel; made by desk_open at @desk_in
+ */
+static int thread_receives_with_the_lock(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    desk_open(s, receive_with_the_lock, send_with_the_lock);
+    return go_on();
+}
+
+static void *receive_first(void *arg)
+{
+    desk *d = arg;
+    int v;
+    return bl_chan_recv(d->in, &v) == 0 && bl_chan_send(d->out, &v) == 0 ? arg : NULL;
+}
+
+static int receive_first_too(void *arg)
+{
+    desk *d = arg;
+    int v;
+    int r = bl_chan_recv(d->out, &v); /* @desk_recv */
+    return r == 0 ? bl_chan_send(d->in, &v) : r;
+}
+
+/*? each_receives_first leak
+ * receive_first_too@desk_recv [chan receive (leaked)] nobody is left to send on the channel
+ */
+static int each_receives_first(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    desk_open(s, receive_first, receive_first_too);
+    return go_on();
+}
+
+PROGRAMS({"a_thread_and_a_goroutine", a_thread_and_a_goroutine},
+         {"two_threads_and_a_goroutine", two_threads_and_a_goroutine},
+         {"write_lock_of_a_thread_that_waits_for_a_once",
+          write_lock_of_a_thread_that_waits_for_a_once},
+         {"thread_joins_with_the_lock", thread_joins_with_the_lock},
+         {"lock_of_a_thread_that_has_ended", lock_of_a_thread_that_has_ended},
+         {"lock_of_a_thread_that_has_ended_said", lock_of_a_thread_that_has_ended_said},
+         {"thread_receives_with_the_lock", thread_receives_with_the_lock},
+         {"each_receives_first", each_receives_first})
