@@ -439,8 +439,8 @@ bool bl_ctx_deadline(bl_ctx *c, bl_time *t);
 /* The value of the nearest bl_ctx_with_value with this key (compared as an address), or NULL. */
 void *bl_ctx_value(bl_ctx *c, const void *key);
 /* A channel that the cancellation closes, for select with BL_RECV(done, NULL). The context's own,
- * valid as long as it; for the caller to close it, or to release it without a retain, is fatal.
- * NULL if c can never be cancelled. No memory for it is fatal. */
+ * valid as long as it; for the caller to close it, to send to it, or to release it without a retain,
+ * is fatal. NULL if c can never be cancelled. No memory for it is fatal. */
 bl_chan *bl_ctx_done(bl_ctx *c);
 
 /* Arranges that fn(arg) is started in scope s when c is cancelled (at once if it is already), also
@@ -712,7 +712,8 @@ typedef struct bl_timer {
  * (Go: time.NewTimer.) Does not wait. */
 int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site);
 #define bl_timer_start(t, d) bl__timer_start((t), (d), BL__HERE("timer"))
-/* The channel, of bl_time, which is part of t and not to be closed, retained or released. */
+/* The channel, of bl_time, which is part of t and to receive from: to close, retain or release it,
+ * or to send to it, is fatal. */
 bl_chan *bl_timer_chan(bl_timer *t);
 /* Stops t: true if it was pending, or its value not yet received, and nothing will come. For an
  * after_func: true if it has not started and will not. */
@@ -733,7 +734,7 @@ bool bl_timer_stop_wait(bl_timer *t);
  * memory. (Go: time.NewTicker.) */
 bl_ticker *bl__ticker_new(bl_scope *s, bl_dur period, const bl__site *site);
 #define bl_ticker_new(s, period) bl__ticker_new(BL__SCOPE(s), (period), BL__HERE("ticker"))
-bl_chan *bl_ticker_chan(bl_ticker *t);              /* of bl_time; the ticker's own */
+bl_chan *bl_ticker_chan(bl_ticker *t);              /* of bl_time; the ticker's own, as a timer's */
 void bl_ticker_reset(bl_ticker *t, bl_dur period);  /* also starts a stopped one; period <= 0 is fatal */
 void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after it */
 

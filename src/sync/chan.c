@@ -145,6 +145,15 @@ void bl__chan_check_slow(const bl_chan *c, size_t size)
               size, (size_t)c->size, c->made->func, c->made->file, c->made->line);
 }
 
+void bl__chan_check_send_slow(const bl_chan *c, size_t size)
+{
+    bl__chan_check(c, size);
+    if (c->timer)
+        bl__fatal("belay: send to a timer's channel, which belongs to the timer");
+    if (load_relaxed(&c->done) != 0)
+        bl__fatal("belay: send to a context's done channel, which bl_ctx_cancel closes");
+}
+
 void bl__elem_move_any(void *to, const void *from, size_t size)
 {
     if (!to || size == 0)
@@ -251,7 +260,7 @@ static __attribute__((noinline)) int chan_send(bl_chan *c, const void *v, size_t
     bl__asked();
     if (!c)
         return nil_wait(BL__WAIT_CHAN_SEND_NIL, deadline);
-    bl__chan_check(c, size);
+    bl__chan_check_send(c, size);
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     return send_holding(c, v, deadline);
 }
@@ -279,11 +288,12 @@ static __attribute__((noinline)) int recv_shared(bl_chan *c, void *v, bl__solo *
     return recv_holding(c, v, BL_NEVER);
 }
 
-/* It is a usual operation (chan.h), if it is solo. */
-static BL__HOT bool usual(const bl_chan *c, size_t size)
+/* It is a usual operation (chan.h), if it is solo. A send to a closed channel is none. */
+static BL__HOT bool usual(const bl_chan *c, size_t size, bool send)
 {
     return BL__LIKELY(c != NULL) && BL__LIKELY(load_relaxed(&c->magic) == BL__CHAN_LIVE) &&
-           BL__LIKELY(size == c->size) && BL__LIKELY(bl__elem_is_word(size));
+           BL__LIKELY(size == (send ? load_relaxed(&c->kind) : c->size)) &&
+           BL__LIKELY(bl__elem_is_word(size));
 }
 
 static BL__HOT int usual_end(bl__solo *s, bl_chan *c, bl__wake wake, int r)
@@ -315,7 +325,7 @@ int bl__chan_send(bl_chan *c, const void *v, size_t size)
 {
     BL__RACE_FRAME();
     sent(c, v);
-    if (!usual(c, size))
+    if (!usual(c, size, true))
         return chan_send(c, v, size, BL_NEVER);
     bl__solo *s = bl__solo_here();
     if (!bl__object_lock_solo(s, &c->lock, BL__RANK_CHAN))
@@ -329,7 +339,7 @@ int bl__chan_recv(bl_chan *c, void *v, size_t size)
 {
     BL__RACE_FRAME();
     size_t value = value_size(c);
-    if (!usual(c, size))
+    if (!usual(c, size, false))
         return received(v, value, chan_recv(c, v, size, BL_NEVER));
     bl__solo *s = bl__solo_here();
     if (!bl__object_lock_solo(s, &c->lock, BL__RANK_CHAN))
@@ -354,11 +364,8 @@ int bl__chan_recv_until(bl_chan *c, void *v, size_t size, bl_time deadline)
     return received(v, value, chan_recv(c, v, size, bl__deadline(deadline)));
 }
 
-int bl__chan_try_send_own(bl_chan *c, const void *v, size_t size)
+static BL__HOT int try_send(bl_chan *c, const void *v)
 {
-    if (!c)
-        return BL_EAGAIN;
-    bl__chan_check(c, size);
     /* ORD(chan-peek): keeps the look at closed behind this one, here and in try_recv */
     bool full = c->cap == 0 ? !load_acquire(&c->recvq.head) : load_acquire(&c->len) == c->cap;
     if (full && !load_relaxed(&c->closed))
@@ -367,6 +374,14 @@ int bl__chan_try_send_own(bl_chan *c, const void *v, size_t size)
     bl__wake wake;
     int r = bl__chan_send_locked(c, v, &wake, false);
     return op_end(c, wake, r);
+}
+
+int bl__chan_try_send_own(bl_chan *c, const void *v, size_t size)
+{
+    if (!c)
+        return BL_EAGAIN;
+    bl__chan_check(c, size);
+    return try_send(c, v);
 }
 
 static int chan_try_recv(bl_chan *c, void *v, size_t size)
@@ -389,7 +404,10 @@ int bl__chan_try_send(bl_chan *c, const void *v, size_t size)
     BL__RACE_FRAME();
     bl__asked();
     sent(c, v);
-    return bl__chan_try_send_own(c, v, size);
+    if (!c)
+        return BL_EAGAIN;
+    bl__chan_check_send(c, size);
+    return try_send(c, v);
 }
 
 int bl__chan_try_recv(bl_chan *c, void *v, size_t size)

@@ -39,10 +39,16 @@ enum {
  * record. */
 struct bl_chan {
     uint32_t lock;
-    uint32_t magic;       /* atomic: BL__CHAN_LIVE until the last reference is released */
-    uint16_t size;        /* immutable: bytes of an element */
-    uint8_t closed;       /* lock to write, atomic to peek: 0; 1 while a close wakes who waits; 2 */
-    uint8_t timer;        /* immutable: part of a bl_timer, see bl__chan_init_timer */
+    uint32_t magic; /* atomic: BL__CHAN_LIVE until the last reference is released */
+    union {
+        struct {
+            uint16_t size; /* immutable: bytes of an element */
+            uint8_t
+                closed; /* lock to write, atomic to peek: 0; 1 while a close wakes who waits; 2 */
+            uint8_t timer; /* immutable: part of a bl_timer, see bl__chan_init_timer */
+        };
+        uint32_t kind; /* atomic to peek: just the size, if it is open and no timer's */
+    };
     uint32_t cap;         /* immutable */
     uint32_t len;         /* lock to write, atomic to peek: elements buffered */
     uint32_t head;        /* lock: slot of the oldest element */
@@ -60,6 +66,7 @@ struct bl_chan {
     };
 };
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "kind begins with the size");
 _Static_assert(offsetof(bl_chan, made) == 64, "the hot fields fill one cache line");
 _Static_assert(sizeof(bl_chan) + sizeof(bl_time) <= BL__TIMER_CHAN_WORDS * sizeof(uint64_t),
                "a timer has room for its channel and the one slot");
@@ -111,6 +118,16 @@ static inline void bl__chan_check(const bl_chan *c, size_t size)
 {
     if (BL__UNLIKELY(load_relaxed(&c->magic) != BL__CHAN_LIVE) || BL__UNLIKELY(size != c->size))
         bl__chan_check_slow(c, size);
+}
+
+/* As bl__chan_check, of who sends: fatal also for a channel that Go's types let nobody send on, a
+ * timer's or a context's. */
+void bl__chan_check_send_slow(const bl_chan *c, size_t size);
+static inline void bl__chan_check_send(const bl_chan *c, size_t size)
+{
+    if (BL__UNLIKELY(load_relaxed(&c->magic) != BL__CHAN_LIVE) ||
+        BL__UNLIKELY(load_relaxed(&c->kind) != size))
+        bl__chan_check_send_slow(c, size);
 }
 
 #ifdef BL__DEBUG

@@ -76,17 +76,22 @@ static __attribute__((noinline, cold)) void cases_check(const bl_case *cases, si
     for (size_t i = 0; i < n; i++) {
         if (cases[i].op != BL__OP_RECV && cases[i].op != BL__OP_SEND)
             bl__fatal("belay: case %zu of a select is neither a send nor a receive", i);
-        if (cases[i].chan)
+        if (cases[i].chan && cases[i].op == BL__OP_RECV)
             bl__chan_check(cases[i].chan, cases[i].size);
+        else if (cases[i].chan)
+            bl__chan_check_send(cases[i].chan, cases[i].size);
     }
 }
 
 static BL__HOT bool case_is_odd(const bl_case *k)
 {
-    if (BL__UNLIKELY(k->op != BL__OP_RECV && k->op != BL__OP_SEND))
-        return true;
-    return k->chan && (BL__UNLIKELY(load_relaxed(&k->chan->magic) != BL__CHAN_LIVE) ||
-                       BL__UNLIKELY(k->size != k->chan->size));
+    const bl_chan *c = k->chan;
+    if (BL__LIKELY(k->op == BL__OP_RECV))
+        return c && (BL__UNLIKELY(load_relaxed(&c->magic) != BL__CHAN_LIVE) ||
+                     BL__UNLIKELY(k->size != c->size));
+    return BL__UNLIKELY(k->op != BL__OP_SEND) ||
+           (c && (BL__UNLIKELY(load_relaxed(&c->magic) != BL__CHAN_LIVE) ||
+                  BL__UNLIKELY(k->size != load_relaxed(&c->kind))));
 }
 
 /* What a look at all cases finds. Where it ends does not depend on what it finds, nor does it

@@ -75,6 +75,29 @@ static int freed_while_waiting(void *arg)
     return KEEP(bl_chan_recv(c, &v));
 }
 
+static int send_to_timers(void *arg)
+{
+    bl_time now = bl_now();
+    bl_timer t = {0};
+    (void)arg;
+    bl_timer_start(&t, BL_HOUR);
+    return bl_chan_send(bl_timer_chan(&t), &now);
+}
+
+static int select_sends_to_tickers(void *arg)
+{
+    bl_time now = bl_now();
+    BL_SCOPE(s);
+    (void)arg;
+    return BL_SELECT(BL_SEND(bl_ticker_chan(bl_ticker_new(s, BL_HOUR)), &now));
+}
+
+static int try_send_to_done(void *arg)
+{
+    (void)arg;
+    return bl_chan_try_send(bl_ctx_done(bl_ctx_current()), NULL);
+}
+
 static int close_of_timers(void *arg)
 {
     (void)arg;
@@ -92,6 +115,9 @@ static const fatal_case cases[] = {
     {"recv_size", recv_size},
     {"select_size", select_size},
     {"freed_while_waiting", freed_while_waiting},
+    {"send_to_timers", send_to_timers},
+    {"select_sends_to_tickers", select_sends_to_tickers},
+    {"try_send_to_done", try_send_to_done},
     {"close_of_timers", close_of_timers},
 };
 
