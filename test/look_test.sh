@@ -50,6 +50,25 @@ expect_out 'one' '^1 @ \[chan receive\](, up to [0-9]+s)?: goroutine 2$'
 expect_out 'started where' '^#	created by main_goroutine	.*stuck\.c:[0-9]+$'
 awk '/^[0-9]+ @/ { n += $1; if (last && $1 > last) bad = 1; last = $1 } END { exit bad || n != 9 }' "$work/out" &&
     pass || fail 'profile' 'not nine, the most frequent first'
+# Who has ended by the time that its stack is read is left out: there is none to show.
+ok 'churn.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/churn.c" \
+    "$build/libbelay.a" -lpthread -o "$work/churn"
+mkfifo "$work/in3"
+"$work/churn" <"$work/in3" >"$work/said3" 2>&1 &
+churn=$!
+exec 5>"$work/in3"
+for ((i = 0; i < 1000; i++)); do
+    grep -q ready "$work/said3" && break
+    sleep 0.01
+done
+run "$belay" dump "$churn"
+if ldd "$belay" | grep -q libdw; then
+    awk '/\[sleep/ { all++; getline; getline; at += /^\t.*churn\.c:/ } END { exit all > 0 && at < all / 2 }' \
+        "$work/out" && pass || fail 'goroutines that come and go' 'most of them have no stack'
+fi
+exec 5>&-
+wait "$churn"; status=$?; expect 'churn ends' 0
+
 ok 'alike.c compiles' env -C "$root/test/tools" "$compiler" "${flags[@]}" -I"$root/include" alike.c \
     "$build/libbelay.a" -lpthread -o "$work/alike"
 mkfifo "$work/in2"

@@ -75,7 +75,9 @@ int dump_main(char **argv)
     bool whole = goroutines_read(&t, &all);
     stacks *s = stacks_open(&t);
     for (size_t i = 0; i < all.len; i++)
-        goroutine_print(&t, s, &all.at[i]);
+        if (goroutine_refresh(&t, &all.at[i]))
+            goroutine_print(&t, s, &all.at[i]);
+    whole = whole && target_alive(&t);
     if (all.len == 0 && whole)
         complain("process %d runs no goroutines: %s", (int)t.pid,
                  all.running ? "none has been started yet" : "it is not in bl_run");

@@ -72,6 +72,27 @@ bool goroutine_again(const target *t, const goroutine *g, goroutine *now)
     return now->id == g->id && now->status != t->at.dead;
 }
 
+/* How long g has been in its state, from when that was. */
+static int64_t since_of(const target *t, const goroutine *g, int64_t now)
+{
+    return g->status == t->at.parked && g->since != 0 && now > g->since ? now - g->since : 0;
+}
+
+static int64_t now_of(const target *t) { return (int64_t)target_u64(t, t->rt + t->at.rt_coarse); }
+
+bool goroutine_refresh(const target *t, goroutine *g)
+{
+    goroutine now;
+    if (g->record == 0)
+        return true;
+    if (!goroutine_again(t, g, &now))
+        return false;
+    now.tid = now.status == t->at.running ? g->tid : 0;
+    now.since = now.status == t->at.running ? g->since : since_of(t, &now, now_of(t));
+    *g = now;
+    return true;
+}
+
 /* The records of slots first to first + n of an arena, in one call. */
 static bool slots_read(const target *t, list *l, uint64_t base, uint64_t slot, uint64_t first,
                        size_t n)
@@ -178,12 +199,9 @@ bool goroutines_read(const target *t, goroutines *all)
                         .procs = target_u32(t, t->rt + t->at.rt_procs),
                         .threads = target_u32(t, t->rt + t->at.rt_threads)};
     bool ok = !all->running || (arenas_read(t, &l) && spawned_read(t, &l));
-    int64_t now = (int64_t)target_u64(t, t->rt + t->at.rt_coarse);
-    for (size_t i = 0; i < l.len; i++) {
-        goroutine *g = &l.at[i];
-        g->since =
-            g->status == t->at.parked && g->since != 0 && now > g->since ? now - g->since : 0;
-    }
+    int64_t now = now_of(t);
+    for (size_t i = 0; i < l.len; i++)
+        l.at[i].since = since_of(t, &l.at[i], now);
     running_mark(t, &l, now);
     if (l.len > 0)
         qsort(l.at, l.len, sizeof *l.at, by_id);

@@ -35,6 +35,9 @@ void goroutines_free(goroutines *all);
 /* Reads the record of g again. False: it belongs to another by now. */
 bool goroutine_again(const target *t, const goroutine *g, goroutine *now);
 
+/* What it is by now; one that had not run stays as it was. False: it has ended. */
+bool goroutine_refresh(const target *t, goroutine *g);
+
 /* "chan receive", "running", "runnable". */
 const char *goroutine_state(const target *t, const goroutine *g);
 

@@ -104,14 +104,18 @@ static bool local_read(source *s, reading *r)
 
 static void local_look(source *s, uint64_t id, FILE *to, size_t lines, const char *end)
 {
-    const local *l = (const local *)(const void *)s;
+    local *l = (local *)(void *)s;
     frames f;
     size_t at = 0;
     while (at < l->all.len && l->all.at[at].id != id)
         at++;
     if (at == l->all.len)
         return;
-    const goroutine *g = &l->all.at[at];
+    goroutine *g = &l->all.at[at];
+    if (!goroutine_refresh(&l->t, g)) {
+        fprintf(to, "goroutine %llu has ended%s", (unsigned long long)id, end);
+        return;
+    }
     fprintf(to, "goroutine %llu [%s]:%s", (unsigned long long)id, goroutine_state(&l->t, g), end);
     if (!stacks_walk(l->stacks, g, &f)) {
         fprintf(to, "its stack cannot be had: it runs%s", end);

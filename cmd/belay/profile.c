@@ -95,15 +95,16 @@ static void group_print(const entry *all, const group *g)
 }
 
 /* Prints them; false: out of memory. */
-static bool profile_print(const target *t, const goroutines *all)
+static bool profile_print(const target *t, goroutines *all)
 {
     stacks *s = stacks_open(t);
     entry *entries = calloc(all->len + 1, sizeof *entries);
     group *groups = calloc(all->len + 1, sizeof *groups);
     bool ok = entries != NULL && groups != NULL;
     size_t made = 0, count = 0;
-    while (ok && made < all->len)
-        ok = entry_make(&entries[made], t, s, &all->at[made]), made++;
+    for (size_t i = 0; ok && i < all->len; i++)
+        if (goroutine_refresh(t, &all->at[i]))
+            ok = entry_make(&entries[made++], t, s, &all->at[i]);
     if (ok) {
         qsort(entries, made, sizeof *entries, entry_order);
         for (size_t i = 0; i < made; i++)
@@ -133,6 +134,7 @@ static int process_profile(const char *pid)
     goroutines all;
     bool whole = goroutines_read(&t, &all);
     bool ok = profile_print(&t, &all);
+    whole = whole && target_alive(&t);
     if (!ok)
         complain("out of memory");
     if (all.len == 0 && whole)

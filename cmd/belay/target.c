@@ -27,6 +27,12 @@ bool target_read(const target *t, uint64_t from, void *to, size_t n)
     return from != 0 && process_vm_readv(t->pid, &here, 1, &there, 1, 0) == (ssize_t)n;
 }
 
+bool target_alive(const target *t)
+{
+    char first;
+    return target_read(t, t->rt, &first, sizeof first);
+}
+
 uint64_t target_u64(const target *t, uint64_t at)
 {
     uint64_t v = 0;

@@ -86,6 +86,8 @@ int target_open(target *t, const char *pid);
 
 /* Copies n bytes at from; false: they are not there. */
 bool target_read(const target *t, uint64_t from, void *to, size_t n);
+/* The process is still there. */
+bool target_alive(const target *t);
 uint64_t target_u64(const target *t, uint64_t at); /* 0: not there */
 uint32_t target_u32(const target *t, uint64_t at);
 /* The string at that address, in fresh memory; "?" if it is not there. */
