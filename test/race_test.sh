@@ -65,6 +65,17 @@ if command -v gcc >/dev/null; then
     ok 'is told, once' test "$(grep -c '^belay: -race: clang has no ThreadSanitizer .*so cc builds' "$work/err")" -eq 1
 fi
 
+# A clang that knows which local variables are its own is let find out: it need not tell of all.
+if command -v clang >/dev/null; then
+    mkdir "$work/new"
+    printf '#!/bin/sh\n[ "$1" = -dumpversion ] && echo "$VERSION" && exit\nexec clang "$@"\n' >"$work/new/cc"
+    chmod +x "$work/new/cc"
+    for version in 20.1.8:1 21.1.0:0; do
+        run env CC="$work/new/cc" VERSION=${version%:*} "$belay" build -race -x -o "$work/two/a" "$root/examples/timeout.c"
+        ok "clang $version" test "$(grep -c capture-tracking "$work/err")" -eq ${version#*:}
+    done
+fi
+
 # Many that are alive, in half a gigabyte; and what a fiber takes (src/os/race_map.c).
 cat >"$work/many.c" <<'END'
 #include <belay.h>

@@ -212,20 +212,31 @@ static const char *clang_runtime(const words *compiler)
     return path;
 }
 
+/* clang asks whether the address of a field or an element of a local variable was passed on, and not that of the
+ * variable, so it does not see what others do to them: mended by LLVM's pull request 132756, in its release 21. */
+static bool is_blind(const words *clang)
+{
+    char version[64];
+    words ask = {0};
+    add_words(&ask, clang);
+    words_add(&ask, "-dumpversion");
+    return !process_line(&ask, version, sizeof version) || atoi(version) < 21;
+}
+
 /*
  * Every access of the program is to be seen. The optimiser takes away what nobody reads later, which
  * races all the same: -O0. What gcc puts in the place of memset and its like ThreadSanitizer does
- * not see: they stay calls. clang takes a field or an element of a local variable for nobody else's,
- * whoever has the address of the variable (mended in its release 20): not if it gives up the search
- * at once. Exported is what ThreadSanitizer asks of the program (src/debug). gcc's ThreadSanitizer is linked
- * statically, as clang's is: so the library gets at what it has inside (src/arch/race.h), and at what
- * it maps (src/os/race_map.c). strdup: src/os/race_string.c.
+ * not see: they stay calls. A blind clang sees what is done to local variables if it gives up the search
+ * for whose they are at once, and so tells of all of them, which takes twice the time. Exported is what
+ * ThreadSanitizer asks of the program (src/debug). gcc's ThreadSanitizer is linked statically, as
+ * clang's is: so the library gets at what it has inside (src/arch/race.h), and at what it maps
+ * (src/os/race_map.c). strdup: src/os/race_string.c.
  */
 static void add_race(words *command, const words *compiler)
 {
-    static int is_clang = -1, is_static;
-    if (is_clang < 0) {
-        is_clang = runtime_find(compiler, "tsan") != NULL;
+    static int blind = -1, is_static;
+    if (blind < 0) {
+        blind = runtime_find(compiler, "tsan") != NULL && is_blind(compiler);
         is_static = is_gcc(compiler) && file_find(compiler, "libtsan.a") != NULL;
     }
     words_add_split(command, "-fsanitize=thread -fno-omit-frame-pointer "
@@ -242,7 +253,7 @@ static void add_race(words *command, const words *compiler)
                                  "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
                                  "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim "
                                  "-Wl,--wrap=strdup");
-    if (is_clang)
+    if (blind)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
     if (clang_runtime(compiler))
         words_add(command, "-nodefaultlibs"); /* of which gcc's own is one */
