@@ -3,7 +3,9 @@
  * stuck.c: see stuck.h.
  *
  * A search takes notes of all goroutines while they run, decides who could be stuck from the notes
- * alone, which settles nearly all cases, and only then looks through memory for the rest. At the
+ * alone, which settles nearly all cases, and only then looks through memory for the rest. Who sleeps
+ * or waits for a descriptor is only counted at first, so that a crowd of those costs next to
+ * nothing; all are noted when memory is to be looked through, of which they have their part. At the
  * end it looks at each record again: whoever has switched since was alive. All of those that are
  * left were parked at one time, the one between the two looks.
  */
@@ -125,11 +127,36 @@ static bool is_sound(const bl__node *d)
            record - low < bl__rt.stack_slot && (uintptr_t)d->low >= low && d->low < d->high;
 }
 
+/* By its record alone it is not stuck. */
+static bool is_alive(const bl__notes *n, const bl__g *g, uint32_t wait)
+{
+    return load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
+           g->park_timer != NULL || g->since > n->before ||
+           waits_for_nobody((bl__reason)g->reason) || is_runs_end(g);
+}
+
+/* Alive, and nothing else is to be known of it: who is not noted counts as alive. */
+static bool is_plain(const bl__notes *n, const bl__g *g)
+{
+    if (g->task.kind != BL__TASK_G)
+        return true;
+    return load_relaxed(&g->task.status) == BL__G_PARKED && g->inner == g->scope &&
+           g->reads_count == 0 && g->reason != BL__WAIT_RW_LOCK &&
+           is_alive(n, g, load_acquire(&g->wait)); /* ORD(wait): as in note */
+}
+
 static void note(const bl__g *g, void *arg)
 {
     bl__notes *n = arg;
-    if (n->count == n->most) {
+    if (n->count + n->left_out == n->most) {
         n->failed = true;
+        return;
+    }
+    if (!n->whole && is_plain(n, g)) {
+        bl__home *h = &n->homes[home_of(n, g->scope)];
+        h->members++;
+        h->alive++;
+        n->left_out++;
         return;
     }
     bl__node *d = &n->nodes[n->count];
@@ -152,9 +179,7 @@ static void note(const bl__g *g, void *arg)
         d->high = g->stack_hi;
         d->sound = is_sound(d);
         d->copied = has_copy(g);
-        d->alive = load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
-                   g->park_timer != NULL || g->since > n->before ||
-                   waits_for_nobody((bl__reason)g->reason) || is_runs_end(g);
+        d->alive = is_alive(n, g, wait);
         if (g->reads_count > 0 || d->reason == BL__WAIT_RW_LOCK)
             bl__notes_reader(n, g);
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
@@ -603,11 +628,22 @@ static void search_memory(bl__notes *n)
         spread_kernel(n);
 }
 
-static void search_run(bl__notes *n)
+static void notes_forget(bl__notes *n)
+{
+    memset(n->by_record, 0, (n->record_mask + 1) * sizeof n->by_record[0]);
+    memset(n->by_scope, 0, (n->scope_mask + 1) * sizeof n->by_scope[0]);
+    n->count = n->left_out = n->threads = n->homes_count = n->rw_count = 0;
+    n->unknown = false;
+}
+
+/* Notes those who are there, and who of them is alive by what the notes say. whole: all of them. */
+static void notes_take(bl__notes *n, bool whole)
 {
     bl__search *s = n->s;
+    s->running_count = s->lost_count = 0;
+    n->whole = whole;
+    n->picks = bl__stuck_picks();
     bl__each_goroutine(note, n);
-    s->looked = n->count;
     bl__notes_threads(n);
     notes_index(n);
     if (bl__signals_armed()) /* the world can cancel all there is, and main is who waits for that */
@@ -615,6 +651,16 @@ static void search_run(bl__notes *n)
             if (n->nodes[i].id == 1)
                 bl__node_revive(n, &n->nodes[i]);
     spread(n);
+}
+
+static void search_run(bl__notes *n)
+{
+    bl__search *s = n->s;
+    notes_take(n, false);
+    if (!n->failed && n->left_out > 0 && somebody_may_be(n)) {
+        notes_forget(n);
+        notes_take(n, true);
+    }
     if (!n->failed && somebody_may_be(n))
         search_memory(n);
     n->failed = n->failed || !bl__notes_threads_wait(n);
@@ -633,16 +679,12 @@ static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
 static void search(bl__search *s, bool closely)
 {
     size_t expected = bl__goroutines() + load_relaxed(&bl__rt.plain_blocked);
-    s->count = s->looked = 0;
-    s->running_count = s->lost_count = 0;
+    s->count = 0;
     s->named = false;
     s->by_memory = false;
     s->undecided = true;
     pthread_mutex_lock(&one_search);
-    bl__notes n = {.s = s,
-                   .closely = closely,
-                   .picks = bl__stuck_picks(),
-                   .before = s->before != 0 ? s->before : BL_NEVER};
+    bl__notes n = {.s = s, .closely = closely, .before = s->before != 0 ? s->before : BL_NEVER};
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);

@@ -47,7 +47,6 @@ typedef struct bl__search {
     bl__stuck *found; /* out: the first most of them, by id */
     size_t most;
     size_t count;   /* out: all of them */
-    size_t looked;  /* out: goroutines looked at */
     bool undecided; /* out: there was too much memory, or not enough */
     bool named;     /* out: it has read symbols, which takes long, once in a run */
     bool by_memory; /* out: that nobody gets at what some of them wait on was read from memory */

@@ -82,6 +82,8 @@ typedef struct bl__notes {
     bl__peek_pages *pages; /* of channels */
     bl__node *nodes;
     uint32_t count, most;
+    uint32_t left_out; /* alive, and only counted in their homes, … */
+    bool whole;        /* … but if all are noted */
     bl__plain plain[BL__STUCK_THREADS];
     uint32_t threads;    /* of count: plain ones */
     uint32_t waiting;    /* of these, that still do */
