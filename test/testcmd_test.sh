@@ -313,18 +313,24 @@ ok 'on a terminal only' test "$(wc -l <piped)" -eq 1
 run "$belay" test -run none -bench . -benchtime 200x -benchmem ./allocs
 expect 'benchmarks' 0
 if [ -z "$sanitize" ]; then
-    expect_out 'what one allocates' '^BenchmarkOne-2	 +200	 +[0-9.]+ ns/op	 +48 B/op	 +1 allocs/op$'
-    expect_out 'and in libc' '^BenchmarkThree-2	.* ns/op	 +128 B/op	 +3 allocs/op$'
+    expect_out 'what one allocates' '^BenchmarkOne-2       	 +200	 +[0-9.]+ ns/op	 +48 B/op	 +1 allocs/op$'
+    expect_out 'and in libc' '^BenchmarkThree-2     	.* ns/op	 +128 B/op	 +3 allocs/op$'
     expect_out 'and in goroutines' '^BenchmarkGoroutines-2	.* ns/op	 +6[0-9]{3} B/op	 +1[0-9] allocs/op$'
 else
-    expect_out 'or that it is not counted' '^BenchmarkOne-2	.*not counted in this build'
+    expect_out 'or that it is not counted' '^BenchmarkOne-2       	.*not counted in this build'
 fi
 run "$belay" test -run none -bench . -benchtime 5x ./allocs
 expect_out 'one that asks itself' '^BenchmarkOne-2.*[0-9] ns/op	.*alloc'
-expect_out 'one that does not' '^BenchmarkThree-2	 +5	 +[0-9.]+ ns/op$'
+expect_out 'one that does not' '^BenchmarkThree-2     	 +5	 +[0-9.]+ ns/op$'
 run "$belay" test -run none -bench '^BenchmarkThree$' -benchtime 5x ./allocs
 expect_out 'one by the name that was printed' '^BenchmarkThree-2	 +5	'
 ok 'and no other' bash -c "! grep -q BenchmarkOne '$work/out'"
+head -n 3 "$work/out" | paste -sd' ' >place
+ok 'where it was measured, as Go' grep -qE '^goos: linux goarch: (amd64|arm64) pkg: ./allocs$' place
+run "$belay" test -run none -bench 'One|Three' -benchtime 5x -count 2 -cpu 1,2 ./allocs
+ok 'in the order of Go' test "$(grep -oE '^Benchmark[A-Za-z0-9-]+' "$work/out" | paste -sd' ')" = "$(echo \
+    Benchmark{One,One,One-2,One-2,Three,Three,Three-2,Three-2})"
+ok 'where, once' test "$(grep -c '^goos:' "$work/out")" -eq 1
 
 # ---- Fuzz targets ----
 

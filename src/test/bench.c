@@ -6,7 +6,9 @@
  */
 #include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "arch/cpuname.h"
 #include "test/test.h"
 
 enum { METRICS = 8 };
@@ -24,11 +26,48 @@ typedef struct bench_run {
     } metric[METRICS];
 } bench_run;
 
+static int bench_width; /* of the longest name that is printed */
+
 char *bl__bench_name(const char *id)
 {
     bl__text name = {0};
     bl__text_printf(&name, "Benchmark%c%s", toupper((unsigned char)*id), id + 1);
     return name.at;
+}
+
+static void bench_label(bl__text *label, const char *name, int procs)
+{
+    bl__text_printf(label, "%s", name);
+    if (procs != 1)
+        bl__text_printf(label, "-%d", procs);
+}
+
+void bl__bench_room(const char *id, int procs)
+{
+    bl__text label = {0};
+    char *name = bl__bench_name(id);
+    bench_label(&label, name, procs);
+    bench_width = (int)label.len > bench_width ? (int)label.len : bench_width;
+    bl__text_free(&label);
+    free(name);
+}
+
+/* Before the first result, where it was measured: benchstat compares what agrees in that. */
+static void place_print(void)
+{
+    static bool printed;
+    if (printed)
+        return;
+    printed = true;
+    char cpu[BL__CPU_NAME];
+    bl__text text = {0};
+    const char *file = bl__tests.file, *slash = strrchr(file, '/');
+    bl__text_printf(&text, "goos: linux\ngoarch: %s\npkg: %.*s\n", BL__GOARCH,
+                    slash != NULL ? (int)(slash - file) : 1, slash != NULL ? file : ".");
+    if (bl__cpu_name(cpu))
+        bl__text_printf(&text, "cpu: %s\n", cpu);
+    bl__test_print(text.at, text.len);
+    bl__text_free(&text);
 }
 
 bool bl__bench_more(bl_bench *b)
@@ -99,11 +138,11 @@ void bl__bench_run(bl_test *t, void *arg)
                      "has no BL_LOOP, so nothing was timed");
         return;
     }
+    place_print();
     bl__text line = {0};
-    bl__text_printf(&line, "%s", t->name);
-    if (bl_procs() != 1)
-        bl__text_printf(&line, "-%d", bl_procs());
-    bl__text_printf(&line, "\t%8llu", (unsigned long long)b.bl__done);
+    bench_label(&line, t->name, bl_procs());
+    bl__text_printf(&line, "%*s\t%8llu", bench_width - (int)line.len, "",
+                    (unsigned long long)b.bl__done);
     figure_print(&line, (double)run.took / (double)b.bl__done, "ns/op");
     for (int i = 0; i < run.metrics; i++)
         figure_print(&line, run.metric[i].value, run.metric[i].unit);

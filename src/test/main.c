@@ -30,26 +30,41 @@ static void entries_shuffle(const bl__test_entry **list, size_t n)
     }
 }
 
-/* Of the program's tests those that are wanted, each as often as it is to be run: tests before
- * benchmarks. */
-static void items_make(bl__items *items, const bl__test_entry **list, size_t n, bool bench)
+static void item_add(bl__items *items, bl__item item)
 {
-    for (int cpu = 0; cpu < bl__tests.ncpus; cpu++) {
-        for (int64_t round = 0; round < bl__tests.count; round++) {
-            for (size_t i = 0; i < n; i++) {
-                const bl__test_entry *e = list[i];
-                if ((e->bench != NULL) != bench ||
-                    !(bench ? bl__bench_wanted(e->name) : bl__test_wanted(e->name)))
-                    continue;
-                if ((items->len & (items->len + 1)) == 0) { /* room for the next power of two */
-                    void *more = realloc(items->at, (items->len + 1) * 2 * sizeof *items->at);
-                    if (more == NULL)
-                        bl__fatal("belay: out of memory in the test runner");
-                    items->at = more;
-                }
-                items->at[items->len++] = (bl__item){
-                    .entry = e, .procs = bl__tests.cpus[cpu], .round = bench ? -1 - round : round};
-            }
+    if ((items->len & (items->len + 1)) == 0) { /* room for the next power of two */
+        void *more = realloc(items->at, (items->len + 1) * 2 * sizeof *items->at);
+        if (more == NULL)
+            bl__fatal("belay: out of memory in the test runner");
+        items->at = more;
+    }
+    items->at[items->len++] = item;
+}
+
+/* Of the program's tests those that are wanted, each as often as it is to be run. */
+static void tests_add(bl__items *items, const bl__test_entry **list, size_t n)
+{
+    for (int cpu = 0; cpu < bl__tests.ncpus; cpu++)
+        for (int64_t round = 0; round < bl__tests.count; round++)
+            for (size_t i = 0; i < n; i++)
+                if (list[i]->bench == NULL && bl__test_wanted(list[i]->name))
+                    item_add(
+                        items,
+                        (bl__item){.entry = list[i], .procs = bl__tests.cpus[cpu], .round = round});
+}
+
+/* Its benchmarks, behind them; as in Go what is to be compared stands together. */
+static void benches_add(bl__items *items, const bl__test_entry **list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (list[i]->bench == NULL || !bl__bench_wanted(list[i]->name))
+            continue;
+        for (int cpu = 0; cpu < bl__tests.ncpus; cpu++) {
+            bl__bench_room(list[i]->name, bl__tests.cpus[cpu]);
+            for (int64_t round = 0; round < bl__tests.count; round++)
+                item_add(items, (bl__item){.entry = list[i],
+                                           .procs = bl__tests.cpus[cpu],
+                                           .round = -1 - round});
         }
     }
 }
@@ -65,8 +80,8 @@ static void entries_list(const bl__test_entry **list, size_t n)
 static int rounds_run(const bl__test_entry **list, size_t n)
 {
     bl__items items = {0};
-    items_make(&items, list, n, false);
-    items_make(&items, list, n, true);
+    tests_add(&items, list, n);
+    benches_add(&items, list, n);
     int failed = items.len > 0 ? bl__test_supervise(&items) : 0;
     if (!failed && !items.any)
         fputs("testing: warning: no tests to run\n", stderr);

@@ -78,6 +78,8 @@ bool bl__test_wanted(const char *name);
 void bl__tempdir_remove(void *path);
 bool bl__bench_wanted(const char *name);
 char *bl__bench_name(const char *id); /* "sum": "BenchmarkSum", the caller's to free */
+/* It will run on so many processors: results stand in columns. */
+void bl__bench_room(const char *id, int procs);
 bool bl__fuzz_wanted(const char *name);
 
 /* ---- The program's tests, by file and line ---- */
