@@ -69,7 +69,7 @@ static void pool_invariants(const bl_pool *p)
     BL__CHECK(p->running + p->looking <= p->workers);
     BL__CHECK(p->submitted == p->done + p->discarded + p->running + queued(p));
     BL__CHECK(p->failed <= p->done);
-    BL__CHECK(queued(p) == 0 || p->workers > 0 || p->dropping > 0 || p->closed != OPEN);
+    BL__CHECK(queued(p) == 0 || p->workers > 0 || p->droppers != NULL || p->closed != OPEN);
     for (const bl__waiter *w = p->submitters.head; w != NULL; w = w->next)
         BL__CHECK(load_relaxed(&w->g->wait) <= BL__W_CLAIMED ||
                   (queued(p) == p->bound && p->closed == OPEN));
@@ -230,7 +230,7 @@ static inline int job_run(const bl_pool *p, bl__g *g, bl__job job)
  * it. */
 static bool pool_is_over(const bl_pool *p)
 {
-    return p->closed != OPEN && p->workers == 0 && p->dropping == 0 && queued(p) == 0 &&
+    return p->closed != OPEN && p->workers == 0 && p->droppers == NULL && queued(p) == 0 &&
            bl__waitq_empty(&p->submitters);
 }
 
@@ -269,22 +269,34 @@ static void pool_close(bl_pool *p, uint32_t why)
     }
 }
 
+/* Under both locks. */
+static void dropper_remove(bl_pool *p, const bl__dropper *d)
+{
+    bl__dropper **at = &p->droppers;
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+}
+
 /* Hands what is queued to on_discard; how many. */
 static uint64_t pool_drop(bl_pool *p)
 {
+    bl__dropper self = {NULL, bl__self()};
     uint64_t dropped = 0;
     bl__job jobs[DROP_AT_ONCE];
     for (;;) {
         uint32_t n = 0;
         pool_lock(p);
-        p->dropping -= dropped > 0;
+        if (dropped > 0)
+            dropper_remove(p, &self);
         for (; n < DROP_AT_ONCE && queued(p) > 0; p->head++)
             jobs[n++] = job_out(p, false);
         if (n == 0) {
             pool_leave(p, true);
             return dropped;
         }
-        p->dropping++;
+        self.next = p->droppers;
+        p->droppers = &self;
         p->discarded += n;
         dropped += n;
         pool_unlock(p);
@@ -638,17 +650,31 @@ static bool is_worker(const bl__g *g, void *pool)
     return g->task.kind == BL__TASK_G && g->fn == pool_worker && g->arg == pool;
 }
 
-static void refuse_own_job(bl_pool *p, const char *what)
+static bool is_dropper(bl_pool *p, const bl__g *g)
+{
+    pool_lock(p);
+    const bl__dropper *d = p->droppers;
+    while (d != NULL && d->g != g)
+        d = d->next;
+    pool_unlock(p);
+    return d != NULL;
+}
+
+static void refuse_own(bl_pool *p, const char *what)
 {
     pool_check(p);
     if (is_worker(bl__self(), p))
         bl__fatal("belay: %s by a job of the pool itself, whose end it would wait for - deadlock!",
                   what);
+    if (is_dropper(p, bl__self()))
+        bl__fatal("belay: %s by on_discard of the pool itself, whose end it would wait for - "
+                  "deadlock!",
+                  what);
 }
 
 int bl_pool_drain(bl_pool *p)
 {
-    refuse_own_job(p, "bl_pool_drain");
+    refuse_own(p, "bl_pool_drain");
     pool_lock(p);
     pool_close(p, CLOSED);
     (void)pool_join(p, BL_NEVER);
@@ -669,6 +695,15 @@ static void late_print(bl__out *o, void *arg)
     bl__report_goroutines(o, is_worker, p);
 }
 
+/* Under no lock: a job runs still. What else there is to wait for is an on_discard. */
+static bool pool_runs(bl_pool *p)
+{
+    pool_lock(p);
+    bool runs = p->running > 0;
+    pool_unlock(p);
+    return runs;
+}
+
 /* Its context is cancelled: waits for what runs, and reports it after its scope's grace. */
 static void join_cancelled(bl_pool *p)
 {
@@ -677,14 +712,17 @@ static void join_cancelled(bl_pool *p)
         due = BL_NEVER;
     if (pool_join(p, due) == 0)
         return;
-    bl__report_late(late_print, p);
+    bool late = pool_runs(p);
+    if (late)
+        bl__report_late(late_print, p);
     (void)pool_join(p, BL_NEVER);
-    bl__report_late_joined();
+    if (late)
+        bl__report_late_joined();
 }
 
 int bl_pool_stop(bl_pool *p, bl_dur grace)
 {
-    refuse_own_job(p, "bl_pool_stop");
+    refuse_own(p, "bl_pool_stop");
     pool_lock(p);
     pool_close(p, CLOSED);
     uint64_t dropped = pool_drop(p);

@@ -21,6 +21,12 @@ typedef struct bl__job {
 #endif
 } bl__job;
 
+/* Who hands jobs to on_discard; in its frame. */
+typedef struct bl__dropper {
+    struct bl__dropper *next; /* both locks */
+    const bl__g *g;           /* immutable */
+} bl__dropper;
+
 enum { BL__POOL_LINE = 64 };
 
 /* The locks: put, take, or both, which is put and then take. What is written under both may be read
@@ -51,8 +57,8 @@ struct bl_pool {
     uint64_t discarded; /* take */
 
     uint32_t workers __attribute__((aligned(BL__POOL_LINE))); /* both: goroutines that run jobs */
-    uint32_t looking;     /* both: those of them that will look at the queue before they end */
-    uint32_t dropping;    /* both: who hands jobs to on_discard */
+    uint32_t looking; /* both: those of them that will look at the queue before they end */
+    struct bl__dropper *droppers; /* both: who hands jobs to on_discard */
     uint32_t closed;      /* both, atomic to peek: whether and why it takes no jobs; pool.c */
     bl__waitq submitters; /* both: who waits for room; val is the bl__job */
     bl__waitq joiners;    /* both: who waits for the end */

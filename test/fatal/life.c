@@ -130,6 +130,23 @@ static int pool_drained_by_job(void *arg)
     return KEEP(bl_pool_submit(p, drain_own, p)) || KEEP(bl_pool_drain(p));
 }
 
+static bl_pool *stopped_by_itself;
+
+static void stop_own(bl_fn fn, void *arg)
+{
+    (void)fn, (void)arg;
+    bl_pool_stop(stopped_by_itself, 0);
+}
+
+static int pool_stopped_by_on_discard(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    stopped_by_itself = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .on_discard = stop_own});
+    return KEEP(bl_pool_submit(stopped_by_itself, nothing, NULL)) ||
+           KEEP(bl_pool_stop(stopped_by_itself, 0));
+}
+
 static int submit_more(void *arg)
 {
     while (bl_pool_submit(arg, nothing, NULL) == 0) {
@@ -192,6 +209,7 @@ static const fatal_case cases[] = {
     {"timer_copied", timer_copied},
     {"ctx_from_nil", ctx_from_nil},
     {"pool_drained_by_job", pool_drained_by_job},
+    {"pool_stopped_by_on_discard", pool_stopped_by_on_discard},
     {"pool_full", pool_full},
     {"pool_job_leaves_open", pool_job_leaves_open},
     {"pool_on_closed", pool_on_closed},

@@ -305,6 +305,34 @@ static int pool_stopped(void *arg)
     return bl_pool_stop(p, 5 * BL_MS) - 1; /* the quick one was dropped */
 }
 
+static int job_asleep(void *arg)
+{
+    (void)arg;
+    return bl_sleep(BL_MIN);
+}
+
+static void discard_slowly(bl_fn fn, void *arg)
+{
+    (void)fn, (void)arg;
+    (void)!bl_sleep(20 * BL_MS);
+}
+
+static int stop_it(void *arg) { return bl_pool_stop(arg, 0) < 0; }
+
+/* Who waits for another's on_discard waits for no job. */
+static int pool_discards(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .grace = BL_MS);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .on_discard = discard_slowly});
+    if (bl_pool_submit(p, job_asleep, NULL) != 0 || bl_pool_submit(p, job_asleep, NULL) != 0)
+        return -1;
+    bl_yield();
+    bl_go(s, stop_it, p);
+    bl_go(s, stop_it, p);
+    return bl_scope_wait(s);
+}
+
 static const fatal_case cases[] = {
     {"deadlock", deadlock},
     {"labels", labels},
@@ -317,6 +345,7 @@ static const fatal_case cases[] = {
     {"waited_running", waited_running},
     {"grace_exit", grace_exit},
     {"pool_stopped", pool_stopped},
+    {"pool_discards", pool_discards},
 };
 
 CASES_MAIN(cases)
