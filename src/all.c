@@ -45,6 +45,7 @@
 #include "core/timer_queue.c"
 #include "core/trace.c"
 #include "core/wait_reason.c"
+#include "core/watch.c"
 
 #include "sync/chan.c"
 #include "sync/cond.c"

@@ -615,6 +615,25 @@ BL_TEST_PLAIN(no_descriptor_is_left_open)
     BL_CHECK_EQ(t, lowest_free(), before);
 }
 
+/* While a processor says that it goes on, sysmon's next look is put off (core/watch.c). */
+ONE_PROC(looks_are_put_off)
+{
+    const bl__watch *w = &bl__rt.watch;
+    bl_time first = BL_NEVER, most = 0;
+    (void)arg;
+    while (load_relaxed(&w->timer) != 0) { /* there is none with ThreadSanitizer */
+        bl__watch_feed(bl__this_m()->p, bl__clock());
+        bl_time until = load_relaxed(&w->until);
+        if (until != BL_NEVER && until > first && load_relaxed(&w->most) == most)
+            return BL_CHECK(t, until <= most) ? 0 : BL_EINVAL;
+        if (first == BL_NEVER || until == BL_NEVER || load_relaxed(&w->most) != most) {
+            first = until; /* of its next sleep */
+            most = load_relaxed(&w->most);
+        }
+    }
+    return 0;
+}
+
 /* ---- No false deadlock ------------------------------------------------------------------------ */
 
 static void *write_late(void *arg)

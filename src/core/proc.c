@@ -89,6 +89,7 @@ static __attribute__((noinline)) void own_timers_run(bl__p *p)
     bl_time now = bl__clock();
     p->firing = 1;
     store_relaxed(&bl__rt.coarse, now);
+    bl__watch_feed(p, now);
     bl__timers_run(&p->timers, now);
     bl__timers_run(&bl__rt.outside, now);
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */

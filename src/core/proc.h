@@ -122,6 +122,7 @@ struct bl__p {
     bl_time seen_at;    /* when sysmon last asked for the CPU time of its thread, */
     int64_t seen_cpu;   /* and what that was */
     bool asked;         /* at the look before, who runs was asked to yield */
+    bl_time fed;        /* atomic: when it was last known to go on; owner; core/watch.c */
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
@@ -221,6 +222,14 @@ typedef struct bl__batch bl__batch;
 /* How regular files are waited for; io/regular.c. */
 enum { BL__IO_URING = 1, BL__IO_THREADS, BL__IO_HANDOFF };
 
+/* sysmon's sleep; watch.c. */
+#define BL__WATCH_AFTER (1500 * BL_US)
+typedef struct bl__watch {
+    bl_time until; /* atomic: what the timer is set to; BL_NEVER: sysmon does not sleep by it */
+    bl_time most;  /* atomic: it is not put off beyond; sysmon's */
+    int timer;     /* atomic: its descriptor, plus 1; 0: there is none */
+} bl__watch;
+
 /* The runtime: the one object of file scope. */
 typedef struct bl__sched {
     /* Read everywhere, written seldom. */
@@ -297,6 +306,7 @@ typedef struct bl__sched {
     pthread_t sysmon;
     uint32_t sysmon_wake; /* atomic: what it sleeps on; 1 wakes it */
     uint32_t sysmon_deep; /* atomic: it sleeps without an end */
+    bl__watch watch;
 } bl__sched;
 
 extern bl__sched bl__rt;
@@ -447,6 +457,21 @@ int bl__sysmon_start(void);
 void bl__sysmon_stop(void);
 void bl__sysmon_notify(void);
 void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
+
+/* watch.c */
+void bl__watch_open(void);
+void bl__watch_forked(void);
+bool bl__watch_sleep(void);
+void bl__watch_break(void);
+void bl__watch_put_off(bl_time now);
+
+/* p, the caller's, goes on: sysmon need not look at it soon. */
+static inline void bl__watch_feed(bl__p *p, bl_time now)
+{
+    store_relaxed(&p->fed, now);
+    if (BL__UNLIKELY(load_relaxed(&bl__rt.watch.until) - now < BL__WATCH_AFTER / 2))
+        bl__watch_put_off(now);
+}
 
 /* The first half of it. False: the caller goes on with bl__enter_slow, or what does that and
  * records. */

@@ -239,6 +239,7 @@ static void fork_child(void)
     bl__threads_forked();
     bl__stack_forked();
     bl__poll_forked();
+    bl__watch_forked();
     bl__trace_forked();
     if (!load_relaxed(&bl__rt.running)) {
         store_relaxed(&bl__rt.forked_left, load_relaxed(&bl__rt.threads));

@@ -10,9 +10,10 @@
  *   - has the finder look for goroutines that are stuck (debug/finder.c);
  *   - when nothing has run for a while, finds out whether anything ever can: the global deadlock.
  *
- * It looks every 1.5 ms while anything runs, after 0.5 where the next look is to decide, and every
- * 50 us where work waits or there was a hand-off within the last second, 20 us after one. With all
- * processors idle for 10 ms it sleeps until somebody wakes it.
+ * It looks every 1.5 ms while anything runs, or as much later as that is put off (watch.c); after
+ * 0.5 where the next look is to decide, and every 50 us where work waits or there was a hand-off
+ * within the last second, 20 us after one. With all processors idle for 10 ms it sleeps until
+ * somebody wakes it.
  */
 #include "arch/sanitize.h"
 #include "core/trace.h"
@@ -22,7 +23,13 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-enum { SHORTEST = 20000, SHORT = 50000, SOON = 500000, USUAL = 1500000, LONGEST = 10000000 };
+enum {
+    SHORTEST = 20000,
+    SHORT = 50000,
+    SOON = 500000,
+    USUAL = BL__WATCH_AFTER,
+    LONGEST = 10000000
+};
 
 enum { CHORES = 3000000 }; /* what can wait so long is not done at each look, with cold caches */
 
@@ -140,7 +147,8 @@ static void timers_watch(bl_time now)
 
 static void pause_for(int64_t pause)
 {
-    bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
+    if (pause != USUAL || !bl__watch_sleep())
+        bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
 
@@ -199,6 +207,7 @@ void bl__sysmon_notify(void)
 {
     store_release(&bl__rt.sysmon_wake, 1u); /* ORD(sysmon): the futex compares it */
     bl__futex_wake(&bl__rt.sysmon_wake, 1);
+    bl__watch_break();
 }
 
 int bl__sysmon_start(void)
@@ -207,6 +216,7 @@ int bl__sysmon_start(void)
      * the table of descriptors longer, and then waits for all CPUs if others use it, which takes 10
      * ms. */
     bl__finder_start();
+    bl__watch_open();
     int err = bl__thread_start(&bl__rt.sysmon, sysmon_main, NULL, true);
     if (err < 0)
         bl__finder_stop();
