@@ -127,6 +127,8 @@ run "$belay" build ends.c -o; expect '-o without value' 2; expect_err '-o withou
 run "$belay" build -o -- ends.c; expect '-o, then --' 2
 run "$belay" build -g=yes ends.c; expect 'value for none' 2; expect_err 'value for none' 'takes no value'
 run "$belay" run -race -asan ends.c; expect 'race and asan' 2
+run "$belay" build -x -asan -asan=false -g=1 -o plain ends.c; expect 'switches with values, as in Go' 0
+ok 'the last of them counts' bash -c "! grep -q sanitize '$work/err' && grep -q -- -g3 '$work/err'"
 run "$belay" run; expect 'no files' 2; expect_err 'no files' '^belay: no files; '
 run "$belay" run gone.c; expect 'missing file' 2
 expect_err 'missing file' '^belay: gone\.c: No such file or directory$'

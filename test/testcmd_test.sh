@@ -89,6 +89,11 @@ if [ -w /dev/full ]; then
     expect 'results that are lost' 1
     expect_err 'are no success' '^belay: standard output cannot be written$'
 fi
+run "$belay" test -race -race=false -json=true -json=0 -x=false -run 'passes|skips' ./ends
+expect 'switches with values, as in Go' 0
+ok 'the last of them counts' bash -c "grep -q '^ok' '$work/out' && ! grep -q sanitize '$work/err'"
+run "$belay" test -race=yes ./ends; expect 'another value' 2
+expect_err 'another value' '^belay: -race takes no value, but true or false$'
 run "$belay" test -count many ./ends ./allocs
 expect 'a value that the tests do not take' 2
 expect_err 'is named once' '^belay: -count=many is not a number$'

@@ -15,13 +15,23 @@ static int flag_unknown(const char *command, const char *word, const char *name)
     return EXIT_USAGE;
 }
 
-static int flag_set_mode(flags *f, mode m)
+int flags_switch(const char *name, const char *value, bool *on)
 {
-    if (f->mode != MODE_PLAIN && f->mode != m) {
-        complain("-race and -asan do not go together: run the program once with each");
+    *on = !value || strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
+    if (*on || strcmp(value, "false") == 0 || strcmp(value, "0") == 0)
+        return 0;
+    complain("-%s takes no value, but true or false", name);
+    return EXIT_USAGE;
+}
+
+int flags_set_mode(flags *f, mode m, bool on, const char *what)
+{
+    if (on && f->mode != MODE_PLAIN && f->mode != m) {
+        complain("-race and -asan do not go together: run the %s once with each", what);
         return EXIT_USAGE;
     }
-    f->mode = m;
+    if (on || f->mode == m)
+        f->mode = on ? m : MODE_PLAIN;
     return 0;
 }
 
@@ -50,20 +60,15 @@ static int flag_read(flags *f, const char *command, char ***argv)
         known |= strcmp(name, *n) == 0;
     if (!known)
         return flag_unknown(command, word, name);
-    if (equals) {
-        complain("-%s takes no value", name);
-        return EXIT_USAGE;
-    }
+    bool on;
+    int err = flags_switch(name, equals ? equals + 1 : NULL, &on);
+    if (err)
+        return err;
     if (strcmp(name, "race") == 0)
-        return flag_set_mode(f, MODE_RACE);
+        return flags_set_mode(f, MODE_RACE, on, "program");
     if (strcmp(name, "asan") == 0)
-        return flag_set_mode(f, MODE_ASAN);
-    if (strcmp(name, "g") == 0)
-        f->debug = true;
-    else if (strcmp(name, "x") == 0)
-        f->trace = true;
-    else
-        f->help = true;
+        return flags_set_mode(f, MODE_ASAN, on, "program");
+    *(strcmp(name, "g") == 0 ? &f->debug : strcmp(name, "x") == 0 ? &f->trace : &f->help) = on;
     return 0;
 }
 

@@ -29,4 +29,11 @@ typedef struct flags {
  */
 int flags_parse(flags *f, const char *command, char **argv);
 
+/* Reads the value of a switch, which Go's scripts give it (-race=false): NULL is true. 0, or, after it has
+ * complained, EXIT_USAGE. */
+int flags_switch(const char *name, const char *value, bool *on);
+
+/* -race or -asan, on or off: 0, or, after it has complained, EXIT_USAGE. what: is to be run once with each. */
+int flags_set_mode(flags *f, mode m, bool on, const char *what);
+
 #endif

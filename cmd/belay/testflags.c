@@ -39,23 +39,19 @@ static int unknown(const char *word, const char *name)
     return EXIT_USAGE;
 }
 
-static int own_flag(test_flags *f, const char *name)
+static int own_flag(test_flags *f, const char *name, bool on)
 {
-    mode m = strcmp(name, "race") == 0 ? MODE_RACE : MODE_ASAN;
-    if (strcmp(name, "race") == 0 || strcmp(name, "asan") == 0) {
-        if (f->build.mode != MODE_PLAIN && f->build.mode != m) {
-            complain("-race and -asan do not go together: run the tests once with each");
-            return EXIT_USAGE;
-        }
-        f->build.mode = m;
-    }
-    f->build.ubsan |= strcmp(name, "ubsan") == 0;
-    f->build.debug |= strcmp(name, "g") == 0;
-    f->build.trace |= strcmp(name, "x") == 0;
-    f->build.help |= name[0] == 'h';
-    f->build.cover |= strcmp(name, "cover") == 0;
-    f->json |= strcmp(name, "json") == 0;
-    f->compile |= strcmp(name, "c") == 0;
+    if (strcmp(name, "race") == 0)
+        return flags_set_mode(&f->build, MODE_RACE, on, "tests");
+    if (strcmp(name, "asan") == 0)
+        return flags_set_mode(&f->build, MODE_ASAN, on, "tests");
+    *(strcmp(name, "ubsan") == 0   ? &f->build.ubsan
+      : strcmp(name, "g") == 0     ? &f->build.debug
+      : strcmp(name, "x") == 0     ? &f->build.trace
+      : strcmp(name, "cover") == 0 ? &f->build.cover
+      : strcmp(name, "json") == 0  ? &f->json
+      : strcmp(name, "c") == 0     ? &f->compile
+                                   : &f->build.help) = on;
     return 0;
 }
 
@@ -69,11 +65,9 @@ static int flag_take(test_flags *f, char ***argv)
     const char *equals = strchr(start, '=');
     char *name = text_format("%.*s", (int)(equals ? equals - start : (long)strlen(start)), start);
     if (among(name, own)) {
-        if (equals) {
-            complain("-%s takes no value", name);
-            return EXIT_USAGE;
-        }
-        return own_flag(f, name);
+        bool on;
+        int err = flags_switch(name, equals ? equals + 1 : NULL, &on);
+        return err ? err : own_flag(f, name, on);
     }
     bool mine = among(name, own_with_value);
     bool takes = mine || among(name, with_value);
