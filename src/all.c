@@ -98,6 +98,7 @@
 #include "debug/reach.c"
 #include "debug/recorder.c"
 #include "debug/report.c"
+#include "debug/sample.c"
 #include "debug/source.c"
 #include "debug/stacks.c"
 #include "debug/stuck.c"

@@ -82,11 +82,17 @@ int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
  * silence. */
 static void debug_settings_check(void)
 {
-    static const char *const names[] = {"handoff",      "lockorder",
-                                        "resources",    "blockprofile",
-                                        "mutexprofile", "schedprofile",
-                                        "traceall",     "spare",
-                                        "cold",         NULL}; /* the last two are for tests */
+    static const char *const names[] = {"handoff",
+                                        "sample",
+                                        "lockorder",
+                                        "resources",
+                                        "blockprofile",
+                                        "mutexprofile",
+                                        "schedprofile",
+                                        "traceall",
+                                        "spare",
+                                        "cold",
+                                        NULL}; /* the last two are for tests */
     const char *at = getenv("BELAY_DEBUG");
     while (at != NULL && *(at += strspn(at, ", ")) != '\0') {
         size_t all = strcspn(at, ", "), n = strcspn(at, "=, ");

@@ -262,7 +262,8 @@ static bool item_look(const item *it, shown *now, int looks)
                     load_relaxed(&it->at->switches) == now->g.switches;
     }
     if (!now->have && now->g.task.status == BL__G_RUNNING)
-        now->have = bl__trace_in_call(&now->trace, it->at);
+        now->have = bl__trace_in_call(&now->trace, it->at) ||
+                    (looks > LOOKS && bl__trace_computing(&now->trace, it->at));
     return true;
 }
 

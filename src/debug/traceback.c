@@ -27,6 +27,7 @@
 #include "core/proc.h"
 #include "debug/crash.h"
 #include "debug/peek.h"
+#include "debug/sample.h"
 #include "debug/source.h"
 #include "debug/symbol.h"
 #include "os/os.h"
@@ -520,6 +521,36 @@ bool bl__trace_in_call(bl__trace *t, const bl__g *g)
     t->total = 0;
     walk w = {.trace = t,
               .from = call.pc,
+              .lo = (uintptr_t)copy,
+              .hi = (uintptr_t)copy + n,
+              .limit = DEEPEST};
+    walk_rescued(&regs, &w);
+    bl__trace_skip_libc(t);
+    return t->total > 0;
+}
+
+bool bl__trace_computing(bl__trace *t, const bl__g *g)
+{
+    bl__regs regs;
+    uint32_t switches = load_relaxed(&g->switches);
+    uintptr_t hi = (uintptr_t)g->stack_hi;
+    size_t room = hi - (uintptr_t)g->stack_lo;
+    int tid = bl__thread_of(g);
+    char *copy = tid != 0 && bl__rescue_there() ? copy_room(&report_space, room) : NULL;
+    size_t n = copy != NULL ? bl__sample_take(&regs, copy, room, tid) : 0;
+    uintptr_t sp = n > 0 ? regs.r[BL__REG_SP] : 0;
+    if (sp < (uintptr_t)g->stack_lo || sp > hi || hi - sp > n ||
+        load_relaxed(&g->switches) != switches || bl__thread_of(g) != tid)
+        return false;
+    n = hi - sp;
+    copy_relocate(copy, sp, n);
+    for (size_t i = 0; i < BL__REGS; i++)
+        if (regs.r[i] - sp <= n)
+            regs.r[i] = regs.r[i] - sp + (uintptr_t)copy;
+    regs.r[BL__REG_PC]++; /* as behind a call: what is looked up is the instruction before */
+    t->total = 0;
+    walk w = {.trace = t,
+              .from = regs.r[BL__REG_PC],
               .lo = (uintptr_t)copy,
               .hi = (uintptr_t)copy + n,
               .limit = DEEPEST};

@@ -53,6 +53,10 @@ int bl__thread_of(const bl__g *g);
  * reports. */
 bool bl__trace_in_call(bl__trace *t, const bl__g *g);
 
+/* The stack of one that computes, likewise, at one moment of the next 0.1 s. False: it sleeps, calls
+ * what switches, or the system does not let us look. */
+bool bl__trace_computing(bl__trace *t, const bl__g *g);
+
 /* The same for many, one after the other: quick for those whose stacks are equal to one seen
  * before, and with memory of its own, so the lock of reports is not needed. memo begins zeroed. */
 enum { BL__TRACE_KNOWN = 64 };

@@ -123,6 +123,32 @@ static int cpu_loop(void *arg)
     return cancel_soon(compute_for_ever, arg);
 }
 
+static __attribute__((noinline)) uint64_t digest(uint64_t n)
+{
+    volatile uint64_t sum = n;
+    for (int i = 0; i < 1000000; i++)
+        sum = sum * 31 + 7;
+    return sum;
+}
+
+static int digest_for_ever(void *arg)
+{
+    uint64_t n = 1;
+    while (n != 0)
+        n = digest(n) | 1; /* @digest_call */
+    return arg != NULL;
+}
+
+/* Where the system lets us sample it. */
+/*? cpu_loop_sampled late
+ * digest [running] digest_for_ever; created by cancel_soon; @digest_call; cause: a CPU loop
+ */
+static int cpu_loop_sampled(void *arg)
+{
+    bl_set_procs(2);
+    return cancel_soon(digest_for_ever, arg);
+}
+
 static int sleep_in_libc(void *arg)
 {
     struct timespec t = {.tv_nsec = 200000000};
@@ -244,6 +270,7 @@ static int left_at_exit(void *arg)
 
 PROGRAMS({"ticker_loop", ticker_loop}, {"ticker_in_a_select", ticker_in_a_select},
          {"timer_loop", timer_loop}, {"try_loop", try_loop}, {"sleep_loop", sleep_loop},
-         {"cpu_loop", cpu_loop}, {"libc_sleep_loop", libc_sleep_loop}, {"plain_read", plain_read},
+         {"cpu_loop", cpu_loop}, {"cpu_loop_sampled", cpu_loop_sampled},
+         {"libc_sleep_loop", libc_sleep_loop}, {"plain_read", plain_read},
          {"shielded_read", shielded_read}, {"lock_of_a_sleeper", lock_of_a_sleeper},
          {"join_in_a_shield", join_in_a_shield}, {"left_at_exit", left_at_exit})
