@@ -24,9 +24,9 @@ expect_out 'its type' '^goroutine/count'
 run go tool pprof -top "$work/few"; expect 'top' 0
 expect_out 'all are there' 'accounting for 53, 100% of 53 total'
 expect_out 'the receivers' ' 50 +[0-9.]+%  receiver$'
-expect_out 'and their call' ' (bl_chan_recv|recv_wait)$' # by which way it waits
+expect_out 'and their call' ' bl_chan_recv$'
 run go tool pprof -peek 'receiver' "$work/few"; expect 'peek' 0
-expect_out 'who is called' '\| +(bl_chan_recv|recv_wait)'
+expect_out 'who is called' '\| +bl_chan_recv'
 run go tool pprof -traces "$work/few"; expect 'traces' 0
 expect_out 'labels' 'job: +sum'
 run go tool pprof -list '^receiver$' "$work/few"; expect 'list' 0

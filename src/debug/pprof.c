@@ -259,6 +259,9 @@ static bool line_put(const bl__symbol *s, void *arg)
 {
     encoder *e = arg;
     char unknown[24] = "0x";
+    const char *func = s->func != NULL ? bl__symbol_called(s) : unknown;
+    if (func == NULL)
+        return false;
     if (s->func == NULL) {
         char digits[17];
         int n = 0;
@@ -269,8 +272,7 @@ static bool line_put(const bl__symbol *s, void *arg)
     }
     const char *file = s->file != NULL ? s->file : s->module != NULL ? s->module : "";
     bl__bytes line = {0};
-    put_number(&line, 1,
-               function_of(e, s->func != NULL ? bl__symbol_called(s->func) : unknown, file));
+    put_number(&line, 1, function_of(e, func, file));
     put_number(&line, 2, s->file != NULL ? (uint64_t)s->line : 0);
     put_whole(&e->location, 4, &line);
     return false;

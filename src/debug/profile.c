@@ -114,7 +114,9 @@ static bl__contended contended_of(const bl__profile_kind *kind)
 static bool text_symbol(const bl__symbol *s, void *arg)
 {
     bl__out *o = arg;
-    const char *func = s->func != NULL ? bl__symbol_called(s->func) : "?";
+    const char *func = s->func != NULL ? bl__symbol_called(s) : "?";
+    if (func == NULL)
+        return false;
     if (s->file != NULL)
         bl__out_printf(o, "#\t0x%lx\t%s\t%s:%d\n", (unsigned long)s->pc, func, s->file, s->line);
     else

@@ -294,7 +294,8 @@ void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), v
     fn(&l.sym, arg);
 }
 
-/* Those that wait. */
+/* What waits: functions behind macros, and those that have taken the place of a call's frame. What
+ * is inlined in these has no name: NULL. */
 static const char *const symbol_calls[][2] = {
     {"bl__chan_send", "bl_chan_send"},
     {"bl__chan_recv", "bl_chan_recv"},
@@ -303,14 +304,33 @@ static const char *const symbol_calls[][2] = {
     {"bl__go", "bl_go"},
     {"bl__go_copy", "bl_go_copy"},
     {"bl__waitgroup_go", "bl_waitgroup_go"},
+    {"chan_send", "bl_chan_send"},
+    {"chan_recv", "bl_chan_recv"},
+    {"send_shared", "bl_chan_send"},
+    {"recv_shared", "bl_chan_recv"},
+    {"send_wait", "bl_chan_send"},
+    {"recv_wait", "bl_chan_recv"},
+    {"queue_wait", NULL},
+    {"nil_wait", NULL},
+    {"wait_solo", "bl_select"},
+    {"select_slow", "bl_select"},
+    {"select_ready", "bl_select"},
+    {"mutex_lock_owned", "bl_mutex_lock"},
+    {"mutex_lock_rare", "bl_mutex_lock"},
+    {"mutex_lock_slow", "bl_mutex_lock"},
+    {"once_do_slow", "bl_once_do"},
+    {"submit_wait", "bl_pool_submit"},
+    {"submit_full", "bl_pool_submit"},
+    {"read_any", "bl_read"},
+    {"write_any", "bl_write"},
 };
 
-const char *bl__symbol_called(const char *func)
+const char *bl__symbol_called(const bl__symbol *s)
 {
     for (size_t i = 0; i < sizeof symbol_calls / sizeof symbol_calls[0]; i++)
-        if (strcmp(symbol_calls[i][0], func) == 0)
+        if (strcmp(symbol_calls[i][0], s->func) == 0 && bl__symbol_is_runtime(s))
             return symbol_calls[i][1];
-    return func;
+    return s->func;
 }
 
 /* The folder of the library's sources, as the debug information has it; learnt from this file. */

@@ -25,8 +25,9 @@ void bl__symbol_each(uintptr_t pc, bool (*fn)(const bl__symbol *s, void *arg), v
  * known. */
 const char *bl__symbol_data(const void *at, int *length, uintptr_t *offset);
 
-/* A function's name, or that of the macro by which programs call it. */
-const char *bl__symbol_called(const char *func);
+/* A function's name, which is not NULL; of the library's by which programs call it, or NULL: it is a
+ * part of the next one, in which it is inlined. */
+const char *bl__symbol_called(const bl__symbol *s);
 
 /* True: s is a function of this library (never the program's own). */
 bool bl__symbol_is_runtime(const bl__symbol *s);

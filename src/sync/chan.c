@@ -175,7 +175,7 @@ void bl__elem_move_any(void *to, const void *from, size_t size)
 /* ---- Waiting ---- */
 
 /* On a NULL channel: until stopped. */
-static __attribute__((noinline)) int nil_wait(bl__reason reason, bl_time deadline)
+static BL__HOT int nil_wait(bl__reason reason, bl_time deadline)
 {
     bl__g *g = bl__self();
     bl__lock(&g->lock, BL__RANK_G);
