@@ -532,6 +532,17 @@ BL_TEST(on_a_cancelled_scope)
     BL_CHECK_EQ(t, ran, 0);
 }
 
+/* What empties the queue then may run before bl_pool_new has returned. */
+BL_TEST(many_on_cancelled_scopes)
+{
+    for (int i = 0; i < 1000; i++) {
+        BL_SCOPE(s);
+        bl_scope_cancel(s, 0);
+        for (int k = 0; k < 4; k++)
+            BL_CHECK(t, bl_pool_new(s, NULL) != NULL);
+    }
+}
+
 /* ---- Plain threads ---- */
 
 typedef struct outsider {

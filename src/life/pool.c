@@ -234,6 +234,15 @@ static bool pool_is_over(const bl_pool *p)
            bl__waitq_empty(&p->submitters);
 }
 
+/* It has nothing left to do. On a scope that is cancelled already it runs before bl__pool_new has
+ * noted it, and is then the caller. */
+static void on_cancel_stop(bl_pool *p)
+{
+    bl_stop *stop = load_acquire(&p->on_cancel); /* ORD(oncancel): with pool_new */
+    if (stop != NULL)
+        (void)bl_ctx_after_stop(stop);
+}
+
 /* Under both locks, which it gives back: by who may have been the last that the end waits for. What
  * is not the scope's (mine false) must not touch the pool after that. */
 static void pool_leave(bl_pool *p, bool mine)
@@ -245,7 +254,7 @@ static void pool_leave(bl_pool *p, bool mine)
         bl__woken_add(&woken, w);
     pool_unlock(p);
     if (over && mine)
-        (void)bl_ctx_after_stop(p->on_cancel);
+        on_cancel_stop(p);
     bl__woken_ready(&woken);
 }
 
@@ -727,7 +736,7 @@ int bl_pool_stop(bl_pool *p, bl_dur grace)
     pool_close(p, CLOSED);
     uint64_t dropped = pool_drop(p);
     if (grace <= 0 || pool_join(p, bl__in(grace)) < 0) {
-        (void)bl_ctx_after_stop(p->on_cancel); /* which has nothing left to do */
+        on_cancel_stop(p);
         (void)bl__ctx_cancel(p->inner.bl__ctx, BL_ECANCELED, BL_ECANCELED);
         join_cancelled(p);
     }
@@ -829,11 +838,12 @@ bl_pool *bl__pool_new(bl_scope *s, const bl_pool_opts *o, const bl__site *site)
     bl_pool *p = pool_make(s, o, site);
     if (p == NULL)
         return NULL;
-    p->on_cancel = bl__ctx_after(p->inner.bl__ctx, s, pool_cancelled, p, site);
-    if (p->on_cancel == NULL) {
+    bl_stop *stop = bl__ctx_after(p->inner.bl__ctx, s, pool_cancelled, p, site);
+    if (stop == NULL) {
         pool_free(p);
         return NULL;
     }
+    store_release(&p->on_cancel, stop); /* ORD(oncancel): with on_cancel_stop */
     bl__scope_own(s, &p->res);
     return p;
 }
