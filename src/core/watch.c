@@ -27,6 +27,7 @@
 #include "os/os.h"
 
 #define PUT_OFF_MOST (20 * BL_MS)
+#define PUT_OFF_TRACED (3 * BL_MS)  /* to see that what is recorded does not become too much */
 #define PUT_OFF_LEAST (250 * BL_US) /* it is not put off by less */
 
 static int timer_fd(void) { return load_relaxed(&bl__rt.watch.timer) - 1; }
@@ -84,7 +85,7 @@ bool bl__watch_sleep(void)
     struct pollfd p = {.fd = timer_fd(), .events = POLLIN};
     if (p.fd < 0 || load_relaxed(&bl__rt.idle_ps) != 0 || now - first_fed(now) > BL__WATCH_AFTER)
         return false;
-    store_relaxed(&w->most, now + PUT_OFF_MOST);
+    store_relaxed(&w->most, now + (bl__traced() ? PUT_OFF_TRACED : PUT_OFF_MOST));
     store_relaxed(&w->until, now + BL__WATCH_AFTER);
     fence_seq_cst(); /* ORD(watch): until is stored before sysmon_wake is loaded; notify the other
                         way round */
