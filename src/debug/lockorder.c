@@ -7,7 +7,9 @@
  * lock in common, which would keep them apart (Havelund, Using runtime analysis to guide model
  * checking of Java programs, 2000; for more than two goroutines Bensalem and Havelund, Dynamic
  * deadlock analysis of multi-threaded programs, 2005). Read locks meet read locks without waiting.
- * What only tries, or waits with a deadline, adds no edge, but what it has got counts as held. That
+ * A semaphore lets so many in: where more goroutines of a circle have acquired one than have room
+ * there at a time, they are kept apart, too. One that somebody else releases than who has acquired
+ * keeps nobody apart. What only tries, or waits with a deadline, adds no edge, but what it has got counts as held. That
  * the goroutines ran one after the other is not looked at: the order is wrong all the same, and
  * mostly it was luck.
  *
@@ -37,7 +39,8 @@ enum {
     ORDER_BUCKETS = 4096, /* powers of two, as the next two */
     SEEN = 4096,
     PLACES = 8192,
-    HELD = 8, /* locks of a goroutine; with more nothing is learnt from it */
+    PERMITS = 256, /* of all goroutines; with more nothing is known of them */
+    HELD = 8,      /* locks of a goroutine; with more nothing is learnt from it */
     VARIANTS =
         4, /* edges between the same two locks, by different goroutines or under different locks */
     FRAMES = 16,
@@ -49,7 +52,15 @@ enum {
 typedef struct holding {
     const void *lock;
     uint32_t mode; /* BL__ORDER_… */
+    uint32_t room; /* of a semaphore: for how many that hold as much */
 } holding;
+
+/* What a goroutine has acquired of a semaphore. */
+typedef struct permit {
+    const void *sem;
+    uint64_t who; /* 0: it is given back by others */
+    int64_t count, capacity;
+} permit;
 
 typedef struct edge {
     uint32_t next; /* of the same from; index + 1 */
@@ -82,6 +93,7 @@ typedef struct tables {
     /* atomic: where a lock was taken by whom: key ^ place, place. Of its two words another may have
      * written one. */
     uint64_t places[PLACES][2];
+    permit permits[PERMITS];
 } tables;
 
 static struct {
@@ -89,6 +101,7 @@ static struct {
     tables *t;      /* immutable while it is on */
     uint64_t epoch; /* atomic: counts what makes seen wrong */
     uint32_t nodes, edges, free_edge;
+    uint32_t permits; /* atomic to peek */
     uint32_t said;
     uint64_t said_of[SAID];
 } order;
@@ -138,7 +151,7 @@ BL__HELD_WALK static uint32_t holdings_add(const bl__g *g, const void *list, bl_
         if (bl__held_gone(g, lock, __builtin_frame_address(0)))
             return HELD + 1;
         if (n < HELD)
-            held[n] = (holding){lock, mode};
+            held[n] = (holding){.lock = lock, .mode = mode};
     }
     return n;
 }
@@ -154,7 +167,7 @@ static uint32_t holdings(const bl__g *g, holding *held)
         return HELD + 1;
     for (uint32_t i = 0; i < g->reads_count && n <= HELD; i++, n++)
         if (n < HELD)
-            held[n] = (holding){g->reads[i], BL__ORDER_READ};
+            held[n] = (holding){.lock = g->reads[i], .mode = BL__ORDER_READ};
     return n;
 }
 
@@ -165,7 +178,8 @@ static bool gated(const edge *a, const edge *b)
 {
     for (uint32_t i = 0; i < a->held_count; i++)
         for (uint32_t k = 0; k < b->held_count; k++)
-            if (a->held[i].lock == b->held[k].lock && excludes(a->held[i].mode, b->held[k].mode))
+            if (a->held[i].lock == b->held[k].lock && a->held[i].mode != BL__ORDER_PERMIT &&
+                excludes(a->held[i].mode, b->held[k].mode))
                 return true;
     return false;
 }
@@ -182,6 +196,92 @@ static bool holds_less(const edge *a, const edge *b)
             return false;
     }
     return true;
+}
+
+/* ---- Semaphores ------------------------------------------------------------------------------ */
+
+static void permits_drop(const void *sem)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < order.permits; i++)
+        if (order.t->permits[i].sem != sem)
+            order.t->permits[n++] = order.t->permits[i];
+    store_relaxed(&order.permits, n);
+}
+
+static permit *permit_find(const void *sem, uint64_t who)
+{
+    for (uint32_t i = 0; i < order.permits; i++)
+        if (order.t->permits[i].sem == sem && order.t->permits[i].who == who)
+            return &order.t->permits[i];
+    return NULL;
+}
+
+static void permit_add(permit p)
+{
+    if (order.permits == PERMITS)
+        store_relaxed(&order.permits, 0u);
+    order.t->permits[order.permits] = p;
+    store_relaxed(&order.permits, order.permits + 1);
+}
+
+void bl__order_sem_new(const void *sem)
+{
+    bl__lock(&order.lock, BL__RANK_ORDER);
+    permits_drop(sem);
+    bl__unlock(&order.lock);
+}
+
+void bl__order_acquired(const bl__g *g, const void *sem, int64_t count, int64_t left)
+{
+    bl__lock(&order.lock, BL__RANK_ORDER);
+    if (permit_find(sem, 0) == NULL) {
+        permit p = {sem, who_is(g), count, left + count};
+        for (uint32_t i = 0; i < order.permits; i++)
+            if (order.t->permits[i].sem == sem)
+                p.capacity += order.t->permits[i].count;
+        permit *has = permit_find(sem, p.who);
+        if (has != NULL)
+            *has = (permit){sem, p.who, has->count + count, p.capacity};
+        else
+            permit_add(p);
+    }
+    bl__unlock(&order.lock);
+}
+
+void bl__order_released(const bl__g *g, const void *sem, int64_t count)
+{
+    bl__lock(&order.lock, BL__RANK_ORDER);
+    permit *has = permit_find(sem, who_is(g));
+    if (has != NULL && has->count > count) {
+        has->count -= count;
+    } else if (has != NULL && has->count == count) {
+        *has = order.t->permits[order.permits - 1];
+        store_relaxed(&order.permits, order.permits - 1);
+    } else if (permit_find(sem, 0) == NULL) {
+        permits_drop(sem);
+        permit_add((permit){.sem = sem});
+    }
+    bl__unlock(&order.lock);
+}
+
+/* How many then; HELD + 1: more. */
+static uint32_t permits_held(const bl__g *g, holding *held, uint32_t n)
+{
+    uint64_t who = who_is(g);
+    if (load_relaxed(&order.permits) == 0)
+        return n;
+    bl__lock(&order.lock, BL__RANK_ORDER);
+    for (uint32_t i = 0; i < order.permits && n <= HELD; i++) {
+        const permit *p = &order.t->permits[i];
+        if (p->who != who)
+            continue;
+        if (n < HELD)
+            held[n] = (holding){p->sem, BL__ORDER_PERMIT, (uint32_t)(p->capacity / p->count)};
+        n++;
+    }
+    bl__unlock(&order.lock);
+    return n;
 }
 
 /* ---- The graph; all under the lock ----------------------------------------------------------- */
@@ -306,6 +406,24 @@ static bool fits(const circle *c, const edge *x)
     return true;
 }
 
+/* More of the path have acquired some semaphore than there is room for at a time. */
+static bool crowded(const circle *c)
+{
+    for (uint32_t i = 0; i < c->path[0]->held_count; i++) {
+        const holding *sem = &c->path[0]->held[i];
+        uint32_t have = 0, room = sem->room;
+        for (uint32_t k = 0; k < c->count && sem->mode == BL__ORDER_PERMIT; k++)
+            for (uint32_t j = 0; j < c->path[k]->held_count; j++)
+                if (c->path[k]->held[j].lock == sem->lock) {
+                    have++;
+                    room = c->path[k]->held[j].room > room ? c->path[k]->held[j].room : room;
+                }
+        if (have > room)
+            return true;
+    }
+    return false;
+}
+
 /* From the end of the path on back to its beginning. */
 static bool circle_close(circle *c) // NOLINT(misc-no-recursion): CYCLE deep
 {
@@ -316,7 +434,7 @@ static bool circle_close(circle *c) // NOLINT(misc-no-recursion): CYCLE deep
         if (!fits(c, x))
             continue;
         c->path[c->count++] = x;
-        if (x->to == first->from ? excludes(x->to_mode, first->from_mode)
+        if (x->to == first->from ? excludes(x->to_mode, first->from_mode) && !crowded(c)
                                  : c->count < CYCLE && circle_close(c))
             return true;
         c->count--;
@@ -450,6 +568,8 @@ static bool learns_any(edge *e, const void *lock)
     edge *place;
     bool any = to == NULL;
     for (uint32_t i = 0; i < e->held_count && !any; i++) {
+        if (e->held[i].mode == BL__ORDER_PERMIT)
+            continue;
         lock_node *from = node_find(e->held[i].lock);
         e->from_mode = e->held[i].mode;
         if (to != NULL)
@@ -475,7 +595,7 @@ static void learn(const bl__g *g, const void *lock, edge *e, const void *from)
     if (order.nodes + HELD + 1 > ORDER_NODES || order.edges + HELD > ORDER_EDGES)
         forget_all();
     uint32_t to = node_index(node_get(lock));
-    for (uint32_t i = 0; i < e->held_count; i++) {
+    for (uint32_t i = 0; i < e->held_count && e->held[i].mode != BL__ORDER_PERMIT; i++) {
         e->from_pc = place_of(g, e->held[i].lock);
         (void)learn_one(e, &e->held[i], to, &r);
     }
@@ -503,6 +623,8 @@ void bl__order_wants(const bl__g *g, const void *lock, bl__order_mode mode, bool
         bl__unlock(&order.lock);
     }
     e.held_count = waits ? holdings(g, e.held) : 0;
+    if (e.held_count != 0 && e.held_count <= HELD)
+        e.held_count = permits_held(g, e.held, e.held_count); /* behind the locks */
     if (e.held_count == 0 || e.held_count > HELD)
         return;
     e.owner = bl__order_owner != NULL ? bl__order_owner(g) : 0;
@@ -529,7 +651,7 @@ void bl__order_begin(void)
     if (on && order.t == NULL)
         order.t = bl__zalloc(sizeof *order.t);
     on = on && order.t != NULL;
-    order.said = 0;
+    order.said = order.permits = 0;
     if (on)
         forget_all();
     store_relaxed(&bl__order_on, (uint32_t)on);

@@ -130,7 +130,17 @@ static inline __attribute__((always_inline)) bool bl__held_forget(const bl__g *g
 /* The order in which locks are taken, debug/lockorder.c, while it is recorded (bl__order_on): g is
  * about to take lock, for the first time ever if fresh, and without an end if waits; it has got it.
  * from: a return address into the program. */
-typedef enum bl__order_mode { BL__ORDER_MUTEX, BL__ORDER_WRITE, BL__ORDER_READ } bl__order_mode;
+typedef enum bl__order_mode {
+    BL__ORDER_MUTEX,
+    BL__ORDER_WRITE,
+    BL__ORDER_READ,
+    BL__ORDER_PERMIT /* of a semaphore, which keeps some apart */
+} bl__order_mode;
+/* Of a semaphore, under its lock, while it is recorded: it is a new one; g has acquired count of
+ * it, which has left so many; g has released count. */
+void bl__order_sem_new(const void *sem);
+void bl__order_acquired(const bl__g *g, const void *sem, int64_t count, int64_t left);
+void bl__order_released(const bl__g *g, const void *sem, int64_t count);
 void bl__order_wants(const bl__g *g, const void *lock, bl__order_mode mode, bool fresh, bool waits,
                      const void *from);
 void bl__order_has(const bl__g *g, const void *lock, const void *from);

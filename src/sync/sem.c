@@ -23,6 +23,8 @@ static void sem_serve(bl_sem *s, bl__woken *woken)
         if (!bl__claim(w->g))
             continue;
         s->bl__count -= (int64_t)w->n;
+        if (BL__UNLIKELY(load_relaxed(&bl__order_on)))
+            bl__order_acquired(w->g, s, (int64_t)w->n, s->bl__count);
         bl__woken_add(woken, w);
     }
     BL__CHECK(s->bl__count >= 0);
@@ -34,6 +36,8 @@ static bool sem_take(bl_sem *s, int64_t k)
     if (k > 0 && (s->bl__count < k || !bl__waitq_empty(sem_queue(s))))
         return false;
     s->bl__count -= k;
+    if (BL__UNLIKELY(load_relaxed(&bl__order_on)) && k > 0)
+        bl__order_acquired(bl__self(), s, k, s->bl__count);
     return true;
 }
 
@@ -42,6 +46,8 @@ void bl_sem_init(bl_sem *s, int64_t n)
     if (n < 0)
         bl__fatal("sync: negative semaphore count");
     *s = (bl_sem){.bl__self = s, .bl__count = n};
+    if (BL__UNLIKELY(load_relaxed(&bl__order_on)))
+        bl__order_sem_new(s);
 }
 
 int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline)
@@ -112,6 +118,8 @@ void bl_sem_release(bl_sem *s, int64_t k)
     if (k < 0 || s->bl__count > INT64_MAX - k)
         bl__fatal("sync: semaphore released by %lld, which is out of range", (long long)k);
     s->bl__count += k;
+    if (BL__UNLIKELY(load_relaxed(&bl__order_on)) && k > 0)
+        bl__order_released(bl__self(), s, k);
     sem_serve(s, &woken);
     bl__unlock(&s->bl__lock);
     bl__woken_ready(&woken);

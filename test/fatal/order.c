@@ -193,6 +193,62 @@ static int many(void *arg)
     return in_turn(a_b, a_b, a_b);
 }
 
+/* Each with a seat. Three locks in a circle need three. */
+static bl_sem seats;
+
+static int seated(bl_fn fn)
+{
+    int r = bl_sem_acquire(&seats, 1);
+    r = r == 0 ? fn(NULL) : r;
+    bl_sem_release(&seats, 1);
+    return r;
+}
+
+static int a_b_seated(void *arg) { return seated(a_b) + (arg != NULL); }
+static int b_c_seated(void *arg) { return seated(b_c) + (arg != NULL); }
+static int c_a_seated(void *arg) { return seated(c_a) + (arg != NULL); }
+
+static int two_seats(void *arg)
+{
+    (void)arg;
+    bl_sem_init(&seats, 2);
+    return in_turn(a_b_seated, b_c_seated, c_a_seated);
+}
+
+static int three_seats(void *arg)
+{
+    (void)arg;
+    bl_sem_init(&seats, 3);
+    return in_turn(a_b_seated, b_c_seated, c_a_seated);
+}
+
+/* One of them has none. */
+static int two_seats_for_two(void *arg)
+{
+    (void)arg;
+    bl_sem_init(&seats, 2);
+    return in_turn(a_b_seated, b_c_seated, c_a);
+}
+
+static int give_one(void *arg)
+{
+    bl_sem_release(&seats, 1);
+    return arg != NULL;
+}
+
+/* Somebody gives seats that he has not taken. */
+static int seats_given(void *arg)
+{
+    int r = 0;
+    bl_sem_init(&seats, 0);
+    BL_SCOPE(s);
+    for (int i = 0; i < 3 && r == 0; i++) {
+        bl_go(s, give_one, arg);
+        r = bl_scope_wait(s);
+    }
+    return r < 0 ? r : in_turn(a_b_seated, b_c_seated, c_a_seated);
+}
+
 static const fatal_case cases[] = {
     {"inversion", inversion},
     {"circle", circle},
@@ -204,6 +260,10 @@ static const fatal_case cases[] = {
     {"one_goroutine", one_goroutine},
     {"tries", tries},
     {"new_locks", new_locks},
+    {"two_seats", two_seats},
+    {"three_seats", three_seats},
+    {"two_seats_for_two", two_seats_for_two},
+    {"seats_given", seats_given},
     {"many", many},
 };
 

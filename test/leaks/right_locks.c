@@ -239,6 +239,39 @@ static int few_seats(void *arg)
     return bl_scope_wait(s);
 }
 
+enum { THINKERS = 5 };
+static bl_mutex forks[THINKERS];
+static bl_sem chairs;
+
+static int think_and_eat(void *arg)
+{
+    size_t i = (size_t)((bl_mutex *)arg - forks);
+    for (int n = 0; n < 4; n++) {
+        if (nap(LONG / 5) != 0 || bl_sem_acquire(&chairs, 1) < 0)
+            return 1;
+        bl_mutex_lock(&forks[i]);
+        bl_yield();
+        bl_mutex_lock(&forks[(i + 1) % THINKERS]);
+        bl_mutex_unlock(&forks[(i + 1) % THINKERS]);
+        bl_mutex_unlock(&forks[i]);
+        bl_sem_release(&chairs, 1);
+    }
+    return 0;
+}
+
+/* The locks are taken in a circle, and a chair fewer than that takes keeps it open. */
+/*? four_chairs_for_five right
+ */
+static int four_chairs_for_five(void *arg)
+{
+    (void)arg;
+    bl_sem_init(&chairs, THINKERS - 1);
+    BL_SCOPE(s);
+    for (int i = 0; i < THINKERS; i++)
+        bl_go(s, think_and_eat, &forks[i]);
+    return bl_scope_wait(s);
+}
+
 static int slow_init(void *arg)
 {
     (void)arg;
@@ -457,7 +490,8 @@ static int an_error_stops_the_others(void *arg)
 PROGRAMS({"lock_held_long", lock_held_long}, {"one_order_of_locks", one_order_of_locks},
          {"gives_up_in_time", gives_up_in_time}, {"writer_behind_readers", writer_behind_readers},
          {"signalled_late", signalled_late}, {"idle_workers_of_a_queue", idle_workers_of_a_queue},
-         {"done_comes_late", done_comes_late}, {"few_seats", few_seats}, {"slow_once", slow_once},
+         {"done_comes_late", done_comes_late}, {"few_seats", few_seats},
+         {"four_chairs_for_five", four_chairs_for_five}, {"slow_once", slow_once},
          {"full_pool", full_pool}, {"idle_pool", idle_pool}, {"limited_scope", limited_scope},
          {"unlocked_before_the_send", unlocked_before_the_send},
          {"pipeline_that_closes", pipeline_that_closes}, {"deep_scopes", deep_scopes},
