@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* All right: plain threads that wait for long, and have what goroutines wait for, until somebody wakes them. */
-#define _GNU_SOURCE /* NOLINT: what the C library reads, for pthread_attr_setstack */
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
