@@ -22,6 +22,13 @@
  * it looks at m->wake after that. Others who see it in between leave it where it is. There is no
  * new sleeper before the old one has left (occupied), which would take the break from it. A break
  * that comes when the sleeper has left already wakes the next one for nothing.
+ *
+ * Rejected, since the echo server took as much CPU time a request (within 2 %, 1,000 connections,
+ * interleaved runs): taking events in batches of 8, 16 or 32, so that less is out of the cache
+ * again when a goroutine runs; its waiter in its record, which is touched anyway, and not in its
+ * frame; fetching the next one's stack before a system call. A request has as many system calls as
+ * in an epoll loop; of 0.8 us that it spends outside of the kernel (the loop: 0.25) a third is
+ * waiting for the pages of the record and the stack to be found (TLB).
  */
 #ifndef BL__CORE_POLL_H
 #define BL__CORE_POLL_H
