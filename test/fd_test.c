@@ -502,6 +502,67 @@ BL_TEST(reuse_after_close)
     }
 }
 
+enum { REST = 300000 };
+
+static int write_much(void *arg)
+{
+    static const char ones[REST] = {[0 ... REST - 1] = 1};
+    return bl_write(*(int *)arg, ones, sizeof ones) < 0;
+}
+
+/* Ends when the other side is closed; *arg is 0 then, or 1 for a byte that is not for it. */
+static int read_none(void *arg)
+{
+    char bytes[1000];
+    int fd = *(int *)arg;
+    ssize_t n;
+    *(int *)arg = 0;
+    while ((n = bl_read(fd, bytes, sizeof bytes)) > 0)
+        *(int *)arg |= bytes[0] == 1;
+    return 0;
+}
+
+static int close_while_written(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 100; i++) {
+        pair p = unix_pair();
+        char byte = 0;
+        int small = 4096;
+        int fd = p.a;
+        BL_SCOPE(s);
+        setsockopt(p.a, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+        bl_go(s, write_much, &fd);
+        BL_CHECK_EQ(t, bl_read(p.b, &byte, 1), 1);
+        int none = p.b; /* what takes the bytes keeps the writer trying */
+        bl_go(s, read_none, &none);
+        bl_yield();
+        BL_CHECK_EQ(t, bl_close(p.a), 0);
+        pair other = unix_pair(); /* has the number now, or another's of this test */
+        int ends[2] = {other.a, other.b};
+        BL_SCOPE(readers);
+        for (int k = 0; k < 2; k++)
+            bl_go(readers, read_none, &ends[k]);
+        BL_CHECK_EQ(t, bl_sleep(20 * BL_US), 0);
+        shutdown(other.a, SHUT_RDWR);
+        BL_CHECK_EQ(t, bl_scope_wait(readers), 0);
+        BL_CHECK_EQ(t, ends[0] + ends[1], 0);
+        pair_close(&other);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        BL_CHECK_EQ(t, bl_close(p.b), 0);
+    }
+    return 0;
+}
+
+/* What is left of a write when its descriptor is closed goes to nobody else with that number. */
+BL_TEST(the_rest_goes_to_no_other)
+{
+    BL_SCOPE(s);
+    for (int i = 0; i < 8; i++)
+        bl_go(s, close_while_written, NULL);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
 static int call_close(call *c) { return bl_close(*(int *)c->obj); }
 
 /* A close that waits for its peer (SO_LINGER), while the number is another's already: what is read

@@ -23,6 +23,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -58,6 +59,7 @@ typedef struct io_call {
     socklen_t addr_len;
     bl_time deadline; /* of a read or write */
     uint32_t use;     /* as io_loop saw it */
+    bool again;       /* a part is written */
 } io_call;
 
 /* recv and send of a call that does not wait, without what libc does around them for who may be
@@ -356,12 +358,34 @@ static __attribute__((noinline)) int full_pause(const io_call *c, bl_dur *pause,
     return d > 0 ? bl_sleep(d) : 0;
 }
 
+/* A try of a write that has waited, or written a part. Meanwhile others may have closed the number
+ * and opened it again: what is left of the bytes is not for those. So it counts itself before it
+ * looks, and bl_close waits for it between its own two steps. What can hold up the thread is not
+ * waited for. */
+static __attribute__((noinline)) ssize_t write_again(const io_call *c,
+                                                     ssize_t (*try_once)(const io_call *))
+{
+    uint32_t *busy = &c->f->side[1].turn;
+    uint8_t kind = load_acquire(&c->f->kind); /* ORD(fdkind): with renew */
+    if (kind != BL__FD_NOWAIT && !is_socket(kind)) {
+        if (load_acquire(&c->f->use) != c->use) /* ORD(fd): with close */
+            return BL_ECLOSED;
+        return try_once(c);
+    }
+    add_relaxed(busy, 1u);
+    fence_seq_cst(); /* ORD(fdbusy): the count before the look; the other way round in bl_close */
+    ssize_t r = load_acquire(&c->f->use) != c->use ? BL_ECLOSED : try_once(c); /* ORD(fd) */
+    add_release(busy, -1u); /* ORD(fdbusy): with bl_close */
+    return r;
+}
+
 /* Tries until it succeeds, fails or is stopped. */
 static inline __attribute__((always_inline)) ssize_t io_loop_of(
     io_call *c, ssize_t (*try_once)(const io_call *), int side, bl__fd_seen seen, bl_time deadline)
 {
     uint32_t use = seen.use;
     bl_dur pause = 0;
+    bool again = side == BL_WRITABLE && c->again;
     c->use = use;
     c->deadline = deadline;
     bool skip = side == BL_READABLE && (seen.state[0] & BL__FD_DRAINED) && c->iov->iov_len != 0 &&
@@ -369,7 +393,7 @@ static inline __attribute__((always_inline)) ssize_t io_loop_of(
     for (;;) {
         if (side == BL_WRITABLE)
             call_race_give(c);
-        ssize_t r = skip ? BL_EAGAIN : try_once(c);
+        ssize_t r = skip ? BL_EAGAIN : again ? write_again(c, try_once) : try_once(c);
         if (side == BL_READABLE && r >= 0)
             call_race_take(c, (size_t)r);
         if (r != BL_EAGAIN || (c->flags & MSG_DONTWAIT)) {
@@ -381,6 +405,7 @@ static inline __attribute__((always_inline)) ssize_t io_loop_of(
             return r;
         }
         skip = false;
+        again = side == BL_WRITABLE;
         if ((r = bl__fd_park(c->f, side, seen, deadline)) < 0 ||
             (side == BL_WRITABLE && (r = full_pause(c, &pause, deadline)) < 0))
             return r;
@@ -425,6 +450,7 @@ static ssize_t write_rest(const io_call *c, size_t all, size_t done, bl_time dea
     struct iovec rest[IOV_BATCH];
     io_call more = *c;
     more.iov = rest;
+    more.again = true;
     while (done < all) {
         bl__fd_seen seen = bl__fd_look(c->f);
         if (seen.use != c->use)
@@ -698,6 +724,11 @@ int bl_close(int fd)
     bl__fd *f = bl__fd_old(fd);
     if (f != NULL)
         bl__fd_renew(f, true);
+    if (f != NULL) {
+        fence_seq_cst(); /* ORD(fdbusy): the use, which is another now, before the look */
+        while (load_acquire(&f->side[1].turn) != 0) /* ORD(fdbusy): with write_again */
+            sched_yield();
+    }
     int r = (int)close_once(fd);
     if (f != NULL)
         bl__fd_closed(f);

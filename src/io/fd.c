@@ -313,10 +313,10 @@ void bl__fd_renew(bl__fd *f, bool closed)
         bl__poll_unset(
             (int)f->number); /* others may have the same file open: epoll would keep it */
     store_relaxed(&f->registered, (uint8_t)(closed ? BL__FD_CLOSING : 0));
-    store_relaxed(&f->kind, (uint8_t)BL__FD_UNKNOWN);
     store_relaxed(&f->sticky, (uint8_t)0);
     if (closed)
-        store_release(&f->use, f->use + 1); /* ORD(fd): with look */
+        store_release(&f->use, f->use + 1);           /* ORD(fd): with look */
+    store_release(&f->kind, (uint8_t)BL__FD_UNKNOWN); /* ORD(fdkind): the use before, write_again */
     sides_event(f, &woken);
     bl__unlock(&f->lock);
     ready_all(&woken, closed ? BL_ECLOSED : 0);
@@ -396,12 +396,13 @@ void bl__fd_forked(void)
 {
     for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * BL__FD_PAGE; i++) {
         bl__fd *f = bl__fd_old((int)i);
-        if (f == NULL || (f->lock == 0 && !f->registered && f->side[0].turn == 0 &&
-                          f->side[0].queue.head == NULL && f->side[1].queue.head == NULL))
+        if (f == NULL ||
+            (f->lock == 0 && !f->registered && f->side[0].turn == 0 && f->side[1].turn == 0 &&
+             f->side[0].queue.head == NULL && f->side[1].queue.head == NULL))
             continue;
         f->lock = 0;
         f->registered = 0;
-        f->side[0].turn = 0;
+        f->side[0].turn = f->side[1].turn = 0;
         f->side[0].queue = f->side[1].queue = (bl__waitq){NULL, NULL};
     }
 }
