@@ -261,7 +261,8 @@ typedef struct bl_options {
  * with the caller's signal mask.
  * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it, BL_EINVAL: bad options, each said on
  * stderr, too; BL_EBUSY: already running, or a goroutine that an earlier run has left still keeps
- * its thread (in the child of a fork for good, and that is said). To be called from a plain thread; may be called again after it has returned.
+ * its thread (in the child of a fork for good, and that is said). To be called from a plain
+ * thread; may be called again after it has returned.
  */
 int bl_run(bl_fn fn, void *arg, const bl_options *opts);
 

@@ -105,9 +105,9 @@ void bl_profile_schedlatency(bl_dur rate);
  *
  * An event is 8 to 16 bytes and takes some 25 ns. A processor that has more than some 400,000 a
  * second for long is not recorded all the time, so that this costs less than a twentieth: the trace
- * shows the pauses, with the number of switches. BELAY_DEBUG=traceall=1 records all. 0; BL_EBUSY: it is on already; BL_EINVAL: no such
- * size, or the name is too long; or why the file could not be made. Any thread, with or without a
- * run. (Go: trace.Start, trace.FlightRecorder.)
+ * shows the pauses, with the number of switches. BELAY_DEBUG=traceall=1 records all.
+ * 0; BL_EBUSY: it is on already; BL_EINVAL: no such size, or the name is too long; or why the file
+ * could not be made. Any thread, with or without a run. (Go: trace.Start, trace.FlightRecorder.)
  */
 int bl_trace_start(const char *where);
 /* Ends it: the file is complete. What a flight recorder kept is forgotten. Nothing, if it is not

@@ -27,8 +27,8 @@
  * interleaved runs): taking events in batches of 8, 16 or 32, so that less is out of the cache
  * again when a goroutine runs; its waiter in its record, which is touched anyway, and not in its
  * frame; fetching the next one's stack before a system call. A request has as many system calls as
- * in an epoll loop; of 0.8 us that it spends outside of the kernel (the loop: 0.25) a third is
- * waiting for the pages of the record and the stack to be found (TLB).
+ * in an epoll loop; 0.8 us of it are outside of the kernel (the loop: 0.25), and samples stand
+ * where records and stacks are touched for the first time, behind prefetches of them.
  */
 #ifndef BL__CORE_POLL_H
 #define BL__CORE_POLL_H
