@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/label.h"
+#include "core/proc.h"
 
 #include "fatal.h"
 
@@ -230,6 +231,55 @@ BL_TEST_PLAIN(a_run_after_one_that_left_a_thread)
     BL_REQUIRE(t, child > 0 && waitpid(child, &status, 0) == child);
     BL_CHECK_EQ(t, status, 0);
 }
+
+#if !BL__TSAN /* which lets no such child start threads */
+static void *wait_for_the_parent(void *arg)
+{
+    int v;
+    return bl_chan_recv((bl_chan *)arg, &v) < 0 ? NULL : arg;
+}
+
+static void *send_soon(void *arg)
+{
+    int v = 7;
+    usleep(100000); /* until then the run may take it for one that waits, as the parent's did */
+    return bl_chan_send((bl_chan *)arg, &v) < 0 ? NULL : arg;
+}
+
+static int receive_from_a_thread(void *arg)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    pthread_t thread;
+    int v = 0;
+    (void)arg;
+    if (pthread_create(&thread, NULL, send_soon, c) != 0 || bl_chan_recv(c, &v) < 0)
+        return 1;
+    pthread_join(thread, NULL);
+    bl_chan_release(c);
+    return v == 7 ? 0 : 1;
+}
+
+BL_TEST_PLAIN(a_child_has_none_of_the_threads_that_waited)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    pthread_t thread;
+    int status = -1;
+    uint32_t others = load_relaxed(&bl__rt.plain_blocked);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, wait_for_the_parent, c) == 0);
+    while (load_relaxed(&bl__rt.plain_blocked) == others)
+        usleep(100);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(30);
+        _exit(bl_run(receive_from_a_thread, NULL, NULL));
+    }
+    BL_REQUIRE(t, child > 0 && waitpid(child, &status, 0) == child);
+    BL_CHECK_EQ(t, status, 0);
+    bl_chan_close(c);
+    pthread_join(thread, NULL);
+    bl_chan_release(c);
+}
+#endif
 
 /* ---- Plain threads --------------------------------------------------------------------------- */
 

@@ -109,9 +109,21 @@ static void thread_free(void *arg)
     bl__free(m);
 }
 
+/* In the child of a fork: none of the threads that wait is there; and if one of them has sched's
+ * lock, the list is in the middle of a change. */
+static void blocked_forked(void)
+{
+    for (bl__m *m = bl__rt.lock == 0 ? bl__rt.blocked : NULL; m != NULL; m = m->blocked_next)
+        store_relaxed(&m->blocked, 0u);
+    bl__rt.lock = 0;
+    bl__rt.blocked = NULL;
+    store_relaxed(&bl__rt.plain_blocked, 0u);
+}
+
 static void thread_key_make(void)
 {
     thread_key_made = pthread_key_create(&thread_key, thread_free) == 0;
+    pthread_atfork(NULL, NULL, blocked_forked); /* who waits may do so before there is any run */
 }
 
 void bl__thread_stays(bl__m *m)
