@@ -29,7 +29,7 @@ bool target_read(const target *t, uint64_t from, void *to, size_t n)
 
 bool target_alive(const target *t)
 {
-    char first;
+    char first = 0;
     return target_read(t, t->rt, &first, sizeof first);
 }
 

@@ -41,9 +41,11 @@ void bl__m_init(bl__m *m, uint32_t kind)
  * Weak, for who links the C++ runtime statically and in front of this library: there it is as it
  * was.
  */
+/* NOLINTBEGIN(clang-diagnostic-reserved-identifier): the C++ runtime's names */
 void *__cxa_get_globals(void) __attribute__((weak, visibility("default")));
 void *__cxa_get_globals_fast(void)
     __attribute__((weak, visibility("default"), alias("__cxa_get_globals")));
+/* NOLINTEND(clang-diagnostic-reserved-identifier) */
 
 static __thread void *thread_exceptions[2] __attribute__((tls_model("initial-exec")));
 

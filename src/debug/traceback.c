@@ -538,7 +538,9 @@ bool bl__trace_computing(bl__trace *t, const bl__g *g)
     int tid = bl__thread_of(g);
     char *copy = tid != 0 && bl__rescue_there() ? copy_room(&report_space, room) : NULL;
     size_t n = copy != NULL ? bl__sample_take(&regs, copy, room, tid) : 0;
-    uintptr_t sp = n > 0 ? regs.r[BL__REG_SP] : 0;
+    if (n == 0)
+        return false;
+    uintptr_t sp = regs.r[BL__REG_SP];
     if (sp < (uintptr_t)g->stack_lo || sp > hi || hi - sp > n ||
         load_relaxed(&g->switches) != switches || bl__thread_of(g) != tid)
         return false;
