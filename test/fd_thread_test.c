@@ -34,7 +34,8 @@ static bool waited_for(int fd)
 {
     for (bl_time end = bl_in(10 * BL_SEC); bl_now() < end; bl_yield()) {
         const bl__fd *f = bl__fd_old(fd);
-        if (f != NULL && !bl__waitq_empty(&f->side[0].queue))
+        if (f != NULL &&
+            (!bl__waitq_empty(&f->side[0].queue) || !bl__waitq_empty(&f->side[1].queue)))
             return true;
     }
     return false;
@@ -196,6 +197,32 @@ BL_TEST(not_cancelled_while_it_waits)
     BL_CHECK_EQ(t, end, NULL);
     BL_CHECK_ERR(t, c.result, BL_ECLOSED);
     BL_CHECK_EQ(t, bl_close(p.a), 0);
+}
+
+enum { MUCH = 300000 }; /* more than a pipe takes */
+
+static void *write_all(void *fd)
+{
+    static const char bytes[MUCH];
+    return bl_write(*(int *)fd, bytes, MUCH) == MUCH ? fd : NULL;
+}
+
+/* Nor while it writes the rest, which a close of the same number waits for. */
+BL_TEST(not_cancelled_while_it_writes_the_rest)
+{
+    static char bytes[MUCH];
+    pair p = pipe_pair();
+    pthread_t thread;
+    void *end = NULL;
+    BL_CHECK_EQ(t, pthread_create(&thread, NULL, write_all, &p.a), 0);
+    BL_CHECK(t, waited_for(p.a));
+    BL_CHECK_EQ(t, pthread_cancel(thread), 0);
+    for (ssize_t got = 0, r; got < MUCH; got += r)
+        if ((r = bl_read_until(p.b, bytes, MUCH, bl_in(10 * BL_SEC))) <= 0)
+            bl_fatal(t, "reads %zd after %zd", r, got);
+    BL_CHECK_EQ(t, pthread_join(thread, &end), 0);
+    BL_CHECK_EQ(t, end, &p.a);
+    pair_close(&p);
 }
 
 static void *close_cancelled(void *fd)

@@ -10,8 +10,9 @@
  * every 0.75 ms or more instead of a thread. Who blocks, computes or has no time to read does not,
  * and sysmon looks as soon as ever. It looks after PUT_OFF_MOST whatever they say, for its chores.
  *
- * Who puts it off sets `until` first, and the timer then; so does sysmon. Where the two meet the
- * timer may end up with the time of the wrong one, which is 1.5 ms away at the most.
+ * Who puts it off sets `until` first, and the timer then; so does sysmon, and so who wakes it. Where
+ * two meet the timer may end up with the time of the wrong one: sysmon looks too early, or is woken
+ * when others let it look, after PUT_OFF_MOST at the latest.
  *
  * Without a descriptor for the timer sysmon sleeps as usual; nobody puts that off.
  */
@@ -93,7 +94,7 @@ bool bl__watch_sleep(void)
     if (r == 0 && load_relaxed(&bl__rt.sysmon_wake) == 0)
         r = poll(&p, 1, (int)(PUT_OFF_MOST / BL_MS));
     store_relaxed(&w->until, BL_NEVER);
-    if (r < 0 || (p.revents & ~POLLIN) != 0)
+    if ((r < 0 && errno != EINTR) || (p.revents & ~POLLIN) != 0)
         store_relaxed(&w->timer, 0); /* somebody has closed it, who closes all that there are */
     return true;
 }
@@ -105,10 +106,11 @@ void bl__watch_break(void)
         (void)timer_set(1); /* long ago: at once */
 }
 
-/* In the child of a fork: it is the parent's. */
+/* In the child of a fork: it is the parent's, if the number is its own still (poll_is_ours). */
 void bl__watch_forked(void)
 {
-    if (timer_fd() >= 0)
+    struct itimerspec t;
+    if (timer_fd() >= 0 && timerfd_gettime(timer_fd(), &t) == 0)
         close(timer_fd());
     store_relaxed(&bl__rt.watch.timer, 0);
     store_relaxed(&bl__rt.watch.until, BL_NEVER);

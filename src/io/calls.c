@@ -360,8 +360,8 @@ static __attribute__((noinline)) int full_pause(const io_call *c, bl_dur *pause,
 
 /* A try of a write that has waited, or written a part. Meanwhile others may have closed the number
  * and opened it again: what is left of the bytes is not for those. So it counts itself before it
- * looks, and bl_close waits for it between its own two steps. What can hold up the thread is not
- * waited for. */
+ * looks, and bl_close waits for it between its own two steps; so it is not cancelled
+ * (pthread_cancel) in between. What can hold up the thread is not waited for. */
 static __attribute__((noinline)) ssize_t write_again(const io_call *c,
                                                      ssize_t (*try_once)(const io_call *))
 {
@@ -372,10 +372,13 @@ static __attribute__((noinline)) ssize_t write_again(const io_call *c,
             return BL_ECLOSED;
         return try_once(c);
     }
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     add_relaxed(busy, 1u);
     fence_seq_cst(); /* ORD(fdbusy): the count before the look; the other way round in bl_close */
     ssize_t r = load_acquire(&c->f->use) != c->use ? BL_ECLOSED : try_once(c); /* ORD(fd) */
     add_release(busy, -1u); /* ORD(fdbusy): with bl_close */
+    pthread_setcancelstate(cancel, NULL);
     return r;
 }
 
