@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* debug_test.c: names of errors and source files, the reports' formatter, peeking, symbols, and stacks of others. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/debug.h>
 #include <belay/test.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -393,4 +395,41 @@ BL_TEST(reports_while_running)
     }
     pthread_join(thread, NULL);
     BL_CHECK(t, reports > 0);
+}
+
+/* ---- Recording ---- */
+
+enum { RECORDINGS = 40 };
+
+static void *recorder_main(void *arg)
+{
+    int to = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (int i = 0; i < RECORDINGS; i++) {
+        *(int *)arg += bl_trace_start(i % 2 == 0 ? "ring=1m" : "/dev/null") == 0;
+        usleep(2000);
+        if (i % 2 == 0)
+            *(int *)arg += bl_trace_dump(to) == 0;
+        bl_trace_stop();
+    }
+    close(to);
+    __atomic_store_n(&busy_stop, 1u, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+/* Who is about to record may not have seen yet that it is over, and that it has begun again. */
+BL_TEST(recording_begins_and_ends_while_running)
+{
+    int done = 0;
+    pthread_t thread;
+    __atomic_store_n(&busy_stop, 0u, __ATOMIC_RELAXED);
+    {
+        BL_SCOPE(s, .name = "busy");
+        for (int i = 0; i < 4; i++)
+            bl_go(s, busy_yielder, NULL);
+        BL_REQUIRE(t, pthread_create(&thread, NULL, recorder_main, &done) == 0);
+        while (go_on())
+            BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    }
+    pthread_join(thread, NULL);
+    BL_CHECK_EQ(t, done, RECORDINGS + RECORDINGS / 2);
 }

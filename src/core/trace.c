@@ -51,7 +51,7 @@ bl__tracing bl__tracer = {
 
 uint64_t bl__trace_now(void)
 {
-    return __builtin_expect(bl__tracer.clock != 0, 0) ? (uint64_t)bl__clock() : bl__ticks();
+    return BL__UNLIKELY(load_relaxed(&bl__tracer.clock) != 0) ? (uint64_t)bl__clock() : bl__ticks();
 }
 
 /* Under sched's lock. */
@@ -170,9 +170,12 @@ void bl__trace_chunk_next(bl__trace_buf *b)
 bool bl__trace_buf_renew(bl__trace_buf *b)
 {
     bool is_proc = b->stream != BL__TRACE_NAMES;
-    uint32_t chunks = is_proc && bl__tracer.ring != 0 ? bl__tracer.ring : 1;
+    /* ORD(trace): with bl_trace_start, before which there are other chunks and another file */
+    uint32_t generation = load_acquire(&bl__tracer.generation);
+    uint32_t ring = load_relaxed(&bl__tracer.ring);
+    uint32_t chunks = is_proc && ring != 0 ? ring : 1;
     if (!b->streamed)
-        b->fd = bl__tracer.fd;
+        b->fd = load_relaxed(&bl__tracer.fd);
     if (b->chunks < chunks) {
         void *was = b->base;
         store_relaxed(&b->at, NULL);
@@ -187,7 +190,7 @@ bool bl__trace_buf_renew(bl__trace_buf *b)
     }
     b->thread = 0;
     chunk_begin(b);
-    store_release(&b->generation, load_relaxed(&bl__tracer.generation)); /* ORD(trace) */
+    store_release(&b->generation, generation); /* ORD(trace) */
     return true;
 }
 
@@ -270,7 +273,7 @@ static __attribute__((noinline)) void put_outside(uint64_t actor, event e)
     bl__lock(&b->lock, BL__RANK_TRACE);
     if (b->generation == load_relaxed(&bl__tracer.generation) || bl__trace_buf_renew(b)) {
         store_relaxed(b->at, actor << BL__TRACE_KIND_BITS | BL__TRACE_ACTOR);
-        b->at++;
+        store_relaxed(&b->at, b->at + 1); /* a dump looks */
         event_put(b, e);
     }
     bl__unlock(&b->lock);
@@ -315,7 +318,7 @@ static void put_run(bl__trace_buf *b, uint64_t id, uint32_t seq)
 static inline bl__trace_buf *quick_buf(const bl__m *m)
 {
     if (load_relaxed(&m->bare) != BL__BARE_TRACED ||
-        load_relaxed(&bl__trace_on) != BL__TRACE_EVENTS || bl__tracer.clock != 0)
+        load_relaxed(&bl__trace_on) != BL__TRACE_EVENTS || load_relaxed(&bl__tracer.clock) != 0)
         return NULL;
     bl__trace_buf *b = load_relaxed(&bl__tracer.procs[m->p->id]);
     return b != NULL && b->generation == load_relaxed(&bl__tracer.generation) ? b : NULL;
@@ -596,7 +599,7 @@ static void name_add(const bl__site *site)
     name->len = (uint32_t)room;
     store_release(at, name); /* ORD(name): with who writes them all */
     bl__trace_buf *b = &bl__tracer.names;
-    if (bl__tracer.fd >= 0 && b->generation == load_relaxed(&bl__tracer.generation))
+    if (load_relaxed(&bl__tracer.fd) >= 0 && b->generation == load_relaxed(&bl__tracer.generation))
         bl__trace_put_text(b, BL__TRACE_SITE, (uintptr_t)site, name->text, name->len);
 }
 

@@ -81,11 +81,12 @@ typedef struct bl__trace_name {
 typedef struct bl__tracing {
     uint32_t
         generation; /* atomic: grows with each start and run: what buffers hold is of the one before */
-    uint32_t ring;  /* immutable while on: chunks that a processor keeps; 0: all go into the file */
-    uint32_t clock; /* immutable while on: no steady ticks: nanoseconds */
+    /* Atomic, and do not change while on: who has not seen yet that it is over may still look. */
+    uint32_t ring;   /* chunks that a processor keeps; 0: all go into the file */
+    uint32_t clock;  /* no steady ticks: nanoseconds */
+    int fd;          /* of the file, or -1 */
     uint32_t wanted; /* sched's lock: BL__TRACE_… that were turned on */
     bool paused;     /* sched's lock: events are not recorded for now, though wanted */
-    int fd;          /* immutable while on: of the file, or -1 */
     int failed;      /* atomic: why the file could not be written to; 0 */
     uint64_t size;   /* atomic: of the file */
     bl__trace_buf *procs[BL__MAX_PROCS]; /* atomic; never freed */

@@ -40,7 +40,7 @@ static struct {
     bl_time flushed;         /* sysmon's */
     bl_time paced;           /* sysmon's: when it last looked at how much was recorded */
     bl_dur credit;           /* sysmon's: below 0: more was than may be */
-    bool whole;              /* immutable while on: record all, whatever it takes */
+    uint32_t whole;          /* atomic: record all, whatever it takes */
     bool asked;              /* by the first run: what BELAY_TRACE says */
     char path[4096];         /* of the file; immutable while on */
     bl__trace_header header; /* immutable while on */
@@ -260,19 +260,19 @@ int bl_trace_start(const char *where)
         return ring;
     if (!state_take(RECORDER_OFF))
         return BL_EBUSY;
-    bl__tracer.clock = !bl__ticks_steady();
-    recorder.whole = bl__debug_setting("traceall") == 1;
+    store_relaxed(&bl__tracer.clock, (uint32_t)!bl__ticks_steady());
+    store_relaxed(&recorder.whole, (uint32_t)(bl__debug_setting("traceall") == 1));
     header_make(ring > 0);
     int fd = ring > 0 ? -1 : trace_open(where);
     if (fd < -1 || (fd < 0 && ring == 0)) {
         state_give(RECORDER_OFF);
         return fd;
     }
-    bl__tracer.ring = (uint32_t)ring;
-    bl__tracer.fd = fd;
+    store_relaxed(&bl__tracer.ring, (uint32_t)ring);
+    store_relaxed(&bl__tracer.fd, fd);
     store_relaxed(&bl__tracer.failed, 0);
     store_relaxed(&bl__tracer.size, UINT64_C(0));
-    add_release(&bl__tracer.generation, 1u); /* ORD(trace): with proc_buf_slow */
+    add_release(&bl__tracer.generation, 1u); /* ORD(trace): with renew */
     if (ring == 0)
         names_begin();
     bl__trace_switch(BL__TRACE_EVENTS, true);
@@ -295,7 +295,7 @@ void bl_trace_stop(void)
         bl__trace_put_sync();
         flush_all(true);
         close(bl__tracer.fd);
-        bl__tracer.fd = -1;
+        store_relaxed(&bl__tracer.fd, -1);
     }
     state_give(RECORDER_OFF);
 }
@@ -432,7 +432,7 @@ static void pace(bl_time now)
     bl_dur credit = recorder.credit + (now - recorder.paced);
     recorder.credit = idle ? CREDIT_MOST : (credit < CREDIT_MOST ? credit : CREDIT_MOST) - due;
     recorder.paced = idle ? bl__clock() : now;
-    if (recorder.credit < 0 && !recorder.whole)
+    if (recorder.credit < 0 && !load_relaxed(&recorder.whole))
         (void)bl__trace_pause(true);
     else if (bl__trace_pause(false) && load_relaxed(&recorder.state) == RECORDER_FILE &&
              bl_goroutines() <= LIVE_MOST)
