@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* debug_test.c: names of errors and source files, the reports' formatter, peeking, symbols, and stacks of others. */
+/* debug_test.c: names of errors and source files, the reports' formatter, peeking, symbols, stacks of others, and what records and samples. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/debug.h>
 #include <belay/test.h>
@@ -7,11 +7,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "arch/switch.h"
@@ -20,6 +25,7 @@
 #include "debug/own.h"
 #include "debug/peek.h"
 #include "debug/report.h"
+#include "debug/sample.h"
 #include "debug/source.h"
 #include "debug/symbol.h"
 #include "life/scope.h"
@@ -395,6 +401,35 @@ BL_TEST(reports_while_running)
     }
     pthread_join(thread, NULL);
     BL_CHECK(t, reports > 0);
+}
+
+/* ---- Samples ---- */
+
+static void *sample_filtered(void *arg)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_perf_event_open, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog filter = {.len = sizeof rules / sizeof rules[0], .filter = rules};
+    static char stack[64 * 1024];
+    bl__regs regs;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+        return NULL; /* there are no filters here */
+    *(size_t *)arg = bl__sample_take(&regs, stack, sizeof stack, getpid());
+    return NULL;
+}
+
+/* A filter may be one thread's alone. It dies who does what is not allowed. */
+BL_TEST_PLAIN(no_samples_by_a_thread_with_a_filter)
+{
+    size_t n = 0;
+    pthread_t thread;
+    BL_REQUIRE(t, pthread_create(&thread, NULL, sample_filtered, &n) == 0);
+    pthread_join(thread, NULL);
+    BL_CHECK_EQ(t, n, 0);
 }
 
 /* ---- Recording ---- */

@@ -6,8 +6,8 @@
  * without the kernel's side it is anybody's, unless perf_event_paranoid is above 2. The registers
  * and the stack are of one instant. No signal is involved.
  *
- * A filter of system calls may kill who calls what is not on its list, and profilers seldom are: so
- * where there is a filter it is not tried.
+ * A filter of system calls, which may be one thread's, may kill who calls what is not on its list,
+ * and profilers seldom are: so where the caller has one it is not tried.
  */
 #include "debug/sample.h"
 
@@ -45,7 +45,7 @@ static const uint8_t sample_order[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  1
 static bool is_filtered(void)
 {
     char text[4096];
-    int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
     ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
     if (fd >= 0)
         close(fd);
