@@ -65,6 +65,22 @@ if command -v gcc >/dev/null; then
     ok 'is told, once' test "$(grep -c '^belay: -race: clang has no ThreadSanitizer .*so cc builds' "$work/err")" -eq 1
 fi
 
+if command -v g++ >/dev/null; then
+    cat >"$work/cxx.c" <<'END'
+#include <belay.h>
+static int root(void *)
+{
+    try {
+        throw 1;
+    } catch (int) {
+        return 0;
+    }
+}
+int main() { return bl_run(root, nullptr, nullptr); }
+END
+    run env CC=g++ "$belay" run -race "$work/cxx.c"; expect 'g++' 0
+fi
+
 # A clang that knows which local variables are its own is let find out: it need not tell of all.
 if command -v clang >/dev/null; then
     mkdir "$work/new"

@@ -261,8 +261,16 @@ static void add_race(words *command, const words *compiler)
         words_add(command, "-static-libtsan");
 }
 
+static bool is_cxx(const words *compiler)
+{
+    for (size_t i = 0; i < compiler->len; i++)
+        if (strstr(compiler->at[i], "g++"))
+            return true;
+    return false;
+}
+
 /* Behind all other libraries. */
-static void add_clang_runtime(words *command, const char *path)
+static void add_clang_runtime(words *command, const words *compiler, const char *path)
 {
     words_add(command, "-Wl,--whole-archive");
     words_add(command, path);
@@ -270,6 +278,8 @@ static void add_clang_runtime(words *command, const char *path)
     const char *exported = text_format("%s.syms", path);
     words_add(command, access(exported, R_OK) == 0 ? text_format("-Wl,--dynamic-list=%s", exported)
                                                    : "-Wl,--export-dynamic");
+    if (is_cxx(compiler))
+        words_add(command, "-lstdc++"); /* which g++ has among its default libraries */
     words_add_split(command, "-lpthread -lrt -lm -ldl -lgcc -lgcc_s -lc -lgcc");
 }
 
@@ -349,7 +359,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
     if (err)
         return err;
     if (lib->mode == MODE_RACE && clang_runtime(&compiler))
-        add_clang_runtime(command, clang_runtime(&compiler));
+        add_clang_runtime(command, &compiler, clang_runtime(&compiler));
     words_add_split(command, "-pthread -o");
     words_add(command, out);
     return 0;
