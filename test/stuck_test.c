@@ -19,6 +19,7 @@
 
 #include "arch/sanitize.h"
 #include "core/atomic.h"
+#include "core/proc.h"
 #include "debug/stuck.h"
 
 #include "parked.h"
@@ -495,6 +496,30 @@ RUN_TEST(looks_again_where_others_run)
         BL_CHECK_EQ(t, asked.asked[1], cases[i].searches);
         BL_CHECK_EQ(t, leaks[0].id, cases[i].first);
     }
+}
+
+static void *wait_without_an_end(void *arg)
+{
+    int v;
+    return bl_chan_recv((bl_chan *)arg, &v) < 0 ? NULL : arg;
+}
+
+/* Of threads alone nobody is told, so memory, of which none may be read here, is not looked at. */
+RUN_TEST(threads_that_wait_for_work_cost_no_look_at_memory)
+{
+    bl__stuck none[1];
+    bl__search s = {.found = none, .most = 1, .self = __builtin_frame_address(0)};
+    bl_chan *work = bl_chan_new(sizeof(int), 0);
+    pthread_t thread;
+    BL_REQUIRE(t, pthread_create(&thread, NULL, wait_without_an_end, work) == 0);
+    while (load_relaxed(&bl__rt.plain_blocked) == 0)
+        usleep(100);
+    bl__stuck_search(&s);
+    BL_CHECK(t, !s.undecided);
+    BL_CHECK_EQ(t, s.count, 0);
+    bl_chan_close(work);
+    pthread_join(thread, NULL);
+    bl_chan_release(work);
 }
 
 BL_TEST_PLAIN(without_a_run_there_is_nothing)

@@ -495,10 +495,11 @@ static void spread_reach(bl__notes *n)
     }
 }
 
+/* Of plain threads alone nobody is told. */
 static bool somebody_may_be(const bl__notes *n)
 {
     for (uint32_t i = 0; i < n->count; i++)
-        if (!n->nodes[i].alive)
+        if (!n->nodes[i].alive && !n->nodes[i].thread)
             return true;
     return false;
 }
@@ -663,7 +664,8 @@ static void search_run(bl__notes *n)
     }
     if (!n->failed && somebody_may_be(n))
         search_memory(n);
-    n->failed = n->failed || !bl__notes_threads_wait(n);
+    if (!n->failed && somebody_may_be(n))
+        n->failed = !bl__notes_threads_wait(n);
     s->undecided = n->failed;
     if (!n->failed)
         answer(n);
