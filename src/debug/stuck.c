@@ -539,16 +539,34 @@ uint64_t bl__stuck_picks(void)
     return sum + load_relaxed(&bl__rt.plain_changes);
 }
 
+/* What memory says was needed: about one of the goroutines, or about a plain thread that has what
+ * one of them waits for. The threads count as alive afterwards. */
+static bool is_by_memory(bl__notes *n)
+{
+    uint32_t stuck = 0, left = 0;
+    for (uint32_t i = 0; i < n->count; i++) {
+        bl__node *d = &n->nodes[i];
+        if (d->alive)
+            continue;
+        if (!d->thread && d->objects > 0)
+            return true;
+        stuck += !d->thread;
+        if (d->thread && d->objects > 0)
+            bl__node_revive(n, d);
+    }
+    spread(n);
+    for (uint32_t i = 0; i < n->count; i++)
+        left += !n->nodes[i].alive && !n->nodes[i].thread;
+    return left != stuck;
+}
+
 static void answer(bl__notes *n)
 {
     bl__search *s = n->s;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         bl__stuck one = {d->id, d->at, d->switches};
-        if (d->alive || (!d->thread && !bl__stuck_still(&one)))
-            continue;
-        s->by_memory = s->by_memory || (d->objects > 0 && !n->nobody);
-        if (d->thread)
+        if (d->alive || d->thread || !bl__stuck_still(&one))
             continue;
         size_t at = s->count < s->most ? s->count : s->most;
         for (; at > 0 && s->found[at - 1].id > one.id; at--)
@@ -558,6 +576,7 @@ static void answer(bl__notes *n)
             s->found[at] = one;
         s->count++;
     }
+    s->by_memory = s->count > 0 && !n->nobody && is_by_memory(n);
 }
 
 static bool notes_new(bl__notes *n, uint32_t expected)

@@ -53,6 +53,23 @@ static int a_thread_and_a_goroutine(void *arg)
     return go_on();
 }
 
+static void *wait_for_nobody(void *arg)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    int v;
+    return bl_chan_recv(c, &v) == 0 ? arg : NULL;
+}
+
+/* That is known, and of the other thread it is not. */
+/*? circle_beside_a_thread_that_nobody_wakes deadlock
+ * prices_then_stock@stock_lock [sync.Mutex.Lock (leaked)] (stock), held by a plain thread
+ */
+static int circle_beside_a_thread_that_nobody_wakes(void *arg)
+{
+    thread_start(wait_for_nobody, NULL);
+    return a_thread_and_a_goroutine(arg);
+}
+
 static void *prices_then_orders(void *arg)
 {
     bl_mutex_lock(&prices);
@@ -272,6 +289,7 @@ static int each_receives_first(void *arg)
 }
 
 PROGRAMS({"a_thread_and_a_goroutine", a_thread_and_a_goroutine},
+         {"circle_beside_a_thread_that_nobody_wakes", circle_beside_a_thread_that_nobody_wakes},
          {"two_threads_and_a_goroutine", two_threads_and_a_goroutine},
          {"write_lock_of_a_thread_that_waits_for_a_once",
           write_lock_of_a_thread_that_waits_for_a_once},
