@@ -144,7 +144,7 @@ done
 
 # ---- Fork, signals, plain threads, runs after a leaking one
 for procs in 1 2 8; do
-    for case in forks 'signals 0' 'signals 1' threads callers again late; do
+    for case in forks writers 'signals 0' 'signals 1' threads callers again late; do
         read -ra words <<<"$case"
         run env BELAY_PROCS=$procs "$program" "${words[@]}"
         expect "$case, $procs processors" 0

@@ -200,7 +200,6 @@ void bl__poll_forked(void)
 {
     uint64_t fds = load_relaxed(&bl__rt.poll.fds);
     bl__ring_forked();
-    bl__fd_forked();
     if (fds == 0)
         return;
     if (poll_is_ours(fds)) {

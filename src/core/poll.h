@@ -75,13 +75,12 @@ void bl__poll_forked(void);
 
 /* io/fd.c: an event (epoll's bits) for what was registered with data; has the processor fetch what
  * that will touch: the record, or, when that is there, who waits; the check of those that wait,
- * now and then; the child of a fork. */
+ * now and then. */
 void bl__fd_event(uint64_t data, uint32_t events);
 void bl__fd_prefetch(uint64_t data, bool waiter);
 void bl__fd_check(bl_time now);
 #define BL__FD_CHECK_EVERY (50 * BL_MS) /* so often at the most */
 void bl__fd_unregister_all(void);
-void bl__fd_forked(void);
 
 /* io/ring.c: the thread that reads regular files by io_uring, where BELAY_IO says so. The end of a
  * run that leaves nobody; the child of a fork; the threads of the process without it and those that

@@ -43,12 +43,33 @@ static struct {
 
 bl__fd *bl__fd_pages[BL__FD_PAGES];
 
+/* In the child of a fork nobody waits, and epoll has nothing yet. Most records were never used, and
+ * their pages are not to be copied. */
+static void fds_forked(void)
+{
+    for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * BL__FD_PAGE; i++) {
+        bl__fd *f = bl__fd_old((int)i);
+        if (f == NULL ||
+            (f->lock == 0 && !f->registered && f->side[0].turn == 0 && f->side[1].turn == 0 &&
+             f->side[0].queue.head == NULL && f->side[1].queue.head == NULL))
+            continue;
+        f->lock = 0;
+        f->registered = 0;
+        f->side[0].turn = f->side[1].turn = 0;
+        f->side[0].queue = f->side[1].queue = (bl__waitq){NULL, NULL};
+    }
+}
+
+static void fds_fork_prepare(void) { pthread_atfork(NULL, NULL, fds_forked); }
+
 static bool page_make(uint32_t at)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     bl__fd *none = NULL;
     void *memory = bl__zalloc((BL__FD_PAGE + 1) * sizeof *none);
     if (memory == NULL)
         return false;
+    pthread_once(&once, fds_fork_prepare); /* plain threads may use descriptors without any run */
     bl__fd *page = (bl__fd *)(((uintptr_t)memory + sizeof *page - 1) & -sizeof *page);
     for (uint32_t i = 0; i < BL__FD_PAGE; i++)
         page[i].number = at * BL__FD_PAGE + i;
@@ -387,22 +408,5 @@ void bl__fd_unregister_all(void)
         bl__fd *f = bl__fd_old((int)i);
         if (f != NULL && load_relaxed(&f->registered) == BL__FD_REGISTERED)
             bl__fd_renew(f, false);
-    }
-}
-
-/* In the child of a fork nobody waits, and epoll has nothing yet. Most records were never used, and
- * their pages are not to be copied. */
-void bl__fd_forked(void)
-{
-    for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * BL__FD_PAGE; i++) {
-        bl__fd *f = bl__fd_old((int)i);
-        if (f == NULL ||
-            (f->lock == 0 && !f->registered && f->side[0].turn == 0 && f->side[1].turn == 0 &&
-             f->side[0].queue.head == NULL && f->side[1].queue.head == NULL))
-            continue;
-        f->lock = 0;
-        f->registered = 0;
-        f->side[0].turn = f->side[1].turn = 0;
-        f->side[0].queue = f->side[1].queue = (bl__waitq){NULL, NULL};
     }
 }

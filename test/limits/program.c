@@ -194,6 +194,43 @@ static int run_forks(void)
     return end("forks", r);
 }
 
+static void *write_on(void *arg)
+{
+    static const char much[1 << 20];
+    while (bl_write(*(const int *)arg, much, sizeof much) > 0)
+        ;
+    return NULL;
+}
+
+static void *read_on(void *arg)
+{
+    static char much[1 << 16];
+    while (read(*(const int *)arg, much, sizeof much) > 0)
+        ;
+    return NULL;
+}
+
+/* Without a run: a child closes what threads write to that are not in it. */
+static int run_writers(void)
+{
+    int ends[2], r = pipe(ends);
+    pthread_t thread;
+    for (int i = 0; r == 0 && i < 3; i++)
+        r = pthread_create(&thread, NULL, i == 0 ? read_on : write_on, i == 0 ? ends : ends + 1);
+    for (int i = 0; r == 0 && i < FORKS; i++) {
+        usleep(500);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            _exit(bl_close(ends[1]) == 0 ? 7 : 8);
+        }
+        int status = wait_for(child);
+        if (!WIFEXITED(status) || WEXITSTATUS(status) != 7)
+            printf("child %d: status 0x%x\n", i, (unsigned)status), r = -1;
+    }
+    return end("writers", r);
+}
+
 /* ---- A child that goes on as if it had the runtime's threads --------------------------------- */
 
 enum {
@@ -633,7 +670,7 @@ int main(int argc, char **argv)
         {"crowd", run_crowd},       {"forks", run_forks},     {"signals", run_signals},
         {"debugged", run_debugged}, {"threads", run_threads}, {"again", run_again},
         {"stray", run_stray},       {"late", run_late},       {"callers", run_callers},
-        {"deadlock", run_deadlock},
+        {"deadlock", run_deadlock}, {"writers", run_writers},
     };
     number = argc > 2 ? atol(argv[2]) : 100;
     for (size_t i = 0; argc > 1 && i < sizeof cases / sizeof *cases; i++)
