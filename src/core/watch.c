@@ -10,9 +10,9 @@
  * every 0.75 ms or more instead of a thread. Who blocks, computes or has no time to read does not,
  * and sysmon looks as soon as ever. It looks after PUT_OFF_MOST whatever they say, for its chores.
  *
- * Who puts it off sets `until` first, and the timer then; so does sysmon, and so who wakes it. Where
- * two meet the timer may end up with the time of the wrong one: sysmon looks too early, or is woken
- * when others let it look, after PUT_OFF_MOST at the latest.
+ * Who puts it off sets `until` first, and the timer then; so does sysmon. Where two meet the timer
+ * may end up with the earlier of their times, and sysmon looks too early. A wake is not lost: who
+ * sets the timer, and may have taken back what the waker set, looks for one afterwards.
  *
  * Without a descriptor for the timer sysmon sleeps as usual; nobody puts that off.
  */
@@ -73,9 +73,14 @@ void bl__watch_put_off(bl_time now)
     bl_time until = first_fed(now) + BL__WATCH_AFTER;
     if (until > most)
         until = most;
-    if (load_relaxed(&bl__rt.idle_ps) == 0 && until - was >= PUT_OFF_LEAST &&
-        cas_relaxed(&w->until, &was, until))
-        (void)timer_set(until);
+    if (load_relaxed(&bl__rt.idle_ps) != 0 || until - was < PUT_OFF_LEAST ||
+        !cas_relaxed(&w->until, &was, until))
+        return;
+    (void)timer_set(until);
+    fence_seq_cst(); /* ORD(watch): the timer is set before sysmon_wake is loaded; notify the other
+                        way round */
+    if (load_relaxed(&bl__rt.sysmon_wake) != 0)
+        bl__watch_break();
 }
 
 /* sysmon's: sleeps for BL__WATCH_AFTER, or as long as it is put off. False: it has not slept. */
