@@ -367,17 +367,16 @@ static __attribute__((noinline)) ssize_t write_again(const io_call *c,
 {
     uint32_t *busy = &c->f->side[1].turn;
     uint8_t kind = load_acquire(&c->f->kind); /* ORD(fdkind): with renew */
-    if (kind != BL__FD_NOWAIT && !is_socket(kind)) {
-        if (load_acquire(&c->f->use) != c->use) /* ORD(fd): with close */
-            return BL_ECLOSED;
-        return try_once(c);
-    }
+    bool awaited = kind == BL__FD_NOWAIT || is_socket(kind);
     int cancel;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    add_relaxed(busy, 1u);
-    fence_seq_cst(); /* ORD(fdbusy): the count before the look; the other way round in bl_close */
+    if (awaited) {
+        add_relaxed(busy, 1u);
+        fence_seq_cst(); /* ORD(fdbusy): the count before the look; the other way round in bl_close */
+    }
     ssize_t r = load_acquire(&c->f->use) != c->use ? BL_ECLOSED : try_once(c); /* ORD(fd) */
-    add_release(busy, -1u); /* ORD(fdbusy): with bl_close */
+    if (awaited)
+        add_release(busy, -1u); /* ORD(fdbusy): with bl_close */
     pthread_setcancelstate(cancel, NULL);
     return r;
 }
