@@ -10,17 +10,23 @@ belay=$build/belay
 flags=(-std=gnu11 -O1 -g -Wall -Wextra)
 [ -z "$sanitize" ] || flags+=("-fsanitize=$sanitize")
 export ASAN_OPTIONS=detect_leaks=0 BELAY_PROCS=2
+
+# Starts $work/NAME and waits until it says that it is ready: $! is its number. It ends when its standard input does.
+start() { # NAME
+    mkfifo "$work/$1.in"
+    "$work/$1" <"$work/$1.in" >"$work/$1.said" 2>"$work/$1.warned" &
+    exec {input}>"$work/$1.in"
+    for ((i = 0; i < 1000; i++)); do
+        grep -q ready "$work/$1.said" && break
+        sleep 0.01
+    done
+}
+
 ok 'stuck.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/stuck.c" \
     "$build/libbelay.a" -lpthread -o "$work/stuck"
 [ -x "$work/stuck" ] && [ -x "$belay" ] || finish
-mkfifo "$work/in"
-"$work/stuck" <"$work/in" >"$work/said" 2>"$work/warned" &
-pid=$!
-exec 3>"$work/in"
-for ((i = 0; i < 1000; i++)); do
-    grep -q ready "$work/said" && break
-    sleep 0.01
-done
+start stuck
+pid=$! stuck_input=$input
 
 run "$belay" dump "$pid"
 if grep -q 'is not permitted' "$work/err"; then
@@ -53,38 +59,26 @@ awk '/^[0-9]+ @/ { n += $1; if (last && $1 > last) bad = 1; last = $1 } END { ex
 # Who has ended by the time that its stack is read is left out: there is none to show.
 ok 'churn.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/churn.c" \
     "$build/libbelay.a" -lpthread -o "$work/churn"
-mkfifo "$work/in3"
-"$work/churn" <"$work/in3" >"$work/said3" 2>&1 &
+start churn
 churn=$!
-exec 5>"$work/in3"
-for ((i = 0; i < 1000; i++)); do
-    grep -q ready "$work/said3" && break
-    sleep 0.01
-done
 run "$belay" dump "$churn"
 if ldd "$belay" | grep -q libdw; then
     awk '/\[sleep/ { all++; getline; getline; at += /^\t.*churn\.c:/ } END { exit all > 0 && at < all / 2 }' \
         "$work/out" && pass || fail 'goroutines that come and go' 'most of them have no stack'
 fi
-exec 5>&-
+exec {input}>&-
 wait "$churn"; status=$?; expect 'churn ends' 0
 
 ok 'alike.c compiles' env -C "$root/test/tools" "$compiler" "${flags[@]}" -I"$root/include" alike.c \
     "$build/libbelay.a" -lpthread -o "$work/alike"
-mkfifo "$work/in2"
-"$work/alike" <"$work/in2" >"$work/said2" 2>&1 &
+start alike
 alike=$!
-exec 4>"$work/in2"
-for ((i = 0; i < 1000; i++)); do
-    grep -q ready "$work/said2" && break
-    sleep 0.01
-done
 run "$belay" profile "$alike"; expect 'profile of the alike' 0
 expect_out 'all of them' '^goroutine profile: total 8$'
 expect_out 'five together' '^5 @ \[chan receive\](, up to [0-9]+s)?: goroutines 2, 3, 4, 5, 6$'
 ldd "$belay" | grep -q libdw && expect_out 'by the whole name' "^#	created by alike	$root/test/tools/alike\.c:[0-9]+\$"
 expect_out 'two together' '^2 @ \[sleep\](, up to [0-9]+s)?: goroutines 7, 8$'
-exec 4>&-
+exec {input}>&-
 wait "$alike"
 ok 'it ends' test $? -eq 0
 run "$belay" profile; expect 'nothing to profile' 2
@@ -115,7 +109,7 @@ echo 'another one' >"$work/stuck"
 run "$belay" dump "$pid"
 expect 'a program that was built anew meanwhile' 0
 if ldd "$belay" | grep -q libdw; then expect_out 'has its names' '^receive_result$'; fi
-exec 3>&-
+exec {stuck_input}>&-
 wait "$pid"
 status=$?
 expect 'the program was not disturbed' 0

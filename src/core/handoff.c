@@ -103,8 +103,8 @@ static void debug_settings_check(void)
         if (n + 1 < all)
             (void)strtoll(at + n + 1, &end, 10);
         if (names[i] == NULL)
-            bl__warn("BELAY_DEBUG=%.*s is none of handoff, lockorder, resources, blockprofile, "
-                     "mutexprofile, schedprofile, traceall, so it is ignored",
+            bl__warn("BELAY_DEBUG=%.*s is none of handoff, sample, lockorder, resources, "
+                     "blockprofile, mutexprofile, schedprofile, traceall, so it is ignored",
                      (int)all, at);
         else if (end != at + all)
             bl__warn("BELAY_DEBUG=%.*s gives no number to %s, as %s=1 does", (int)all, at, names[i],
