@@ -9,9 +9,9 @@
  * deadlock analysis of multi-threaded programs, 2005). Read locks meet read locks without waiting.
  * A semaphore lets so many in: where more goroutines of a circle have acquired one than have room
  * there at a time, they are kept apart, too. One that somebody else releases than who has acquired
- * keeps nobody apart. What only tries, or waits with a deadline, adds no edge, but what it has got counts as held. That
- * the goroutines ran one after the other is not looked at: the order is wrong all the same, and
- * mostly it was luck.
+ * keeps nobody apart. What only tries, or waits with a deadline, adds no edge, but what it has got
+ * counts as held. That the goroutines ran one after the other is not looked at: the order is wrong
+ * all the same, and mostly it was luck.
  *
  * A lock is known by its address from its first use on: one whose bl__self is not set is a new one,
  * whatever was there before. So storage that is used again makes no circles.

@@ -499,6 +499,20 @@ static uintptr_t frame_guess(const char *copy, size_t n)
     return (uintptr_t)copy + n;
 }
 
+/* Of who is on its thread, perhaps in the C library: by a copy of the n bytes of its stack. */
+static bool running_walk(bl__trace *t, const bl__regs *regs, const char *copy, size_t n)
+{
+    walk w = {.trace = t,
+              .from = regs->r[BL__REG_PC],
+              .lo = (uintptr_t)copy,
+              .hi = (uintptr_t)copy + n,
+              .limit = DEEPEST};
+    t->total = 0;
+    walk_rescued(regs, &w);
+    bl__trace_skip_libc(t);
+    return t->total > 0;
+}
+
 bool bl__trace_in_call(bl__trace *t, const bl__g *g)
 {
     bl__thread_call call, after;
@@ -518,15 +532,7 @@ bool bl__trace_in_call(bl__trace *t, const bl__g *g)
     bl__regs regs = {.r = {[BL__REG_SP] = (uintptr_t)copy,
                            [BL__REG_PC] = call.pc,
                            [BL__REG_FP] = frame_guess(copy, n)}};
-    t->total = 0;
-    walk w = {.trace = t,
-              .from = call.pc,
-              .lo = (uintptr_t)copy,
-              .hi = (uintptr_t)copy + n,
-              .limit = DEEPEST};
-    walk_rescued(&regs, &w);
-    bl__trace_skip_libc(t);
-    return t->total > 0;
+    return running_walk(t, &regs, copy, n);
 }
 
 bool bl__trace_computing(bl__trace *t, const bl__g *g)
@@ -550,15 +556,7 @@ bool bl__trace_computing(bl__trace *t, const bl__g *g)
         if (regs.r[i] - sp <= n)
             regs.r[i] = regs.r[i] - sp + (uintptr_t)copy;
     regs.r[BL__REG_PC]++; /* as behind a call: what is looked up is the instruction before */
-    t->total = 0;
-    walk w = {.trace = t,
-              .from = regs.r[BL__REG_PC],
-              .lo = (uintptr_t)copy,
-              .hi = (uintptr_t)copy + n,
-              .limit = DEEPEST};
-    walk_rescued(&regs, &w);
-    bl__trace_skip_libc(t);
-    return t->total > 0;
+    return running_walk(t, &regs, copy, n);
 }
 
 static bool level_parse(const char *word, bl__traceback *level)
