@@ -125,6 +125,14 @@ ok 'for its owner' test "$(stat -c %a "$work/socket")" = 600
 if [ -x "$build/belay" ]; then
     run "$build/belay" top -once -filter receiver "unix:$work/socket"; expect 'top by a socket' 0
     ok 'seven rows' test "$(grep -c ' receiver ' "$work/out")" = 7
+    run "$build/belay" profile "unix:$work/none"; expect 'no such socket' 1
+    expect_err 'why' '^belay: unix:.*/none: No such file or directory$'
+    run "$build/belay" profile "unix:$work/socket:/debug/pprof/none"; expect 'no such page' 1
+    if command -v go >/dev/null && [ -z "$sanitize" ]; then
+        run "$build/belay" profile "unix:$work/socket"; expect_out 'profile by a socket' ' 7 +[0-9.]+%  receiver$'
+        run "$build/belay" profile -top "unix:$work/socket:/debug/pprof/mutex?seconds=1"
+        expect_out 'and a page' ' locker$'
+    fi
 fi
 run "$work/serve" "unix:$work/socket"; expect_out 'in use' '^BL_EADDRINUSE$'
 kill -9 "$server"

@@ -133,11 +133,12 @@ static const char profile_text[] =
     "A goroutine that runs has no stack to show.\n"
     "\n"
     "Of a file that bl_profile has written, or of a debug endpoint (bl_debug_listen; without\n"
-    "a path its goroutine profile): what 'go tool pprof -top' says of it, or with other flags\n"
-    "what they ask for (Debian: golang-go).\n"
+    "a page its goroutine profile), http://HOST:PORT[/PAGE] or unix:/PATH[:/PAGE]: what\n"
+    "'go tool pprof -top' says of it, or with other flags what they ask for (Debian: golang-go).\n"
     "\n"
     "Example: belay profile $(pgrep server)\n"
     "         belay profile http://localhost:6060\n"
+    "         belay profile 'unix:/run/server:/debug/pprof/block?seconds=10'\n"
     "         belay profile -peek receiver block.pb.gz\n";
 
 static const char dump_text[] =

@@ -7,6 +7,7 @@
 #include "goroutine.h"
 #include "help.h"
 #include "look.h"
+#include "source.h"
 #include "stack.h"
 #include "util.h"
 
@@ -187,6 +188,12 @@ int profile_main(char **argv)
     size_t last = 0;
     for (size_t i = 0; argv[i] != NULL; i++)
         last = i;
+    if (strncmp(argv[last], "unix:", 5) == 0) { /* which pprof does not know */
+        int fd = source_unix_file(argv[last]);
+        if (fd < 0)
+            return EXIT_FAILED;
+        argv[last] = text_own("/proc/%d/fd/%d", (int)getpid(), fd);
+    }
     const char *file = argv[last], *host = strstr(file, "://");
     const char *path = host != NULL ? host + 3 + strcspn(host + 3, "/") : "none";
     if (path[0] == '\0' || path[1] == '\0') /* an endpoint as a whole */

@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -17,6 +18,7 @@ enum { PATIENCE = 10 /* s */, ANSWER_MOST = 1 << 30, FIELDS = 9 };
 typedef struct remote {
     source s;
     char *host, *port; /* or of a unix socket: its path, and NULL */
+    time_t patience;   /* s */
 } remote;
 
 /* ---- HTTP ---- */
@@ -57,7 +59,7 @@ static int tcp_connect(const char *host, const char *port)
 
 static int remote_connect(const remote *r)
 {
-    struct timeval patience = {.tv_sec = PATIENCE};
+    struct timeval patience = {.tv_sec = r->patience};
     int fd = r->port == NULL ? unix_connect(r->host) : tcp_connect(r->host, r->port);
     if (fd >= 0) {
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
@@ -67,7 +69,7 @@ static int remote_connect(const remote *r)
 }
 
 /* All that comes, with a 0 behind it; NULL: it could not be read. */
-static char *read_all(int fd)
+static char *read_all(int fd, size_t *all)
 {
     size_t len = 0, room = 65536;
     char *text = malloc(room);
@@ -88,19 +90,21 @@ static char *read_all(int fd)
         return NULL;
     }
     text[len] = '\0';
+    *all = len;
     return text;
 }
 
-/* What GET path answers, for free; NULL, with errno. *body is within it. */
-static char *remote_get(const remote *r, const char *path, const char **body)
+/* What GET path answers, for free; NULL, with errno. *body is within it, len bytes and a 0. */
+static char *remote_get(const remote *r, const char *path, const char **body, size_t *len)
 {
+    size_t all = 0;
     int fd = remote_connect(r);
     if (fd < 0)
         return NULL;
     char *request = text_own("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", path,
                              r->port == NULL ? "localhost" : r->host);
     size_t n = strlen(request);
-    char *text = send(fd, request, n, MSG_NOSIGNAL) == (ssize_t)n ? read_all(fd) : NULL;
+    char *text = send(fd, request, n, MSG_NOSIGNAL) == (ssize_t)n ? read_all(fd, &all) : NULL;
     close(fd);
     free(request);
     *body = text != NULL ? strstr(text, "\r\n\r\n") : NULL;
@@ -110,6 +114,7 @@ static char *remote_get(const remote *r, const char *path, const char **body)
         return NULL;
     }
     *body += text != NULL ? 4 : 0;
+    *len = text != NULL ? all - (size_t)(*body - text) : 0;
     return text;
 }
 
@@ -150,7 +155,8 @@ static bool row_parse(char *line, source_row *row)
 static bool remote_read(source *s, reading *out)
 {
     const char *body = NULL;
-    *out = (reading){.memory = remote_get((remote *)(void *)s, "/debug/goroutines", &body)};
+    size_t len;
+    *out = (reading){.memory = remote_get((remote *)(void *)s, "/debug/goroutines", &body, &len)};
     if (out->memory == NULL)
         return false;
     size_t lines = 0;
@@ -175,8 +181,9 @@ static bool remote_read(source *s, reading *out)
 static void remote_look(source *s, uint64_t id, FILE *to, size_t lines, const char *end)
 {
     const char *body = NULL;
+    size_t len;
     char *path = text_own("/debug/goroutines?id=%llu", (unsigned long long)id);
-    char *text = remote_get((remote *)(void *)s, path, &body);
+    char *text = remote_get((remote *)(void *)s, path, &body, &len);
     free(path);
     for (const char *at = body; text != NULL && lines > 0 && *at != '\0'; lines--) {
         size_t n = strcspn(at, "\n"), tab = at[0] == '\t';
@@ -217,6 +224,14 @@ static bool url_split(const char *url, remote *r)
     return true;
 }
 
+static void refused_say(const char *url)
+{
+    if (errno == EPROTO)
+        complain("%s: no debug endpoint of belay answers there", url);
+    else
+        complain("%s: %s", url, strerror(errno));
+}
+
 source *source_url(const char *url, int *err)
 {
     reading first;
@@ -227,6 +242,7 @@ source *source_url(const char *url, int *err)
         return NULL;
     }
     r->s = (source){remote_read, remote_look, remote_close};
+    r->patience = PATIENCE;
     if (!url_split(url, r)) {
         complain("%s is no address: http://HOST:PORT or unix:/PATH", url);
         *err = EXIT_USAGE;
@@ -234,14 +250,46 @@ source *source_url(const char *url, int *err)
         return NULL;
     }
     if (!remote_read(&r->s, &first)) {
-        if (errno == EPROTO)
-            complain("%s: no debug endpoint of belay answers there", url);
-        else
-            complain("%s: %s", url, strerror(errno));
+        refused_say(url);
         remote_close(&r->s);
         return NULL;
     }
     reading_free(&first);
     *err = 0;
     return &r->s;
+}
+
+/* The answer in a file without a name; -1, with errno. */
+static int answer_file(const remote *r, const char *path)
+{
+    const char *body = NULL;
+    size_t len = 0, done = 0;
+    char *text = remote_get(r, path, &body, &len);
+    int fd = text != NULL ? memfd_create("profile", 0) : -1;
+    while (fd >= 0 && done < len) {
+        ssize_t n = write(fd, body + done, len - done);
+        done += n > 0 ? (size_t)n : 0;
+        if (n < 0) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    free(text);
+    return fd;
+}
+
+int source_unix_file(const char *url)
+{
+    static const char page[] = "/debug/pprof/goroutine";
+    const char *path = strstr(url, ":/debug/");
+    const char *seconds = path != NULL ? strstr(path, "seconds=") : NULL;
+    size_t skip = strlen("unix:");
+    remote r = {.patience = PATIENCE + (seconds != NULL ? atoi(seconds + strlen("seconds=")) : 0)};
+    r.host = path != NULL ? text_own("%.*s", (int)(path - url - (int)skip), url + skip)
+                          : text_own("%s", url + skip);
+    int fd = answer_file(&r, path != NULL ? path + 1 : page);
+    if (fd < 0)
+        refused_say(url);
+    free(r.host);
+    return fd;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* source.h: where `belay top` has its goroutines from: the memory of a process, or a debug endpoint. */
+/* source.h: where `belay top` has its goroutines from, the memory of a process or a debug endpoint; and what an
+ * endpoint on a socket answers, for `belay profile`. */
 #ifndef BELAY_CMD_SOURCE_H
 #define BELAY_CMD_SOURCE_H
 
@@ -43,5 +44,9 @@ source *source_process(const char *pid, int *err);
 source *source_url(const char *url, int *err);
 
 void reading_free(reading *r);
+
+/* What the endpoint at unix:/PATH, or a page of it, unix:/PATH:/debug/pprof/…, answers, in a file
+ * without a name: its descriptor, which a program that is executed keeps. -1: said why. */
+int source_unix_file(const char *url);
 
 #endif
