@@ -250,6 +250,7 @@ static void add_race(words *command, const words *compiler)
     if (BELAY_TREE_MODE == MODE_PLAIN) /* else the library is instrumented, and has neither */
         words_add_split(command, "-Wl,--wrap=_ZN11__sanitizer18MmapNoReserveOrDieEmPKc "
                                  "-Wl,--wrap=_ZN11__sanitizer10UnmapOrDieEPvm "
+                                 "-Wl,--wrap=_ZN11__sanitizer27SetShadowRegionHugePageModeEmm "
                                  "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
                                  "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim "
                                  "-Wl,--wrap=strdup");

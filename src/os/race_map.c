@@ -2,11 +2,11 @@
 /*
  * race_map.c: the memory that ThreadSanitizer maps for a fiber, which was most of a fiber's price.
  *
- * `belay build` has the linker send calls of these four functions of the runtime here (--wrap),
+ * `belay build` has the linker send calls of these five functions of the runtime here (--wrap),
  * where that is linked statically; else nobody calls them. clang's maps half a megabyte for a stack
- * of calls and unmaps it at the end: it is kept, as it is, for the next fiber. gcc's maps 770 KiB
- * and sets all of it to zero, which it is already, to use a few pages: while a fiber is made, what
- * was mapped for it is left alone.
+ * of calls, advises the kernel on it, and unmaps it at the end: it is kept, as it is, for the next
+ * fiber. gcc's maps 770 KiB and sets all of it to zero, which it is already, to use a few pages:
+ * while a fiber is made, what was mapped for it is left alone.
  */
 #include "arch/race.h"
 
@@ -29,6 +29,8 @@ void *bl__real_map(size_t size, const char *what) REAL("18MmapNoReserveOrDieEmPK
 void *bl__race_map(size_t size, const char *what) WRAP("18MmapNoReserveOrDieEmPKc");
 void bl__real_unmap(void *p, size_t size) REAL("10UnmapOrDieEPvm");
 void bl__race_unmap(void *p, size_t size) WRAP("10UnmapOrDieEPvm");
+void bl__real_advise(uintptr_t p, uintptr_t size) REAL("27SetShadowRegionHugePageModeEmm");
+void bl__race_advise(uintptr_t p, uintptr_t size) WRAP("27SetShadowRegionHugePageModeEmm");
 /* gcc's */
 void *bl__real_map_large(size_t size, const char *what) REAL("21MmapOrDieOnFatalErrorEmPKc");
 void *bl__race_map_large(size_t size, const char *what) WRAP("21MmapOrDieOnFatalErrorEmPKc");
@@ -45,6 +47,7 @@ static struct {
 static __thread struct {
     bool making, ending;
     char *lo, *hi; /* mapped meanwhile, and not written to but by who makes it */
+    void *kept;    /* a stack of calls that it got, which was another's */
 } race_fresh __attribute__((tls_model("initial-exec")));
 
 static bool calls_try(void)
@@ -67,8 +70,16 @@ void *bl__race_map(size_t size, const char *what)
             race_calls.n--;
         }
         calls_done();
+        race_fresh.kept = p;
     }
     return p != NULL ? p : bl__real_map(size, what);
+}
+
+void bl__race_advise(uintptr_t p, uintptr_t size)
+{
+    if (size != CALLS || p != (uintptr_t)race_fresh.kept)
+        bl__real_advise(p, size);
+    race_fresh.kept = NULL;
 }
 
 void bl__race_unmap(void *p, size_t size)
