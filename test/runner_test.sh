@@ -77,14 +77,21 @@ expect 'bubbles' 1
 lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutines in bubble are blocked$' \
     'goroutine [0-9]+ .chan receive .leaked..:$' '^ +receives$' \
     '^ +in scope "s" .*, in "stuck" [^,]*$' '^ +cause: nobody is left to send on the channel' \
-    '^--- FAIL: nested' 'bl_bubble in a bubble$' '^--- FAIL: require' \
+    '^--- FAIL: nested' 'bl_bubble in a bubble$' 'bubble_test.c:[0-9]+: bl_parallel in a bubble$' '^--- FAIL: require' \
     'failed: bl_sleep.BL_HOUR. != 0$' '^--- FAIL: result' 'returned BL_EINVAL$' '^--- FAIL: deaf' \
     'leak: 1 goroutine was left' 'goroutine [0-9]+ .sleep .leaked..:$' '^--- FAIL: locked' 'deadlock: all goroutines in bubble' \
     'fatal error: goroutine is not in a bubble' '^--- FAIL: wait_outside'
+for use in 'send:send on' 'try_send:send on' 'recv:receive on' 'try_recv:receive on' 'select:select on' 'close:close of' 'timer:receive on'; do
+    lines "a bubble's channel elsewhere (${use%:*})" "^fatal error: ${use#*:} a bubble's channel from outside the bubble$" \
+        "^--- FAIL: escaped_${use%:*} " 'inside it was all right$' 'exit status 2$'
+done
+for use in 'stop:stop of a bubble.s timer' 'reset:reset of a bubble.s timer' 'ticker:reset of a bubble.s ticker'; do
+    lines "a bubble's timer elsewhere (${use%:*})" "^fatal error: ${use#*:} from outside the bubble$" "^--- FAIL: escaped_${use%:*} " 'exit status 2$'
+done
 ok 'a failed BL_REQUIRE ends the test too' test "$(grep -c 'not reached' "$work/out")" -eq 0
 run "$belay" test -cpu 1,2,8 -v "$work/bubble"
 keep
-for name in clock kinds mutex pipe real hour parallel order cleanup last; do
+for name in clock kinds mutex pipe real hour parallel order cleanup escaped_freed done last; do
     ok "the bubble of $name" test "$(grep -c "^--- PASS: $name\>" "$work/said")" -eq 3
 done
 run "$belay" test -cpu 1 -run order -v -seed 1 -count 3 "$work/bubble"

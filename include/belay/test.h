@@ -150,11 +150,15 @@ const char *bl_test_name(bl_test *t);
 /* Runs fn(t, arg) as a subtest of t and waits for it, or, if it calls bl_parallel, until it does
  * so. Blanks in the name become _, and one that there was already gets #01. False: it has failed.
  * (Go: t.Run.) */
-bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg);
+#define bl_subtest(t, name, ... /* fn, arg */)                                                     \
+    bl__subtest((t), (name), __VA_ARGS__, __FILE__, __LINE__)
+bool bl__subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg,
+                 const char *file, int line);
 
 /* From here on t runs beside the other parallel tests of the same parent, once those before it have
  * returned; at most -parallel of them at a time. Waits. (Go: t.Parallel.) */
-void bl_parallel(bl_test *t);
+#define bl_parallel(t) bl__parallel((t), __FILE__, __LINE__)
+void bl__parallel(bl_test *t, const char *file, int line);
 
 /* fn(arg) is called when the test and its subtests have ended: the last registered first. (Go:
  * t.Cleanup.) */
@@ -237,6 +241,10 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
  * instant goes on in an order that is drawn from -seed, another in each round of -count. (On one
  * processor this decides all; on several, goroutines that go on at one instant run at the same
  * time.)
+ *
+ * A channel that is made in a bubble, and that of a timer or ticker that is started in one, is for
+ * its goroutines and what they run by bl_blocking. Elsewhere sending on it, receiving, selecting and
+ * closing is fatal, and so is stopping and resetting that timer. (As in Go.)
  *
  * fn is `void fn(bl_test *t, void *arg)`, `int fn(void *arg)`, of which a negative result fails t,
  * or `void fn(void *arg)`. In a bubble, bl_cleanup is for the bubble's end; bl_subtest, bl_parallel

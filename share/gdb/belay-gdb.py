@@ -539,7 +539,7 @@ def made(site, how="made"):
 
 def chan_text(at):
     lay = layout()
-    if lay.u32(at, "chan.magic") != lay["value.chan_live"]:
+    if lay.u32(at, "chan.magic") not in (lay["value.chan_live"], lay["value.chan_bubble"]):
         return "channel (freed)"
     cap, size = lay.u32(at, "chan.cap"), word(at + lay["chan.size"], 2)
     out = "channel of %d bytes, " % size

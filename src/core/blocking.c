@@ -28,7 +28,7 @@
  */
 #include "core/blocking.h"
 
-#include "core/proc.h"
+#include "core/bubble.h"
 #include "debug/crash.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -56,6 +56,7 @@ typedef struct bl__helper {
     uint32_t wake;               /* lock to write, atomic to read: 1 when it is off the idle list */
     uint32_t state;              /* atomic: HELPER_…; RUN and FREE by itself */
     uint64_t caller;             /* its own: the id of the goroutine that it runs a function for */
+    uint32_t bubble;             /* its own: that goroutine's, or 0 */
     const void *frame;           /* lock: while it rests, what is in use of its stack begins here */
 #if BL__RACE
     char *stack; /* immutable: lowest address of its stack */
@@ -203,6 +204,8 @@ static bool helper_run(bl__helper *h, bl__call *c)
     bl__g *self = &h->m.g0;
     uint32_t was = HELPER_RUN;
     h->caller = c->g->id;
+    const bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubble_of(c->g) : NULL;
+    h->bubble = b != NULL ? b->id : 0;
     self->ctx = c->ctx;
 #if BL__RACE /* it is the caller who runs, on another stack */
     void *own = bl__race_as(c->g->fiber);
@@ -214,6 +217,7 @@ static bool helper_run(bl__helper *h, bl__call *c)
 #endif
     helper_clean(self);
     h->caller = 0;
+    h->bubble = 0;
     if (!cas_acq_rel(&h->state, &was, (uint32_t)HELPER_READY)) /* ORD(helper): with helpers_end */
         return false;
     c->result = result;
@@ -297,6 +301,12 @@ uint64_t bl__helper_caller(void)
 {
     bl__m *m = bl__this_m_known();
     return m == NULL || m->helper == NULL ? 0 : m->helper->caller;
+}
+
+uint32_t bl__helper_bubble(void)
+{
+    bl__m *m = bl__this_m_known();
+    return m == NULL || m->helper == NULL ? 0 : m->helper->bubble;
 }
 
 /* ---- Starting them ---- */

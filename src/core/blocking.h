@@ -34,8 +34,9 @@ void bl__helpers_end(void);
  * deadline, or, when a helper has the call by then, until that has returned. */
 int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline);
 
-/* The goroutine for which the calling thread runs a function; 0: for none. */
+/* The goroutine for which the calling thread runs a function, and the bubble that it is in; 0: none. */
 uint64_t bl__helper_caller(void);
+uint32_t bl__helper_bubble(void);
 
 /* Calls fn for each helper that has nothing to run: below frame nothing of its stack is in use. */
 void bl__helpers_each_rest(void (*fn)(const void *frame, void *arg), void *arg);

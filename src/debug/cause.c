@@ -220,7 +220,7 @@ static const char *chan_ticks(const void *at)
 {
     bl_chan c;
     bl_timer t;
-    if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE || !c.timer ||
+    if (!bl__peek(&c, at, sizeof c) || !bl__chan_is_live(c.magic) || !c.timer ||
         !bl__peek(&t, (const char *)at - offsetof(bl_timer, bl__chan), sizeof t))
         return NULL;
     return t.bl__kind == BL__TIMER_TICKER ? "a ticker" : "a timer";
@@ -360,7 +360,7 @@ static void stuck_cause_print(bl__out *o, const bl__g *g)
         return;
     }
     if (g->reason == BL__WAIT_CHAN_RECV && bl__peek(&c, g->wait_obj, sizeof c) &&
-        c.magic == BL__CHAN_LIVE && !c.timer && c.ctx != NULL && bl__site_read(&made, c.made) &&
+        bl__chan_is_live(c.magic) && !c.timer && c.ctx != NULL && bl__site_read(&made, c.made) &&
         !bl__describe_is_chan(&made))
         bl__out_printf(o, "cause: nobody is left to cancel the context\n");
     else if (!owner_cause_print(o, g) && g->reason < BL__WAIT_REASONS &&

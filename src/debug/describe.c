@@ -104,7 +104,7 @@ static void chan_print(bl__out *o, const bl_chan *at, const char *how)
         return;
     }
     bl__out_printf(o, "%s channel %p", how, (const void *)at);
-    if (!bl__peek(&c, at, sizeof c) || c.magic != BL__CHAN_LIVE) {
+    if (!bl__peek(&c, at, sizeof c) || !bl__chan_is_live(c.magic)) {
         bl__out_printf(o, " (freed)\n");
         return;
     }
@@ -128,7 +128,7 @@ int bl__describe_pipe(const bl__g *g)
     bl__site_text made;
     return g->reason == BL__WAIT_SELECT && bl__peek(&s, g->wait_obj, sizeof s) && s.n > 0 &&
                    bl__peek(&first, s.cases, sizeof first) && bl__peek(&c, first.chan, sizeof c) &&
-                   c.magic == BL__CHAN_LIVE && bl__site_read(&made, c.made) &&
+                   bl__chan_is_live(c.magic) && bl__site_read(&made, c.made) &&
                    strcmp(made.what, "pipe") == 0
                ? first.op
                : 0;
@@ -337,7 +337,7 @@ const bl__site *bl__describe_made(const bl__g *g)
     switch (g->reason) {
     case BL__WAIT_CHAN_RECV:
     case BL__WAIT_CHAN_SEND:
-        return bl__peek(&c, g->wait_obj, sizeof c) && c.magic == BL__CHAN_LIVE ? c.made : NULL;
+        return bl__peek(&c, g->wait_obj, sizeof c) && bl__chan_is_live(c.magic) ? c.made : NULL;
     case BL__WAIT_SCOPE:
     case BL__WAIT_SCOPE_ROOM:
         return bl__peek(&s, g->wait_obj, sizeof s) && s.bl__magic == BL__SCOPE_OPEN ? s.bl__made

@@ -84,7 +84,7 @@ const bl__layout_table bl__layout __attribute__((visibility("hidden"))) = {
         VALUE("running", BL__G_RUNNING), VALUE("parked", BL__G_PARKED),
         VALUE("claimed", BL__W_CLAIMED), VALUE("reasons", BL__WAIT_REASONS),
         VALUE("thread", BL__TASK_THREAD), VALUE("frame", BL__FRAME),
-        VALUE("chan_live", BL__CHAN_LIVE), VALUE("scope_open", BL__SCOPE_OPEN),
+        VALUE("chan_live", BL__CHAN_LIVE), VALUE("chan_bubble", BL__CHAN_BUBBLE), VALUE("scope_open", BL__SCOPE_OPEN),
         VALUE("live_shift", BL__LIVE_SHIFT), VALUE("op_send", BL__OP_SEND),
         VALUE("wait_select", BL__WAIT_SELECT), VALUE("wait_chan_recv", BL__WAIT_CHAN_RECV),
         VALUE("wait_chan_send", BL__WAIT_CHAN_SEND), VALUE("wait_mutex", BL__WAIT_MUTEX),

@@ -148,7 +148,7 @@ uintptr_t bl__maps_record(uintptr_t low, const uint64_t *words, size_t bytes)
     uint32_t magic = 0;
     if (pad + sizeof(bl_chan) <= bytes) {
         memcpy(&magic, at + pad + offsetof(bl_chan, magic), sizeof magic);
-        if (magic == BL__CHAN_LIVE)
+        if (bl__chan_is_live(magic))
             return low + pad + sizeof(bl_chan);
     }
     uintptr_t timer = low + offsetof(bl_ticker, timer), self;

@@ -133,7 +133,7 @@ static bool made_by_active(bl__notes *n, const bl__site *made)
 static const bl__site *made_of(const bl_chan *at)
 {
     bl_chan c;
-    bool live = at != NULL && bl__peek(&c, at, sizeof c) && c.magic == BL__CHAN_LIVE;
+    bool live = at != NULL && bl__peek(&c, at, sizeof c) && bl__chan_is_live(c.magic);
     return live && !c.timer ? c.made : NULL;
 }
 

@@ -60,7 +60,7 @@ static bool chan_add(bl__notes *n, bl__node *d, const bl_chan *at)
     char what[8] = {0};
     if (at == NULL)
         return true;
-    if (!bl__peek_near(n->pages, &c, at, sizeof c) || c.magic != BL__CHAN_LIVE)
+    if (!bl__peek_near(n->pages, &c, at, sizeof c) || !bl__chan_is_live(c.magic))
         return false;
     if (c.timer)
         return timer_add(n, d, at, &c);

@@ -58,7 +58,7 @@ static void chan_fire(bl_timer *t, bl_time now)
 static void chan_start(bl_timer *t, bl_dur d)
 {
     t->bl__kind = BL__TIMER_CHAN;
-    bl__timer_channel(t)->bubble = bl__chan_bubble_here();
+    bl__chan_bubble_enter(bl__timer_channel(t));
     bl__race_release(bl__timer_channel(t));
     if (d > 0) {
         bl__timer_arm(t, bl__in(d), chan_fire);
@@ -90,10 +90,26 @@ bl_chan *bl_timer_chan(bl_timer *t)
     return bl__timer_channel(t);
 }
 
+/* Under its lock: a bubble's goroutines would see a time of theirs end from outside. */
+static void timer_check_bubble(bl_timer *t, const char *does, const char *what)
+{
+    if (t->bl__kind != BL__TIMER_AFTER)
+        bl__chan_check_bubble(bl__timer_channel(t), does, what);
+}
+
+/* By whom it belongs to. */
+static void timer_close(bl_timer *t)
+{
+    timer_lock(t);
+    (void)timer_halt(t);
+    bl__unlock(&t->bl__lock);
+}
+
 bool bl_timer_stop(bl_timer *t)
 {
     bl__asked();
     timer_lock(t);
+    timer_check_bubble(t, "stops", "stop of a bubble's timer");
     bool was = timer_halt(t);
     bl__unlock(&t->bl__lock);
     return was;
@@ -103,6 +119,7 @@ bool bl_timer_reset(bl_timer *t, bl_dur d)
 {
     bl__asked();
     timer_lock(t);
+    timer_check_bubble(t, "resets", "reset of a bubble's timer");
     bool was = timer_halt(t);
     if (t->bl__kind == BL__TIMER_AFTER) {
         if (bl__after_start(t, d) < 0)
@@ -139,6 +156,7 @@ int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, cons
 bool bl_timer_stop_wait(bl_timer *t)
 {
     timer_lock(t);
+    timer_check_bubble(t, "stops", "stop of a bubble's timer");
     bool was = timer_halt(t);
     bool after = t->bl__kind == BL__TIMER_AFTER;
     void *record = t->bl__after;
@@ -184,13 +202,13 @@ bool bl__timer_only_sends(const bl_timer *t)
 static void ticker_start(bl_timer *t, bl_dur period)
 {
     t->bl__kind = BL__TIMER_TICKER;
-    bl__timer_channel(t)->bubble = bl__chan_bubble_here();
+    bl__chan_bubble_enter(bl__timer_channel(t));
     bl__race_release(bl__timer_channel(t));
     store_relaxed(&t->bl__period, period);
     bl__timer_arm(t, bl__in(period), ticker_fire);
 }
 
-static void ticker_closed(bl__res *res) { bl_ticker_stop((bl_ticker *)(void *)res); }
+static void ticker_closed(bl__res *res) { timer_close(&((bl_ticker *)(void *)res)->timer); }
 static void ticker_release(bl__res *res)
 {
     bl_timer *t = &((bl_ticker *)(void *)res)->timer;
@@ -237,6 +255,7 @@ void bl_ticker_reset(bl_ticker *t, bl_dur period)
         bl__fatal("non-positive interval for Ticker.Reset");
     bl_timer *timer = ticker_timer(t);
     timer_lock(timer);
+    timer_check_bubble(timer, "resets", "reset of a bubble's ticker");
     (void)timer_halt(timer);
     ticker_start(timer, period);
     bl__unlock(&timer->bl__lock);

@@ -14,6 +14,7 @@
  */
 #include "sync/chan.h"
 #include "arch/switch.h"
+#include "core/blocking.h"
 #include "core/bubble.h"
 
 enum { CACHE_LINE = 64, MALLOC_ALIGN = 16 };
@@ -22,6 +23,26 @@ uint32_t bl__chan_bubble_here(void)
 {
     const bl__bubble *b = bl__bubble_here();
     return b != NULL ? b->id : 0;
+}
+
+/* One that the program made. */
+static void bubble_mark(bl_chan *c)
+{
+    store_relaxed(&c->magic, (uint32_t)(c->bubble != 0 ? BL__CHAN_BUBBLE : BL__CHAN_LIVE));
+}
+
+void bl__chan_bubble_enter(bl_chan *c)
+{
+    c->bubble = bl__chan_bubble_here();
+    bubble_mark(c);
+}
+
+void bl__chan_check_bubble(const bl_chan *c, const char *does, const char *what)
+{
+    if (load_relaxed(&c->magic) != BL__CHAN_BUBBLE || bl__chan_bubble_here() == c->bubble ||
+        bl__helper_bubble() == c->bubble)
+        return;
+    bl__fatal_of(does, BL__WAIT_CHAN_RECV, c, "%s from outside the bubble", what);
 }
 
 uint32_t bl__chan_bubble(const void *chan) { return ((const bl_chan *)chan)->bubble; }
@@ -85,8 +106,10 @@ bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site)
 {
     bl__asked();
     bl_chan *c = bl__chan_make(elem_size, cap, site);
-    if (c)
-        bl__made(BL__MADE_CHAN, c, site);
+    if (!c)
+        return NULL;
+    bubble_mark(c);
+    bl__made(BL__MADE_CHAN, c, site);
     return c;
 }
 
@@ -99,6 +122,7 @@ bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__sit
 {
     bl_chan *c = bl__chan_make(elem_size, cap, site);
     if (c) {
+        bubble_mark(c);
         c->res.release = scope_release;
         bl__scope_own(s, &c->res);
     }
@@ -136,13 +160,19 @@ void bl_chan_release(bl_chan *c)
 
 void bl__chan_check_slow(const bl_chan *c, size_t size)
 {
-    if (load_relaxed(&c->magic) != BL__CHAN_LIVE)
+    if (!bl__chan_is_live(load_relaxed(&c->magic)))
         bl__fatal("use of a freed channel");
     if (size == c->size || size == BL__ANY_SIZE || c->size == 0)
         return;
     bl__fatal("belay: a value of %zu bytes for a channel of elements of %zu bytes, made by %s at "
               "%s:%d",
               size, (size_t)c->size, c->made->func, c->made->file, c->made->line);
+}
+
+void bl__chan_check_recv_slow(const bl_chan *c, size_t size)
+{
+    bl__chan_check(c, size);
+    bl__chan_check_bubble(c, "receives from", "receive on a bubble's channel");
 }
 
 void bl__chan_check_send_slow(const bl_chan *c, size_t size)
@@ -152,6 +182,7 @@ void bl__chan_check_send_slow(const bl_chan *c, size_t size)
         bl__fatal("belay: send to a timer's channel, which belongs to the timer");
     if (load_relaxed(&c->done) != 0)
         bl__fatal("belay: send to a context's done channel, which bl_ctx_cancel closes");
+    bl__chan_check_bubble(c, "sends to", "send on a bubble's channel");
 }
 
 void bl__elem_move_any(void *to, const void *from, size_t size)
@@ -270,7 +301,7 @@ static __attribute__((noinline)) int chan_recv(bl_chan *c, void *v, size_t size,
     bl__asked();
     if (!c)
         return nil_wait(BL__WAIT_CHAN_RECV_NIL, deadline);
-    bl__chan_check(c, size);
+    bl__chan_check_recv(c, size);
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     return recv_holding(c, v, deadline);
 }
@@ -384,11 +415,8 @@ int bl__chan_try_send_own(bl_chan *c, const void *v, size_t size)
     return try_send(c, v);
 }
 
-static int chan_try_recv(bl_chan *c, void *v, size_t size)
+static int try_recv(bl_chan *c, void *v)
 {
-    if (!c)
-        return BL_EAGAIN;
-    bl__chan_check(c, size);
     /* ORD(chan-peek): as in try_send */
     bool empty = c->cap == 0 ? !load_acquire(&c->sendq.head) : load_acquire(&c->len) == 0;
     if (empty && !load_relaxed(&c->closed))
@@ -415,7 +443,10 @@ int bl__chan_try_recv(bl_chan *c, void *v, size_t size)
     BL__RACE_FRAME();
     bl__asked();
     size_t value = value_size(c);
-    return received(v, value, chan_try_recv(c, v, size));
+    if (!c)
+        return BL_EAGAIN;
+    bl__chan_check_recv(c, size);
+    return received(v, value, try_recv(c, v));
 }
 
 /* ---- Close and the rest ---- */
@@ -452,6 +483,7 @@ void bl_chan_close(bl_chan *c)
     refuse_timer(c, "close");
     if (load_relaxed(&c->done) != 0)
         bl__fatal("belay: close of a context's done channel, which bl_ctx_cancel closes");
+    bl__chan_check_bubble(c, "closes", "close of a bubble's channel");
     bl__chan_close(c);
 }
 
@@ -525,7 +557,7 @@ bool bl__chan_timer_put(bl_chan *c, bl_time v)
 bool bl__chan_timer_drain(bl_chan *c)
 {
     bl_time dropped;
-    return chan_try_recv(c, &dropped, sizeof dropped) == 0;
+    return try_recv(c, &dropped) == 0;
 }
 
 #ifdef BL__DEBUG

@@ -28,7 +28,8 @@
 #include "sync/waitq.h"
 
 enum {
-    BL__CHAN_LIVE = 0x6c6e6863, /* "chnl" */
+    BL__CHAN_LIVE = 0x6c6e6863,   /* "chnl" */
+    BL__CHAN_BUBBLE = 0x626e6863, /* "chnb": live, and only for those of the bubble */
     BL__CHAN_FREED = 0,
     BL__CHAN_DONE = 1,
     BL__CHAN_DONE_OVER = 2,
@@ -39,7 +40,7 @@ enum {
  * record. */
 struct bl_chan {
     uint32_t lock;
-    uint32_t magic; /* atomic: BL__CHAN_LIVE until the last reference is released */
+    uint32_t magic; /* atomic: BL__CHAN_LIVE or _BUBBLE until the last reference is released */
     union {
         struct {
             uint16_t size; /* immutable: bytes of an element */
@@ -83,9 +84,18 @@ typedef struct bl__select_wait {
     size_t n;
 } bl__select_wait;
 
+static inline bool bl__chan_is_live(uint32_t magic)
+{
+    return magic == BL__CHAN_LIVE || magic == BL__CHAN_BUBBLE;
+}
+
 /* Fatal if c is freed, or if size is not that of its elements. An element size of 0 means that
- * values are not looked at, so any size will do. */
+ * values are not looked at, so any size will do. A channel of a bubble is never found in order at
+ * once, so that the others pay nothing for who asks about those. */
 void bl__chan_check_slow(const bl_chan *c, size_t size);
+/* Fatal if c, which is live, is a bubble's that the caller is not in. does: verb, and what it is
+ * called. */
+void bl__chan_check_bubble(const bl_chan *c, const char *does, const char *what);
 
 /* Copies an element; to NULL drops it, from NULL stands for zeros. */
 void bl__elem_move_any(void *to, const void *from, size_t size);
@@ -97,6 +107,9 @@ void bl__chan_close(bl_chan *c);
 
 /* What a channel that the caller makes has as its bubble. */
 uint32_t bl__chan_bubble_here(void);
+
+/* The channel of a timer that is started is from now on that of the caller's bubble, or of none. */
+void bl__chan_bubble_enter(bl_chan *c);
 
 /* The channel of a timer: one slot for a bl_time, in the storage behind it; its len and cap are
  * reported as 0. Not counted; its owner just stops using it. */
@@ -120,7 +133,15 @@ static inline void bl__chan_check(const bl_chan *c, size_t size)
         bl__chan_check_slow(c, size);
 }
 
-/* As bl__chan_check, of who sends: fatal also for a channel that Go's types let nobody send on, a
+/* The same of who receives or sends, which has to be in the bubble of a bubble's channel. */
+void bl__chan_check_recv_slow(const bl_chan *c, size_t size);
+static inline void bl__chan_check_recv(const bl_chan *c, size_t size)
+{
+    if (BL__UNLIKELY(load_relaxed(&c->magic) != BL__CHAN_LIVE) || BL__UNLIKELY(size != c->size))
+        bl__chan_check_recv_slow(c, size);
+}
+
+/* Of who sends: fatal also for a channel that Go's types let nobody send on, a
  * timer's or a context's. */
 void bl__chan_check_send_slow(const bl_chan *c, size_t size);
 static inline void bl__chan_check_send(const bl_chan *c, size_t size)

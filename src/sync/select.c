@@ -76,6 +76,8 @@ static __attribute__((noinline, cold)) void cases_check(const bl_case *cases, si
     for (size_t i = 0; i < n; i++) {
         if (cases[i].op != BL__OP_RECV && cases[i].op != BL__OP_SEND)
             bl__fatal("belay: case %zu of a select is neither a send nor a receive", i);
+        if (cases[i].chan)
+            bl__chan_check_bubble(cases[i].chan, "selects on", "select on a bubble's channel");
         if (cases[i].chan && cases[i].op == BL__OP_RECV)
             bl__chan_check(cases[i].chan, cases[i].size);
         else if (cases[i].chan)

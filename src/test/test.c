@@ -526,12 +526,12 @@ bl_scope *bl_test_scope(bl_test *t)
 }
 
 /* What a bubble or a plain test cannot have in it: a test with a life of its own. */
-static bool refused_here(bl_test *t, const char *what)
+static bool refused_here(bl_test *t, const char *what, const char *file, int line)
 {
     bool plain = t == bl__test_plain();
     if (!plain && bl__test_bubble_here(t) == NULL)
         return false;
-    bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "%s in a %s", what,
+    bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, file, line, "%s in a %s", what,
                  plain ? "plain test" : "bubble");
     return true;
 }
@@ -558,10 +558,11 @@ static bool is_enough(const bl_test *t)
     return bl__tests.failfast && load_relaxed(&t->failed) != 0;
 }
 
-bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg)
+bool bl__subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg), void *arg,
+                 const char *file, int line)
 {
     t = bl__test_given(t);
-    if (refused_here(t, "bl_subtest"))
+    if (refused_here(t, "bl_subtest", file, line))
         return false;
     bl_test *sub = bl__test_new(t, name, t->site);
     sub->fn = fn;
@@ -577,14 +578,14 @@ bool bl_subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg),
     return bl__test_start(sub, &t->subs);
 }
 
-void bl_parallel(bl_test *t)
+void bl__parallel(bl_test *t, const char *file, int line)
 {
     int ignored;
     t = bl__test_given(t);
-    if (refused_here(t, "bl_parallel"))
+    if (refused_here(t, "bl_parallel", file, line))
         return;
     if (t->is_parallel) {
-        bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, NULL, 0, "bl_parallel was called twice");
+        bl__test_say(t, BL__TEST_FAIL | BL__TEST_END, file, line, "bl_parallel was called twice");
         return;
     }
     t->is_parallel = true;

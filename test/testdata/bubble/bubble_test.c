@@ -361,6 +361,13 @@ BL_TEST(nested)
     bl_bubble(t, nested_fn, &at);
 }
 
+static void parallel_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_parallel(t);
+}
+BL_TEST(parallel_nested) { bl_bubble(t, parallel_fn, NULL); }
+
 static void require_fn(bl_test *t, void *arg)
 {
     (void)arg;
@@ -411,6 +418,87 @@ BL_TEST(locked)
 {
     static bl_mutex m;
     bl_bubble(t, locked_fn, &m);
+}
+
+/* ---- A bubble's channels elsewhere ---- */
+
+/* Of the calling bubble's caller, who uses them when it is over. */
+typedef struct escaped {
+    bl_chan *c;
+    bl_timer timer;
+    bl_ticker *ticker;
+    bl_scope outside;
+} escaped;
+static escaped out;
+
+static int use_inside(void *arg)
+{
+    int v = 1;
+    (void)arg;
+    return bl_chan_send(out.c, &v);
+}
+
+static void escape_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    int v;
+    out.c = bl_chan_new(sizeof v, 2);
+    BL_CHECK_EQ(t, use_inside(NULL), 0);
+    BL_CHECK_EQ(t, bl_blocking(use_inside, NULL), 0); /* the helper is the goroutine's */
+    BL_CHECK_EQ(t, bl_chan_recv(out.c, &v), 0);
+    BL_CHECK_EQ(t, bl_chan_try_recv(out.c, &v), 0);
+    BL_CHECK_EQ(t, BL_SELECT(BL_SEND(out.c, &v)), 0);
+    BL_CHECK_EQ(t, bl_timer_start(&out.timer, BL_SEC), 0);
+    out.ticker = bl_ticker_new(&out.outside, BL_SEC);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(out.ticker), NULL), 0);
+    BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&out.timer), NULL), 0);
+    bl_timer_stop(&out.timer);
+    bl_ticker_stop(out.ticker);
+    BL_CHECK_EQ(t, bl_chan_len(out.c), 1u);
+}
+
+#define ELSEWHERE(name, use)                                                                       \
+    BL_TEST(name)                                                                                  \
+    {                                                                                              \
+        int v = 0;                                                                                 \
+        BL_REQUIRE(t, bl_scope_open(&out.outside, NULL) == 0);                                     \
+        bl_bubble(t, escape_fn, NULL);                                                             \
+        bl_log(t, "inside it was all right");                                                      \
+        (void)v;                                                                                   \
+        use;                                                                                       \
+        bl_log(t, "not reached");                                                                  \
+    }
+ELSEWHERE(escaped_send, (void)!bl_chan_send(out.c, &v))
+ELSEWHERE(escaped_try_send, (void)!bl_chan_try_send(out.c, &v))
+ELSEWHERE(escaped_recv, (void)!bl_chan_recv(out.c, &v))
+ELSEWHERE(escaped_try_recv, (void)!bl_chan_try_recv(out.c, &v))
+ELSEWHERE(escaped_select, (void)!BL_SELECT(BL_RECV(out.c, &v)))
+ELSEWHERE(escaped_close, bl_chan_close(out.c))
+ELSEWHERE(escaped_timer, (void)!bl_chan_recv_until(bl_timer_chan(&out.timer), NULL, 1))
+ELSEWHERE(escaped_stop, bl_timer_stop(&out.timer))
+ELSEWHERE(escaped_reset, bl_timer_reset(&out.timer, BL_SEC))
+ELSEWHERE(escaped_ticker, bl_ticker_reset(out.ticker, BL_SEC))
+
+/* What may be done with them. */
+BL_TEST(escaped_freed)
+{
+    BL_REQUIRE(t, bl_scope_open(&out.outside, NULL) == 0);
+    bl_bubble(t, escape_fn, NULL);
+    BL_CHECK_EQ(t, bl_chan_len(out.c), 1u);
+    bl_chan_release(out.c);
+    BL_CHECK_EQ(t, bl_timer_start(&out.timer, 0), 0); /* a new one */
+    BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&out.timer), NULL), 0);
+    bl_scope_close(&out.outside);
+}
+
+static void done_fn(bl_test *t, void *arg) { BL_CHECK(t, bl_ctx_done(arg) != NULL); }
+BL_TEST(done)
+{
+    bl_ctx *c = bl_ctx_with_cancel(bl_ctx_current()); /* it is no bubble's, whoever asks first */
+    bl_bubble(t, done_fn, c);
+    bl_ctx_cancel(c, 0);
+    BL_CHECK_ERR(t, bl_chan_recv(bl_ctx_done(c), NULL), BL_ECLOSED);
+    bl_ctx_release(c);
 }
 
 BL_TEST(wait_outside) { (void)bl_bubble_wait(); }
