@@ -327,9 +327,11 @@ static void strangers_await(bl_dur grace)
 {
     bl_time until = bl__in(grace);
     BL_SCOPE(s, .ctx = bl_ctx_background());
-    for (bl_dur nap = BL_US; bl__goroutines() > 1 && bl__now() < until; nap *= 2)
-        if (bl_sleep(nap < BL_MS ? nap : BL_MS) < 0)
+    for (bl_dur nap = BL_US; bl__goroutines() > 1 && bl__now() < until;) {
+        if (bl_sleep(nap) < 0)
             break;
+        nap = nap < BL_MS ? 2 * nap : nap;
+    }
 }
 
 size_t bl__root_join(bl_scope *s, bl__g *g)
