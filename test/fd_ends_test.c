@@ -8,8 +8,12 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
+#include <time.h>
 
+#include "arch/sanitize.h"
 #include "pairs.h"
 
 BL_TEST(end_of_file)
@@ -254,4 +258,57 @@ BL_TEST(unix_connect_waits_for_room)
     for (size_t i = 0; i < made; i++)
         BL_CHECK_EQ(t, bl_close(fd[i]), 0);
     BL_CHECK_EQ(t, bl_close(listener), 0);
+}
+
+/* ---- A number that is another's by the time it is read ---------------------------------------- */
+
+enum { HELD_MOST = 200 };
+
+static struct {
+    int fd;       /* whose reads are counted; 0: none */
+    int reads;    /* atomic */
+    int held;     /* atomic: the second one, which follows the wait, is about to ask the system */
+    int reopened; /* atomic: the number is another's, for which it waits, but not for long */
+} reuse;
+
+/* Instead of the C library's. */
+ssize_t held_preadv2(int fd, const struct iovec *iov, int count, off_t offset,
+                     int flags) __asm__("preadv2");
+ssize_t held_preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
+{
+    if (fd == reuse.fd && __atomic_add_fetch(&reuse.reads, 1, __ATOMIC_RELAXED) == 2) {
+        __atomic_store_n(&reuse.held, 1, __ATOMIC_RELEASE);
+        for (int i = 0; i < HELD_MOST && !__atomic_load_n(&reuse.reopened, __ATOMIC_ACQUIRE); i++)
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    return syscall(SYS_preadv2, fd, iov, count, offset, 0, flags);
+}
+
+/* Who was woken reads what was there, or that the number is closed, and not what is for others: a
+ * close waits for it. */
+BL_TEST(woken_and_the_number_is_anothers)
+{
+    pair p = pipe_pair(), other = pipe_pair();
+    char got = 0, byte = 'n';
+    call c = {.fn = call_read, .obj = &p.b};
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_write(other.a, &byte, 1), 1);
+    reuse.fd = p.b;
+    call_parks(s, &c);
+    if (__atomic_load_n(&reuse.reads, __ATOMIC_RELAXED) == 0) { /* under ThreadSanitizer */
+        BL_CHECK(t, BL__RACE || BL__TSAN);
+        __atomic_store_n(&reuse.held, 1, __ATOMIC_RELEASE);
+    }
+    BL_CHECK_EQ(t, bl_write(p.a, "o", 1), 1);
+    while (!__atomic_load_n(&reuse.held, __ATOMIC_ACQUIRE))
+        bl_yield();
+    BL_CHECK_EQ(t, bl_close(p.b), 0);
+    BL_CHECK_EQ(t, dup3(other.b, p.b, O_CLOEXEC), p.b);
+    __atomic_store_n(&reuse.reopened, 1, __ATOMIC_RELEASE);
+    BL_CHECK(t, call_returns(&c));
+    reuse.fd = 0;
+    BL_CHECK_EQ(t, bl_read(p.b, &got, 1), 1); /* it is there still */
+    BL_CHECK_EQ(t, got, 'n');
+    pair_close(&p);
+    pair_close(&other);
 }

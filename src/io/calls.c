@@ -47,8 +47,10 @@
 enum { IOV_BATCH = 16, TRY_PAUSE = 50, TRY_PAUSE_MOST = 10000 /* us */ };
 
 /* A call: what it was given, and how it is tried. */
-typedef struct io_call {
-    ssize_t (*try_once)(const struct io_call *c);
+typedef struct io_call io_call;
+typedef ssize_t io_try(const io_call *c);
+struct io_call {
+    io_try *try_once;
     bl__fd *f;
     int fd;
     int flags;
@@ -60,7 +62,7 @@ typedef struct io_call {
     bl_time deadline; /* of a read or write */
     uint32_t use;     /* as io_loop saw it */
     bool again;       /* a part is written */
-} io_call;
+};
 
 /* recv and send of a call that does not wait, without what libc does around them for who may be
  * cancelled (pthread_cancel), which takes longer than all that is ours. Sanitizers want to see
@@ -358,32 +360,65 @@ static __attribute__((noinline)) int full_pause(const io_call *c, bl_dur *pause,
     return d > 0 ? bl_sleep(d) : 0;
 }
 
-/* A try of a write that has waited, or written a part. Meanwhile others may have closed the number
- * and opened it again: what is left of the bytes is not for those. So it counts itself before it
- * looks, and bl_close waits for it between its own two steps; so it is not cancelled
- * (pthread_cancel) in between. What can hold up the thread is not waited for. */
-static __attribute__((noinline)) ssize_t write_again(const io_call *c,
-                                                     ssize_t (*try_once)(const io_call *))
+static inline __attribute__((always_inline)) ssize_t try_told(const io_call *c, io_try *try_once,
+                                                              int side)
+{
+    if (side == BL_WRITABLE)
+        call_race_give(c);
+    ssize_t r = try_once(c);
+    if (side == BL_READABLE && r >= 0)
+        call_race_take(c, (size_t)r);
+    return r;
+}
+
+/* A try that follows a wait, or a part of the same write. Meanwhile others may have closed the number
+ * and opened it again: what comes there is not for this caller, and what is left of its bytes not
+ * for them. So it counts itself before it looks, and bl_close waits for it between its own two
+ * steps. What can hold up the thread is not waited for. */
+static inline __attribute__((always_inline)) ssize_t try_counted(const io_call *c, io_try *try_once,
+                                                                 int side)
 {
     uint32_t *busy = &c->f->side[1].turn;
     uint8_t kind = load_acquire(&c->f->kind); /* ORD(fdkind): with renew */
-    bool awaited = kind == BL__FD_NOWAIT || is_socket(kind);
-    int cancel;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    if (awaited) {
+    bool awaited = is_socket(kind) || kind == BL__FD_NOWAIT;
+    ssize_t r = BL_ECLOSED;
+    if (BL__LIKELY(awaited)) {
         add_relaxed(busy, 1u);
         fence_seq_cst(); /* ORD(fdbusy): the count before the look; the other way round in bl_close */
     }
-    ssize_t r = load_acquire(&c->f->use) != c->use ? BL_ECLOSED : try_once(c); /* ORD(fd) */
-    if (awaited)
+    if (BL__LIKELY(load_acquire(&c->f->use) == c->use)) /* ORD(fd) */
+        r = try_told(c, try_once, side);
+    if (BL__LIKELY(awaited))
         add_release(busy, -1u); /* ORD(fdbusy): with bl_close */
+    return r;
+}
+
+/* The same on a plain thread, which is not cancelled (pthread_cancel) in between. */
+static __attribute__((noinline)) ssize_t try_counted_thread(const io_call *c, io_try *try_once,
+                                                            int side)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    ssize_t r = try_counted(c, try_once, side);
     pthread_setcancelstate(cancel, NULL);
     return r;
 }
 
+/* What calls the system in line is no place where a thread is cancelled, and keeps *c in registers. */
+static inline __attribute__((always_inline)) ssize_t try_again(const io_call *c, io_try *try_once,
+                                                               int side)
+{
+    bool in_line =
+        !BL__ASAN && !BL__TSAN && (try_once == socket_read_one || try_once == socket_write_one);
+    if (in_line || BL__LIKELY(bl__self()->task.kind != BL__TASK_THREAD))
+        return try_counted(c, try_once, side);
+    return try_counted_thread(c, try_once, side);
+}
+
 /* Tries until it succeeds, fails or is stopped. */
-static inline __attribute__((always_inline)) ssize_t io_loop_of(
-    io_call *c, ssize_t (*try_once)(const io_call *), int side, bl__fd_seen seen, bl_time deadline)
+static inline __attribute__((always_inline)) ssize_t io_loop_of(io_call *c, io_try *try_once,
+                                                                int side, bl__fd_seen seen,
+                                                                bl_time deadline)
 {
     uint32_t use = seen.use;
     bl_dur pause = 0;
@@ -393,11 +428,9 @@ static inline __attribute__((always_inline)) ssize_t io_loop_of(
     bool skip = side == BL_READABLE && (seen.state[0] & BL__FD_DRAINED) && c->iov->iov_len != 0 &&
                 note_counts(deadline);
     for (;;) {
-        if (side == BL_WRITABLE)
-            call_race_give(c);
-        ssize_t r = skip ? BL_EAGAIN : again ? write_again(c, try_once) : try_once(c);
-        if (side == BL_READABLE && r >= 0)
-            call_race_take(c, (size_t)r);
+        ssize_t r = skip    ? BL_EAGAIN
+                    : again ? try_again(c, try_once, side)
+                            : try_told(c, try_once, side);
         if (r != BL_EAGAIN || (c->flags & MSG_DONTWAIT)) {
             if (r < 0 && load_acquire(&c->f->use) != use) /* ORD(fd): with close */
                 return BL_ECLOSED;                        /* the number may be another's by now */
@@ -407,7 +440,7 @@ static inline __attribute__((always_inline)) ssize_t io_loop_of(
             return r;
         }
         skip = false;
-        again = side == BL_WRITABLE;
+        again = true;
         if ((r = bl__fd_park(c->f, side, seen, deadline)) < 0 ||
             (side == BL_WRITABLE && (r = full_pause(c, &pause, deadline)) < 0))
             return r;
@@ -728,7 +761,7 @@ int bl_close(int fd)
         bl__fd_renew(f, true);
     if (f != NULL) {
         fence_seq_cst(); /* ORD(fdbusy): the use, which is another now, before the look */
-        while (load_acquire(&f->side[1].turn) != 0) /* ORD(fdbusy): with write_again */
+        while (load_acquire(&f->side[1].turn) != 0) /* ORD(fdbusy): with try_counted */
             sched_yield();
     }
     int r = (int)close_once(fd);

@@ -337,7 +337,7 @@ void bl__fd_renew(bl__fd *f, bool closed)
     store_relaxed(&f->sticky, (uint8_t)0);
     if (closed)
         store_release(&f->use, f->use + 1);           /* ORD(fd): with look */
-    store_release(&f->kind, (uint8_t)BL__FD_UNKNOWN); /* ORD(fdkind): the use before, write_again */
+    store_release(&f->kind, (uint8_t)BL__FD_UNKNOWN); /* ORD(fdkind): the use before, try_counted */
     sides_event(f, &woken);
     bl__unlock(&f->lock);
     ready_all(&woken, closed ? BL_ECLOSED : 0);

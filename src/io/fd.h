@@ -48,7 +48,7 @@ enum {
 typedef struct bl__fd_side {
     uint32_t state;  /* atomic: BL__FD_DRAINED, and the number of events so far; pairs with look */
     uint32_t turn;   /* lock: of reading a regular file: in which run one is under way; regular.c.
-                        Of writing, atomic: tries of who has written before; bl_close waits */
+                        Of writing, atomic: tries that follow a wait, which bl_close waits for */
     bl__waitq queue; /* lock */
 } bl__fd_side;
 
