@@ -92,11 +92,31 @@ static BL__NORETURN void thread_lost(const bl__m *m)
               (unsigned long long)g->id, g->site != NULL ? g->site->what : "?");
 }
 
+static bool is_runtimes(const bl__m *m)
+{
+    return m->helper != NULL || m->g0.task.kind != BL__TASK_THREAD;
+}
+
+#if BL__RACE
+/* ThreadSanitizer's own aborts the process where a goroutine calls it. */
+void bl__tsan_pthread_exit(void *result) __asm__("__interceptor_pthread_exit")
+    __attribute__((weak, noreturn));
+void pthread_exit(void *result) __attribute__((visibility("default")));
+
+void pthread_exit(void *result)
+{
+    const bl__m *m = bl__this_m();
+    if (m != &bl__nobody && is_runtimes(m))
+        thread_lost(m);
+    bl__tsan_pthread_exit(result);
+}
+#endif
+
 /* A plain thread ends, whose record goes; or, by no act of the runtime's, one of its own. */
 static void thread_free(void *arg)
 {
     bl__m *m = arg;
-    if (m->helper != NULL || m->g0.task.kind != BL__TASK_THREAD)
+    if (is_runtimes(m))
         thread_lost(m);
     if (m->ends == 0 && pthread_setspecific(thread_key, m) == 0) {
         m->ends = 1; /* other keys' destructors may unlock what it has; this one is called again */
