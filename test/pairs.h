@@ -117,9 +117,9 @@ static inline int call_write(call *c)
 {
     static const char data[1 << 16];
     ssize_t r;
-    while ((r = bl_write_until(*(int *)c->obj, data, sizeof data, c->deadline)) == sizeof data)
+    while ((r = bl_write_until(*(int *)c->obj, data, sizeof data, c->deadline)) > 0)
         continue;
-    return r < 0 ? (int)r : (int)bl_write_until(*(int *)c->obj, data, 1, c->deadline);
+    return (int)r;
 }
 
 #endif

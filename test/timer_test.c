@@ -369,11 +369,18 @@ BL_TEST(tickers_survive_their_first_tick)
     }
 }
 
+typedef struct two_phases {
+    int phase; /* atomic */
+    bl_chan *gate;
+} two_phases;
+
 static int slow(void *arg)
 {
-    add(arg, 1);
+    two_phases *p = arg;
+    add(&p->phase, 1);
+    BL_CHECK_EQ(NULL, bl_chan_recv(p->gate, NULL), BL_ECLOSED);
     int r = bl_sleep(10 * BL_MS);
-    add(arg, 1);
+    add(&p->phase, 1);
     return r;
 }
 
@@ -387,24 +394,25 @@ static int stop_wait_it(void *arg)
 
 BL_TEST(stop_wait)
 {
-    int phase = 0;
     bl_timer timer = {0};
     BL_SCOPE(s);
-    BL_CHECK_EQ(t, bl_after_func(&timer, s, 0, slow, &phase), 0);
-    while (get(&phase) == 0)
+    two_phases p = {0, bl_scope_chan(s, 0, 0)};
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, 0, slow, &p), 0);
+    while (get(&p.phase) == 0)
         bl_yield();
     BL_CHECK(t, !bl_timer_stop(&timer));
-    BL_CHECK_EQ(t, get(&phase), 1);
-    crowd c = {&timer, &phase};
+    BL_CHECK_EQ(t, get(&p.phase), 1);
+    crowd c = {&timer, &p.phase};
     for (int i = 0; i < 10; i++)
         bl_go(s, stop_wait_it, &c);
+    bl_chan_close(p.gate);
     BL_CHECK(t, !bl_timer_stop_wait(&timer));
-    BL_CHECK_EQ(t, get(&phase), 2);
+    BL_CHECK_EQ(t, get(&p.phase), 2);
     BL_CHECK(t, !bl_timer_stop_wait(&timer));
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     BL_CHECK(t, !bl_timer_reset(&timer, BL_HOUR));
     BL_CHECK(t, bl_timer_stop_wait(&timer));
-    BL_CHECK_EQ(t, get(&phase), 2);
+    BL_CHECK_EQ(t, get(&p.phase), 2);
 }
 
 /* The timers are freed while their functions run; scopes close while they are due. */
