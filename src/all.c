@@ -97,6 +97,7 @@
 #include "debug/race.c"
 #include "debug/reach.c"
 #include "debug/recorder.c"
+#include "debug/registers.c"
 #include "debug/report.c"
 #include "debug/sample.c"
 #include "debug/source.c"
@@ -109,6 +110,7 @@
 #include "debug/symbol.c"
 #include "debug/table.c"
 #include "debug/traceback.c"
+#include "debug/tracer.c"
 
 #include "io/calls.c"
 #include "io/fd.c"

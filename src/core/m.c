@@ -140,6 +140,9 @@ static void blocked_forked(void)
     bl__rt.lock = 0;
     bl__rt.blocked = NULL;
     store_relaxed(&bl__rt.plain_blocked, 0u);
+    bl__m *self = bl__this_m_known();
+    if (self != NULL)
+        store_relaxed(&self->tid, bl__thread_id());
 }
 
 static void thread_key_make(void)
@@ -268,7 +271,7 @@ static void stack_ask(bl__m *m)
     void *low;
     size_t size;
     const char *own = (const char *)pthread_self();
-    if (bl__thread_id() == getpid() || pthread_getattr_np(pthread_self(), &attr) != 0)
+    if (m->tid == getpid() || pthread_getattr_np(pthread_self(), &attr) != 0)
         return;
     bool known = pthread_attr_getstack(&attr, &low, &size) == 0 && size <= UINT32_MAX &&
                  own > (char *)low && own < (char *)low + size;
@@ -291,6 +294,7 @@ bl__g *bl__self_slow(void)
         bl__fatal("belay: out of memory for the record of a thread");
     bl__m_init(m, BL__TASK_THREAD);
     m->g0.fiber = bl__san_fiber_current();
+    store_relaxed(&m->tid, bl__thread_id());
     stack_ask(m);
     bl__tls_set(m);
     return m->g;

@@ -200,7 +200,7 @@ static void blocked_print(bl__out *o, const bl__thread_call *call)
             o,
             "cause: its thread is in %s(2) on descriptor %ld, without a deadline, where no "
             "cancellation stops it: bl_read and its kin are stopped\n",
-            name, call->first);
+            name, call->args[0]);
     else if (call->number == SYS_nanosleep || call->number == SYS_clock_nanosleep)
         bl__out_printf(o, "cause: its thread is in a sleep of the C library, in which no "
                           "cancellation wakes it: bl_sleep says when to stop\n");

@@ -20,9 +20,6 @@
 #include <unistd.h>
 
 #include "core/proc.h"
-#include "debug/peek.h"
-#include "os/futex.h"
-#include "os/os.h"
 
 enum {
     KERNEL_TEXT = 4096,
@@ -233,51 +230,6 @@ static bool kernel_fd(const kernel_look *k, int fds, const char *name)
     return to[0] != '/' || !kernel_mq_holds(fd);
 }
 
-/* ---- Threads ---- */
-
-static bool thread_is_ours(int tid)
-{
-    static const char *const names[] = {"belay-sysmon", "belay-finder", "belay-ring", "belay-dump"};
-    bl__m m;
-    const bl__m *at = load_relaxed(&bl__rt.all_m);
-    for (; at != NULL && bl__peek(&m, at, sizeof m); at = m.all_next)
-        if (m.tid == tid)
-            return true;
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (bl__thread_is_named(tid, names[i]))
-            return true;
-    return tid == gettid();
-}
-
-/* A plain thread computes, with who knows what in its registers. One that is in a call of the
- * system mostly has them on its stack. */
-static bool kernel_thread_look(void)
-{
-    DIR *tasks = opendir("/proc/self/task");
-    const struct dirent *e;
-    bool runs = false;
-    while (tasks != NULL && !runs && (e = readdir(tasks)) != NULL) {
-        int tid = (int)strtol(e->d_name, NULL, 10);
-        runs = tid > 0 && bl__thread_runs(tid) && !thread_is_ours(tid);
-    }
-    if (tasks != NULL)
-        closedir(tasks);
-    return runs;
-}
-
-/* On a busy machine a thread of ours may wait for long until it has told its name. */
-static bool kernel_thread_runs(void)
-{
-    enum { RUNS_PAUSE = 200000 /* ns */, RUNS_PAUSES = 5000 };
-    for (int i = 0; i < RUNS_PAUSES && bl__threads_starting(); i++) {
-        uint32_t never = 0;
-        if (!kernel_thread_look())
-            return false;
-        bl__futex_wait(&never, 0, RUNS_PAUSE);
-    }
-    return kernel_thread_look();
-}
-
 bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
 {
     kernel_look k = {.fn = fn, .arg = arg, .scratch = {-1, -1}};
@@ -287,7 +239,7 @@ bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
     k.bytes = mmap(NULL, KERNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     bool ready = fds != NULL && k.infos >= 0 && k.bytes != MAP_FAILED &&
                  pipe2(k.scratch, O_CLOEXEC | O_NONBLOCK) == 0;
-    bool known = ready && !kernel_signal_holds() && !kernel_thread_runs() && !kernel_aio_holds();
+    bool known = ready && !kernel_signal_holds() && !kernel_aio_holds();
     while (ready && (e = readdir(fds)) != NULL)
         known = kernel_fd(&k, dirfd(fds), e->d_name) && known;
     kernel_text(&k, AT_FDCWD, "/proc/self/timers", "/"); /* signal: NUMBER/VALUE */

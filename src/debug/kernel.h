@@ -14,8 +14,8 @@
  * of its sockets, in the message queues of the system, what its eventfds count and its timers
  * signal with. Nothing of it is taken away. False: there is something that nobody else can read: in
  * a POSIX message queue, the value of a signal that is pending, under way in an io_uring of the
- * program's or an io_setup(2), in the registers of a plain thread that computes, or behind what is
- * looked at of a pipe or socket; or no descriptor to look with. */
+ * program's or an io_setup(2), or behind what is looked at of a pipe or socket; or no descriptor to
+ * look with. */
 bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg);
 
 #endif

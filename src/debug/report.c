@@ -66,7 +66,7 @@ static bool reporter_lock(void)
 
 bool bl__report_awaited(const bl__thread_call *call)
 {
-    return call->number == SYS_futex && (uintptr_t)call->first == (uintptr_t)&reporter.owner;
+    return call->number == SYS_futex && (uintptr_t)call->args[0] == (uintptr_t)&reporter.owner;
 }
 
 void bl__report_lock(void) { (void)reporter_lock(); }

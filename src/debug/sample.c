@@ -11,7 +11,6 @@
  */
 #include "debug/sample.h"
 
-#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <poll.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "arch/syscall.h"
 #include "core/atomic.h"
 #include "core/sched.h"
+#include "os/os.h"
 
 enum {
     SAMPLE_PERIOD = 100000,   /* ns of the thread's CPU time */
@@ -42,17 +42,6 @@ static const uint8_t sample_order[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  1
 #define SAMPLE_REGISTERS 0x1ffffffffull
 #endif
 
-static bool is_filtered(void)
-{
-    char text[4096];
-    int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
-    return strstr(text, "\nSeccomp:\t0") == NULL;
-}
-
 static int sampler_open(int tid)
 {
     struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE,
@@ -65,7 +54,7 @@ static int sampler_open(int tid)
                                    .exclude_kernel = 1,
                                    .exclude_hv = 1,
                                    .wakeup_events = 1};
-    if (bl__debug_setting_or("sample", 1) == 0 || is_filtered())
+    if (bl__debug_setting_or("sample", 1) == 0 || bl__thread_is_filtered(bl__thread_id()))
         return -1;
     return (int)bl__syscall6(SYS_perf_event_open, (long)&attr, tid, -1, -1, PERF_FLAG_FD_CLOEXEC,
                              0);

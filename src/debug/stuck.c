@@ -21,6 +21,7 @@
 #include "debug/maps.h"
 #include "debug/own.h"
 #include "debug/peek.h"
+#include "debug/registers.h"
 #include "io/fd.h"
 #include "life/notify.h"
 #include "life/pool.h"
@@ -510,10 +511,23 @@ static void word_mark(uint64_t word, void *arg)
     n->marked = bl__reach_mark_value(n->reach, (uintptr_t)word) || n->marked;
 }
 
-static void spread_kernel(bl__notes *n)
+/* Somebody may be stuck, and memory has its part in that. */
+static bool memory_decides(const bl__notes *n)
 {
+    bool decides = false;
+    for (uint32_t i = 0; i < n->count; i++)
+        decides = decides || (!n->nodes[i].alive && n->nodes[i].objects > 0);
+    return decides && somebody_may_be(n);
+}
+
+/* As spread_reach, with the words that each gives. If it does not know all, memory says nothing. */
+static void spread_words(bl__notes *n,
+                         bool (*each)(void (*fn)(uint64_t word, void *arg), void *arg))
+{
+    if (!memory_decides(n))
+        return;
     n->marked = false;
-    bool known = !somebody_may_be(n) || bl__kernel_each(word_mark, n);
+    bool known = each(word_mark, n);
     for (uint32_t i = 0; i < n->count && !known; i++)
         if (n->nodes[i].objects > 0)
             bl__node_revive(n, &n->nodes[i]);
@@ -644,8 +658,10 @@ static void search_memory(bl__notes *n)
     spread_reach(n);
     if (n->s->spare && bl__notes_spare(n))
         spread_reach(n);
-    if (n->closely)
-        spread_kernel(n);
+    if (n->closely) {
+        spread_words(n, bl__kernel_each);
+        spread_words(n, bl__registers_each);
+    }
 }
 
 static void notes_forget(bl__notes *n)

@@ -101,7 +101,7 @@ typedef struct bl__notes {
     bool is_chan;         /* … and whether it is a channel of a user's */
     bool failed;
     bool closely; /* also what is seldom found in memory, and the kernel's */
-    bool marked;  /* spread_kernel has found something */
+    bool marked;  /* spread_words has found something */
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
     uint64_t active
         [BL__STUCK_ACTIVE]; /* functions that those who are alive are known to be in: their names' hashes */

@@ -176,20 +176,28 @@ int bl__thread_count_own(void)
     return n;
 }
 
+bool bl__thread_call_read(bl__thread_call *out, char *text)
+{
+    if (text[0] < '0' || text[0] > '9')
+        return false;
+    *out = (bl__thread_call){.number = strtol(text, &text, 10)};
+    for (size_t i = 0; i < sizeof out->args / sizeof out->args[0]; i++)
+        out->args[i] = (long)strtoul(text, &text, 16);
+    out->sp = strtoul(text, &text, 16);
+    out->pc = strtoul(text, &text, 16);
+    return true;
+}
+
 bool bl__thread_in_call(int tid, bl__thread_call *out)
 {
-    char text[256]; /* number, six arguments, stack pointer, program counter; or "running" */
-    unsigned long words[8] = {0};
-    if (!thread_file(tid, "syscall", text, sizeof text) || text[0] < '0' || text[0] > '9')
-        return false;
-    char *at = text;
-    *out = (bl__thread_call){.number = strtol(at, &at, 10)};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        words[i] = strtoul(at, &at, 16);
-    out->first = (long)words[0];
-    out->sp = words[6];
-    out->pc = words[7];
-    return true;
+    char text[256];
+    return thread_file(tid, "syscall", text, sizeof text) && bl__thread_call_read(out, text);
+}
+
+bool bl__thread_is_filtered(int tid)
+{
+    char text[4096];
+    return !thread_file(tid, "status", text, sizeof text) || strstr(text, "\nSeccomp:\t0") == NULL;
 }
 
 bool bl__thread_runs(int tid)

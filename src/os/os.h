@@ -60,10 +60,15 @@ int64_t bl__thread_cpu(int tid);
 /* The system call that it sleeps in. False: it is in none, or that cannot be told. */
 typedef struct bl__thread_call {
     long number;
-    long first; /* argument */
+    long args[6];
     uintptr_t sp, pc;
 } bl__thread_call;
 bool bl__thread_in_call(int tid, bl__thread_call *out);
+/* The same of what the kernel says in /proc/PID/task/TID/syscall: number, arguments, stack pointer
+ * and program counter; or "running". */
+bool bl__thread_call_read(bl__thread_call *out, char *text);
+/* There is a filter of its system calls (seccomp), or that cannot be told. */
+bool bl__thread_is_filtered(int tid);
 /* It is in no call of the system. */
 bool bl__thread_runs(int tid);
 /* What it is called begins so. */

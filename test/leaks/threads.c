@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Plain threads that have a part in it: they hold locks, end with them, and wait themselves. */
 #include <pthread.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "leaks.h"
@@ -288,6 +289,57 @@ static int each_receives_first(void *arg)
     return go_on();
 }
 
+/* ---- One that sleeps in a call of the system, and has nothing to do with it ---- */
+
+static int receive_by_itself(void *arg)
+{
+    int v;
+    return bl_chan_recv((bl_chan *)arg, &v); /* @sleeper_recv */
+}
+
+static __attribute__((noinline)) void receiver_start(bl_scope *s)
+{
+    bl_go(s, receive_by_itself, bl_chan_new(sizeof(int), 0));
+}
+
+static void *wait_for_events(void *arg)
+{
+    struct epoll_event event;
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_wait(fd, &event, 1, -1) < 0) /* nothing ends it, nor may it fail */
+        abort();
+    return arg;
+}
+
+static void *wait_for_input(void *arg)
+{
+    int fds[2];
+    char byte;
+    if (pipe(fds) != 0 || read(fds[0], &byte, 1) < 0)
+        abort();
+    return arg;
+}
+
+static void *sleep_for_an_hour(void *arg)
+{
+    sleep(3600);
+    return arg;
+}
+
+/*? beside_threads_that_sleep leak
+ * receive_by_itself@sleeper_recv [chan receive (leaked)] nobody is left to send on the channel
+ */
+static int beside_threads_that_sleep(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    thread_start(wait_for_events, NULL);
+    thread_start(wait_for_input, NULL);
+    thread_start(sleep_for_an_hour, NULL);
+    receiver_start(s);
+    return go_on();
+}
+
 PROGRAMS({"a_thread_and_a_goroutine", a_thread_and_a_goroutine},
          {"circle_beside_a_thread_that_nobody_wakes", circle_beside_a_thread_that_nobody_wakes},
          {"two_threads_and_a_goroutine", two_threads_and_a_goroutine},
@@ -297,4 +349,5 @@ PROGRAMS({"a_thread_and_a_goroutine", a_thread_and_a_goroutine},
          {"lock_of_a_thread_that_has_ended", lock_of_a_thread_that_has_ended},
          {"lock_of_a_thread_that_has_ended_said", lock_of_a_thread_that_has_ended_said},
          {"thread_receives_with_the_lock", thread_receives_with_the_lock},
-         {"each_receives_first", each_receives_first})
+         {"each_receives_first", each_receives_first},
+         {"beside_threads_that_sleep", beside_threads_that_sleep})

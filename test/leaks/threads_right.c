@@ -2,6 +2,8 @@
 /* All right: plain threads that wait for long, and have what goroutines wait for, until somebody wakes them. */
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "right.h"
@@ -301,6 +303,99 @@ static int unlocked_by_a_keys_destructor(void *arg)
     return 0;
 }
 
+/* ---- It sleeps in a call of the system, and has them in registers alone ---- */
+
+typedef struct errand {
+    bl_chan *to[4];
+    int fd;
+} errand;
+
+static void *read_and_send(void *arg)
+{
+    errand *e = arg;
+    bl_chan *a = e->to[0], *b = e->to[1], *c = e->to[2], *d = e->to[3];
+    int fd = e->fd;
+    char byte;
+    memset(e, 0, sizeof *e);
+    free(e);
+    bool sent = read(fd, &byte, 1) == 1 && send_one(a) == 0 && send_one(b) == 0 &&
+                send_one(c) == 0 && send_one(d) == 0;
+    return sent ? arg : NULL;
+}
+
+static __attribute__((noinline)) pthread_t errand_start(bl_scope *s, int fd)
+{
+    pthread_t thread;
+    errand *e = malloc(sizeof *e);
+    e->fd = fd;
+    for (int i = 0; i < 4; i++) {
+        e->to[i] = bl_scope_chan(s, sizeof(int), 0);
+        bl_go(s, recv_one, e->to[i]);
+    }
+    if (pthread_create(&thread, NULL, read_and_send, e) != 0)
+        abort();
+    return thread;
+}
+
+/*? reads_with_them_in_registers right
+ */
+static int reads_with_them_in_registers(void *arg)
+{
+    int fds[2];
+    BL_SCOPE(s);
+    (void)arg;
+    if (pipe(fds) != 0)
+        return 1;
+    pthread_t thread = errand_start(s, fds[0]);
+    bool sent = nap(2 * LONG) == 0 && write(fds[1], "x", 1) == 1;
+    pthread_join(thread, NULL);
+    close(fds[0]);
+    close(fds[1]);
+    return sent ? bl_scope_wait(s) : 1;
+}
+
+/* Sleeps. What it is to keep stands in a register, and after that in what it returns. */
+static inline bl_chan *nap_with(bl_chan *volatile *from)
+{
+    struct timespec t = {1, 500000000};
+    long r;
+#if defined(__x86_64__)
+    register bl_chan *c __asm__("r12") = *from;
+    *from = NULL;
+    __asm__ volatile("syscall"
+                     : "=a"(r), "+r"(c)
+                     : "0"((long)SYS_nanosleep), "D"(&t), "S"(0L)
+                     : "rcx", "r11", "memory");
+#else
+    bl_chan *c = *from;
+    *from = NULL;
+    r = nanosleep(&t, NULL);
+#endif
+    return r == 0 ? c : NULL;
+}
+
+static void *nap_and_send(void *arg)
+{
+    bl_chan *volatile *from = arg;
+    bl_chan *to = nap_with(from);
+    return to != NULL && send_one(to) == 0 ? arg : NULL;
+}
+
+/*? sleeps_with_it_in_a_register right
+ */
+static int sleeps_with_it_in_a_register(void *arg)
+{
+    pthread_t thread;
+    BL_SCOPE(s);
+    (void)arg;
+    (void)give(s);
+    if (pthread_create(&thread, NULL, nap_and_send, &given[1]) != 0)
+        return 1;
+    int r = bl_scope_wait(s);
+    pthread_join(thread, NULL);
+    return r;
+}
+
 PROGRAMS({"holds_a_lock_and_is_sent_to_late", holds_a_lock_and_is_sent_to_late},
          {"relayed_by_a_thread", relayed_by_a_thread},
          {"on_a_stack_in_the_heap", on_a_stack_in_the_heap},
@@ -309,4 +404,6 @@ PROGRAMS({"holds_a_lock_and_is_sent_to_late", holds_a_lock_and_is_sent_to_late},
          {"in_a_thread_local_of_a_thread_that_waits", in_a_thread_local_of_a_thread_that_waits},
          {"below_the_stack_of_a_thread_that_waits", below_the_stack_of_a_thread_that_waits},
          {"timer_of_a_threads_scope", timer_of_a_threads_scope},
-         {"unlocked_by_a_keys_destructor", unlocked_by_a_keys_destructor})
+         {"unlocked_by_a_keys_destructor", unlocked_by_a_keys_destructor},
+         {"reads_with_them_in_registers", reads_with_them_in_registers},
+         {"sleeps_with_it_in_a_register", sleeps_with_it_in_a_register})

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * registers.c: see registers.h.
+ *
+ * A thread that calls the C library keeps what it still needs in the registers that calls preserve,
+ * and a call of the system is mostly too small to put them on the stack. They are read by a tracer
+ * (tracer.h), for which the thread is stopped. So that it does not notice, only those are that sleep
+ * in calls that Linux begins again, or goes on with, after a stop, and that have done nothing yet:
+ * a write may have written a part, a receive with MSG_WAITALL or SO_RCVLOWAT may have a part, and
+ * what has a time-out may begin it again (signal(7); all that are listed here were tried).
+ */
+#include "debug/registers.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "core/proc.h"
+#include "debug/peek.h"
+#include "debug/tracer.h"
+#include "os/futex.h"
+#include "os/os.h"
+
+enum {
+    REGISTERS_PAUSE = 200000, /* ns */
+    REGISTERS_PAUSES = 5000,
+    REGISTERS_SETTLES = 500, /* pauses */
+    REGISTERS_TRIES = 4      /* until nobody has moved meanwhile */
+};
+
+/* ---- Calls that go on after a stop ---- */
+
+static bool socket_is_plain(int fd)
+{
+    struct timeval limit = {0};
+    int least = 1;
+    socklen_t size = sizeof limit;
+    bool known = getsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, &size) == 0;
+    size = sizeof least;
+    return known && limit.tv_sec == 0 && limit.tv_usec == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, &size) == 0 && least <= 1;
+}
+
+/* A terminal in which characters are waited for. */
+static bool terminal_is_plain(int fd)
+{
+    struct termios t;
+    return tcgetattr(fd, &t) == 0 && ((t.c_lflag & ICANON) != 0 || t.c_cc[VMIN] <= 1);
+}
+
+static bool is_anonymous_plain(int fd)
+{
+    static const char *const names[] = {"eventfd", "timerfd", "signalfd", "inotify"};
+    char path[32], to[64] = "";
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    if (readlink(path, to, sizeof to - 1) < 0)
+        return false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strstr(to, names[i]) != NULL)
+            return true;
+    return false;
+}
+
+/* A read of it has either nothing or all that it is going to have. */
+static bool reads_whole(int fd)
+{
+    struct stat st;
+    if (bl__fd_stat(fd, &st) < 0)
+        return false;
+    switch (st.st_mode & S_IFMT) {
+    case S_IFIFO: return true;
+    case S_IFSOCK: return socket_is_plain(fd);
+    case S_IFCHR: return terminal_is_plain(fd);
+    case 0: return is_anonymous_plain(fd);
+    default: return false;
+    }
+}
+
+static bool futex_is_plain(long op)
+{
+    op &= FUTEX_CMD_MASK;
+    return op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET;
+}
+
+static bool goes_on(const bl__thread_call *c)
+{
+    int fd = (int)c->args[0];
+    switch (c->number) {
+#if defined(__x86_64__)
+    case SYS_pause:
+    case SYS_poll:
+    case SYS_select: return true;
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait: return (int)c->args[3] < 0;
+    case SYS_rt_sigtimedwait: return c->args[2] == 0;
+#endif
+    case SYS_restart_syscall:
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep:
+    case SYS_rt_sigsuspend:
+    case SYS_ppoll:
+    case SYS_pselect6:
+    case SYS_wait4:
+    case SYS_waitid:
+    case SYS_msgrcv: return true;
+    case SYS_futex: return futex_is_plain(c->args[1]);
+    case SYS_read:
+    case SYS_readv: return reads_whole(fd);
+    case SYS_recvfrom: return (c->args[3] & MSG_WAITALL) == 0 && socket_is_plain(fd);
+    case SYS_recvmsg: return (c->args[2] & MSG_WAITALL) == 0 && socket_is_plain(fd);
+    case SYS_accept:
+    case SYS_accept4: return socket_is_plain(fd);
+    default: return false;
+    }
+}
+
+/* ---- Threads ---- */
+
+typedef struct registers_look {
+    void (*fn)(uint64_t word, void *arg);
+    void *arg;
+    int tasks;         /* /proc/self/task */
+    bool moved;        /* somebody has, and is to be looked at again */
+    size_t count;      /* of traced */
+    bl__stopped *list; /* room for BL__STOPPED_MOST */
+} registers_look;
+
+static bool thread_is_ours(int tid)
+{
+    static const char *const names[] = {"belay-sysmon", "belay-finder", "belay-ring", "belay-dump",
+                                        "belay-time"};
+    bl__m m;
+    const bl__m *at = load_relaxed(&bl__rt.all_m);
+    for (; at != NULL && bl__peek(&m, at, sizeof m); at = m.all_next)
+        if (m.tid == tid)
+            return true;
+    bool named = bl__thread_is_named(tid, "belay-"); /* as is one of bl_blocking's */
+    for (size_t i = 0; named && i < sizeof names / sizeof names[0]; i++)
+        if (bl__thread_is_named(tid, names[i]))
+            return true;
+    return tid == gettid();
+}
+
+static void thread_compare(const bl__m *m, void *arg)
+{
+    int *tid = arg;
+    if (load_relaxed(&m->tid) == *tid)
+        *tid = 0;
+}
+
+static bool thread_waits_here(int tid)
+{
+    bl__each_blocked(thread_compare, &tid);
+    return tid == 0;
+}
+
+static void registers_pause(void)
+{
+    uint32_t never = 0;
+    bl__futex_wait(&never, 0, REGISTERS_PAUSE);
+}
+
+/* It goes on with its call, for which a busy machine may let it wait: who looks meanwhile would
+ * take it for one that computes. */
+static void registers_wait_for(const bl__stopped *t, int *pauses)
+{
+    char c = '0';
+    while (pread(t->fd, &c, 1, 0) == 1 && c == 'r' && (*pauses)-- > 0)
+        registers_pause();
+}
+
+/* Those in the list, if that helps. False: not all are known. */
+static bool registers_read(registers_look *l, bool helps)
+{
+    bool known = helps && (l->count == 0 || bl__tracer_read(l->list, l->count));
+    int pauses = REGISTERS_SETTLES;
+    for (size_t i = 0; i < l->count; i++) {
+        const bl__stopped *t = &l->list[i];
+        if (helps && t->result == BL__STOPPED_READ)
+            registers_wait_for(t, &pauses);
+        close(t->fd);
+        l->moved = l->moved || t->result == BL__STOPPED_MOVED;
+        known = known && t->result != BL__STOPPED_REFUSED;
+        for (size_t k = 0; known && t->result == BL__STOPPED_READ && k < t->words; k++)
+            l->fn(t->word[k], l->arg);
+    }
+    l->count = 0;
+    return known;
+}
+
+/* False: its registers are not known, nor going to be. */
+static bool registers_take(registers_look *l, int tid)
+{
+    char name[32];
+    bl__thread_call call;
+    bl__stopped *t = &l->list[l->count];
+    (void)snprintf(name, sizeof name, "%d/syscall", tid);
+    *t = (bl__stopped){.tid = tid, .fd = openat(l->tasks, name, O_RDONLY | O_CLOEXEC)};
+    ssize_t n = t->fd >= 0 ? pread(t->fd, t->text, sizeof t->text - 1, 0) : -1;
+    bool runs = n > 0 && (t->text[0] < '0' || t->text[0] > '9');
+    bool reads = n > 0 && bl__thread_call_read(&call, t->text) && !thread_is_ours(tid) &&
+                 !thread_waits_here(tid);
+    if (reads && goes_on(&call) && !bl__thread_is_filtered(tid)) {
+        t->number = call.number;
+        t->length = (size_t)n;
+        return ++l->count < BL__STOPPED_MOST || registers_read(l, true);
+    }
+    if (t->fd >= 0)
+        close(t->fd);
+    return !reads && (!runs || thread_is_ours(tid));
+}
+
+static bool registers_look_once(registers_look *l)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    const struct dirent *e;
+    bool known = tasks != NULL;
+    l->tasks = known ? dirfd(tasks) : -1;
+    l->moved = false;
+    while (known && (e = readdir(tasks)) != NULL) {
+        int tid = (int)strtol(e->d_name, NULL, 10);
+        known = tid <= 0 || registers_take(l, tid);
+    }
+    known = registers_read(l, known);
+    if (tasks != NULL)
+        closedir(tasks);
+    return known;
+}
+
+/* On a busy machine a thread of ours may wait for long until it has told its name. */
+static bool registers_look_settled(registers_look *l)
+{
+    for (int i = 0; i < REGISTERS_PAUSES && bl__threads_starting(); i++) {
+        if (registers_look_once(l))
+            return true;
+        registers_pause();
+    }
+    return registers_look_once(l);
+}
+
+bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg)
+{
+    size_t bytes = BL__STOPPED_MOST * sizeof(bl__stopped);
+    registers_look l = {.fn = fn, .arg = arg};
+    l.list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (l.list == MAP_FAILED)
+        return false;
+    bool known = registers_look_settled(&l);
+    for (int i = 1; i < REGISTERS_TRIES && known && l.moved; i++)
+        known = registers_look_settled(&l);
+    munmap(l.list, bytes);
+    return known && !l.moved;
+}

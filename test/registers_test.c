@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: MIT */
+/* registers_test.c: registers of threads that sleep are read, and nobody notices. */
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/msg.h>
+#include <sys/prctl.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/futex.h>
+
+#include "arch/sanitize.h"
+#include "core/atomic.h"
+#include "core/proc.h"
+#include "debug/registers.h"
+#include "os/os.h"
+
+#include "run.h"
+
+static bl_test *const t; /* the test that the caller is of */
+
+/* Nor does the emulator trace. */
+#define TRACES (!BL__ASAN && !BL__TSAN && !BL__RACE && getenv("BELAY_EMULATOR") == NULL)
+
+enum { TIMES = 20, PART = 3 };
+
+typedef struct sleeper {
+    long (*call)(struct sleeper *s);
+    int fds[2]; /* of a pipe, of two sockets */
+    int sockets[2];
+    int tid;       /* atomic */
+    uint32_t back; /* atomic */
+    long result;
+    int error;
+    pthread_t thread;
+} sleeper;
+
+static const struct timespec hour = {3600, 0};
+
+/* ---- Calls that go on ---- */
+
+static long call_nanosleep(sleeper *s)
+{
+    struct timespec rest = hour;
+    (void)s;
+    return nanosleep(&rest, NULL);
+}
+
+static long call_futex(sleeper *s)
+{
+    uint32_t word = 0;
+    (void)s;
+    return syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL);
+}
+
+static long call_futex_for(sleeper *s)
+{
+    uint32_t word = 0;
+    (void)s;
+    return syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &hour);
+}
+
+static long call_pause(sleeper *s)
+{
+    (void)s;
+    return pause();
+}
+
+static long call_poll(sleeper *s)
+{
+    struct pollfd p = {.fd = s->fds[0], .events = POLLIN};
+    return poll(&p, 1, 3600000);
+}
+
+static long call_ppoll(sleeper *s)
+{
+    struct pollfd p = {.fd = s->fds[0], .events = POLLIN};
+    return ppoll(&p, 1, &hour, NULL);
+}
+
+static long call_select(sleeper *s)
+{
+    fd_set set;
+    FD_ZERO(&set);
+    FD_SET(s->fds[0], &set);
+    return select(s->fds[0] + 1, &set, NULL, NULL, NULL);
+}
+
+static long call_read(sleeper *s)
+{
+    char byte;
+    return read(s->fds[0], &byte, 1);
+}
+
+static long call_read_eventfd(sleeper *s)
+{
+    uint64_t count;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    (void)s;
+    long r = read(fd, &count, sizeof count);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return r;
+}
+
+static long call_recv(sleeper *s)
+{
+    char byte;
+    return recv(s->sockets[0], &byte, 1, 0);
+}
+
+static long call_waitid(sleeper *s) /* for a child that there is, and does not end */
+{
+    int pid = fork();
+    if (pid == 0) {
+        pause();
+        _exit(0);
+    }
+    long r = waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED);
+    int saved = errno;
+    (void)s;
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    errno = saved;
+    return r;
+}
+
+static long call_msgrcv(sleeper *s)
+{
+    struct {
+        long type;
+        char text[8];
+    } message;
+    int id = msgget(IPC_PRIVATE, 0600);
+    (void)s;
+    long r = msgrcv(id, &message, sizeof message.text, 0, 0);
+    int saved = errno;
+    msgctl(id, IPC_RMID, NULL);
+    errno = saved;
+    return r;
+}
+
+static long epoll_call(sleeper *s, int timeout)
+{
+    struct epoll_event event = {.events = EPOLLIN};
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    epoll_ctl(fd, EPOLL_CTL_ADD, s->fds[0], &event);
+    long r = epoll_wait(fd, &event, 1, timeout);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return r;
+}
+
+#if defined(__x86_64__)
+static long call_epoll(sleeper *s) { return epoll_call(s, -1); }
+
+static long call_sigwait(sleeper *s)
+{
+    sigset_t set;
+    (void)s;
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    return sigwaitinfo(&set, NULL);
+}
+#endif
+
+/* ---- Calls that would not ---- */
+
+static long call_epoll_for(sleeper *s) { return epoll_call(s, 3600000); }
+
+static long call_write(sleeper *s)
+{
+    enum { MORE = 1 << 20 }; /* than a pipe takes */
+    char *bytes = calloc(1, MORE);
+    long r = write(s->fds[1], bytes, MORE);
+    free(bytes);
+    return r;
+}
+
+static long call_recv_all(sleeper *s)
+{
+    char bytes[2 * PART];
+    if (write(s->sockets[1], "abc", PART) != PART)
+        abort();
+    return recv(s->sockets[0], bytes, sizeof bytes, MSG_WAITALL);
+}
+
+static long call_recv_for(sleeper *s)
+{
+    struct timeval limit = {3600, 0};
+    char byte;
+    setsockopt(s->sockets[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    return recv(s->sockets[0], &byte, 1, 0);
+}
+
+/* ---- The thread ---- */
+
+static void *sleeper_main(void *arg)
+{
+    sleeper *s = arg;
+    store_release(&s->tid, bl__thread_id());
+    s->result = s->call(s);
+    s->error = errno;
+    store_release(&s->back, 1u);
+    return arg;
+}
+
+static void sleeper_start(sleeper *s, long (*call)(sleeper *s))
+{
+    *s = (sleeper){.call = call};
+    BL_REQUIRE(t, pipe(s->fds) == 0);
+    BL_REQUIRE(t, socketpair(AF_UNIX, SOCK_STREAM, 0, s->sockets) == 0);
+    BL_REQUIRE(t, pthread_create(&s->thread, NULL, sleeper_main, s) == 0);
+    while (load_acquire(&s->tid) == 0 || bl__thread_sleeps(s->tid) != 1)
+        usleep(100);
+}
+
+static void on_signal(int signal) { (void)signal; }
+
+/* A signal of the program's ends the call as ever. */
+static void sleeper_end(sleeper *s)
+{
+    struct sigaction act = {.sa_handler = on_signal};
+    sigaction(SIGUSR1, &act, NULL);
+    while (load_acquire(&s->back) == 0) {
+        pthread_kill(s->thread, SIGUSR1);
+        usleep(1000);
+    }
+    pthread_join(s->thread, NULL);
+    for (int i = 0; i < 2; i++) {
+        close(s->fds[i]);
+        close(s->sockets[i]);
+    }
+}
+
+typedef struct word {
+    uint64_t wanted;
+    bool found;
+} word;
+
+static void word_compare(uint64_t value, void *arg)
+{
+    word *w = arg;
+    w->found = w->found || value == w->wanted;
+}
+
+/* Where the stack of that thread ends, which is about to sleep in a call; a busy machine may let it wait for long until it does. */
+static uintptr_t sleeper_sp(int tid)
+{
+    bl__thread_call at;
+    while (!bl__thread_in_call(tid, &at))
+        usleep(100);
+    return at.sp;
+}
+
+/* True: all registers are known, and its among them. */
+static bool sleeper_seen(const sleeper *s)
+{
+    word w = {.wanted = sleeper_sp(s->tid)};
+    (void)sleeper_sp(getpid()); /* the first thread, which waits for the run */
+    return bl__registers_each(word_compare, &w) && w.found;
+}
+
+RUN_TEST(calls_go_on)
+{
+    static const struct {
+        const char *name;
+        long (*call)(sleeper *s);
+    } cases[] = {
+        {"nanosleep", call_nanosleep},
+        {"futex", call_futex},
+        {"futex, with a limit", call_futex_for},
+        {"pause", call_pause},
+        {"poll", call_poll},
+        {"ppoll", call_ppoll},
+        {"select", call_select},
+        {"read", call_read},
+        {"read of an eventfd", call_read_eventfd},
+        {"recv", call_recv},
+        {"waitid", call_waitid},
+        {"msgrcv", call_msgrcv},
+
+#if defined(__x86_64__)
+        {"epoll_wait", call_epoll},
+        {"sigwaitinfo", call_sigwait},
+#endif
+
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0] && TRACES; i++) {
+        sleeper s;
+        int seen = 0;
+        sleeper_start(&s, cases[i].call);
+        for (int k = 0; k < TIMES; k++)
+            seen += sleeper_seen(&s);
+        if (load_acquire(&s.back) != 0 || seen != TIMES)
+            bl_error(t, "%s was seen %d times; %d: %s", cases[i].name, seen, (int)s.back,
+                     strerror(s.error));
+        sleeper_end(&s);
+        if (s.result != -1 || s.error != EINTR)
+            bl_error(t, "%s ended: %ld, %s", cases[i].name, s.result, strerror(s.error));
+    }
+}
+
+RUN_TEST(calls_that_would_not_are_let_alone)
+{
+    static long (*const calls[])(sleeper * s) = {call_epoll_for, call_write, call_recv_all,
+                                                 call_recv_for};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        sleeper s;
+        sleeper_start(&s, calls[i]);
+        BL_CHECK(t, !sleeper_seen(&s));
+        BL_CHECK(t, load_acquire(&s.back) == 0);
+        sleeper_end(&s);
+    }
+}
+
+/* ---- Who might notice ---- */
+
+static uint32_t children; /* that SIGCHLD told of */
+
+static void on_child(int signal)
+{
+    (void)signal;
+    add_relaxed(&children, 1u);
+}
+
+RUN_TEST(no_child_is_seen)
+{
+    struct sigaction act = {.sa_handler = on_child}, before;
+    sleeper s;
+    sigaction(SIGCHLD, &act, &before);
+    sleeper_start(&s, call_read);
+    for (int i = 0; i < TIMES; i++) {
+        BL_CHECK(t, sleeper_seen(&s) == TRACES);
+        BL_CHECK(t, waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD);
+    }
+    BL_CHECK_EQ(t, load_relaxed(&children), 0);
+    sigaction(SIGCHLD, &before, NULL);
+    sleeper_end(&s);
+}
+
+RUN_TEST(where_nobody_may_trace_nothing_is_known)
+{
+    sleeper s;
+    sleeper_start(&s, call_read);
+    prctl(PR_SET_DUMPABLE, 0L);
+    BL_CHECK(t, !sleeper_seen(&s));
+    prctl(PR_SET_DUMPABLE, 1L);
+    BL_CHECK(t, sleeper_seen(&s) == TRACES);
+    sleeper_end(&s);
+}
+
+typedef struct waiter {
+    bl_chan *c;
+    int tid; /* atomic */
+} waiter;
+
+static void *wait_long(void *arg)
+{
+    waiter *w = arg;
+    int v;
+    store_release(&w->tid, bl__thread_id());
+    return bl_chan_recv(w->c, &v) < 0 ? NULL : arg;
+}
+
+/* Who waits in the library has its registers on its stack, which may count as its own: so they are
+ * not asked for. */
+RUN_TEST(who_waits_in_the_library_is_let_alone)
+{
+    waiter wait = {.c = bl_chan_new(sizeof(int), 0)};
+    pthread_t thread;
+    BL_REQUIRE(t, pthread_create(&thread, NULL, wait_long, &wait) == 0);
+    while (load_relaxed(&bl__rt.plain_blocked) == 0)
+        usleep(100);
+    word w = {.wanted = sleeper_sp(load_acquire(&wait.tid))};
+    BL_CHECK(t, bl__registers_each(word_compare, &w) == TRACES);
+    BL_CHECK(t, !w.found);
+    bl_chan_close(wait.c);
+    pthread_join(thread, NULL);
+    bl_chan_release(wait.c);
+}
