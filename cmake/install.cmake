@@ -25,15 +25,25 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/BelayConfigVersion.cmake
 install(FILES ${CMAKE_BINARY_DIR}/BelayConfigVersion.cmake
     ${PROJECT_SOURCE_DIR}/cmake/BelayConfig.cmake DESTINATION ${package_dir})
 
-# gdb loads a script named after the library's file by itself, if gdb was installed with this prefix; who
-# links statically sources the other name.
+# gdb loads a script named after the library's file by itself, if gdb was installed with this prefix; it runs what
+# is in the system's folder for that at each start, also for who links statically, so with a prefix of the system's the
+# script goes there. Others source it.
 set(gdb_dir ${CMAKE_INSTALL_DATADIR}/gdb/auto-load)
-install(FILES ${PROJECT_SOURCE_DIR}/share/gdb/belay-gdb.py DESTINATION ${gdb_dir})
+set(gdb_script ${PROJECT_SOURCE_DIR}/share/gdb/belay-gdb.py)
+install(FILES ${gdb_script} DESTINATION ${gdb_dir})
 if(BELAY_SHARED)
-    install(FILES ${PROJECT_SOURCE_DIR}/share/gdb/belay-gdb.py
-        DESTINATION ${gdb_dir}${CMAKE_INSTALL_FULL_LIBDIR}
+    install(FILES ${gdb_script} DESTINATION ${gdb_dir}${CMAKE_INSTALL_FULL_LIBDIR}
         RENAME libbelay.so.${PROJECT_VERSION}-gdb.py)
 endif()
+install(CODE "set(gdb_script \"${gdb_script}\")")
+install(CODE [[
+if(CMAKE_INSTALL_PREFIX MATCHES "^/usr(/local)?/?$")
+    execute_process(COMMAND gdb --configuration OUTPUT_VARIABLE gdb_said ERROR_QUIET)
+    if(gdb_said MATCHES "--with-system-gdbinit-dir=(/[^\n ]*)")
+        file(INSTALL "${gdb_script}" DESTINATION "${CMAKE_MATCH_1}" RENAME belay.py)
+    endif()
+endif()
+]])
 
 # belay.pc names its places relative to itself, so that an installation can be moved.
 file(RELATIVE_PATH pc_to_prefix

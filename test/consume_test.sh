@@ -31,6 +31,19 @@ if [ ! -e "$build/libbelay.so" ]; then
     finish
 fi
 ok 'install' cmake --install "$build" --prefix "$prefix"
+ok 'nothing is installed elsewhere' test -z "$(grep -v "^$prefix/" "$build/install_manifest.txt")"
+
+# ---- gdb: what an installation of the system's has is run at its start
+for place in /usr /usr/local; do
+    rm -rf "$work/stage"
+    ok "install to $place" env DESTDIR="$work/stage" cmake --install "$build" --prefix $place
+    if gdb --configuration | grep -q system-gdbinit-dir; then
+        script=$(find "$work/stage" -path '*gdbinit*' -name belay.py)
+        ok 'gdb gets its script' test -n "$script"
+        run gdb -nx -batch -x "$script" -ex 'info goroutines'
+        expect_err 'and knows the command' 'There is no process: start the program'
+    fi
+done
 
 # ---- pkg-config
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
