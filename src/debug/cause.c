@@ -33,6 +33,7 @@ enum {
 };
 
 #define WATCHED (2 * BL_MS)
+#define COMPUTES (100 * BL_US) /* in that time, or its thread waits for a CPU */
 
 /* By reason; what the object itself tells is said before. */
 static const char *const stuck_causes[BL__WAIT_REASONS] = {
@@ -276,15 +277,25 @@ typedef struct watched {
     const char *ticks; /* wait_ticks */
 } watched;
 
-/* For a while; one that is ready, until it gets a processor. */
+/* The CPU time of the thread that runs it; less than 0: it is not known. */
+static int64_t cpu_of(const bl__g *g)
+{
+    int tid = bl__thread_of(g);
+    return tid != 0 ? bl__thread_cpu(tid) : -1;
+}
+
+/* For a while; one that is ready, until it gets a processor; and one that has neither been seen in a
+ * call nor used a CPU, which others want as well, until it has. */
 static void watch(watched *w, const bl__g *g, const bl__g *at)
 {
     struct timespec pause = {.tv_nsec = WATCHED / WATCH_LOOKS};
     *w = (watched){.ticks = wait_ticks(g)};
+    int64_t cpu = cpu_of(at);
     for (int i = 0; i < WATCH_MOST; i++) {
         bool ready = !w->switched && load_relaxed(&at->task.status) == BL__G_RUNNABLE;
         bool selects = g->reason == BL__WAIT_SELECT && w->ticks == NULL && i < WATCH_SELECTS;
-        if (i >= WATCH_LOOKS && !ready && !selects)
+        bool unseen = !w->switched && !w->in_call && cpu >= 0 && cpu_of(at) - cpu < COMPUTES;
+        if (i >= WATCH_LOOKS && !ready && !selects && !unseen)
             break;
         nanosleep(&pause, NULL);
         int tid = bl__thread_of(at);
