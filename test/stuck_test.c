@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@
 #include "core/atomic.h"
 #include "core/proc.h"
 #include "debug/stuck.h"
+#include "os/os.h"
 
 #include "parked.h"
 #include "run.h"
@@ -497,6 +499,67 @@ RUN_TEST(looks_again_where_others_run)
         BL_CHECK_EQ(t, leaks[0].id, cases[i].first);
     }
 }
+
+#if defined(__x86_64__)
+/* Reads with the channel in a register alone, and sends to it. */
+typedef struct reader {
+    bl_chan *to;
+    int fds[2];
+    int tid; /* atomic */
+} reader;
+
+static int read_and_send(void *arg)
+{
+    reader *b = arg;
+    char byte;
+    long r;
+    store_release(&b->tid, bl__thread_id());
+    register bl_chan *to __asm__("r12") = b->to;
+    *(bl_chan *volatile *)&b->to = NULL;
+    __asm__ volatile("syscall"
+                     : "=a"(r), "+r"(to)
+                     : "0"((long)SYS_read), "D"((long)b->fds[0]), "S"(&byte), "d"(1L)
+                     : "rcx", "r11", "memory");
+    int v = (int)r;
+    return bl_chan_send(to, &v);
+}
+
+static int recv_one(void *arg)
+{
+    int v;
+    int r = bl_chan_recv((bl_chan *)arg, &v);
+    bl_chan_release(arg);
+    return r;
+}
+
+static int start_reader(void *arg)
+{
+    reader *b = arg;
+    bl_scope *s = (bl_scope *)b->to;
+    b->to = bl_chan_new(sizeof(int), 0);
+    int r = bl_go(s, recv_one, b->to);
+    return r == 0 ? bl_go(s, read_and_send, b) : r;
+}
+
+RUN_TEST(a_goroutine_in_a_call_has_it_in_a_register)
+{
+    reader b = {.tid = 0};
+    BL_REQUIRE(t, pipe(b.fds) == 0);
+    BL_SCOPE(s);
+    bl_scope first;
+    b.to = (bl_chan *)s;
+    BL_CHECK_EQ(t, bl_scope_open(&first, NULL), 0);
+    BL_CHECK_EQ(t, bl_go(&first, start_reader, &b), 0);
+    BL_CHECK_EQ(t, bl_scope_close(&first), 0);
+    while (load_acquire(&b.tid) == 0 || bl__thread_sleeps(b.tid) != 1)
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
+    BL_CHECK_EQ(t, write(b.fds[1], "x", 1), 1);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    close(b.fds[0]);
+    close(b.fds[1]);
+}
+#endif
 
 static void *wait_without_an_end(void *arg)
 {

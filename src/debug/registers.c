@@ -129,13 +129,17 @@ static bool goes_on(const bl__thread_call *c)
 typedef struct registers_look {
     void (*fn)(uint64_t word, void *arg);
     void *arg;
+    bool goroutines;   /* threads that run one, too */
     int tasks;         /* /proc/self/task */
-    bool moved;        /* somebody has, and is to be looked at again */
-    size_t count;      /* of traced */
+    bool moved;        /* a plain one has, and is to be looked at again */
+    size_t count;      /* of list */
     bl__stopped *list; /* room for BL__STOPPED_MOST */
+    bool plain[BL__STOPPED_MOST];
 } registers_look;
 
-static bool thread_is_ours(int tid)
+typedef enum whose { WHOSE_PROGRAM, WHOSE_GOROUTINE, WHOSE_LIBRARY } whose;
+
+static whose thread_whose(int tid)
 {
     static const char *const names[] = {"belay-sysmon", "belay-finder", "belay-ring", "belay-dump",
                                         "belay-time"};
@@ -143,12 +147,12 @@ static bool thread_is_ours(int tid)
     const bl__m *at = load_relaxed(&bl__rt.all_m);
     for (; at != NULL && bl__peek(&m, at, sizeof m); at = m.all_next)
         if (m.tid == tid)
-            return true;
+            return m.g != &at->g0 && tid != gettid() ? WHOSE_GOROUTINE : WHOSE_LIBRARY;
     bool named = bl__thread_is_named(tid, "belay-"); /* as is one of bl_blocking's */
     for (size_t i = 0; named && i < sizeof names / sizeof names[0]; i++)
         if (bl__thread_is_named(tid, names[i]))
-            return true;
-    return tid == gettid();
+            return WHOSE_LIBRARY;
+    return tid == gettid() ? WHOSE_LIBRARY : WHOSE_PROGRAM;
 }
 
 static void thread_compare(const bl__m *m, void *arg)
@@ -189,7 +193,7 @@ static bool registers_read(registers_look *l, bool helps)
         if (helps && t->result == BL__STOPPED_READ)
             registers_wait_for(t, &pauses);
         close(t->fd);
-        l->moved = l->moved || t->result == BL__STOPPED_MOVED;
+        l->moved = l->moved || (l->plain[i] && t->result == BL__STOPPED_MOVED);
         known = known && t->result != BL__STOPPED_REFUSED;
         for (size_t k = 0; known && t->result == BL__STOPPED_READ && k < t->words; k++)
             l->fn(t->word[k], l->arg);
@@ -207,17 +211,19 @@ static bool registers_take(registers_look *l, int tid)
     (void)snprintf(name, sizeof name, "%d/syscall", tid);
     *t = (bl__stopped){.tid = tid, .fd = openat(l->tasks, name, O_RDONLY | O_CLOEXEC)};
     ssize_t n = t->fd >= 0 ? pread(t->fd, t->text, sizeof t->text - 1, 0) : -1;
-    bool runs = n > 0 && (t->text[0] < '0' || t->text[0] > '9');
-    bool reads = n > 0 && bl__thread_call_read(&call, t->text) && !thread_is_ours(tid) &&
-                 !thread_waits_here(tid);
-    if (reads && goes_on(&call) && !bl__thread_is_filtered(tid)) {
+    whose w = n > 0 ? thread_whose(tid) : WHOSE_LIBRARY;
+    bool sleeps = n > 0 && bl__thread_call_read(&call, t->text);
+    bool plain = w == WHOSE_PROGRAM && !(sleeps && thread_waits_here(tid));
+    if (sleeps && (plain || (w == WHOSE_GOROUTINE && l->goroutines)) && goes_on(&call) &&
+        !bl__thread_is_filtered(tid)) {
         t->number = call.number;
         t->length = (size_t)n;
+        l->plain[l->count] = plain;
         return ++l->count < BL__STOPPED_MOST || registers_read(l, true);
     }
     if (t->fd >= 0)
         close(t->fd);
-    return !reads && (!runs || thread_is_ours(tid));
+    return !plain;
 }
 
 static bool registers_look_once(registers_look *l)
@@ -248,16 +254,27 @@ static bool registers_look_settled(registers_look *l)
     return registers_look_once(l);
 }
 
-bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg)
+static bool registers_each(registers_look *l)
 {
     size_t bytes = BL__STOPPED_MOST * sizeof(bl__stopped);
-    registers_look l = {.fn = fn, .arg = arg};
-    l.list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (l.list == MAP_FAILED)
+    l->list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (l->list == MAP_FAILED)
         return false;
-    bool known = registers_look_settled(&l);
-    for (int i = 1; i < REGISTERS_TRIES && known && l.moved; i++)
-        known = registers_look_settled(&l);
-    munmap(l.list, bytes);
-    return known && !l.moved;
+    bool known = registers_look_settled(l);
+    for (int i = 1; i < REGISTERS_TRIES && known && l->moved; i++)
+        known = registers_look_settled(l);
+    munmap(l->list, bytes);
+    return known && !l->moved;
+}
+
+bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg)
+{
+    registers_look l = {.fn = fn, .arg = arg};
+    return registers_each(&l);
+}
+
+bool bl__registers_each_thread(void (*fn)(uint64_t word, void *arg), void *arg)
+{
+    registers_look l = {.fn = fn, .arg = arg, .goroutines = true};
+    return registers_each(&l);
 }

@@ -660,7 +660,8 @@ static void search_memory(bl__notes *n)
         spread_reach(n);
     if (n->closely) {
         spread_words(n, bl__kernel_each);
-        spread_words(n, bl__registers_each);
+        /* who spares asks again, when those that run have switched */
+        spread_words(n, n->s->spare ? bl__registers_each : bl__registers_each_thread);
     }
 }
 
