@@ -238,6 +238,7 @@ typedef struct bl__sched {
     uint32_t procs_wanted;    /* atomic: by bl_set_procs */
     uint32_t running;         /* atomic: a run is under way */
     uint32_t run;             /* atomic: number of the run */
+    int32_t runner;           /* atomic: the kernel's number of the thread that waits for its end */
     uint32_t stopping;        /* atomic */
     uint32_t asymmetric;      /* immutable: the kernel does our fences (bl__heavy_barrier) */
     uint32_t frozen;          /* atomic: a fatal error is being reported */

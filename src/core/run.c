@@ -505,6 +505,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     left_forget();
     rt_reset();
     bl__helpers_begin();
+    store_relaxed(&bl__rt.runner, bl__thread_id());
     int err = options_take(opts);
     if (err < 0) {
         bl__report_refused(err);

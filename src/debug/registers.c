@@ -27,6 +27,7 @@
 
 #include "core/proc.h"
 #include "debug/peek.h"
+#include "debug/traceback.h"
 #include "debug/tracer.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -145,6 +146,8 @@ static whose thread_whose(int tid)
                                         "belay-time"};
     bl__m m;
     const bl__m *at = load_relaxed(&bl__rt.all_m);
+    if (tid == load_relaxed(&bl__rt.runner)) /* who has all of them behind it when it goes on */
+        return WHOSE_LIBRARY;
     for (; at != NULL && bl__peek(&m, at, sizeof m); at = m.all_next)
         if (m.tid == tid)
             return m.g != &at->g0 && tid != gettid() ? WHOSE_GOROUTINE : WHOSE_LIBRARY;
@@ -183,18 +186,36 @@ static void registers_wait_for(const bl__stopped *t, int *pauses)
         registers_pause();
 }
 
+/* The C library's waits for a condition, a semaphore, the end of a thread: they put registers on
+ * the stack, and have nothing of the program's in their own but what they wait on. Its locks wait
+ * otherwise (FUTEX_WAIT), and realloc may have the only address of a block meanwhile. */
+static bool stands_on_stack(const bl__thread_call *c)
+{
+    return c->number == SYS_futex && (c->args[1] & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET &&
+           bl__trace_keeps_nothing(c->sp, c->pc);
+}
+
+/* It could not be stopped. */
+static bool known_otherwise(bl__stopped *t)
+{
+    bl__thread_call call;
+    return bl__thread_call_read(&call, t->text) && stands_on_stack(&call);
+}
+
 /* Those in the list, if that helps. False: not all are known. */
 static bool registers_read(registers_look *l, bool helps)
 {
-    bool known = helps && (l->count == 0 || bl__tracer_read(l->list, l->count));
+    bool known = helps;
+    if (helps && l->count > 0)
+        bl__tracer_read(l->list, l->count);
     int pauses = REGISTERS_SETTLES;
     for (size_t i = 0; i < l->count; i++) {
-        const bl__stopped *t = &l->list[i];
+        bl__stopped *t = &l->list[i];
         if (helps && t->result == BL__STOPPED_READ)
             registers_wait_for(t, &pauses);
         close(t->fd);
         l->moved = l->moved || (l->plain[i] && t->result == BL__STOPPED_MOVED);
-        known = known && t->result != BL__STOPPED_REFUSED;
+        known = known && (t->result != BL__STOPPED_REFUSED || known_otherwise(t));
         for (size_t k = 0; known && t->result == BL__STOPPED_READ && k < t->words; k++)
             l->fn(t->word[k], l->arg);
     }
@@ -223,7 +244,7 @@ static bool registers_take(registers_look *l, int tid)
     }
     if (t->fd >= 0)
         close(t->fd);
-    return !plain;
+    return !plain || (sleeps && stands_on_stack(&call));
 }
 
 static bool registers_look_once(registers_look *l)

@@ -26,6 +26,7 @@
 #include "arch/unwind.h"
 #include "core/proc.h"
 #include "debug/crash.h"
+#include "debug/live.h"
 #include "debug/peek.h"
 #include "debug/sample.h"
 #include "debug/source.h"
@@ -465,6 +466,71 @@ bool bl__trace_caller(bl__caller *c, const bl__g *g, bl__trace_space *space)
         return false;
     c->sp = (uintptr_t)g->stack_hi - n + (c->sp - (uintptr_t)copy);
     return true;
+}
+
+/* ---- What a call of the C library has left in registers ---- */
+
+/* As no address is. */
+#define KEPT_UNKNOWN ((uintptr_t)0x5bad << 48)
+
+typedef struct kept_walk {
+    const bl__regs *regs;
+    uintptr_t from, lo, hi; /* as in walk */
+    uint32_t limit;
+    bool nothing;
+} kept_walk;
+
+/* The first frame that is not the C library's. */
+static _Unwind_Reason_Code kept_frame(struct _Unwind_Context *context, void *arg)
+{
+    static const int numbers[] = {3, 6, 12, 13, 14, 15};
+    kept_walk *w = arg;
+    uintptr_t pc = _Unwind_GetIP(context), sp = _Unwind_GetCFA(context);
+    if (w->from != 0 && pc != w->from)
+        return _URC_NO_REASON;
+    w->from = 0;
+    if (pc == 0 || sp < w->lo || sp > w->hi || w->limit-- == 0)
+        return _URC_END_OF_STACK;
+    if (bl__symbol_is_libc(pc - 1))
+        return _URC_NO_REASON;
+    uint32_t live = bl__live_after(pc), unknown = 0;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (_Unwind_GetGR(context, numbers[i]) == KEPT_UNKNOWN)
+            unknown |= UINT32_C(1) << numbers[i];
+    w->nothing = (live & unknown) == 0 && _Unwind_GetLanguageSpecificData(context) == NULL;
+    return _URC_END_OF_STACK;
+}
+
+static void kept_run(void *arg) { _Unwind_Backtrace(kept_frame, arg); }
+
+static void kept_rescued(void *arg)
+{
+    const kept_walk *w = arg;
+    bl__unwind_from(w->regs, kept_run, arg);
+}
+
+bool bl__trace_keeps_nothing(uintptr_t sp, uintptr_t pc)
+{
+    enum { KEPT_STACK = 4096, KEPT_LEAST = 512 };
+    _Alignas(16) char copy[KEPT_STACK];
+    size_t n = sizeof copy;
+    while (n >= KEPT_LEAST && !bl__peek(copy, (const void *)sp, n)) /* it may end before */
+        n /= 2;
+    if (n < KEPT_LEAST || sp % sizeof(uintptr_t) != 0 || !bl__rescue_there() ||
+        !bl__symbol_is_libc(pc))
+        return false;
+    copy_relocate(copy, sp, n);
+    bl__regs regs;
+    for (size_t i = 0; i < BL__REGS; i++)
+        regs.r[i] = KEPT_UNKNOWN;
+    regs.r[BL__REG_SP] = (uintptr_t)copy;
+    regs.r[BL__REG_PC] = pc;
+    kept_walk w = {.regs = &regs,
+                   .from = pc,
+                   .lo = (uintptr_t)copy,
+                   .hi = (uintptr_t)copy + n,
+                   .limit = CALLER_DEEPEST};
+    return bl__rescue(kept_rescued, &w) && w.nothing;
 }
 
 bool bl__trace_parked(bl__trace *t, const bl__g *g) { return bl__trace_parked_memo(t, g, NULL); }

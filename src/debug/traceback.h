@@ -91,6 +91,11 @@ typedef struct bl__caller {
 /* False: it is not known, or an exception may lead on from there. */
 bool bl__trace_caller(bl__caller *c, const bl__g *g, bl__trace_space *space);
 
+/* Of a thread that sleeps in a call of the system, in the C library: its program's function has
+ * nothing that it still uses in registers alone. Not where its registers are other than calls keep
+ * them; x86-64. */
+bool bl__trace_keeps_nothing(uintptr_t sp, uintptr_t pc);
+
 /* The library's function that the program has called, where the trace begins in one, or in what
  * that has called; else NULL. */
 const char *bl__trace_called(const bl__trace *t);

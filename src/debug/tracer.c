@@ -183,15 +183,27 @@ static bool tracer_has_to_be_named(void)
     return scope == '1';
 }
 
-bool bl__tracer_read(bl__stopped *list, size_t n)
+/* A process may be made that traces this one, for all that is known here. */
+static bool tracer_may_be(void)
 {
-    if (BL__ASAN || BL__TSAN || BL__RACE || bl__san_on_valgrind() || prctl(PR_GET_DUMPABLE) != 1 ||
-        bl__thread_is_filtered(bl__thread_id()))
-        return false;
+    return !BL__ASAN && !BL__TSAN && !BL__RACE && !bl__san_on_valgrind() &&
+           prctl(PR_GET_DUMPABLE) == 1 && !bl__thread_is_filtered(bl__thread_id());
+}
+
+static void stopped_all(bl__stopped *list, size_t n, bl__stopped_result result)
+{
     for (size_t i = 0; i < n; i++)
-        list[i].result = BL__STOPPED_MOVED;
-    bool ran = tracer_run(list, n, false);
-    if (ran && n > 0 && list[0].result == BL__STOPPED_REFUSED && tracer_has_to_be_named())
+        list[i].result = result;
+}
+
+void bl__tracer_read(bl__stopped *list, size_t n)
+{
+    stopped_all(list, n, BL__STOPPED_MOVED);
+    bool ran = tracer_may_be() && tracer_run(list, n, false);
+    if (ran && list[0].result == BL__STOPPED_REFUSED && tracer_has_to_be_named()) {
+        stopped_all(list, n, BL__STOPPED_MOVED);
         ran = tracer_run(list, n, true);
-    return ran;
+    }
+    if (!ran)
+        stopped_all(list, n, BL__STOPPED_REFUSED);
 }

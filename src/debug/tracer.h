@@ -30,7 +30,7 @@ typedef struct bl__stopped {
     uint64_t word[BL__STOPPED_WORDS];
 } bl__stopped;
 
-/* Stops each of them for a moment, one after the other. None notices. False: nobody can here. */
-bool bl__tracer_read(bl__stopped *list, size_t n);
+/* Stops each of them for a moment, one after the other. None notices. */
+void bl__tracer_read(bl__stopped *list, size_t n);
 
 #endif
