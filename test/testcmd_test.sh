@@ -440,6 +440,25 @@ echo '#include <belay/test.h>
 BL_TEST(elsewhere) { (void)t; }' >split/tests.c
 run "$belay" test -v ./split; expect 'a main of its own' 0; expect_out 'and its tests' '^--- PASS: elsewhere'
 
+mkdir leaves interrupt
+echo '#include <belay/test.h>
+#include <unistd.h>
+BL_TEST(leaves_one) { if (fork() == 0) { execlp("sleep", "sleep", "20", (char *)0); _exit(1); } BL_CHECK(t, true); }
+BL_TEST(leaves_copy) { if (fork() == 0) { sleep(20); _exit(0); } BL_CHECK(t, true); }' >leaves/leaves_test.c
+run "$belay" test -v -timeout 15s ./leaves
+expect 'a process that tests leave behind' 1
+expect_out 'they have passed' '^--- PASS: leaves_copy'; expect_out 'and all of them' '^PASS$'
+expect_err 'and it is told of' '^belay: ./leaves/leaves_test.c: its output is still open after its end: a process that it has started goes on$'
+ok 'it is not waited for' bash -c "! grep -q 'timed out' '$work/err' '$work/out'"
+
+echo '#include <belay/test.h>
+BL_TEST(one) { BL_CHECK(t, true); }' >interrupt/interrupt_test.c
+printf '%s\n' '#!/bin/sh' 'case "$*" in *interrupt_test.c*" -o "*) kill -INT "$PPID" "$(ps -o ppid= -p "$PPID")"; exit 1;; esac' 'exec cc "$@"' >interrupt/cc
+chmod +x interrupt/cc
+run env CC="$PWD/interrupt/cc" "$belay" test ./interrupt
+expect '^C while it compiles' 130
+ok 'is no error of the program' bash -c "! grep -q 'the command was' '$work/err'"
+
 if command -v gotestsum >/dev/null; then
     run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none
     expect 'gotestsum' 1

@@ -20,6 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* How long a program's output may stay open after its end, by a process that it has started. */
+#define OUTPUT_WAIT 5.0
+
 #define NO_TESTS "testing: warning: no tests to run\n"
 
 /* What the programs of a directory have printed, and how they ended. */
@@ -120,11 +123,33 @@ static bool program_start(running *r, const test_file *file, const test_flags *f
     return pid > 0;
 }
 
-static void program_watch(const test_flags *f, outcome *o, const running *run)
+static bool program_over(pid_t pid)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+/* Its output is still open: true when that is no longer waited for. */
+static bool output_late(const running *run, const char *path, outcome *o, double *over)
+{
+    if (!program_over(run->pid))
+        return false;
+    if (*over == 0)
+        *over = seconds();
+    if (seconds() - *over < OUTPUT_WAIT && !process_interrupted())
+        return false;
+    complain("%s: its output is still open after its end: a process that it has started goes on",
+             path);
+    o->failed = true;
+    return true;
+}
+
+static void program_watch(const test_flags *f, const char *path, outcome *o, const running *run)
 {
     bool stream = f->verbose || f->bench || f->list || f->build.fuzz;
     bool told = false, none = false;
     int says = run->progress;
+    double over = 0;
     while (true) {
         static char part[65536];
         struct pollfd p[] = {{.fd = run->output, .events = POLLIN}, {.fd = says, .events = POLLIN}};
@@ -137,6 +162,8 @@ static void program_watch(const test_flags *f, outcome *o, const running *run)
             test_progress_read(says);
         else if (r > 0 && p[1].revents != 0)
             says = -1; /* it has ended, whoever still has its output */
+        if ((r <= 0 || p[0].revents == 0) && output_late(run, path, o, &over))
+            break;
         if (r <= 0 || p[0].revents == 0)
             continue;
         ssize_t n = read(run->output, part, sizeof part);
@@ -170,7 +197,7 @@ static void program_run(const test_file *file, const test_flags *f, outcome *o)
         o->failed = true;
         return;
     }
-    program_watch(f, o, &r);
+    program_watch(f, file->path, o, &r);
     test_progress_erase(NULL, 0);
     close(r.output);
     if (r.progress >= 0)

@@ -239,11 +239,12 @@ static int file_build(const test_file *file, const test_flags *f, const char *ca
             complain("%s: %s", program, strerror(errno));
             err = EXIT_FAILED;
         }
-        if (err) {
+        if (err && !process_interrupted()) {
             fputs("the command was: ", stderr);
             words_print(&command);
-            return err;
         }
+        if (err)
+            return err;
     }
     (void)utimensat(AT_FDCWD, program, NULL, 0);
     fputs(program, out);

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,6 +37,7 @@ static struct {
     bl__items *items;
     pid_t pid;
     int events; /* the pipe's end */
+    int ended;  /* a pidfd of the worker; -1: the kernel has none */
     bl__text pending;
     bool complete; /* the worker has run all that it was to run … */
     int64_t races; /* … and so many races were met, for which it ends with a status of its own */
@@ -248,7 +250,19 @@ static void stop_begin(void)
     kill(sup.pid, SIGINT);
 }
 
-/* Until the worker has closed its end. */
+/* Waits for what the worker says. False: it has ended, whoever of those that it has forked still has
+ * the pipe. */
+static bool events_await(bl_dur most)
+{
+    struct pollfd p[] = {{.fd = sup.events, .events = POLLIN}, {.fd = sup.ended, .events = POLLIN}};
+    struct timespec ts = {most / BL_SEC, most % BL_SEC};
+    if (ppoll(p, 2, &ts, &sup.mask) <= 0) /* so ^C is not missed */
+        return true;
+    if (p[0].revents == 0 && poll(p, 1, 0) == 0) /* what it said last is there by now */
+        return false;
+    return events_read();
+}
+
 static void worker_watch(void)
 {
     bl_time patience = BL_NEVER;
@@ -270,12 +284,8 @@ static void worker_watch(void)
             running_tell(now);
             until = now + PROGRESS_MS * BL_MS < until ? now + PROGRESS_MS * BL_MS : until;
         }
-        struct pollfd p = {.fd = sup.events, .events = POLLIN};
         bl_dur left = until - now < BL_HOUR ? until - now : BL_HOUR;
-        struct timespec ts = {left / BL_SEC, left % BL_SEC};
-        int r = ppoll(&p, 1, left > 0 ? &ts : &(struct timespec){0},
-                      &sup.mask); /* so ^C is not missed */
-        if (r > 0 && !events_read())
+        if (!events_await(left > 0 ? left : 0))
             return;
     }
 }
@@ -466,8 +476,11 @@ static int worker_fork(int only)
     }
     close(fds[1]);
     sup.events = fds[0];
+    sup.ended = (int)syscall(SYS_pidfd_open, sup.pid, 0);
     worker_watch();
     close(fds[0]);
+    if (sup.ended >= 0)
+        close(sup.ended);
     int status = 0;
     while (waitpid(sup.pid, &status, 0) < 0 && errno == EINTR)
         ;
