@@ -7,7 +7,8 @@
 
 /* Bits of the registers, by their numbers in debug information, whose values may be used by the
  * function from pc on. Those that are left out are written to before anybody reads them, on every
- * way that leads on from pc. */
-uint32_t bl__live_after(uintptr_t pc);
+ * way that leads on from pc. *handed: those among them that the function never touches and hands back
+ * to its caller. */
+uint32_t bl__live_after(uintptr_t pc, uint32_t *handed);
 
 #endif

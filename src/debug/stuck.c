@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "core/proc.h"
+#include "debug/caller.h"
 #include "debug/crash.h"
 #include "debug/kernel.h"
-#include "debug/live.h"
 #include "debug/maps.h"
 #include "debug/own.h"
 #include "debug/peek.h"
@@ -395,8 +395,8 @@ static bool cases_add(bl__notes *n, const void *obj)
 }
 
 /* Where what is in use of its stack begins for the program. In the frames of the library's call,
- * which are left out then, stands what its caller has left in registers; of these the ones that it
- * still uses are added. */
+ * which are left out then, stands what its callers have left in registers; of these the ones that
+ * they still use are added, and those that nobody uses are left out of the callers' frames. */
 static const char *caller_add(bl__notes *n, const bl__node *d)
 {
     static bool named; /* under one_search */
@@ -407,15 +407,15 @@ static const char *caller_add(bl__notes *n, const bl__node *d)
     n->callers++;
     n->s->named = n->s->named || (!named && !bl__own_known());
     named = true;
-    if (!bl__trace_caller(&c, d->at, &n->space) || c.sp < (uintptr_t)d->low ||
+    if (!bl__caller_find(&c, d->at, &n->space) || c.sp < (uintptr_t)d->low ||
         c.sp > (uintptr_t)d->high)
         return d->low;
     if (d->reason == BL__WAIT_SELECT && !cases_add(n, d->obj))
         return d->low;
-    uint32_t live = bl__live_after(c.pc);
-    for (size_t i = 0; i < sizeof c.kept / sizeof c.kept[0]; i++)
-        if ((live >> i & 1) != 0)
-            bl__reach_value(n->reach, (const void *)c.kept[i]);
+    for (uint32_t i = 0; i < c.used_count; i++)
+        bl__reach_value(n->reach, (const void *)c.used[i]);
+    for (uint32_t i = 0; i < c.dead_count; i++)
+        bl__reach_skip(n->reach, (const void *)c.dead[i], (const void *)(c.dead[i] + 8));
     return (const char *)c.sp;
 }
 

@@ -37,9 +37,7 @@ enum {
     COPY_TAIL = 1 << 20, /* zeros behind the copy, where a misled walk finds its end */
     BELOW = 1 << 20,     /* how far below its stack the last frame of an overflow can reach */
     THREADS = 1 << 16,   /* looked at */
-    CALLER_DEEPEST = 32, /* frames of the library */
-    CALLERS_KNOWN = 251,
-    DEEPEST = 1 << 20 /* frames: a damaged stack can be a circle */
+    DEEPEST = 1 << 20    /* frames: a damaged stack can be a circle */
 };
 
 static void trace_add(bl__trace *t, uintptr_t pc)
@@ -119,8 +117,7 @@ static void walk_rescued(const bl__regs *regs, walk *w)
     (void)bl__rescue(rescued_run, &r);
 }
 
-/* Whether a call instruction ends at back: then back is a return address. */
-static bool is_return_address(uintptr_t back)
+bool bl__trace_is_return(uintptr_t back)
 {
     uint8_t code[8];
     if (!bl__peek(code, (const void *)(back - sizeof code), sizeof code))
@@ -160,7 +157,7 @@ void bl__trace_from(bl__trace *t, const bl__regs *at, const bl__g *g)
 #else
     back = regs.r[BL__REG_LR];
 #endif
-    if (!is_return_address(back))
+    if (!bl__trace_is_return(back))
         return;
     regs.r[BL__REG_PC] = back - 1;
     walk_from(t, &regs, lo, hi);
@@ -340,7 +337,7 @@ static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, siz
     bl__regs_parked(&regs, copy, (uintptr_t)copy);
     if (memo != NULL && memo_find(memo, t, &regs, copy, n))
         return true;
-    if (!is_return_address(regs.r[BL__REG_PC]))
+    if (!bl__trace_is_return(regs.r[BL__REG_PC]))
         return false;
     if (walk_records(t, &regs, copy, n))
         return true;
@@ -357,9 +354,7 @@ static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, siz
     return t->total > 0;
 }
 
-/* A copy of what is in use of the stack of a goroutine that does not run, relocated. NULL: it
- * runs. */
-static char *parked_copy(const bl__g *g, bl__trace_space *space, size_t *n)
+char *bl__trace_copy(const bl__g *g, bl__trace_space *space, size_t *n)
 {
     moment before = moment_of(g);
     bool saved = before.status == BL__G_RUNNABLE ||
@@ -385,87 +380,8 @@ static char *parked_copy(const bl__g *g, bl__trace_space *space, size_t *n)
 bool bl__trace_parked_memo(bl__trace *t, const bl__g *g, bl__trace_memo *memo)
 {
     size_t n;
-    char *copy = parked_copy(g, memo != NULL ? &memo->space : &report_space, &n);
+    char *copy = bl__trace_copy(g, memo != NULL ? &memo->space : &report_space, &n);
     return copy != NULL && trace_copy(t, memo, copy, n);
-}
-
-/* ---- Who has called into the library ---- */
-
-typedef struct caller_walk {
-    bl__caller *caller;
-    const bl__regs *regs;
-    uintptr_t from; /* as in walk */
-    uintptr_t lo, hi;
-    uint32_t limit;
-    bool found;
-} caller_walk;
-
-/* Searches ask for the same ones again, and it takes microseconds to find out. One search at a
- * time. */
-static bool is_program(uintptr_t pc)
-{
-    static struct {
-        uintptr_t pc;
-        bool is;
-    } known[CALLERS_KNOWN];
-    size_t at = pc % CALLERS_KNOWN;
-    if (known[at].pc != pc) {
-        known[at].is = bl__symbol_is_program(pc);
-        known[at].pc = pc;
-    }
-    return known[at].is;
-}
-
-static _Unwind_Reason_Code caller_frame(struct _Unwind_Context *context, void *arg)
-{
-    static const int numbers[] = {3, 6, 12, 13, 14, 15};
-    caller_walk *w = arg;
-    uintptr_t pc = _Unwind_GetIP(context), sp = _Unwind_GetCFA(context);
-    if (w->from != 0 && pc != w->from)
-        return _URC_NO_REASON;
-    if (w->from == 0 && (sp < w->lo || sp > w->hi))
-        return _URC_END_OF_STACK;
-    w->from = 0;
-    if (pc == 0 || w->limit-- == 0)
-        return _URC_END_OF_STACK;
-    if (!is_program(pc - 1))
-        return _URC_NO_REASON;
-    w->caller->pc = pc;
-    w->caller->sp = sp;
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-        w->caller->kept[numbers[i]] = _Unwind_GetGR(context, numbers[i]);
-    w->found = _Unwind_GetLanguageSpecificData(context) == NULL;
-    return _URC_END_OF_STACK;
-}
-
-static void caller_run(void *arg) { _Unwind_Backtrace(caller_frame, arg); }
-
-static void caller_rescued(void *arg)
-{
-    const caller_walk *w = arg;
-    bl__unwind_from(w->regs, caller_run, arg);
-}
-
-bool bl__trace_caller(bl__caller *c, const bl__g *g, bl__trace_space *space)
-{
-    size_t n;
-    char *copy = parked_copy(g, space, &n);
-    bl__regs regs;
-    if (copy == NULL)
-        return false;
-    bl__regs_parked(&regs, copy, (uintptr_t)copy);
-    if (!is_return_address(regs.r[BL__REG_PC]))
-        return false;
-    caller_walk w = {.caller = c,
-                     .regs = &regs,
-                     .from = regs.r[BL__REG_PC],
-                     .lo = (uintptr_t)copy,
-                     .hi = (uintptr_t)copy + n,
-                     .limit = CALLER_DEEPEST};
-    if (!bl__rescue(caller_rescued, &w) || !w.found)
-        return false;
-    c->sp = (uintptr_t)g->stack_hi - n + (c->sp - (uintptr_t)copy);
-    return true;
 }
 
 /* ---- What a call of the C library has left in registers ---- */
@@ -493,7 +409,7 @@ static _Unwind_Reason_Code kept_frame(struct _Unwind_Context *context, void *arg
         return _URC_END_OF_STACK;
     if (bl__symbol_is_libc(pc - 1))
         return _URC_NO_REASON;
-    uint32_t live = bl__live_after(pc), unknown = 0;
+    uint32_t handed, live = bl__live_after(pc, &handed), unknown = 0;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (_Unwind_GetGR(context, numbers[i]) == KEPT_UNKNOWN)
             unknown |= UINT32_C(1) << numbers[i];
@@ -511,7 +427,7 @@ static void kept_rescued(void *arg)
 
 bool bl__trace_keeps_nothing(uintptr_t sp, uintptr_t pc)
 {
-    enum { KEPT_STACK = 4096, KEPT_LEAST = 512 };
+    enum { KEPT_STACK = 4096, KEPT_LEAST = 512, KEPT_DEEPEST = 32 /* frames of the library */ };
     _Alignas(16) char copy[KEPT_STACK];
     size_t n = sizeof copy;
     while (n >= KEPT_LEAST && !bl__peek(copy, (const void *)sp, n)) /* it may end before */
@@ -529,7 +445,7 @@ bool bl__trace_keeps_nothing(uintptr_t sp, uintptr_t pc)
                    .from = pc,
                    .lo = (uintptr_t)copy,
                    .hi = (uintptr_t)copy + n,
-                   .limit = CALLER_DEEPEST};
+                   .limit = KEPT_DEEPEST};
     return bl__rescue(kept_rescued, &w) && w.nothing;
 }
 
@@ -556,7 +472,7 @@ static uintptr_t frame_guess(const char *copy, size_t n)
     for (size_t at = 0; at + sizeof(uintptr_t) <= n; at += sizeof(uintptr_t)) {
         uintptr_t word;
         memcpy(&word, copy + at, sizeof word);
-        if (!is_return_address(word))
+        if (!bl__trace_is_return(word))
             continue;
         if (inside)
             return (uintptr_t)copy + at - sizeof word;

@@ -81,15 +81,11 @@ void bl__trace_space_free(bl__trace_space *space);
 /* Where reports have copied stacks to: what was on those keeps nothing alive. */
 void bl__trace_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
-/* The program's function that has called into the library, of a parked goroutine. */
-typedef struct bl__caller {
-    uintptr_t pc; /* where it goes on */
-    uintptr_t sp; /* its frame, and those of its callers, begin here */
-    uintptr_t kept
-        [16]; /* what registers have then that calls keep, by their numbers in debug information */
-} bl__caller;
-/* False: it is not known, or an exception may lead on from there. */
-bool bl__trace_caller(bl__caller *c, const bl__g *g, bl__trace_space *space);
+/* A copy of what is in use of the stack of a goroutine that does not run, in which all that points
+ * into the stack points into the copy. NULL: it runs. *n: how many bytes. */
+char *bl__trace_copy(const bl__g *g, bl__trace_space *space, size_t *n);
+/* Whether a call instruction ends at back: then back is a return address. */
+bool bl__trace_is_return(uintptr_t back);
 
 /* Of a thread that sleeps in a call of the system, in the C library: its program's function has
  * nothing that it still uses in registers alone. Not where its registers are other than calls keep

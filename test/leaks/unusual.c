@@ -450,6 +450,33 @@ static int forgotten_in_a_register(void *arg)
     return r + (arg != NULL);
 }
 
+/* It needs registers of its own, in which its caller may have left something. */
+static __attribute__((noinline)) int serve(int rounds, bl_dur pause)
+{
+    int r = 0, slept = 0;
+    for (int i = 0; i < rounds && r == 0; i++, slept += r == 0)
+        r = bl_sleep(pause);
+    return r != 0 ? r : slept;
+}
+
+static __attribute__((noinline)) int serve_on(void)
+{
+    int r;
+    while ((r = serve(1 << 20, 20 * BL_MS)) > 0)
+        continue;
+    return r;
+}
+
+/*? forgotten_above_a_helper leak
+ * send_one@one_send [chan send] made by forgotten_above_a_helper at @above; cause: nobody is left to receive
+ */
+static int forgotten_above_a_helper(void *arg)
+{
+    bl_go(bl_root(), send_one, bl_chan_new(sizeof(int), 0)); /* @above */
+    int r = serve_on();
+    return r + (arg != NULL);
+}
+
 /* ---- Locks, conditions, semaphores ---- */
 
 typedef struct barrier {
@@ -593,6 +620,7 @@ PROGRAMS({"three_layers_down", three_layers_down},
          {"receiver_of_an_ended_thread", receiver_of_an_ended_thread},
          {"sender_of_a_blocking_call", sender_of_a_blocking_call},
          {"forgotten_in_a_register", forgotten_in_a_register},
+         {"forgotten_above_a_helper", forgotten_above_a_helper},
          {"one_too_few_for_the_barrier", one_too_few_for_the_barrier},
          {"write_lock_of_the_dead", write_lock_of_the_dead},
          {"slots_in_memory_nobody_has", slots_in_memory_nobody_has},

@@ -4,6 +4,7 @@
 
 #include <netinet/in.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -768,10 +769,61 @@ static int its_context_is_cancelled_late(void *arg)
     return r == BL_ECANCELED ? 0 : 1;
 }
 
-PROGRAMS({"in_a_mapping", in_a_mapping}, {"in_a_shared_mapping", in_a_shared_mapping},
-         {"in_a_mapped_file", in_a_mapped_file}, {"in_an_epoll", in_an_epoll},
-         {"in_an_arena", in_an_arena}, {"in_a_map", in_a_map}, {"in_a_syncmap", in_a_syncmap},
-         {"in_the_value_of_a_context", in_the_value_of_a_context},
+/* ---- Registers ---- */
+
+/* It needs registers of its own, and saves what its callers have in them. */
+static __attribute__((noinline)) int nap_often(int naps, bl_dur pause)
+{
+    int r = 0, slept = 0;
+    for (int i = 0; i < naps && r == 0; i++, slept += r == 0)
+        r = bl_sleep(pause);
+    return r != 0 ? r : slept;
+}
+
+static __attribute__((noinline)) int nap_for_long(void)
+{
+    int r = nap_often(4, LONG / 4);
+    return r == 4 ? 0 : 1;
+}
+
+/*? used_above_two_helpers right */
+static int used_above_two_helpers(void *arg)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, recv_one, c);
+    int r = nap_for_long();
+    r = r == 0 ? send_one(c) : r;
+    bl_chan_release(c);
+    return r;
+}
+
+static __attribute__((noinline, noreturn)) void nap_and_jump(jmp_buf to)
+{
+    longjmp(to, nap_for_long() + 1);
+}
+
+/*? used_after_a_jump right */
+static int used_after_a_jump(void *arg)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    jmp_buf here;
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, recv_one, c);
+    if (setjmp(here) == 0)
+        nap_and_jump(here);
+    int r = send_one(c);
+    bl_chan_release(c);
+    return r;
+}
+
+PROGRAMS({"used_above_two_helpers", used_above_two_helpers},
+         {"used_after_a_jump", used_after_a_jump}, {"in_a_mapping", in_a_mapping},
+         {"in_a_shared_mapping", in_a_shared_mapping}, {"in_a_mapped_file", in_a_mapped_file},
+         {"in_an_epoll", in_an_epoll}, {"in_an_arena", in_an_arena}, {"in_a_map", in_a_map},
+         {"in_a_syncmap", in_a_syncmap}, {"in_the_value_of_a_context", in_the_value_of_a_context},
          {"in_the_queue_of_a_pool", in_the_queue_of_a_pool},
          {"in_an_armed_timer", in_an_armed_timer}, {"in_a_thread_local", in_a_thread_local},
          {"done_by_threads", done_by_threads}, {"released_by_a_thread", released_by_a_thread},
