@@ -384,6 +384,23 @@ RUN_TEST(where_nobody_may_trace_who_waits_for_a_condition_is_known)
     sleeper_end(&s);
 }
 
+static int do_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+RUN_TEST(helpers_that_rest_are_let_alone)
+{
+    BL_CHECK_EQ(t, bl_blocking(do_nothing, NULL), 0);
+    while (load_relaxed(&bl__rt.helpers.resting) == 0)
+        usleep(100);
+    prctl(PR_SET_DUMPABLE, 0L);
+    while (!bl__registers_each(word_compare, &(word){0})) /* as soon as it sleeps */
+        usleep(100);
+    prctl(PR_SET_DUMPABLE, 1L);
+}
+
 RUN_TEST(where_nobody_may_trace_nothing_is_known)
 {
     sleeper s;

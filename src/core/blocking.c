@@ -162,11 +162,11 @@ static bool helper_rest(bl__helper *h)
     return false;
 }
 
-void bl__helpers_each_rest(void (*fn)(const void *frame, void *arg), void *arg)
+void bl__helpers_each_rest(void (*fn)(const void *frame, int tid, void *arg), void *arg)
 {
     helpers_lock();
     for (const bl__helper *h = helpers()->idle; h != NULL; h = h->next)
-        fn(h->frame, arg);
+        fn(h->frame, load_relaxed(&h->m.tid), arg);
     helpers_unlock();
 }
 
@@ -258,6 +258,7 @@ static void helper_init(bl__helper *h)
     h->thread = pthread_self();
     h->m.helper = h;
     bl__m_init(&h->m, BL__TASK_THREAD);
+    store_relaxed(&h->m.tid, bl__thread_id());
     h->m.g0.fiber = bl__san_fiber_current();
     bl__tls_set(&h->m);
     bl__thread_began("belay-blocking");

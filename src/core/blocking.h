@@ -38,7 +38,8 @@ int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline);
 uint64_t bl__helper_caller(void);
 uint32_t bl__helper_bubble(void);
 
-/* Calls fn for each helper that has nothing to run: below frame nothing of its stack is in use. */
-void bl__helpers_each_rest(void (*fn)(const void *frame, void *arg), void *arg);
+/* Calls fn for each helper that has nothing to run, with the number of its thread: below frame nothing
+ * of its stack is in use. */
+void bl__helpers_each_rest(void (*fn)(const void *frame, int tid, void *arg), void *arg);
 
 #endif

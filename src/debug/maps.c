@@ -115,7 +115,11 @@ static void skip_timers(bl__maps *m, const bl__timers *ts)
     bl__timers_each_slab(ts, skip_range, m);
 }
 
-static void skip_helper(const void *frame, void *arg) { skip_thread_stack(arg, frame); }
+static void skip_helper(const void *frame, int tid, void *arg)
+{
+    (void)tid;
+    skip_thread_stack(arg, frame);
+}
 
 static void skip_runtime(bl__maps *m)
 {

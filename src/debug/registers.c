@@ -165,9 +165,18 @@ static void thread_compare(const bl__m *m, void *arg)
         *tid = 0;
 }
 
+static void helper_compare(const void *frame, int tid, void *arg)
+{
+    int *wanted = arg;
+    (void)frame;
+    if (tid == *wanted)
+        *wanted = 0;
+}
+
 static bool thread_waits_here(int tid)
 {
     bl__each_blocked(thread_compare, &tid);
+    bl__helpers_each_rest(helper_compare, &tid); /* for work of the library's */
     return tid == 0;
 }
 
