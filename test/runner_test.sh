@@ -41,6 +41,8 @@ lines 'in the root scope, beside others' '^--- FAIL: root_left_among ' 'leak: 1 
 lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex$'
 [ -n "$sanitize" ] || lines 'the crash' '^fatal error: ' '^Test_crashes$' # sanitizers say it themselves
 lines 'crashes' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
+lines 'NULL for a function' '^fatal error: bl_subtest of nil func value$' '^no_subtest$' '^fatal error: bl_cleanup of nil func value$' '^no_cleanup$' \
+    '^fatal error: bl_bubble of nil func value$' '^no_bubble$' '^--- FAIL: no_functions'
 lines 'deadlock' '^fatal error: all goroutines are asleep - deadlock!$' '^--- FAIL: deadlock' 'exit status 2$'
 ok 'nobody of the runner' bash -c "! grep -q '^bl__test_' '$work/err' '$work/out'"
 lines 'late' '^panic: test timed out after 0.05s: late$' '^goroutine [0-9]+ .sleep' '^--- FAIL: late'

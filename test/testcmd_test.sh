@@ -440,7 +440,12 @@ echo '#include <belay/test.h>
 BL_TEST(elsewhere) { (void)t; }' >split/tests.c
 run "$belay" test -v ./split; expect 'a main of its own' 0; expect_out 'and its tests' '^--- PASS: elsewhere'
 
-mkdir leaves interrupt
+mkdir -p leaves interrupt named/dir_test.c
+echo '#include <belay/test.h>
+BL_TEST(beside) { BL_CHECK(t, true); }' >named/file_test.c
+run "$belay" test ./named/...
+expect 'a directory that is called like a test' 0
+
 echo '#include <belay/test.h>
 #include <unistd.h>
 BL_TEST(leaves_one) { if (fork() == 0) { execlp("sleep", "sleep", "20", (char *)0); _exit(1); } BL_CHECK(t, true); }

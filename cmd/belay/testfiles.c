@@ -42,6 +42,13 @@ static int name_order(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* Not a link to one: those are not gone into, or it would have no end. */
+static bool is_dir(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* The directory's own, and with below those of the directories in it. */
 static int dir_add(test_files *files, const char *dir, bool below)
 {
@@ -58,15 +65,16 @@ static int dir_add(test_files *files, const char *dir, bool below)
     if (names.len > 0)
         qsort(names.at, names.len, sizeof *names.at, name_order);
     size_t before = files->len;
-    for (size_t i = 0; i < names.len; i++)
-        if (text_ends_with(names.at[i], "_test.c"))
-            file_add(files, dir, text_format("%s/%s", dir, names.at[i]));
+    for (size_t i = 0; i < names.len; i++) {
+        const char *path = text_format("%s/%s", dir, names.at[i]);
+        if (text_ends_with(names.at[i], "_test.c") && !is_dir(path))
+            file_add(files, dir, path);
+    }
     if (files->len == before && !below)
         file_add(files, dir, NULL);
     for (size_t i = 0; below && i < names.len; i++) {
-        struct stat st;
         const char *path = text_format("%s/%s", dir, names.at[i]);
-        if (strcmp(names.at[i], "testdata") != 0 && lstat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        if (strcmp(names.at[i], "testdata") != 0 && is_dir(path)) {
             int err = dir_add(files, path, true);
             if (err)
                 return err;

@@ -135,6 +135,7 @@ void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const cha
                      bl__bubble_here() != NULL ? "bubble" : "plain test");
         return;
     }
+    bl__test_fn_check(fn != NULL, "bl_bubble");
     uint64_t seed = bl__test_seed(t);
     bl__test_bubble *r = bl__test_alloc(sizeof *r);
     *r = (bl__test_bubble){.t = t, .kind = kind, .fn = fn, .arg = arg};

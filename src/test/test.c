@@ -564,6 +564,7 @@ bool bl__subtest(bl_test *t, const char *name, void (*fn)(bl_test *t, void *arg)
     t = bl__test_given(t);
     if (refused_here(t, "bl_subtest", file, line))
         return false;
+    bl__test_fn_check(fn != NULL, "bl_subtest");
     bl_test *sub = bl__test_new(t, name, t->site);
     sub->fn = fn;
     sub->arg = arg;
@@ -605,6 +606,7 @@ void bl__parallel(bl_test *t, const char *file, int line)
 void bl_cleanup(bl_test *t, void (*fn)(void *arg), void *arg)
 {
     t = bl__test_given(t);
+    bl__test_fn_check(fn != NULL, "bl_cleanup");
     bl__cleanup *c = bl__test_alloc(sizeof *c);
     *c = (bl__cleanup){.fn = fn, .arg = arg};
     bl__cleanup **list = cleanup_list(t);

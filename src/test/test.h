@@ -211,6 +211,13 @@ void bl__test_log_report(bl_test *t, const char *file, int line, const char *tex
 /* What -seed and the round come to. */
 uint64_t bl__test_seed(const bl_test *t);
 
+/* Fatal for a NULL function, where it is given and not where it would be called. */
+static inline void bl__test_fn_check(bool is_there, const char *what)
+{
+    if (!is_there)
+        bl__fatal("%s of nil func value", what);
+}
+
 /* ---- Bubbles: bubble.c ---- */
 
 typedef struct bl__test_bubble bl__test_bubble;

@@ -219,6 +219,28 @@ BL_TEST(holds_for_reading)
     BL_CHECK_EQ(t, bl_go(s, hold_read, &held), 0);
 }
 
+static void no_subtest(bl_test *t, void *arg)
+{
+    void (*volatile fn)(bl_test *, void *) = NULL;
+    bl_subtest(t, "sub", fn, arg);
+}
+static void no_cleanup(bl_test *t, void *arg)
+{
+    void (*volatile fn)(void *) = NULL;
+    bl_cleanup(t, fn, arg);
+}
+static void no_bubble(bl_test *t, void *arg)
+{
+    void (*volatile fn)(void *) = NULL;
+    bl_bubble(t, fn, arg);
+}
+BL_TEST(no_functions)
+{
+    bl_subtest(t, "subtest", no_subtest, NULL);
+    bl_subtest(t, "cleanup", no_cleanup, NULL);
+    bl_subtest(t, "bubble", no_bubble, NULL);
+}
+
 BL_TEST(crashes)
 {
     bl_log(t, "about to");
