@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 
 #include "arch/sanitize.h"
 #include "core/atomic.h"
@@ -416,6 +418,44 @@ typedef struct waiter {
     bl_chan *c;
     int tid; /* atomic */
 } waiter;
+
+/* Has a thread of the kernel's read from fd, in an io_uring. False: there can be none here. */
+static bool worker_start(int fd)
+{
+    static char byte;
+    struct io_uring_params p = {0};
+    int ring = (int)syscall(SYS_io_uring_setup, 1, &p);
+    if (ring < 0)
+        return false;
+    char *queue = mmap(NULL, p.sq_off.array + sizeof(uint32_t), PROT_READ | PROT_WRITE, MAP_SHARED,
+                       ring, IORING_OFF_SQ_RING);
+    struct io_uring_sqe *e =
+        mmap(NULL, sizeof *e, PROT_READ | PROT_WRITE, MAP_SHARED, ring, IORING_OFF_SQES);
+    BL_REQUIRE(t, queue != MAP_FAILED && e != MAP_FAILED);
+    *e = (struct io_uring_sqe){.opcode = IORING_OP_READ,
+                               .flags = IOSQE_ASYNC,
+                               .fd = fd,
+                               .addr = (uintptr_t)&byte,
+                               .len = 1};
+    *(uint32_t *)(void *)(queue + p.sq_off.array) = 0;
+    store_release((uint32_t *)(void *)(queue + p.sq_off.tail), 1u);
+    BL_CHECK_EQ(t, syscall(SYS_io_uring_enter, ring, 1, 0, 0, NULL, 0), 1);
+    return true;
+}
+
+RUN_TEST(threads_of_the_kernels_own_have_none)
+{
+    int fds[2];
+    BL_REQUIRE(t, pipe(fds) == 0);
+    if (!TRACES || !worker_start(fds[0]))
+        bl_skip(t, "no io_uring, or no registers, here");
+    while (bl__thread_count() == bl__thread_count_own())
+        usleep(100);
+    while (!bl__registers_each(word_compare, &(word){0})) /* as soon as it sleeps */
+        usleep(100);
+    close(fds[0]);
+    close(fds[1]);
+}
 
 static void *wait_long(void *arg)
 {

@@ -243,7 +243,8 @@ static bool registers_take(registers_look *l, int tid)
     ssize_t n = t->fd >= 0 ? pread(t->fd, t->text, sizeof t->text - 1, 0) : -1;
     whose w = n > 0 ? thread_whose(tid) : WHOSE_LIBRARY;
     bool sleeps = n > 0 && bl__thread_call_read(&call, t->text);
-    bool plain = w == WHOSE_PROGRAM && !(sleeps && thread_waits_here(tid));
+    bool none = strstr(t->text, " 0x0 0x0\n") != NULL; /* the kernel's own, or it has ended */
+    bool plain = w == WHOSE_PROGRAM && !none && !(sleeps && thread_waits_here(tid));
     if (sleeps && (plain || (w == WHOSE_GOROUTINE && l->goroutines)) && goes_on(&call) &&
         !bl__thread_is_filtered(tid)) {
         t->number = call.number;
