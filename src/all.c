@@ -77,6 +77,7 @@
 #include "debug/cause.c"
 #include "debug/contention.c"
 #include "debug/crash.c"
+#include "debug/cxxname.c"
 #include "debug/describe.c"
 #include "debug/fatal.c"
 #include "debug/finder.c"

@@ -26,6 +26,7 @@
 #include "arch/unwind.h"
 #include "core/proc.h"
 #include "debug/crash.h"
+#include "debug/cxxname.h"
 #include "debug/live.h"
 #include "debug/peek.h"
 #include "debug/sample.h"
@@ -594,13 +595,16 @@ typedef struct printer {
 
 static void symbol_print(bl__out *o, const bl__symbol *s)
 {
+    char name[256];
     if (s->file != NULL && !bl__symbol_is_runtime(s))
         bl__source_met(s->file);
     if (s->file != NULL)
-        bl__out_printf(o, "%s\n\t%s:%d\n", s->func == NULL ? "?" : s->func, s->file, s->line);
+        bl__out_printf(o, "%s\n\t%s:%d\n",
+                       s->func == NULL ? "?" : bl__cxx_name(s->func, name, sizeof name), s->file,
+                       s->line);
     else if (s->func != NULL)
-        bl__out_printf(o, "%s\n\t%s(%s+0x%lx)\n", s->func, s->module == NULL ? "?" : s->module,
-                       s->func, (unsigned long)s->offset);
+        bl__out_printf(o, "%s\n\t%s(%s+0x%lx)\n", bl__cxx_name(s->func, name, sizeof name),
+                       s->module == NULL ? "?" : s->module, s->func, (unsigned long)s->offset);
     else if (s->module != NULL)
         bl__out_printf(o, "0x%lx\n\t%s(+0x%lx)\n", (unsigned long)s->pc, s->module,
                        (unsigned long)s->offset);
