@@ -40,9 +40,10 @@ typedef struct bl_leak {
  * get at. Alive are goroutines that run, sleep, or wait for a descriptor or with a deadline, plain
  * threads, and whoever they can wake. What can be got at is read from memory, conservatively: an
  * address that only looks like one hides a leak, and none is made up. (So there is no address in
- * what it fills in.) For the registers of threads that sleep in a call of the system these are
- * stopped for some 30 us each, which the call does not show. In a build with a sanitizer memory is not read: only owners of locks and
- * scopes count. Who waits for a cancellation by its channel (bl_ctx_done) is not stuck.
+ * what it fills in.) Threads that sleep in a call of the system are stopped for some 30 us each
+ * then, for their registers; the call goes on and does not show it. In a build with a sanitizer
+ * memory is not read: only owners of locks and scopes count. Who waits for a cancellation by its
+ * channel (bl_ctx_done) is not stuck.
  *
  * Fills in the first max of them, by id; out may be NULL if max is 0. How many there are, or
  * BL_ENOMEM. It takes a few milliseconds and about a second for each GiB of malloc's memory. (Go:
