@@ -356,6 +356,36 @@ RUN_TEST(no_child_is_seen)
     sleeper_end(&s);
 }
 
+/* A process that looks again and again at a thread of its own. */
+static int looking_start(void)
+{
+    int pid = fork();
+    if (pid != 0)
+        return pid;
+    sleeper s;
+    sleeper_start(&s, call_read);
+    for (;;)
+        (void)bl__registers_each(word_compare, &(word){0});
+}
+
+/* It is killed while one is made, and waited for. */
+BL_TEST_PLAIN(no_tracer_is_left)
+{
+    enum { KILLS = 150, APART = 37, LONGEST = 1500 /* us */ };
+    prctl(PR_SET_CHILD_SUBREAPER, 1L);
+    for (int i = 0; i < KILLS && TRACES; i++) {
+        int pid = looking_start();
+        BL_REQUIRE(t, pid > 0);
+        usleep((useconds_t)(i * APART % LONGEST));
+        kill(pid, SIGKILL);
+        BL_CHECK_EQ(t, waitpid(pid, NULL, 0), pid);
+    }
+    while (waitpid(-1, NULL, __WALL) > 0)
+        continue;
+    BL_CHECK_EQ(t, errno, ECHILD);
+    prctl(PR_SET_CHILD_SUBREAPER, 0L);
+}
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 

@@ -8,8 +8,9 @@
  * code after the call does with the register says whether it is in use.
  *
  * The walk is over the instructions from the return address on, along both ways of each branch,
- * over calls, back along loops, up to the return. It errs on the side of use: what is not known here, an indirect jump, too long a way, or a register that the
- * function hands back to its caller as it is, is in use.
+ * over calls, back along loops, up to the return. It errs on the side of use: what is not known
+ * here, an indirect jump, too long a way, or a register that the function hands back to its caller
+ * as it is, is in use.
  *
  * x86-64 only; elsewhere all registers are in use.
  */

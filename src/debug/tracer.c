@@ -16,6 +16,8 @@
  *     handler of the program's would make EINTR, and nothing else does.
  *   - One thread is stopped at a time, so that an execve(2) of another does not wait for who waits
  *     for it. If the tracer does not come to an end it is ended, and all go on.
+ *   - The program may be killed, or its program be replaced, at any time: it does not outlive who
+ *     made it, nor wait for long to be told to go, since it has all descriptors open.
  *
  * A filter of system calls may kill who traces, and whose call is begun again by restart_syscall(2):
  * neither is tried then. Where only a parent may trace (Yama), the tracer is named to it; that takes
@@ -36,6 +38,7 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "arch/sanitize.h"
@@ -117,9 +120,14 @@ static bool stopped_read(bl__stopped *t)
 static int tracer_main(void *arg)
 {
     tracer *t = arg;
+    const struct timespec patience = {.tv_sec = TRACER_PATIENCE / 1000000000};
+    (void)bl__syscall6(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0);
     (void)bl__syscall6(SYS_setpgid, 0, 0, 0, 0, 0, 0);
-    while (load_acquire(&t->go) == 0) /* ORD(tracer) */
-        (void)bl__syscall6(SYS_futex, (long)&t->go, FUTEX_WAIT_PRIVATE, 0, 0, 0, 0);
+    long r = 0;
+    while (load_acquire(&t->go) == 0 && r != -ETIMEDOUT) /* ORD(tracer) */
+        r = bl__syscall6(SYS_futex, (long)&t->go, FUTEX_WAIT_PRIVATE, 0, (long)&patience, 0, 0);
+    if (r == -ETIMEDOUT)
+        return 0;
     for (size_t i = 0; i < t->count && stopped_read(&t->list[i]); i++)
         continue;
     store_release(&t->done, 1u); /* ORD(tracer) */
