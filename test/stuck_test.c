@@ -14,7 +14,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -541,10 +543,8 @@ static int start_reader(void *arg)
     return r == 0 ? bl_go(s, read_and_send, b) : r;
 }
 
-RUN_TEST(a_goroutine_in_a_call_has_it_in_a_register)
+static void beside_a_reader(bl_test *t, reader b)
 {
-    reader b = {.tid = 0};
-    BL_REQUIRE(t, pipe(b.fds) == 0);
     BL_SCOPE(s);
     bl_scope first;
     b.to = (bl_chan *)s;
@@ -558,6 +558,23 @@ RUN_TEST(a_goroutine_in_a_call_has_it_in_a_register)
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     close(b.fds[0]);
     close(b.fds[1]);
+}
+
+RUN_TEST(a_goroutine_in_a_call_has_it_in_a_register)
+{
+    reader b = {.tid = 0};
+    BL_REQUIRE(t, pipe(b.fds) == 0);
+    beside_a_reader(t, b);
+}
+
+/* It would begin its time-out again. */
+RUN_TEST(a_goroutine_in_a_call_that_is_not_stopped_has_it_in_a_register)
+{
+    reader b = {.tid = 0};
+    struct timeval limit = {.tv_sec = 3600};
+    BL_REQUIRE(t, socketpair(AF_UNIX, SOCK_STREAM, 0, b.fds) == 0);
+    BL_REQUIRE(t, setsockopt(b.fds[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    beside_a_reader(t, b);
 }
 #endif
 

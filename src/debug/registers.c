@@ -52,11 +52,11 @@ static bool socket_is_plain(int fd)
            getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &least, &size) == 0 && least <= 1;
 }
 
-/* A terminal in which characters are waited for. */
+/* A terminal in which characters are waited for, without a time-out (VTIME with a VMIN of 0). */
 static bool terminal_is_plain(int fd)
 {
     struct termios t;
-    return tcgetattr(fd, &t) == 0 && ((t.c_lflag & ICANON) != 0 || t.c_cc[VMIN] <= 1);
+    return tcgetattr(fd, &t) == 0 && ((t.c_lflag & ICANON) != 0 || t.c_cc[VMIN] == 1);
 }
 
 static bool is_anonymous_plain(int fd)
@@ -132,7 +132,7 @@ typedef struct registers_look {
     void *arg;
     bool goroutines;   /* threads that run one, too */
     int tasks;         /* /proc/self/task */
-    bool moved;        /* a plain one has, and is to be looked at again */
+    bool moved;        /* somebody has, or may, and is to be looked at again */
     size_t count;      /* of list */
     bl__stopped *list; /* room for BL__STOPPED_MOST */
     bool plain[BL__STOPPED_MOST];
@@ -241,12 +241,14 @@ static bool registers_take(registers_look *l, int tid)
     (void)snprintf(name, sizeof name, "%d/syscall", tid);
     *t = (bl__stopped){.tid = tid, .fd = openat(l->tasks, name, O_RDONLY | O_CLOEXEC)};
     ssize_t n = t->fd >= 0 ? pread(t->fd, t->text, sizeof t->text - 1, 0) : -1;
-    whose w = n > 0 ? thread_whose(tid) : WHOSE_LIBRARY;
+    *strchrnul(name, '/') = '\0';
+    bool there = n > 0 || faccessat(l->tasks, name, F_OK, 0) == 0; /* but the system says no more */
+    whose w = there ? thread_whose(tid) : WHOSE_LIBRARY;
     bool sleeps = n > 0 && bl__thread_call_read(&call, t->text);
+    bool asked = w == WHOSE_GOROUTINE && l->goroutines;
     bool none = strstr(t->text, " 0x0 0x0\n") != NULL; /* the kernel's own, or it has ended */
     bool plain = w == WHOSE_PROGRAM && !none && !(sleeps && thread_waits_here(tid));
-    if (sleeps && (plain || (w == WHOSE_GOROUTINE && l->goroutines)) && goes_on(&call) &&
-        !bl__thread_is_filtered(tid)) {
+    if (sleeps && (plain || asked) && goes_on(&call) && !bl__thread_is_filtered(tid)) {
         t->number = call.number;
         t->length = (size_t)n;
         l->plain[l->count] = plain;
@@ -254,6 +256,7 @@ static bool registers_take(registers_look *l, int tid)
     }
     if (t->fd >= 0)
         close(t->fd);
+    l->moved = l->moved || (sleeps && asked); /* it may be in the kernel for a moment */
     return !plain || (sleeps && stands_on_stack(&call));
 }
 
