@@ -610,3 +610,35 @@ BL_TEST_PLAIN(without_a_run_there_is_nothing)
     BL_CHECK_EQ(t, st.goroutines, 0);
     BL_CHECK_EQ(t, bl_leaks(&leak, 1), 0);
 }
+
+/* ---- On a plain thread that is cancelled ---- */
+
+static void *look_while_cancelled(void *arg)
+{
+    pthread_cancel(pthread_self());
+    store_relaxed((uint32_t *)arg, (uint32_t)(bl_leaks(NULL, 0) + 1));
+    pthread_testcancel();
+    return NULL;
+}
+
+static int recv_of(void *arg)
+{
+    int v;
+    return bl_chan_recv((bl_chan *)arg, &v);
+}
+
+/* What it has locked would stay so. */
+RUN_TEST(a_search_is_not_cancelled)
+{
+    uint32_t said = 0;
+    void *result;
+    pthread_t thread;
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
+    BL_CHECK_EQ(t, bl_go(s, recv_of, c), 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, look_while_cancelled, &said) == 0);
+    pthread_join(thread, &result);
+    BL_CHECK(t, result == PTHREAD_CANCELED);
+    BL_CHECK_EQ(t, load_relaxed(&said), 1);
+    bl_chan_close(c);
+}

@@ -4,6 +4,7 @@
 #include <belay/debug.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "core/proc.h"
@@ -117,11 +118,14 @@ __attribute__((noinline)) static int leaks_find(bl_leak *out, size_t max, const 
                          .found = found,
                          .most = most};
     bl__search all = proven;
+    int cancel;
     all.leaks = true;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel); /* or what it locks would stay so */
     leaks_search(&proven, found + most);
     bl__stuck *rest = proven.found == found ? found + most : found; /* what proven does not use */
     all.found = rest;
     leaks_search(&all, found + 2 * most);
+    pthread_setcancelstate(cancel, NULL);
     size_t n = all.count < max ? all.count : max;
     size_t proven_n = proven.count < most ? proven.count : most;
     for (size_t i = 0; i < n; i++)
