@@ -78,6 +78,13 @@ expect_out 'all of them' '^goroutine profile: total 8$'
 expect_out 'five together' '^5 @ \[chan receive\](, up to [0-9]+s)?: goroutines 2, 3, 4, 5, 6$'
 ldd "$belay" | grep -q libdw && expect_out 'by the whole name' "^#	created by alike	$root/test/tools/alike\.c:[0-9]+\$"
 expect_out 'two together' '^2 @ \[sleep\](, up to [0-9]+s)?: goroutines 7, 8$'
+# Since when is right also of a program that is idle, whose own clock stands.
+for ((i = 0; i < 100; i++)); do
+    run "$belay" profile "$alike"
+    grep -qE '^2 @ \[sleep\], up to ([3-9]|[0-9]{2,})s' "$work/out" && break
+    sleep 0.1
+done
+expect_out 'time goes on' '^2 @ \[sleep\], up to ([3-9]|[0-9]{2,})s: goroutines 7, 8$'
 exec {input}>&-
 wait "$alike"
 ok 'it ends' test $? -eq 0

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 
 enum { BATCH = 512, ARENAS_MOST = 4096, SLABS_MOST = 1 << 20, THREADS_MOST = 1 << 16 };
 
@@ -78,7 +79,13 @@ static int64_t since_of(const target *t, const goroutine *g, int64_t now)
     return g->status == t->at.parked && g->since != 0 && now > g->since ? now - g->since : 0;
 }
 
-static int64_t now_of(const target *t) { return (int64_t)target_u64(t, t->rt + t->at.rt_coarse); }
+/* By the clock of the program's stamps: the recent time that it keeps itself stands while it is idle. */
+static int64_t clock_now(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
 
 bool goroutine_refresh(const target *t, goroutine *g)
 {
@@ -88,7 +95,7 @@ bool goroutine_refresh(const target *t, goroutine *g)
     if (!goroutine_again(t, g, &now))
         return false;
     now.tid = now.status == t->at.running ? g->tid : 0;
-    now.since = now.status == t->at.running ? g->since : since_of(t, &now, now_of(t));
+    now.since = now.status == t->at.running ? g->since : since_of(t, &now, clock_now());
     *g = now;
     return true;
 }
@@ -199,7 +206,7 @@ bool goroutines_read(const target *t, goroutines *all)
                         .procs = target_u32(t, t->rt + t->at.rt_procs),
                         .threads = target_u32(t, t->rt + t->at.rt_threads)};
     bool ok = !all->running || (arenas_read(t, &l) && spawned_read(t, &l));
-    int64_t now = now_of(t);
+    int64_t now = clock_now();
     for (size_t i = 0; i < l.len; i++)
         l.at[i].since = since_of(t, &l.at[i], now);
     running_mark(t, &l, now);

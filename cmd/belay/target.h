@@ -14,7 +14,6 @@
     X(rt_arenas, "rt.arenas")                                                                      \
     X(rt_spawn_slabs, "rt.spawn_slabs")                                                            \
     X(rt_all_m, "rt.all_m")                                                                        \
-    X(rt_coarse, "rt.coarse")                                                                      \
     X(rt_running, "rt.running")                                                                    \
     X(rt_procs, "rt.procs")                                                                        \
     X(rt_threads, "rt.threads")                                                                    \

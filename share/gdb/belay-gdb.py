@@ -21,6 +21,7 @@ it, so neither its debug information nor its symbols are needed.
 
 import os
 import struct
+import time
 
 import gdb
 import gdb.unwinder
@@ -213,6 +214,14 @@ def function_at(pc):
     return symbol.split()[0] if not symbol.startswith("No symbol") else "0x%x" % pc
 
 
+def clock(lay):
+    """The time of the program's stamps. What it keeps of that itself stands while it is idle: for core files."""
+    connection = getattr(gdb.selected_inferior(), "connection", None)
+    if connection is not None and connection.type == "native":
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return lay.u64(lay.rt, "rt.coarse")
+
+
 def duration(ns):
     for unit, name in ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms")):
         if ns >= unit:
@@ -246,7 +255,7 @@ class Goroutine:
             return "running (%s)" % ("thread %d" % thread.num if thread else "LWP %d" % self.tid)
         if self.status != lay["value.parked"]:
             return "runnable"
-        waited = duration(lay.u64(lay.rt, "rt.coarse") - self.since) if self.since else ""
+        waited = duration(clock(lay) - self.since) if self.since else ""
         return lay.reasons[self.reason] + (", " + waited if waited else "")
 
     def started(self):
@@ -594,7 +603,7 @@ def timer_text(at):
         return "timer (never started)"
     out = "timer, "
     if lay.u64(at, "timer.heap"):
-        left = lay.i64(at, "timer.when") - lay.i64(lay.rt, "rt.coarse")
+        left = lay.i64(at, "timer.when") - clock(lay)
         out += "due in %s" % (duration(left) or "0ms")
     else:
         out += "not pending"

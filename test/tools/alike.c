@@ -31,7 +31,7 @@ static int alike(void *arg)
     int r = bl_sleep(20 * BL_MS);
     puts("ready");
     fflush(stdout);
-    return r != 0 ? r : read(0, &c, 1) < 0;
+    return r != 0 ? r : bl_read(0, &c, 1) < 0; /* all are idle */
 }
 
 int main(void) { return bl_run(alike, NULL, NULL); }
