@@ -87,7 +87,8 @@ for use in 'send:send on' 'try_send:send on' 'recv:receive on' 'try_recv:receive
     lines "a bubble's channel elsewhere (${use%:*})" "^fatal error: ${use#*:} a bubble's channel from outside the bubble$" \
         "^--- FAIL: escaped_${use%:*} " 'inside it was all right$' 'exit status 2$'
 done
-for use in 'stop:stop of a bubble.s timer' 'reset:reset of a bubble.s timer' 'ticker:reset of a bubble.s ticker'; do
+for use in 'stop:stop of a bubble.s timer' 'reset:reset of a bubble.s timer' 'ticker:reset of a bubble.s ticker' \
+    'ticker_stop:stop of a bubble.s ticker'; do
     lines "a bubble's timer elsewhere (${use%:*})" "^fatal error: ${use#*:} from outside the bubble$" "^--- FAIL: escaped_${use%:*} " 'exit status 2$'
 done
 ok 'a failed BL_REQUIRE ends the test too' test "$(grep -c 'not reached' "$work/out")" -eq 0

@@ -281,12 +281,10 @@ static int answer_file(const remote *r, const char *path)
 int source_unix_file(const char *url)
 {
     static const char page[] = "/debug/pprof/goroutine";
-    const char *path = strstr(url, ":/debug/");
+    const char *host = url + strlen("unix:"), *path = strstr(host, ":/debug/");
     const char *seconds = path != NULL ? strstr(path, "seconds=") : NULL;
-    size_t skip = strlen("unix:");
     remote r = {.patience = PATIENCE + (seconds != NULL ? atoi(seconds + strlen("seconds=")) : 0)};
-    r.host = path != NULL ? text_own("%.*s", (int)(path - url - (int)skip), url + skip)
-                          : text_own("%s", url + skip);
+    r.host = path != NULL ? text_own("%.*s", (int)(path - host), host) : text_own("%s", host);
     int fd = answer_file(&r, path != NULL ? path + 1 : page);
     if (fd < 0)
         refused_say(url);

@@ -105,15 +105,17 @@ static void timer_close(bl_timer *t)
     bl__unlock(&t->bl__lock);
 }
 
-bool bl_timer_stop(bl_timer *t)
+static bool timer_stop(bl_timer *t, const char *what)
 {
     bl__asked();
     timer_lock(t);
-    timer_check_bubble(t, "stops", "stop of a bubble's timer");
+    timer_check_bubble(t, "stops", what);
     bool was = timer_halt(t);
     bl__unlock(&t->bl__lock);
     return was;
 }
+
+bool bl_timer_stop(bl_timer *t) { return timer_stop(t, "stop of a bubble's timer"); }
 
 bool bl_timer_reset(bl_timer *t, bl_dur d)
 {
@@ -261,4 +263,7 @@ void bl_ticker_reset(bl_ticker *t, bl_dur period)
     bl__unlock(&timer->bl__lock);
 }
 
-void bl_ticker_stop(bl_ticker *t) { (void)bl_timer_stop(ticker_timer(t)); }
+void bl_ticker_stop(bl_ticker *t)
+{
+    (void)timer_stop(ticker_timer(t), "stop of a bubble's ticker");
+}

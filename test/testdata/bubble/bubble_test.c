@@ -478,6 +478,7 @@ ELSEWHERE(escaped_timer, (void)!bl_chan_recv_until(bl_timer_chan(&out.timer), NU
 ELSEWHERE(escaped_stop, bl_timer_stop(&out.timer))
 ELSEWHERE(escaped_reset, bl_timer_reset(&out.timer, BL_SEC))
 ELSEWHERE(escaped_ticker, bl_ticker_reset(out.ticker, BL_SEC))
+ELSEWHERE(escaped_ticker_stop, bl_ticker_stop(out.ticker))
 
 /* What may be done with them. */
 BL_TEST(escaped_freed)
