@@ -2,6 +2,7 @@
 /* bubble.c: goroutines with a clock of their own; see bubble.h. */
 #include "core/bubble.h"
 
+#include "life/notify.h"
 #include "os/os.h"
 
 /* ---- Whose bubble ---- */
@@ -222,7 +223,8 @@ static bool can_move(const bl__bubble *b)
 {
     if (b->dead || b->members == 0 || b->busy != 0)
         return false;
-    return load_relaxed(&b->timers.first) != BL_NEVER || b->waiter != NULL || b->held == 0;
+    return load_relaxed(&b->timers.first) != BL_NEVER || b->waiter != NULL ||
+           (b->held == 0 && !bl__signals_armed());
 }
 
 bl__bubble *bl__bubbles_find(void)

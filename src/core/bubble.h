@@ -16,7 +16,8 @@
  *     1. a timer is due:                    fires all that are due, in an order drawn from the seed
  *     2. a goroutine is in bl_bubble_wait:  it goes on
  *     3. a timer is pending:                the clock jumps to when the first is due, and 1
- *     4. a mutex is held from outside:      nothing, it will be given back in real time
+ *     4. a mutex is held from outside:      nothing, it will be given back in real time; nor while
+ *        a channel is there for signals (bl_notify), which come from outside
  *     5. else:                              a deadlock; the bubble's keeper is told
  *
  * To wait durably is to wait for what only goroutines of the bubble can do: for anything but a

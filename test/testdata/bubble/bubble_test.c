@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* bubble_test.c: virtual time; test/runner_test.sh says what has to come of each. */
 #include <belay/test.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -228,6 +229,33 @@ BL_TEST(real)
     bl_chan *c = bl_scope_chan(bl_test_scope(t), sizeof(int), 0);
     bl_go(bl_test_scope(t), sends_late, c);
     bl_bubble(t, outside_fn, c);
+}
+
+/* A signal comes from outside, also when all wait and nothing else is to come. */
+static int signals_late(void *arg)
+{
+    (void)arg;
+    return bl_sleep(50 * BL_MS) != 0 ? 0 : raise(SIGUSR1);
+}
+
+static void signal_fn(bl_test *t, void *arg)
+{
+    int got = 0;
+    (void)arg;
+    bl_chan *c = bl_scope_chan(bl_test_scope(t), sizeof got, 1);
+    BL_REQUIRE_ERR(t, bl_notify(bl_test_scope(t), c, SIGUSR1), 0);
+    BL_CHECK_ERR(t, bl_chan_recv(c, &got), 0);
+    BL_CHECK_EQ(t, got, SIGUSR1);
+    bl_chan *never = bl_scope_chan(bl_test_scope(t), sizeof got, 0);
+    BL_CHECK_ERR(t, bl_chan_recv_until(never, NULL, bl_in(BL_HOUR)), BL_ETIMEDOUT);
+}
+
+BL_TEST(signals)
+{
+    bl_chan *own = bl_scope_chan(bl_test_scope(t), sizeof(int), 1); /* before there is one inside */
+    BL_REQUIRE_ERR(t, bl_notify(bl_test_scope(t), own, SIGUSR1), 0);
+    bl_go(bl_test_scope(t), signals_late, NULL);
+    bl_bubble(t, signal_fn, NULL);
 }
 
 /* ---- Many ---- */
