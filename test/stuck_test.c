@@ -642,3 +642,38 @@ RUN_TEST(a_search_is_not_cancelled)
     BL_CHECK_EQ(t, load_relaxed(&said), 1);
     bl_chan_close(c);
 }
+
+/* ---- Beside the end of a run ---- */
+
+static uint32_t runs_over; /* atomic */
+
+static void *look_beside_runs(void *arg)
+{
+    while (!load_acquire(&runs_over))
+        (void)bl_leaks(NULL, 0);
+    return arg;
+}
+
+static int short_run(void *arg)
+{
+    enum { WAITERS = 10, APART = 13, LONGEST = 300 /* us */ };
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 0);
+    for (int i = 0; i < WAITERS; i++)
+        bl_go(s, recv_of, c);
+    int r = bl_sleep(*(int *)arg * APART % LONGEST * BL_US);
+    bl_chan_close(c);
+    return r;
+}
+
+/* A search reads the stacks of goroutines, which go at the end of a run. */
+BL_TEST_PLAIN(a_run_ends_beside_a_search)
+{
+    enum { RUNS = 200 };
+    pthread_t thread;
+    BL_REQUIRE(t, pthread_create(&thread, NULL, look_beside_runs, NULL) == 0);
+    for (int i = 0; i < RUNS; i++)
+        BL_CHECK_EQ(t, bl_run(short_run, &i, NULL), 0);
+    store_release(&runs_over, 1u);
+    pthread_join(thread, NULL);
+}

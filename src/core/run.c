@@ -24,6 +24,7 @@
 #include "debug/quit.h"
 #include "debug/report.h"
 #include "debug/source.h"
+#include "debug/stuck.h"
 #include "debug/traceback.h"
 #include "life/notify.h"
 #include "life/scope.h"
@@ -469,6 +470,7 @@ static void run_over(void)
 static void run_end(bool clean)
 {
     bl__quit_wait();
+    bl__stuck_hold(); /* a plain thread may be in bl_leaks */
     if (clean) {
         ps_forget();
         bl__stack_fini(false);
@@ -476,6 +478,7 @@ static void run_end(bool clean)
     } else {
         bl__each_stack(left_claim, NULL);
     }
+    bl__stuck_release();
     bl__crash_uninstall();
     bl__signals_end();
     bl__quit_uninstall();
@@ -501,9 +504,11 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
         return BL_EBUSY;
     }
     bl__timekeeper_end();
+    bl__stuck_hold(); /* as in run_end */
     bl__m_reap();
     left_forget();
     rt_reset();
+    bl__stuck_release();
     bl__helpers_begin();
     store_relaxed(&bl__rt.runner, bl__thread_id());
     int err = options_take(opts);

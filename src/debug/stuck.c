@@ -728,9 +728,12 @@ static void search(bl__search *s, bool closely)
         bl__reach_free(n.reach);
         bl__trace_space_free(&n.space);
     }
-    pthread_mutex_unlock(&one_search);
     s->quiet = !n.unknown && bl__stuck_picks() == n.picks && !has_strangers();
+    pthread_mutex_unlock(&one_search);
 }
+
+void bl__stuck_hold(void) { pthread_mutex_lock(&one_search); }
+void bl__stuck_release(void) { pthread_mutex_unlock(&one_search); }
 
 void bl__stuck_search(bl__search *s)
 {

@@ -59,6 +59,10 @@ typedef struct bl__search {
 
 /* One at a time; waits for another thread's. Any thread. */
 void bl__stuck_search(bl__search *s);
+/* Nobody searches from here on until the release: what is looked at without asking, stacks and
+ * processors, goes. Waits for whoever does. */
+void bl__stuck_hold(void);
+void bl__stuck_release(void);
 
 /* How often the processors have picked a task, and plain threads have begun or ended to wait:
  * nobody has run if it stays the same. */
