@@ -557,7 +557,9 @@ BL_TEST_PLAIN(fatal)
         CHECK_FATAL(t, end_thread, " has ended its thread, which is the runtime's (pthread_exit");
     CHECK_FATAL(t, end_helper, "a function of bl_blocking, called by goroutine 1, has ended its");
     CHECK_FATAL(t, asleep_with_idle_helpers, "all goroutines are asleep - deadlock!");
-    CHECK_FATAL(t, asleep_in_helper, "goroutine 1 [blocking call");
+    CHECK_FATAL(t, asleep_in_helper, "goroutine 1 [blocking call]:\nreceive_for_ever\n");
+    CHECK_FATAL(t, asleep_in_helper, "\nasleep_in_helper\n");
+    CHECK_FATAL(t, asleep_in_helper, "thread of its own: chan receive\nwaits on channel 0x");
     CHECK_FATAL(t, scope_left_open, "the function of bl_blocking ended with a scope left open: ");
     CHECK_FATAL(t, blocking_in_child, "the child of a fork");
 }

@@ -30,6 +30,7 @@
 
 #include "core/bubble.h"
 #include "debug/crash.h"
+#include "debug/peek.h"
 #include "os/futex.h"
 #include "os/os.h"
 
@@ -56,6 +57,7 @@ typedef struct bl__helper {
     uint32_t wake;               /* lock to write, atomic to read: 1 when it is off the idle list */
     uint32_t state;              /* atomic: HELPER_…; RUN and FREE by itself */
     uint64_t caller;             /* its own: the id of the goroutine that it runs a function for */
+    bl_fn fn;                    /* its own: the function */
     uint32_t bubble;             /* its own: that goroutine's, or 0 */
     const void *frame;           /* lock: while it rests, what is in use of its stack begins here */
 #if BL__RACE
@@ -204,6 +206,7 @@ static bool helper_run(bl__helper *h, bl__call *c)
     bl__g *self = &h->m.g0;
     uint32_t was = HELPER_RUN;
     h->caller = c->g->id;
+    h->fn = c->fn;
     const bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubble_of(c->g) : NULL;
     h->bubble = b != NULL ? b->id : 0;
     self->ctx = c->ctx;
@@ -302,6 +305,19 @@ uint64_t bl__helper_caller(void)
 {
     bl__m *m = bl__this_m_known();
     return m == NULL || m->helper == NULL ? 0 : m->helper->caller;
+}
+
+bl_fn bl__helper_of(uint64_t goroutine, bl__g *record)
+{
+    enum { HELPERS_LOOKED = 10000 };
+    bl__helper h;
+    const bl__helper *at = load_relaxed(&helpers()->all);
+    for (int i = 0; i < HELPERS_LOOKED && bl__peek(&h, at, sizeof h); i++, at = h.all_next)
+        if (h.caller == goroutine && load_relaxed(&h.state) == HELPER_RUN) {
+            *record = h.m.g0;
+            return h.fn;
+        }
+    return NULL;
 }
 
 uint32_t bl__helper_bubble(void)

@@ -38,6 +38,11 @@ int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline);
 uint64_t bl__helper_caller(void);
 uint32_t bl__helper_bubble(void);
 
+struct bl__g;
+/* The function that a thread runs for that goroutine, and a copy of the thread's record; NULL: none
+ * is found. Without the lock, which whoever a crash is about may hold. */
+bl_fn bl__helper_of(uint64_t goroutine, struct bl__g *record);
+
 /* Calls fn for each helper that has nothing to run, with the number of its thread: below frame nothing
  * of its stack is in use. */
 void bl__helpers_each_rest(void (*fn)(const void *frame, int tid, void *arg), void *arg);

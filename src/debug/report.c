@@ -20,6 +20,7 @@
 
 #include "arch/sanitize.h"
 #include "arch/unwind.h"
+#include "core/blocking.h"
 #include "core/proc.h"
 #include "debug/alike.h"
 #include "debug/crash.h"
@@ -314,11 +315,28 @@ static void told_print(bl__out *o)
 
 void bl__report_forget(void) { told.count = 0; }
 
+/* Of one whose function runs on another thread: where that begins, and what it waits on. */
+static bl_fn blocking_look(const bl__g *g, bl__g *helper)
+{
+    bool blocks = g->task.status == BL__G_PARKED && g->reason == BL__WAIT_BLOCKING;
+    return blocks ? bl__helper_of(g->id, helper) : NULL;
+}
+
+static void blocking_print(bl__out *o, const bl__g *helper)
+{
+    if (helper->task.status != BL__G_PARKED)
+        return;
+    bl__out_printf(o, "its function, on a thread of its own: %s\n",
+                   bl__reason_text((bl__reason)helper->reason));
+    bl__describe_wait(o, helper);
+}
+
 /* others: goroutines like it, which are not shown. */
 static void item_print(bl__out *o, const item *it, const bl__report_all *what,
                        const bl__alike *others)
 {
     shown now;
+    bl__g helper;
     if (it->at == NULL) {
         spawned_print(o, it, what->system);
         return;
@@ -330,8 +348,13 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what,
         bl__out_printf(o, "\t%sstack unavailable\n",
                        now.g.task.status == BL__G_RUNNING ? "goroutine running on other thread; "
                                                           : "");
+    bl_fn blocks = blocking_look(&now.g, &helper);
+    if (blocks != NULL)
+        frames_print(o, NULL, blocks, what->system);
     frames_print(o, now.have ? &now.trace : NULL, now.g.fn, what->system);
     bl__report_tail(o, &now.g, it->at);
+    if (blocks != NULL)
+        blocking_print(o, &helper);
     bl__cause_print(o, &now.g, it->at, what->cause);
     if (others != NULL)
         bl__alike_print(o, others);

@@ -358,8 +358,9 @@ static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, siz
 char *bl__trace_copy(const bl__g *g, bl__trace_space *space, size_t *n)
 {
     moment before = moment_of(g);
-    bool saved = before.status == BL__G_RUNNABLE ||
-                 (before.status == BL__G_PARKED && before.wait > BL__W_CLAIMED);
+    bool waits = before.wait > BL__W_CLAIMED || /* a helper claims it for as long as it runs */
+                 (before.wait == BL__W_CLAIMED && g->reason == BL__WAIT_BLOCKING);
+    bool saved = before.status == BL__G_RUNNABLE || (before.status == BL__G_PARKED && waits);
     if (!saved)
         return NULL;
 
