@@ -7,15 +7,15 @@
  * waits that no idle processor could do, is taken from its thread: at once if that thread sleeps in
  * the kernel (a system call, a page fault, somebody's pthread mutex), after HOG_NS if it computes.
  * As long as sysmon is eager, since it has taken one lately, a thread that has slept since the look
- * before, and does now, needs no second look; and one that computes, but whose goroutine has been
- * found asleep before, is not given HOG_NS: it is on its way into the next call that blocks
- * (getaddrinfo computes for 0.15 ms before it waits), and a guess that is wrong BLOCKS_AGAIN times
- * in a row is given up. Another thread goes on with the processor. The one it was taken from is not
- * disturbed: no signal, no EINTR. It is "away": it runs its goroutine as before, and finds that it
- * has no processor when it enters the runtime the next time (bl__enter in proc.h). What it does
- * there is done as by a plain thread; where it needs a processor, it takes an idle one or queues
- * its goroutine (bl__come_back). In the same way a goroutine that is about to work for long inside
- * of the library gives its processor up by itself (bl__let_go).
+ * before, and does now, needs no second look; and one whose goroutine has been found asleep before
+ * is taken for one that blocks at the first look: it does, which to ask the kernel takes 30 us, or
+ * is on its way (getaddrinfo computes for 0.15 ms before it waits). After BLOCKS_AGAIN such guesses
+ * it has to be found asleep again. Another thread goes on with the processor. The one it was taken
+ * from is not disturbed: no signal, no EINTR. It is "away": it runs its goroutine as before, and
+ * finds that it has no processor when it enters the runtime the next time (bl__enter in proc.h).
+ * What it does there is done as by a plain thread; where it needs a processor, it takes an idle one
+ * or queues its goroutine (bl__come_back). In the same way a goroutine that is about to work for
+ * long inside of the library gives its processor up by itself (bl__let_go).
  *
  * Invariants
  *   - A processor is taken under sched's lock, after the handshake of bl__enter: so from a thread that is
@@ -209,7 +209,7 @@ static void taken_say(const taken *t, uint32_t why, bl_dur since)
 {
     char doing[48];
     bl__thread_call call;
-    if (why == BL__AWAY_BLOCKED && bl__thread_in_call(t->tid, &call))
+    if (bl__thread_in_call(t->tid, &call))
         snprintf(doing, sizeof doing, "in system call %ld", call.number);
     else
         snprintf(doing, sizeof doing, "%s", why == BL__AWAY_HOG ? "running" : "asleep");
@@ -354,17 +354,26 @@ void bl__handoff_calm(void)
         bl__thread_state_close(&handoff.states[i]);
 }
 
+/* Is the goroutine that m runs expected to block? A peek: records stay mapped, and who looks wrongly
+ * asks again before it takes. */
+static bool expects_block(const bl__m *m)
+{
+    if (BL__TSAN || m == NULL || load_relaxed(&m->inside) != 0) /* TSAN would tell of the peek */
+        return false;
+    return load_relaxed(&load_relaxed(&m->g)->blocks) > 0;
+}
+
 /* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom
  * does. */
 static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool eager)
 {
     bool asked = p->asked;
     p->asked = false;
+    if (eager && expects_block(m) && take(p, tick, BL__AWAY_HOG, true))
+        return BL__LOOK_TAKEN;
     bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
     if (bl__thread_state_sleeps(state_at(p)) == 1)
         return take(p, tick, BL__AWAY_BLOCKED, false) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
-    if (eager && take(p, tick, BL__AWAY_HOG, true))
-        return BL__LOOK_TAKEN;
     if (now - load_relaxed(&p->seen_since) < HOG_NS)
         return BL__LOOK_NOTHING;
     if (!asked) { /* it may come by, which disturbs less than two that run at once */
@@ -444,7 +453,9 @@ bl__look bl__handoff_look(bool eager)
             store_relaxed(&p->seen_tick, tick);
             store_relaxed(&p->seen_since, now);
             p->seen_m = m;
-            if (slept && waits && still_sleeps(p, m) && take(p, tick, BL__AWAY_BLOCKED, false))
+            if (waits && !helpers &&
+                ((eager && expects_block(m) && take(p, tick, BL__AWAY_HOG, true)) ||
+                 (slept && still_sleeps(p, m) && take(p, tick, BL__AWAY_BLOCKED, false))))
                 found = BL__LOOK_TAKEN;
         }
         if (helpers && work_behind(p, now)) {
