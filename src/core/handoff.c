@@ -358,9 +358,10 @@ void bl__handoff_calm(void)
  * asks again before it takes. */
 static bool expects_block(const bl__m *m)
 {
-    if (BL__TSAN || m == NULL || load_relaxed(&m->inside) != 0) /* TSAN would tell of the peek */
+    if (m == NULL || load_relaxed(&m->inside) != 0)
         return false;
-    return load_relaxed(&load_relaxed(&m->g)->blocks) > 0;
+    return BL__TSAN ||
+           load_relaxed(&load_relaxed(&m->g)->blocks) > 0; /* it would tell of the peek */
 }
 
 /* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom
