@@ -360,8 +360,8 @@ static bool expects_block(const bl__m *m)
 {
     if (m == NULL || load_relaxed(&m->inside) != 0)
         return false;
-    return BL__TSAN ||
-           load_relaxed(&load_relaxed(&m->g)->blocks) > 0; /* it would tell of the peek */
+    bool told = BL__TSAN; /* which would tell of the peek */
+    return told || load_relaxed(&load_relaxed(&m->g)->blocks) > 0;
 }
 
 /* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom
