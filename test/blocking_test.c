@@ -553,8 +553,7 @@ static int end_helper(void *arg) { return bl_blocking(end_thread, arg); }
 
 BL_TEST_PLAIN(fatal)
 {
-    if (!BL__TSAN) /* whose pthread_exit ends the process where a fiber calls it */
-        CHECK_FATAL(t, end_thread, " has ended its thread, which is the runtime's (pthread_exit");
+    CHECK_FATAL(t, end_thread, " has ended its thread, which is the runtime's (pthread_exit");
     CHECK_FATAL(t, end_helper, "a function of bl_blocking, called by goroutine 1, has ended its");
     CHECK_FATAL(t, asleep_with_idle_helpers, "all goroutines are asleep - deadlock!");
     CHECK_FATAL(t, asleep_in_helper, "goroutine 1 [blocking call]:\nreceive_for_ever\n");

@@ -5,6 +5,7 @@
  * The thread that calls bl_run is not among the runtime's: it waits for the end, so that bl_run can
  * return even when a goroutine never gives its thread back.
  */
+#include <dlfcn.h>
 #include <poll.h>
 #include <pthread.h>
 #include <time.h>
@@ -97,10 +98,8 @@ static bool is_runtimes(const bl__m *m)
     return m->helper != NULL || m->g0.task.kind != BL__TASK_THREAD;
 }
 
-#if BL__RACE
-/* ThreadSanitizer's own aborts the process where a goroutine calls it. */
-void bl__tsan_pthread_exit(void *result) __asm__("__interceptor_pthread_exit")
-    __attribute__((weak, noreturn));
+#if BL__RACE || BL__TSAN
+/* ThreadSanitizer's own aborts the process where a goroutine calls it, and does nothing else. */
 void pthread_exit(void *result) __attribute__((visibility("default")));
 
 void pthread_exit(void *result)
@@ -108,7 +107,9 @@ void pthread_exit(void *result)
     const bl__m *m = bl__this_m();
     if (m != &bl__nobody && is_runtimes(m))
         thread_lost(m);
-    bl__tsan_pthread_exit(result);
+    void (*libc)(void *) __attribute__((noreturn));
+    *(void **)&libc = dlsym(RTLD_NEXT, "pthread_exit");
+    libc(result);
 }
 #endif
 
