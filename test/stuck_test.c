@@ -6,7 +6,7 @@
  * counts.
  */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
-//belay:libs -Wl,--wrap=bl__stuck_search
+//belay:libs -Wl,--wrap=bl__stuck_search,--wrap=bl__sample_take
 #include <belay/debug.h>
 #include <belay/test.h>
 
@@ -23,6 +23,7 @@
 #include "arch/sanitize.h"
 #include "core/atomic.h"
 #include "core/proc.h"
+#include "debug/sample.h"
 #include "debug/stuck.h"
 #include "os/os.h"
 
@@ -465,6 +466,16 @@ void __wrap_bl__stuck_search(bl__search *s)
     for (size_t i = 0; i < a->count && i < s->most; i++)
         s->found[i] = (bl__stuck){.id = 100 * (n + 1) + i};
 }
+
+static bool profiler_refused;
+
+ssize_t __real_bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid);
+ssize_t __wrap_bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid);
+
+ssize_t __wrap_bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid)
+{
+    return profiler_refused ? -1 : __real_bl__sample_take(regs, stack, room, tid);
+}
 /* NOLINTEND(clang-diagnostic-reserved-identifier) */
 
 static int leaks_count(bl_leak *leaks)
@@ -503,12 +514,21 @@ RUN_TEST(looks_again_where_others_run)
 }
 
 #if defined(__x86_64__)
-/* Reads with the channel in a register alone, and sends to it. */
+/* Reads or computes with the channel in a register alone, and sends to it. */
 typedef struct reader {
+    int (*fn)(void *arg);
     bl_chan *to;
     int fds[2];
-    int tid; /* atomic */
+    int tid;       /* atomic */
+    uint32_t over; /* atomic: it has computed enough */
 } reader;
+
+static int send_and_release(bl_chan *to, int v)
+{
+    int r = bl_chan_send(to, &v);
+    bl_chan_release(to);
+    return r;
+}
 
 static int read_and_send(void *arg)
 {
@@ -523,7 +543,17 @@ static int read_and_send(void *arg)
                      : "0"((long)SYS_read), "D"((long)b->fds[0]), "S"(&byte), "d"(1L)
                      : "rcx", "r11", "memory");
     int v = (int)r;
-    return bl_chan_send(to, &v);
+    return send_and_release(to, v);
+}
+
+static int compute_and_send(void *arg)
+{
+    reader *b = arg;
+    register bl_chan *to __asm__("r12") = b->to;
+    *(bl_chan *volatile *)&b->to = NULL;
+    store_release(&b->tid, bl__thread_id());
+    __asm__ volatile("1: cmpl $0, %1\n\tje 1b" : "+r"(to) : "m"(b->over) : "memory");
+    return send_and_release(to, 1);
 }
 
 static int recv_one(void *arg)
@@ -539,18 +569,23 @@ static int start_reader(void *arg)
     reader *b = arg;
     bl_scope *s = (bl_scope *)b->to;
     b->to = bl_chan_new(sizeof(int), 0);
-    int r = bl_go(s, recv_one, b->to);
-    return r == 0 ? bl_go(s, read_and_send, b) : r;
+    int r = bl_go(s, recv_one, bl_chan_retain(b->to));
+    return r == 0 ? bl_go(s, b->fn, b) : r;
+}
+
+static void reader_start(bl_test *t, bl_scope *s, reader *b)
+{
+    bl_scope first;
+    b->to = (bl_chan *)s;
+    BL_CHECK_EQ(t, bl_scope_open(&first, NULL), 0);
+    BL_CHECK_EQ(t, bl_go(&first, start_reader, b), 0);
+    BL_CHECK_EQ(t, bl_scope_close(&first), 0);
 }
 
 static void beside_a_reader(bl_test *t, reader b)
 {
     BL_SCOPE(s);
-    bl_scope first;
-    b.to = (bl_chan *)s;
-    BL_CHECK_EQ(t, bl_scope_open(&first, NULL), 0);
-    BL_CHECK_EQ(t, bl_go(&first, start_reader, &b), 0);
-    BL_CHECK_EQ(t, bl_scope_close(&first), 0);
+    reader_start(t, s, &b);
     while (load_acquire(&b.tid) == 0 || bl__thread_sleeps(b.tid) != 1)
         BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
@@ -562,7 +597,7 @@ static void beside_a_reader(bl_test *t, reader b)
 
 RUN_TEST(a_goroutine_in_a_call_has_it_in_a_register)
 {
-    reader b = {.tid = 0};
+    reader b = {.fn = read_and_send};
     BL_REQUIRE(t, pipe(b.fds) == 0);
     beside_a_reader(t, b);
 }
@@ -570,11 +605,39 @@ RUN_TEST(a_goroutine_in_a_call_has_it_in_a_register)
 /* It would begin its time-out again. */
 RUN_TEST(a_goroutine_in_a_call_that_is_not_stopped_has_it_in_a_register)
 {
-    reader b = {.tid = 0};
+    reader b = {.fn = read_and_send};
     struct timeval limit = {.tv_sec = 3600};
     BL_REQUIRE(t, socketpair(AF_UNIX, SOCK_STREAM, 0, b.fds) == 0);
     BL_REQUIRE(t, setsockopt(b.fds[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
     beside_a_reader(t, b);
+}
+
+/* more: beside one that is really left behind. */
+static void beside_one_that_computes(bl_test *t, bool more)
+{
+    reader b = {.fn = compute_and_send};
+    BL_SCOPE(s);
+    reader_start(t, s, &b);
+    if (more)
+        leak_start(s, box_recv, NULL);
+    while (load_acquire(&b.tid) == 0 || b.to != NULL)
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    bl__regs regs;
+    bool told = bl__sample_take(&regs, NULL, 0, b.tid) == 0;
+    BL_CHECK_EQ(t, bl_leaks(NULL, 0), more && told && SEES ? 1 : 0);
+    store_release(&b.over, 1u);
+    if (!more)
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
+RUN_TEST(a_goroutine_that_computes_has_it_in_a_register)
+{
+    for (int refused = 0; refused < 2; refused++) {
+        profiler_refused = refused;
+        beside_one_that_computes(t, false);
+        beside_one_that_computes(t, true);
+    }
+    profiler_refused = false;
 }
 #endif
 

@@ -39,11 +39,12 @@ typedef struct bl_leak {
  * Looks for stuck goroutines: those that wait, without a deadline, on what nobody who is alive can
  * get at. Alive are goroutines that run, sleep, or wait for a descriptor or with a deadline, plain
  * threads, and whoever they can wake. What can be got at is read from memory, conservatively: an
- * address that only looks like one hides a leak, and none is made up, unless the only address is in
- * a register of a goroutine that computes meanwhile. (So there is no address in what it fills in.)
- * Threads that sleep in a call of the system are stopped for some 30 us each then, for their
- * registers; the call goes on and does not show it. In a build with a sanitizer memory is not read:
- * only owners of locks and scopes count. Who waits for a cancellation by its channel (bl_ctx_done)
+ * address that only looks like one hides a leak, and none is made up. (So there is no address in
+ * what it fills in.) Threads that sleep in a call of the system are stopped for some 30 us each
+ * then, for their registers; the call goes on and does not show it. Those of a goroutine that
+ * computes are told by the kernel's profiler (perf_event_open), at no stop; where that may not be
+ * used, and in a build with a sanitizer, memory says nothing: only owners of locks and scopes
+ * count. Who waits for a cancellation by its channel (bl_ctx_done)
  * is not stuck.
  *
  * Fills in the first max of them, by id; out may be NULL if max is 0. How many there are, or

@@ -88,21 +88,43 @@ static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
     return false;
 }
 
+/* Somebody whose registers neither search knows has not switched in between, which would have put
+ * them on its stack. */
+static bool registers_missed(const bl__search *a, const bl__search *b)
+{
+    if (a->running_count > BL__STUCK_RUNNING || b->running_count > BL__STUCK_RUNNING)
+        return true;
+    for (uint32_t i = 0; i < a->running_count; i++)
+        for (uint32_t k = 0; k < b->running_count; k++)
+            if (a->running[i].id == b->running[k].id &&
+                a->running[i].switches == b->running[k].switches)
+                return true;
+    return false;
+}
+
 /* If others ran while memory was read, an address may have moved meanwhile. Then it is looked
- * again, and the search counts that met nobody, or else the one that has found the fewest. spare:
- * as large as s->found. */
+ * again, and the search counts that met nobody, or else the one that has found the fewest. Where
+ * an address may have been in a register all the time, memory says nothing. spare: as large as
+ * s->found. */
 static void leaks_search(bl__search *s, bl__stuck *spare)
 {
     bl__stuck_search(s);
+    bl__search first = *s, last = *s;
     for (int i = 1; i < LEAKS_TRIES && !s->quiet && s->count > 0; i++) {
         bl__search again = *s;
         again.found = spare;
         bl__stuck_search(&again);
-        if (again.undecided || (!again.quiet && again.count >= s->count))
+        if (again.undecided)
+            continue;
+        last = again;
+        if (!again.quiet && again.count >= s->count)
             continue;
         spare = s->found;
         *s = again;
     }
+    s->blind = s->by_memory && !s->quiet && registers_missed(&first, &last);
+    if (s->blind)
+        bl__stuck_search(s);
 }
 
 __attribute__((noinline)) static int leaks_find(bl_leak *out, size_t max, const void *self)

@@ -27,6 +27,7 @@
 
 #include "core/proc.h"
 #include "debug/peek.h"
+#include "debug/sample.h"
 #include "debug/traceback.h"
 #include "debug/tracer.h"
 #include "os/futex.h"
@@ -129,8 +130,8 @@ static bool goes_on(const bl__thread_call *c)
 
 typedef struct registers_look {
     void (*fn)(uint64_t word, void *arg);
+    void (*unknown)(const bl__stuck *who, void *arg); /* NULL: no threads that run goroutines */
     void *arg;
-    bool goroutines;   /* threads that run one, too */
     int tasks;         /* /proc/self/task */
     bool moved;        /* somebody has, or may, and is to be looked at again */
     size_t count;      /* of list */
@@ -140,7 +141,8 @@ typedef struct registers_look {
 
 typedef enum whose { WHOSE_PROGRAM, WHOSE_GOROUTINE, WHOSE_LIBRARY } whose;
 
-static whose thread_whose(int tid)
+/* who: the goroutine that it runs. */
+static whose thread_whose(int tid, bl__stuck *who)
 {
     static const char *const names[] = {"belay-sysmon", "belay-finder", "belay-ring", "belay-dump",
                                         "belay-time"};
@@ -149,8 +151,13 @@ static whose thread_whose(int tid)
     if (tid == load_relaxed(&bl__rt.runner)) /* who has all of them behind it when it goes on */
         return WHOSE_LIBRARY;
     for (; at != NULL && bl__peek(&m, at, sizeof m); at = m.all_next)
-        if (m.tid == tid)
-            return m.g != &at->g0 && tid != gettid() ? WHOSE_GOROUTINE : WHOSE_LIBRARY;
+        if (m.tid == tid) {
+            bl__g g;
+            if (m.g == &at->g0 || tid == gettid() || !bl__peek(&g, m.g, sizeof g))
+                return WHOSE_LIBRARY;
+            *who = (bl__stuck){g.id, m.g, g.switches};
+            return WHOSE_GOROUTINE;
+        }
     bool named = bl__thread_is_named(tid, "belay-"); /* as is one of bl_blocking's */
     for (size_t i = 0; named && i < sizeof names / sizeof names[0]; i++)
         if (bl__thread_is_named(tid, names[i]))
@@ -232,20 +239,30 @@ static bool registers_read(registers_look *l, bool helps)
     return known;
 }
 
+static void computing_take(registers_look *l, int tid, const bl__stuck *who)
+{
+    bl__regs regs = {.r = {0}};
+    if (bl__sample_take(&regs, NULL, 0, tid) < 0)
+        l->unknown(who, l->arg);
+    for (size_t i = 0; i < BL__REGS; i++)
+        l->fn(regs.r[i], l->arg);
+}
+
 /* False: its registers are not known, nor going to be. */
 static bool registers_take(registers_look *l, int tid)
 {
     char name[32];
     bl__thread_call call;
+    bl__stuck who = {.id = 0};
     bl__stopped *t = &l->list[l->count];
     (void)snprintf(name, sizeof name, "%d/syscall", tid);
     *t = (bl__stopped){.tid = tid, .fd = openat(l->tasks, name, O_RDONLY | O_CLOEXEC)};
     ssize_t n = t->fd >= 0 ? pread(t->fd, t->text, sizeof t->text - 1, 0) : -1;
     *strchrnul(name, '/') = '\0';
     bool there = n > 0 || faccessat(l->tasks, name, F_OK, 0) == 0; /* but the system says no more */
-    whose w = there ? thread_whose(tid) : WHOSE_LIBRARY;
+    whose w = there ? thread_whose(tid, &who) : WHOSE_LIBRARY;
     bool sleeps = n > 0 && bl__thread_call_read(&call, t->text);
-    bool asked = w == WHOSE_GOROUTINE && l->goroutines;
+    bool asked = w == WHOSE_GOROUTINE && l->unknown != NULL;
     bool none = strstr(t->text, " 0x0 0x0\n") != NULL; /* the kernel's own, or it has ended */
     bool plain = w == WHOSE_PROGRAM && !none && !(sleeps && thread_waits_here(tid));
     if (sleeps && (plain || asked) && goes_on(&call) && !bl__thread_is_filtered(tid)) {
@@ -256,6 +273,8 @@ static bool registers_take(registers_look *l, int tid)
     }
     if (t->fd >= 0)
         close(t->fd);
+    if (asked && !sleeps)
+        computing_take(l, tid, &who);
     l->moved = l->moved || (sleeps && asked); /* it may be in the kernel for a moment */
     return !plain || (sleeps && stands_on_stack(&call));
 }
@@ -307,8 +326,9 @@ bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg)
     return registers_each(&l);
 }
 
-bool bl__registers_each_thread(void (*fn)(uint64_t word, void *arg), void *arg)
+bool bl__registers_each_thread(void (*fn)(uint64_t word, void *arg),
+                               void (*unknown)(const bl__stuck *who, void *arg), void *arg)
 {
-    registers_look l = {.fn = fn, .arg = arg, .goroutines = true};
+    registers_look l = {.fn = fn, .unknown = unknown, .arg = arg};
     return registers_each(&l);
 }

@@ -13,6 +13,7 @@
 
 #include <linux/perf_event.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -69,34 +70,46 @@ typedef struct sample_head {
 } sample_head;
 
 /* Of a sample: those registers, that size, the stack, and how much of that there was. */
-static size_t sample_read(bl__regs *regs, char *stack, size_t room, const char *record)
+static ssize_t sample_read(bl__regs *regs, char *stack, size_t room, const char *record)
 {
     sample_head s;
     uint64_t n;
     memcpy(&s, record, sizeof s);
     if (s.abi != PERF_SAMPLE_REGS_ABI_64 || s.header.size < sizeof s + sizeof n ||
         s.stack_size > s.header.size - sizeof s - sizeof n)
-        return 0;
+        return -1;
     memcpy(&n, record + sizeof s + s.stack_size, sizeof n);
     n = n < s.stack_size ? n : s.stack_size;
     n = n < room ? n : room;
     for (size_t i = 0; i < sizeof sample_order; i++)
         regs->r[sample_order[i]] = s.regs[i];
-    memcpy(stack, record + sizeof s, n);
-    return n;
+    if (n > 0)
+        memcpy(stack, record + sizeof s, n);
+    return (ssize_t)n;
 }
 
-size_t bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid)
+static bool sample_wait(int fd, int tid)
 {
-    size_t n = 0;
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int ready = 0;
+    for (int i = 0; i < SAMPLE_PATIENCE && ready == 0; i++) {
+        ready = poll(&wait, 1, 1);
+        if (ready == 0 && !bl__thread_runs(tid))
+            return false;
+    }
+    return ready == 1;
+}
+
+ssize_t bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid)
+{
+    ssize_t n = -1;
     int fd = sampler_open(tid);
     if (fd < 0)
-        return 0;
+        return -1;
     long page = sysconf(_SC_PAGESIZE);
     size_t bytes = (size_t)page * (SAMPLE_PAGES + 1);
     char *ring = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    if (ring != MAP_FAILED && poll(&wait, 1, SAMPLE_PATIENCE) == 1) {
+    if (ring != MAP_FAILED && sample_wait(fd, tid)) {
         const struct perf_event_mmap_page *control = (void *)ring;
         struct perf_event_header first;
         uint64_t head = load_relaxed(&control->data_head); /* poll(2) saw it */

@@ -80,13 +80,20 @@ static bool waits_for_nobody(bl__reason reason)
 }
 
 /* Its registers are not known. */
-static void note_running(bl__notes *n, const bl__node *d)
+static void note_running(const bl__stuck *who, void *arg)
 {
+    bl__notes *n = arg;
     bl__search *s = n->s;
     n->unknown = true;
     if (s->running_count < BL__STUCK_RUNNING)
-        s->running[s->running_count] = (bl__stuck){d->id, d->at, d->switches};
+        s->running[s->running_count] = *who;
     s->running_count++;
+}
+
+static bool is_caller(const bl__notes *n, const bl__node *d)
+{
+    const char *self = n->s->self;
+    return self > (const char *)d->at->stack_lo && self < d->high;
 }
 
 /* Its innermost scope was not closed, and the storage is gone: it lies below what is in use of the
@@ -183,8 +190,8 @@ static void note(const bl__g *g, void *arg)
         d->alive = is_alive(n, g, wait);
         if (g->reads_count > 0 || d->reason == BL__WAIT_RW_LOCK)
             bl__notes_reader(n, g);
-        if (load_relaxed(&g->task.status) == BL__G_RUNNING && n->s->self == NULL)
-            note_running(n, d);
+        if (load_relaxed(&g->task.status) == BL__G_RUNNING && !is_caller(n, d))
+            note_running(&(bl__stuck){d->id, d->at, d->switches}, n);
         if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
             note_lost(n, d);
     }
@@ -454,8 +461,7 @@ static void roots_add(bl__notes *n)
             continue;
         bool runs = load_relaxed(&g->task.status) != BL__G_PARKED || d->low == NULL;
         const char *low = runs ? g->stack_lo : caller_add(n, d);
-        if (n->s->self != NULL && (const char *)n->s->self > (const char *)g->stack_lo &&
-            (const char *)n->s->self < d->high)
+        if (is_caller(n, d))
             low = n->s->self;
         bl__reach_root(n->reach, low, d->high, !runs && d->sound);
         bl__reach_value(n->reach, d->ctx);
@@ -533,6 +539,14 @@ static void spread_words(bl__notes *n,
             bl__node_revive(n, &n->nodes[i]);
     if (n->marked || !known)
         spread_reach(n);
+}
+
+/* As bl__registers_each, for who does not ask again when those that run have switched. */
+static bool registers_each_now(void (*fn)(uint64_t word, void *arg), void *arg)
+{
+    bl__notes *n = arg;
+    n->s->running_count = 0; /* of those that were noted, most can be read */
+    return bl__registers_each_thread(fn, note_running, n);
 }
 
 /* ---- The search ---- */
@@ -638,7 +652,7 @@ static bool nobody_acts(const bl__notes *n)
 
 static void search_memory(bl__notes *n)
 {
-    n->blind = !bl__reach_begin(n->reach, n->closely);
+    n->blind = !bl__reach_begin(n->reach, n->closely) || n->s->blind;
     uint32_t stuck = objects_find(n);
     spread(n);
     n->nobody = stuck > 0 && !n->s->leaks && nobody_acts(n);
@@ -660,8 +674,7 @@ static void search_memory(bl__notes *n)
         spread_reach(n);
     if (n->closely) {
         spread_words(n, bl__kernel_each);
-        /* who spares asks again, when those that run have switched */
-        spread_words(n, n->s->spare ? bl__registers_each : bl__registers_each_thread);
+        spread_words(n, n->s->spare ? bl__registers_each : registers_each_now);
     }
 }
 

@@ -40,6 +40,7 @@ typedef struct bl__search {
     bool leaks;     /* the second question, too */
     bool spare;     /* not who may be idle on purpose: see stuck.c */
     bl_time before; /* only who was parked by then, on the coarse clock; 0: all */
+    bool blind;     /* memory says nothing */
     size_t limit;   /* bytes of memory that may be looked at */
     bool
         closely; /* whom it finds is looked for once more, also in unusual places: reach.h, kernel.h */

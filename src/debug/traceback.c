@@ -527,9 +527,10 @@ bool bl__trace_computing(bl__trace *t, const bl__g *g)
     size_t room = hi - (uintptr_t)g->stack_lo;
     int tid = bl__thread_of(g);
     char *copy = tid != 0 && bl__rescue_there() ? copy_room(&report_space, room) : NULL;
-    size_t n = copy != NULL ? bl__sample_take(&regs, copy, room, tid) : 0;
-    if (n == 0)
+    ssize_t taken = copy != NULL ? bl__sample_take(&regs, copy, room, tid) : -1;
+    if (taken <= 0)
         return false;
+    size_t n = (size_t)taken;
     uintptr_t sp = regs.r[BL__REG_SP];
     if (sp < (uintptr_t)g->stack_lo || sp > hi || hi - sp > n ||
         load_relaxed(&g->switches) != switches || bl__thread_of(g) != tid)
