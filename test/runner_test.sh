@@ -88,9 +88,10 @@ for use in 'send:send on' 'try_send:send on' 'recv:receive on' 'try_recv:receive
         "^--- FAIL: escaped_${use%:*} " 'inside it was all right$' 'exit status 2$'
 done
 for use in 'stop:stop of a bubble.s timer' 'reset:reset of a bubble.s timer' 'ticker:reset of a bubble.s ticker' \
-    'ticker_stop:stop of a bubble.s ticker'; do
+    'ticker_stop:stop of a bubble.s ticker' 'after:stop of a bubble.s timer' 'after_reset:reset of a bubble.s timer'; do
     lines "a bubble's timer elsewhere (${use%:*})" "^fatal error: ${use#*:} from outside the bubble$" "^--- FAIL: escaped_${use%:*} " 'exit status 2$'
 done
+lines "a bubble's after-func elsewhere" '^stops channel 0x[0-9a-f]+ of a timer that starts use_inside, made by escape_fn at '
 ok 'a failed BL_REQUIRE ends the test too' test "$(grep -c 'not reached' "$work/out")" -eq 0
 run "$belay" test -cpu 1,2,8 -v "$work/bubble"
 keep

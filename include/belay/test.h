@@ -245,7 +245,8 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
  *
  * A channel that is made in a bubble, and that of a timer or ticker that is started in one, is for
  * its goroutines and what they run by bl_blocking. Elsewhere sending on it, receiving, selecting and
- * closing is fatal, and so is stopping and resetting that timer. (As in Go.)
+ * closing is fatal, and so is stopping and resetting that timer, or one of bl_after_func. (As in
+ * Go.)
  *
  * fn is `void fn(bl_test *t, void *arg)`, `int fn(void *arg)`, of which a negative result fails t,
  * or `void fn(void *arg)`. In a bubble, bl_cleanup is for the bubble's end; bl_subtest, bl_parallel

@@ -110,7 +110,9 @@ static void chan_print(bl__out *o, const bl_chan *at, const char *how)
     }
     bl__site_text made;
     bool known = bl__site_read(&made, c.made);
-    if (known && c.timer)
+    if (known && c.timer && strcmp(made.what, "timer") != 0 && strcmp(made.what, "ticker") != 0)
+        bl__out_printf(o, " of a timer that starts %s", made.what);
+    else if (known && c.timer)
         bl__out_printf(o, " of a %s", made.what);
     else if (known && !bl__describe_is_chan(&made) && c.ctx != NULL)
         bl__out_printf(o, " of a context");

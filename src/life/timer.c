@@ -93,8 +93,7 @@ bl_chan *bl_timer_chan(bl_timer *t)
 /* Under its lock: a bubble's goroutines would see a time of theirs end from outside. */
 static void timer_check_bubble(bl_timer *t, const char *does, const char *what)
 {
-    if (t->bl__kind != BL__TIMER_AFTER)
-        bl__chan_check_bubble(bl__timer_channel(t), does, what);
+    bl__chan_check_bubble(bl__timer_channel(t), does, what);
 }
 
 /* By whom it belongs to. */
@@ -144,6 +143,8 @@ int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, cons
     timer_lock(t);
     (void)timer_halt(t);
     t->bl__kind = BL__TIMER_AFTER;
+    bl__chan_bubble_enter(bl__timer_channel(t));
+    bl__timer_channel(t)->made = site;
     t->bl__scope = s;
     t->bl__fn = fn;
     t->bl__arg = arg;

@@ -453,7 +453,7 @@ BL_TEST(locked)
 /* Of the calling bubble's caller, who uses them when it is over. */
 typedef struct escaped {
     bl_chan *c;
-    bl_timer timer;
+    bl_timer timer, after;
     bl_ticker *ticker;
     bl_scope outside;
 } escaped;
@@ -477,6 +477,8 @@ static void escape_fn(bl_test *t, void *arg)
     BL_CHECK_EQ(t, bl_chan_try_recv(out.c, &v), 0);
     BL_CHECK_EQ(t, BL_SELECT(BL_SEND(out.c, &v)), 0);
     BL_CHECK_EQ(t, bl_timer_start(&out.timer, BL_SEC), 0);
+    BL_CHECK_EQ(t, bl_after_func(&out.after, bl_test_scope(t), BL_SEC, use_inside, NULL), 0);
+    BL_CHECK(t, bl_timer_stop(&out.after));
     out.ticker = bl_ticker_new(&out.outside, BL_SEC);
     BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(out.ticker), NULL), 0);
     BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&out.timer), NULL), 0);
@@ -505,6 +507,8 @@ ELSEWHERE(escaped_close, bl_chan_close(out.c))
 ELSEWHERE(escaped_timer, (void)!bl_chan_recv_until(bl_timer_chan(&out.timer), NULL, 1))
 ELSEWHERE(escaped_stop, bl_timer_stop(&out.timer))
 ELSEWHERE(escaped_reset, bl_timer_reset(&out.timer, BL_SEC))
+ELSEWHERE(escaped_after, bl_timer_stop_wait(&out.after))
+ELSEWHERE(escaped_after_reset, bl_timer_reset(&out.after, BL_SEC))
 ELSEWHERE(escaped_ticker, bl_ticker_reset(out.ticker, BL_SEC))
 ELSEWHERE(escaped_ticker_stop, bl_ticker_stop(out.ticker))
 
