@@ -318,6 +318,20 @@ RUN_TEST(calls_go_on)
     }
 }
 
+/* The system calls it by another name then. */
+RUN_TEST(a_sleep_that_went_on_is_still_one)
+{
+    sleeper s;
+    bl__thread_call at = {0};
+    if (!TRACES)
+        return;
+    sleeper_start(&s, call_nanosleep);
+    BL_CHECK(t, sleeper_seen(&s));
+    BL_CHECK(t, bl__thread_in_call(s.tid, &at));
+    BL_CHECK_EQ(t, at.number, SYS_clock_nanosleep);
+    sleeper_end(&s);
+}
+
 RUN_TEST(calls_that_would_not_are_let_alone)
 {
     static long (*const calls[])(sleeper * s) = {call_epoll_for, call_write, call_recv_all,

@@ -188,10 +188,19 @@ bool bl__thread_call_read(bl__thread_call *out, char *text)
     return true;
 }
 
+enum { OS_CLOCKS = 16 }; /* that Linux knows */
+
 bool bl__thread_in_call(int tid, bl__thread_call *out)
 {
     char text[256];
-    return thread_file(tid, "syscall", text, sizeof text) && bl__thread_call_read(out, text);
+    if (!thread_file(tid, "syscall", text, sizeof text) || !bl__thread_call_read(out, text))
+        return false;
+    /* It was stopped for a moment, as by ^Z or registers.c. Of the calls that are called so then
+     * (nanosleep, futex, poll) only the C library's sleep begins with a clock's number. */
+    if (out->number == SYS_restart_syscall && (unsigned long)out->args[0] < OS_CLOCKS &&
+        out->args[2] > INT32_MAX)
+        out->number = SYS_clock_nanosleep;
+    return true;
 }
 
 bool bl__thread_is_filtered(int tid)
