@@ -127,7 +127,10 @@ if [ -x "$build/belay" ]; then
     ok 'seven rows' test "$(grep -c ' receiver ' "$work/out")" = 7
     run "$build/belay" profile "unix:$work/none"; expect 'no such socket' 1
     expect_err 'why' '^belay: unix:.*/none: No such file or directory$'
-    run "$build/belay" profile "unix:$work/socket:/debug/pprof/none"; expect 'no such page' 1
+    for page in /debug/pprof/none /none; do
+        run "$build/belay" profile "unix:$work/socket:$page"; expect "no such page, $page" 1
+        expect_err 'why' 'it has no such page$'
+    done
     if command -v go >/dev/null && [ -z "$sanitize" ]; then
         run "$build/belay" profile "unix:$work/socket"; expect_out 'profile by a socket' ' 7 +[0-9.]+%  receiver$'
         run "$build/belay" profile -top "unix:$work/socket:/debug/pprof/mutex?seconds=1"

@@ -278,15 +278,27 @@ static int answer_file(const remote *r, const char *path)
     return fd;
 }
 
+/* Behind the last ":/" of "SOCKET:/PAGE", where there is no file of that name; or NULL. */
+static const char *unix_page(const char *host)
+{
+    const char *found = NULL;
+    if (access(host, F_OK) != 0)
+        for (const char *at = host; (at = strstr(at, ":/")) != NULL; at++)
+            found = at;
+    return found;
+}
+
 int source_unix_file(const char *url)
 {
     static const char page[] = "/debug/pprof/goroutine";
-    const char *host = url + strlen("unix:"), *path = strstr(host, ":/debug/");
+    const char *host = url + strlen("unix:"), *path = unix_page(host);
     const char *seconds = path != NULL ? strstr(path, "seconds=") : NULL;
     remote r = {.patience = PATIENCE + (seconds != NULL ? atoi(seconds + strlen("seconds=")) : 0)};
     r.host = path != NULL ? text_own("%.*s", (int)(path - host), host) : text_own("%s", host);
     int fd = answer_file(&r, path != NULL ? path + 1 : page);
-    if (fd < 0)
+    if (fd < 0 && path != NULL && errno == EPROTO)
+        complain("%s: no debug endpoint of belay answers there, or it has no such page", url);
+    else if (fd < 0)
         refused_say(url);
     free(r.host);
     return fd;
