@@ -56,7 +56,6 @@ typedef struct bl__helper {
     pthread_t thread;            /* its own, until it has ended */
     uint32_t wake;               /* lock to write, atomic to read: 1 when it is off the idle list */
     uint32_t state;              /* atomic: HELPER_…; RUN and FREE by itself */
-    uint64_t caller;             /* its own: the id of the goroutine that it runs a function for */
     bl_fn fn;                    /* its own: the function */
     uint32_t bubble;             /* its own: that goroutine's, or 0 */
     const void *frame;           /* lock: while it rests, what is in use of its stack begins here */
@@ -198,6 +197,7 @@ static void helper_clean(bl__g *self)
     if (load_acquire(&self->registered) != NULL) /* ORD(registered) */
         bl__ctx_unregister(self);
     self->ctx = bl_ctx_background();
+    self->wait_obj = NULL; /* or it would seem to have that for as long as it rests */
 }
 
 /* Runs c, whose wait is claimed. False: the run has ended without h. */
@@ -205,7 +205,7 @@ static bool helper_run(bl__helper *h, bl__call *c)
 {
     bl__g *self = &h->m.g0;
     uint32_t was = HELPER_RUN;
-    h->caller = c->g->id;
+    h->m.caller = c->g;
     h->fn = c->fn;
     const bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubble_of(c->g) : NULL;
     h->bubble = b != NULL ? b->id : 0;
@@ -219,7 +219,7 @@ static bool helper_run(bl__helper *h, bl__call *c)
     int result = c->fn(c->arg);
 #endif
     helper_clean(self);
-    h->caller = 0;
+    h->m.caller = NULL;
     h->bubble = 0;
     if (!cas_acq_rel(&h->state, &was, (uint32_t)HELPER_READY)) /* ORD(helper): with helpers_end */
         return false;
@@ -263,6 +263,7 @@ static void helper_init(bl__helper *h)
     bl__m_init(&h->m, BL__TASK_THREAD);
     store_relaxed(&h->m.tid, bl__thread_id());
     h->m.g0.fiber = bl__san_fiber_current();
+    bl__m_stack_ask(&h->m);
     bl__tls_set(&h->m);
     bl__thread_began("belay-blocking");
     bl__crash_thread_init();
@@ -304,16 +305,16 @@ static void *helper_main(void *arg)
 uint64_t bl__helper_caller(void)
 {
     bl__m *m = bl__this_m_known();
-    return m == NULL || m->helper == NULL ? 0 : m->helper->caller;
+    return m == NULL || m->caller == NULL ? 0 : m->caller->id;
 }
 
-bl_fn bl__helper_of(uint64_t goroutine, bl__g *record)
+bl_fn bl__helper_of(const bl__g *goroutine, bl__g *record)
 {
     enum { HELPERS_LOOKED = 10000 };
     bl__helper h;
     const bl__helper *at = load_relaxed(&helpers()->all);
     for (int i = 0; i < HELPERS_LOOKED && bl__peek(&h, at, sizeof h); i++, at = h.all_next)
-        if (h.caller == goroutine && load_relaxed(&h.state) == HELPER_RUN) {
+        if (h.m.caller == goroutine && load_relaxed(&h.state) == HELPER_RUN) {
             *record = h.m.g0;
             return h.fn;
         }

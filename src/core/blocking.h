@@ -41,7 +41,7 @@ uint32_t bl__helper_bubble(void);
 struct bl__g;
 /* The function that a thread runs for that goroutine, and a copy of the thread's record; NULL: none
  * is found. Without the lock, which whoever a crash is about may hold. */
-bl_fn bl__helper_of(uint64_t goroutine, struct bl__g *record);
+bl_fn bl__helper_of(const struct bl__g *goroutine, struct bl__g *record);
 
 /* Calls fn for each helper that has nothing to run, with the number of its thread: below frame nothing
  * of its stack is in use. */

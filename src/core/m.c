@@ -263,9 +263,9 @@ int bl__m_start(bl__p *p, bool spinning)
 
 /* ---- Plain threads ---- */
 
-/* Where its stack is, for debug/stuck.c. Of the first thread that is not asked, since its own record
- * is elsewhere, nor where the C library keeps thread-locals behind that record. */
-static void stack_ask(bl__m *m)
+/* Of the first thread that is not asked, since its own record is elsewhere, nor where the C library
+ * keeps thread-locals behind that record. */
+void bl__m_stack_ask(bl__m *m)
 {
 #if defined(__x86_64__)
     pthread_attr_t attr;
@@ -296,7 +296,7 @@ bl__g *bl__self_slow(void)
     bl__m_init(m, BL__TASK_THREAD);
     m->g0.fiber = bl__san_fiber_current();
     store_relaxed(&m->tid, bl__thread_id());
-    stack_ask(m);
+    bl__m_stack_ask(m);
     bl__tls_set(m);
     return m->g;
 }
@@ -313,12 +313,20 @@ static bool thread_polls(struct pollfd polls[2], int64_t left)
     return ppoll(polls, 2, left == INT64_MAX ? NULL : &ts, NULL) > 0;
 }
 
+/* It begins to wait without a deadline, or was woken. */
+static void blocked_set(bl__m *m, bool blocked)
+{
+    store_relaxed(&m->blocked, (uint32_t)blocked);
+    add_relaxed(&bl__rt.plain_changes, 1u);
+    add_relaxed(&bl__rt.plain_blocked, blocked ? 1 : (uint32_t)-1);
+    if (m->caller != NULL)
+        add_relaxed(&m->caller->helper_waits, 1u);
+}
+
 /* Of a plain thread that is about to wait without a deadline: from at on its stack is in use. */
 static void blocked_add(bl__m *m, const char *at)
 {
-    store_relaxed(&m->blocked, 1u);
-    add_relaxed(&bl__rt.plain_blocked, 1u);
-    add_relaxed(&bl__rt.plain_changes, 1u);
+    blocked_set(m, true);
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     m->waits++;
     m->blocked_at = at;
@@ -416,11 +424,8 @@ void bl__ready_thread(bl__g *g)
 {
     bl__m *thread = (bl__m *)(void *)((char *)g - offsetof(bl__m, g0));
     int waker = load_relaxed(&thread->waker);
-    if (load_relaxed(&thread->blocked)) {
-        store_relaxed(&thread->blocked, 0u);
-        add_relaxed(&bl__rt.plain_changes, 1u);
-        add_relaxed(&bl__rt.plain_blocked, (uint32_t)-1);
-    }
+    if (load_relaxed(&thread->blocked))
+        blocked_set(thread, false);
     if (waker > 0) /* before the store, until which it waits, and does not close it */
         bl__eventfd_wake(waker - 1);
     store_release(&g->thread_futex, 1u); /* ORD(thread): with the load in bl__park_thread */

@@ -182,6 +182,7 @@ struct bl__m {
     struct bl__bubble *bubble; /* owner: whose timers it fires */
     bl__task *picked;          /* owner: what the scheduler's loop goes on with, or NULL */
     struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
+    bl__g *caller;             /* owner: the goroutine that it runs a function for, or NULL */
     bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
 };
 
@@ -365,6 +366,8 @@ int bl__park_thread(bl__g *g, const bl__wait *w); /* of a plain thread, as bl__p
 void bl__ready_thread(bl__g *g);
 /* Plain threads that wait without a deadline. fn runs under sched's lock, under which they stay. */
 void bl__each_blocked(void (*fn)(const bl__m *m, void *arg), void *arg);
+/* Notes where the calling thread, whose record is m, has its stack: for debug/stuck.c. */
+void bl__m_stack_ask(bl__m *m);
 /* The calling thread, which is the runtime's and whose record is m: that it ends, by pthread_exit
  * in a function of the user's, is fatal before bl__thread_may_end. */
 void bl__thread_stays(bl__m *m);

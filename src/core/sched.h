@@ -148,9 +148,10 @@ struct bl__g {
     bl_time blocked_at; /* atomic: when it parked, while that is recorded */
     bl_time ready_at;   /* since when it could run, likewise; 0 once that is recorded */
     bl_time away_since; /* atomic: since when it has not let go, if it runs without a processor */
-    uint32_t thread_futex;                         /* a plain thread's: 1 when woken */
-    uint32_t lock;                                 /* for waits that have no object */
-    void *exceptions[2];                           /* g: the C++ runtime's (core/m.c) */
+    uint32_t thread_futex; /* a plain thread's: 1 when woken */
+    uint32_t lock;         /* for waits that have no object */
+    uint32_t helper_waits; /* atomic: how often what bl_blocking runs for it has moved */
+    void *exceptions[2];   /* g: the C++ runtime's (core/m.c) */
     uint64_t copy[6] __attribute__((aligned(16))); /* bl_go_copy's value where it is small */
 };
 

@@ -449,14 +449,21 @@ static void left_cause_print(bl__out *o, const bl__g *g, const bl__g *at)
         cut_off_print(o, g);
 }
 
+/* Else it waits for a function of bl_blocking, and helper is the record of the thread that runs it. */
+static bool waits_itself(const bl__g *g, const bl__g *at, bl__g *helper)
+{
+    return g->reason != BL__WAIT_BLOCKING || bl__helper_of(at, helper) == NULL;
+}
+
 void bl__cause_print(bl__out *o, const bl__g *g, const bl__g *at, bl__cause_of of)
 {
+    bl__g helper;
     if (of == BL__CAUSE_NONE)
         return;
     if (g->scope != NULL && g->scope != &bl__rt.root)
         path_print(o, g->scope);
     if (of == BL__CAUSE_STUCK && g->task.status == BL__G_PARKED)
-        stuck_cause_print(o, g);
+        stuck_cause_print(o, waits_itself(g, at, &helper) ? g : &helper);
     else if (of == BL__CAUSE_LATE && at != NULL)
         left_cause_print(o, g, at);
 }

@@ -316,10 +316,10 @@ static void told_print(bl__out *o)
 void bl__report_forget(void) { told.count = 0; }
 
 /* Of one whose function runs on another thread: where that begins, and what it waits on. */
-static bl_fn blocking_look(const bl__g *g, bl__g *helper)
+static bl_fn blocking_look(const bl__g *g, const bl__g *at, bl__g *helper)
 {
     bool blocks = g->task.status == BL__G_PARKED && g->reason == BL__WAIT_BLOCKING;
-    return blocks ? bl__helper_of(g->id, helper) : NULL;
+    return blocks ? bl__helper_of(at, helper) : NULL;
 }
 
 static void blocking_print(bl__out *o, const bl__g *helper)
@@ -348,7 +348,7 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what,
         bl__out_printf(o, "\t%sstack unavailable\n",
                        now.g.task.status == BL__G_RUNNING ? "goroutine running on other thread; "
                                                           : "");
-    bl_fn blocks = blocking_look(&now.g, &helper);
+    bl_fn blocks = blocking_look(&now.g, it->at, &helper);
     if (blocks != NULL)
         frames_print(o, NULL, blocks, what->system);
     frames_print(o, now.have ? &now.trace : NULL, now.g.fn, what->system);

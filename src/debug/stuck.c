@@ -135,12 +135,19 @@ static bool is_sound(const bl__node *d)
            record - low < bl__rt.stack_slot && (uintptr_t)d->low >= low && d->low < d->high;
 }
 
+/* A helper runs its function, and has claimed the wait for as long. */
+static bool is_helped(const bl__g *g, uint32_t wait)
+{
+    return g->reason == BL__WAIT_BLOCKING && wait == BL__W_CLAIMED;
+}
+
 /* By its record alone it is not stuck. */
 static bool is_alive(const bl__notes *n, const bl__g *g, uint32_t wait)
 {
-    return load_relaxed(&g->task.status) != BL__G_PARKED || wait < BL__W_SOLE ||
-           g->park_timer != NULL || g->since > n->before ||
-           waits_for_nobody((bl__reason)g->reason) || is_runs_end(g);
+    bool may_be =
+        is_helped(g, wait) || (wait >= BL__W_SOLE && !waits_for_nobody((bl__reason)g->reason));
+    return load_relaxed(&g->task.status) != BL__G_PARKED || !may_be || g->park_timer != NULL ||
+           g->since > n->before || is_runs_end(g);
 }
 
 /* Alive, and nothing else is to be known of it: who is not noted counts as alive. */
@@ -177,7 +184,7 @@ static void note(const bl__g *g, void *arg)
     if (g->task.kind == BL__TASK_G) {
         uint32_t wait =
             load_acquire(&g->wait); /* ORD(wait): with commit: what is parked is saved */
-        d->switches = load_relaxed(&g->switches);
+        d->switches = bl__stuck_moves(g);
         d->ctx = g->ctx;
         d->reason = g->reason;
         d->obj = g->wait_obj;
@@ -264,6 +271,15 @@ static bool pool_alive(bl__notes *n, const bl__node *d)
            scope_alive(n, p.scope);
 }
 
+/* The thread that runs its function. */
+static bool helper_alive(const bl__notes *n, const bl__node *d)
+{
+    for (uint32_t i = 0; i < n->threads; i++)
+        if (n->plain[i].caller == d->at)
+            return n->nodes[n->plain[i].node].alive;
+    return true;
+}
+
 /* Somebody who is stuck holds the rwmutex for reading that d waits for, and nobody unlocks for
  * others here. So no writer gets it; and a reader waits for the writers before it, of whom some may
  * give up. */
@@ -308,6 +324,7 @@ static bool waker_alive(bl__notes *n, const bl__node *d)
     case BL__WAIT_SCOPE_ROOM: return scope_alive(n, d->obj);
     case BL__WAIT_POOL_SUBMIT:
     case BL__WAIT_POOL_JOIN: return pool_alive(n, d);
+    case BL__WAIT_BLOCKING: return helper_alive(n, d);
     default: return false;
     }
 }
@@ -430,7 +447,7 @@ static const char *caller_add(bl__notes *n, const bl__node *d)
  * is stuck. */
 static void afters_add(bl__notes *n, const bl__node *d)
 {
-    const bl_scope *at = d->opener ? load_relaxed(&d->at->inner) : NULL;
+    const bl_scope *at = bl__node_inner(d);
     bl_scope s;
     for (int k = 0; k < BL__STUCK_CONTEXTS && at != d->home && bl__peek(&s, at, sizeof s) &&
                     s.bl__magic == BL__SCOPE_OPEN;
@@ -553,9 +570,10 @@ static bool registers_each_now(void (*fn)(uint64_t word, void *arg), void *arg)
 
 bool bl__stuck_still(const bl__stuck *s)
 {
-    return s->at->id == s->id && load_relaxed(&s->at->switches) == s->switches &&
+    uint32_t wait = load_acquire(&s->at->wait); /* ORD(wait): with the claims */
+    return s->at->id == s->id && bl__stuck_moves(s->at) == s->switches &&
            load_relaxed(&s->at->task.status) == BL__G_PARKED &&
-           load_acquire(&s->at->wait) >= BL__W_SOLE; /* ORD(wait): with the claims */
+           (wait >= BL__W_SOLE || is_helped(s->at, wait));
 }
 
 uint64_t bl__stuck_picks(void)

@@ -25,7 +25,7 @@
 typedef struct bl__stuck {
     uint64_t id;
     const bl__g *at;
-    uint32_t switches; /* when it was found: with another number it has gone on */
+    uint32_t switches; /* bl__stuck_moves when it was found: with another number it has gone on */
 } bl__stuck;
 
 /* A scope that was not closed, although its storage is gone; and where it was opened. */
@@ -64,6 +64,12 @@ void bl__stuck_search(bl__search *s);
  * processors, goes. Waits for whoever does. */
 void bl__stuck_hold(void);
 void bl__stuck_release(void);
+
+/* How often it has switched, or what bl_blocking runs for it has begun or ended to wait. */
+static inline uint32_t bl__stuck_moves(const bl__g *g)
+{
+    return load_relaxed(&g->switches) + load_relaxed(&g->helper_waits);
+}
 
 /* How often the processors have picked a task, and plain threads have begun or ended to wait:
  * nobody has run if it stays the same. */

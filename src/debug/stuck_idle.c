@@ -103,7 +103,7 @@ static void active_find(bl__notes *n)
         else if (site != started)
             active_add(n, started_hash(site));
         started = site;
-        const bl_scope *at = d->opener ? load_relaxed(&d->at->inner) : NULL;
+        const bl_scope *at = bl__node_inner(d);
         bl_scope s;
         for (int k = 0; k < BL__STUCK_CONTEXTS && at != d->home && bl__peek(&s, at, sizeof s) &&
                         s.bl__magic == BL__SCOPE_OPEN;

@@ -36,11 +36,11 @@ typedef struct bl__node {
     const bl__site *made; /* the channel that it waits for, once that was looked at; else NULL */
     const char *low;      /* its stack in use */
     const char *high;
-    uint32_t switches;
-    uint32_t scope; /* index of home in scopes */
-    uint32_t stack; /* item of its stack, while it may be stuck */
-    uint32_t copy;  /* item of its copy of bl_go_copy's value, likewise */
-    uint32_t first; /* of its objects */
+    uint32_t switches; /* bl__stuck_moves; of a plain thread its waits */
+    uint32_t scope;    /* index of home in scopes */
+    uint32_t stack;    /* item of its stack, while it may be stuck */
+    uint32_t copy;     /* item of its copy of bl_go_copy's value, likewise */
+    uint32_t first;    /* of its objects */
     uint8_t objects;
     uint8_t reason;
     uint8_t alive : 1;
@@ -48,7 +48,7 @@ typedef struct bl__node {
     uint8_t opener : 1; /* it has a scope open, which is what a cancellation ends */
     uint8_t sound : 1;  /* its stack in use is where stacks are (core/stack.c), so it can be read */
     uint8_t copied : 1; /* its function was given a copy that is in its record */
-    uint8_t thread : 1; /* a plain thread that waits without an end; id 0, switches its waits */
+    uint8_t thread : 1; /* a plain thread that waits without an end; id 0 */
     uint8_t kept : 1;   /* it waits for an rwmutex that somebody keeps who is stuck himself */
 } bl__node;
 
@@ -66,6 +66,7 @@ typedef struct bl__plain {
     const char *at;  /* in use from here on, … */
     const char *own; /* … and the C library's from here on: its record of the thread */
     const char *high;
+    const bl__g *caller; /* the goroutine for which it runs a function of bl_blocking, or NULL */
 } bl__plain;
 
 typedef struct bl__home {
@@ -115,6 +116,12 @@ typedef struct bl__notes {
     const bl_ctx *ctx_at;  /* the context that was looked at last, … */
     bl_ctx ctx;            /* … and what it was, but for what is behind it: so it is the last */
 } bl__notes;
+
+/* The innermost scope that a goroutine has open; NULL: none. */
+static inline const bl_scope *bl__node_inner(const bl__node *d)
+{
+    return d->opener && !d->thread ? load_relaxed(&d->at->inner) : NULL;
+}
 
 /* Somebody who is alive can wake it. */
 static inline void bl__node_revive(bl__notes *n, bl__node *d)

@@ -192,7 +192,7 @@ void bl__notes_skip(bl__notes *n)
         scope_skip(n, n->homes[i].at);
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        const bl_scope *at = d->at != NULL && d->opener ? load_relaxed(&d->at->inner) : NULL;
+        const bl_scope *at = bl__node_inner(d);
         bl_scope s;
         for (int k = 0; k < BL__STUCK_CONTEXTS && at != d->home && bl__peek(&s, at, sizeof s) &&
                         s.bl__magic == BL__SCOPE_OPEN;

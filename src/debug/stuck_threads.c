@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stuck_threads.c: plain threads that wait for goroutines, and may be stuck as those are.
+ * stuck_threads.c: plain threads that wait for goroutines, and may be stuck as those are; and the
+ * helper threads of bl_blocking, which do so for a goroutine.
  *
  * Noted are those that wait without an end in a call of the library and that no cancellation stops.
+ * A helper is stopped by what stops the goroutine that it runs a function for, and that waits for
+ * nobody else.
  * Whose lock, once or scope somebody known has is decided by the records alone. Of the others it
  * has to be known who gets at what they wait on: then their stacks are theirs and no longer
  * everybody's, with the thread-locals in them, and lead to what they have once somebody wakes them.
@@ -37,34 +40,43 @@ static bool waits_for_any(bl__reason reason)
  * belongs to a scope is not its alone. */
 static bool thread_stack_known(const bl__m *m)
 {
-    return m->helper == NULL && m->g0.inner == NULL && m->stack_low != NULL &&
-           m->blocked_at >= m->stack_low && m->blocked_at < m->stack_own;
+    return m->g0.inner == NULL && m->stack_low != NULL && m->blocked_at >= m->stack_low &&
+           m->blocked_at < m->stack_own;
 }
 
-/* A plain thread that nothing is to stop. Those that are not noted are alive. */
+/* A plain thread that nothing is to stop, or a helper. Those that are not noted are alive. */
 static void note_thread(const bl__m *m, void *arg)
 {
     bl__notes *n = arg;
-    const bl__g *g = &m->g0;
+    const bl__g *g = &m->g0, *caller = m->caller; /* which is parked until the helper is done */
+    const bl_ctx *ctx = caller != NULL ? caller->ctx : bl_ctx_background();
     bl__reason reason = (bl__reason)g->reason;
     bool known = thread_stack_known(m);
     uint32_t wait = load_acquire(&g->wait); /* ORD(wait): with the store before it waits */
     if (n->count == n->most || n->threads == BL__STUCK_THREADS || g->since > n->before ||
-        wait < BL__W_SOLE || (wait > BL__W_SOLE && g->ctx != bl_ctx_background()) ||
+        wait < BL__W_SOLE || (wait > BL__W_SOLE && g->ctx != ctx) ||
         !(waits_for_owner(reason) || (known && waits_for_any(reason))))
         return;
-    n->nodes[n->count] = (bl__node){.at = g,
-                                    .obj = g->wait_obj,
-                                    .switches = m->waits,
-                                    .reason = g->reason,
-                                    .stack = BL__REACH_OPEN,
-                                    .copy = BL__REACH_OPEN,
-                                    .thread = 1};
+    bl__node *d = &n->nodes[n->count];
+    *d = (bl__node){.at = g,
+                    .obj = g->wait_obj,
+                    .switches = m->waits,
+                    .reason = g->reason,
+                    .stack = BL__REACH_OPEN,
+                    .copy = BL__REACH_OPEN,
+                    .thread = 1};
+    if (caller != NULL) {
+        d->home = caller->scope;
+        d->ctx = caller->ctx;
+        d->cancellable = wait == BL__W_CANCELLABLE;
+        d->opener = caller->inner != caller->scope;
+    }
     n->plain[n->threads++] = (bl__plain){.node = n->count,
                                          .low = known ? m->stack_low : NULL,
                                          .at = m->blocked_at,
                                          .own = m->stack_own,
-                                         .high = m->stack_high};
+                                         .high = m->stack_high,
+                                         .caller = caller};
     if (g->reads_count > 0 || reason == BL__WAIT_RW_LOCK)
         bl__notes_reader(n, g);
     n->count++;
@@ -79,6 +91,7 @@ bool bl__notes_thread_stack(bl__notes *n, bl__node *d)
         p++;
     if (p->low == NULL || n->blind || !bl__reach_private(n->reach, p->low, p->high))
         return false;
+    bl__reach_skip(n->reach, &d->at->wait_obj, &d->at->wait_obj + 1);
     d->stack = bl__reach_stack(n->reach, p->at, p->own, p->own, false);
     d->copy = bl__reach_stack(n->reach, p->own, p->own, p->high, false);
     return true;
