@@ -57,8 +57,7 @@ static inline void mutex_hold(bl_mutex *m, bl__g *g)
 {
     bl__race_acquire(m);
     m->bl__tick = g->switches;
-    m->bl__held = g->held;
-    g->held = m;
+    bl__held_add(&g->held, m);
 }
 
 static inline void mutex_taken(bl_mutex *m, bl__g *g)

@@ -72,8 +72,7 @@ static void rwmutex_taken(bl_rwmutex *m, bl__g *g)
     bl__race_acquire(m);            /* who has written */
     bl__race_acquire(&m->bl__lock); /* and who has read before */
     m->bl__tick = g->switches;
-    m->bl__held = g->held_rw;
-    g->held_rw = m;
+    bl__held_add(&g->held_rw, m);
 }
 
 /* ---- Under bl__lock with a flag set ---------------------------------------------------------- */
