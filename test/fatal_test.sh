@@ -52,7 +52,7 @@ own_frames() {
         !inside { print; next }
         /^\.\.\.[0-9]+ frames elided/ { if (frames) print "...frames elided..."; next }
         /^\t\(/ { print; next }
-        /^\t/ && name == "deeper" { if (frames && last != name) print name; last = name; next }
+        /^\t/ && (name == "deeper" || name == "far") { if (frames && last != name) print name; last = name; next }
         /^\t/ { if (frames && /^\ttest\//) print name "\n" $0; last = name; next }
         { name = $0 }'
 }

@@ -2,11 +2,13 @@
 /*
  * stack.c: the goroutines' stacks, and their records, which sit at the top of them.
  *
- * Stacks are carved from big arenas of reserved address space: slot after slot, each a guard page
- * and then the stack. With the record in the stack's topmost page an idle goroutine costs one page
+ * Stacks are carved from big arenas of reserved address space: slot after slot, each a guard and
+ * then the stack. With the record in the stack's topmost page an idle goroutine costs one page
  * and its share of a page table. Records are never unmapped during a run, so reports can walk them.
  *
- * Guards. MADV_GUARD_INSTALL (Linux 6.13) marks the page in the page table and splits no mapping,
+ * Guards. They are 64 KiB, since the frames of libraries may reach over a page into the stack below,
+ * as printf's do, which the C library makes as large as that (alloca) before it takes malloc.
+ * MADV_GUARD_INSTALL (Linux 6.13) marks the pages in the page table and splits no mapping,
  * so a million guarded stacks fit under the default vm.max_map_count; process_madvise does a whole
  * batch in one call. Elsewhere mprotect, two mappings each, up to a budget; beyond it stacks have a
  * canary instead, looked at when they are freed, and a warning says so once.
@@ -56,6 +58,7 @@ enum {
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };
 
+#define GUARD_LEAST ((size_t)64 << 10) /* __MAX_ALLOCA_CUTOFF of glibc */
 #define ARENA_FIRST ((size_t)4 << 20)
 #define ARENA_MOST ((size_t)1 << 30)
 #define CANARY 0x62656c6179737461u
@@ -65,6 +68,7 @@ enum { GUARD_MADVISE = 1, GUARD_MPROTECT, GUARD_NONE };
 static struct {
     size_t page;
     size_t slot;    /* bytes from one stack to the next: guard and stack */
+    size_t gap;     /* bytes of the guard */
     int guard;      /* stack_lock to write, atomic: GUARD_… */
     int pidfd;      /* of this process, for process_madvise; -1: it does not do it */
     size_t guards;  /* stack_lock: made by mprotect */
@@ -98,10 +102,11 @@ int bl__stack_init(size_t size)
     if (size > BL__STACK_MOST)
         return BL_EINVAL;
     size = (size + mem.page - 1) / mem.page * mem.page;
-    mem.slot = size + mem.page;
+    mem.gap = GUARD_LEAST > mem.page ? GUARD_LEAST : mem.page;
+    mem.slot = size + mem.gap;
     if (mem.slot / mem.page % 2 == 0)
         mem.slot += mem.page; /* odd, for the colours */
-    bl__rt.stack_size = mem.slot - mem.page;
+    bl__rt.stack_size = mem.slot - mem.gap;
     bl__rt.stack_slot = mem.slot;
     if (mem.guard == 0) {
         mem.guard = guard_probe();
@@ -196,34 +201,34 @@ static bl__arena *arena_new(void)
     return a;
 }
 
-/* The same advice for the page at offset in each of n slots, in one call where the kernel can. It
+/* The same advice for size bytes at offset in each of n slots, in one call where the kernel can. It
  * ends at the first that is refused: how many there are before that. */
-static size_t advise_slots(char *first, size_t n, size_t offset, int advice)
+static size_t advise_slots(char *first, size_t n, size_t offset, size_t size, int advice)
 {
-    struct iovec pages[BATCH];
+    struct iovec parts[BATCH];
     for (size_t i = 0; i < n; i++)
-        pages[i] = (struct iovec){first + i * mem.slot + offset, mem.page};
+        parts[i] = (struct iovec){first + i * mem.slot + offset, size};
     size_t done = 0;
     if (mem.pidfd >= 0) {
-        long r = syscall(SYS_process_madvise, mem.pidfd, pages, n, advice, 0);
-        done = r > 0 ? (size_t)r / mem.page : 0;
+        long r = syscall(SYS_process_madvise, mem.pidfd, parts, n, advice, 0);
+        done = r > 0 ? (size_t)r / size : 0;
     }
-    while (done < n && madvise(pages[done].iov_base, mem.page, advice) == 0)
+    while (done < n && madvise(parts[done].iov_base, size, advice) == 0)
         done++;
     return done;
 }
 
-/* Guards n stacks. How many, from the first, have a guard page; the others have a canary. */
+/* Guards n stacks. How many, from the first, have a guard; the others have a canary. */
 static size_t guards_make(char *first, size_t n)
 {
     size_t done = 0;
     if (load_relaxed(&mem.guard) == GUARD_MADVISE)
-        done = advise_slots(first, n, 0, MADV_GUARD_INSTALL);
+        done = advise_slots(first, n, 0, mem.gap, MADV_GUARD_INSTALL);
     if (done == n)
         return n;
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     while (done < n && mem.guard != GUARD_NONE && mem.guards < GUARD_BUDGET &&
-           mprotect(first + done * mem.slot, mem.page, PROT_NONE) == 0) {
+           mprotect(first + done * mem.slot, mem.gap, PROT_NONE) == 0) {
         mem.guards++;
         done++;
     }
@@ -238,7 +243,7 @@ static size_t guards_make(char *first, size_t n)
         bl__warn("the kernel allows no more guard pages (vm.max_map_count, or memory), so further "
                  "stacks have a canary only");
     for (size_t i = done; i < n; i++)
-        *(uint64_t *)(void *)(first + i * mem.slot + mem.page) = CANARY;
+        *(uint64_t *)(void *)(first + i * mem.slot + mem.gap) = CANARY;
     return done;
 }
 
@@ -261,10 +266,10 @@ static size_t stacks_make(bl__g **list)
     char *first = a->base + at * mem.slot;
     size_t guarded = guards_make(first, n);
     if (n > BATCH_FIRST)
-        (void)advise_slots(first, n, mem.slot - mem.page, MADV_POPULATE_WRITE);
+        (void)advise_slots(first, n, mem.slot - mem.page, mem.page, MADV_POPULATE_WRITE);
     for (size_t i = n; i-- > 0;) {
         bl__g *g = bl__slot_record(first + i * mem.slot, at + i);
-        g->stack_lo = first + i * mem.slot + mem.page;
+        g->stack_lo = first + i * mem.slot + mem.gap;
         g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
         bl__san_stack_made(g->stack_lo, g->stack_hi);
         g->task.kind = BL__TASK_G;

@@ -87,6 +87,39 @@ static int overflow(void *arg)
     return bl_scope_wait(s);
 }
 
+static int parked(void *arg) { return bl_chan_recv((bl_chan *)arg, NULL); }
+
+/* Most of the stack is in use, and then there is a frame as of a library that was built without
+ * -fstack-clash-protection: touched at its far end first, where the next stack could be. */
+__attribute__((noinline)) static int far(const volatile char *base)
+{
+    volatile char *frame = __builtin_frame_address(0);
+    volatile char page[512];
+    page[0] = 1;
+    if (base - frame < 56 << 10)
+        return KEEP(far(base)) + page[0];
+    frame[-(60 << 10)] = 1;
+    return 0;
+}
+
+static int overflow_far_child(void *arg)
+{
+    (void)arg;
+    return KEEP(far(__builtin_frame_address(0)));
+}
+
+static int overflow_far(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "overflow");
+    bl_chan *never = bl_scope_chan(s, 0, 0);
+    for (int i = 0; i < 8; i++) /* theirs are below or above, and hold still */
+        bl_go(s, parked, never);
+    bl_yield();
+    bl_go(s, overflow_far_child, NULL);
+    return bl_scope_wait(s);
+}
+
 #define FRAME ((void *volatile *)__builtin_frame_address(0))
 
 /* A return to what is no code. */
@@ -210,6 +243,7 @@ static const fatal_case cases[] = {
     {"abort", aborts},
     {"call_null", call_null},
     {"overflow", overflow},
+    {"overflow_far", overflow_far},
     {"damaged", damaged},
     {"wild_return", wild_return},
     {"thread", thread},
