@@ -55,6 +55,45 @@ run env BELAY_RACE=log_path="$work/log" "$cases" siblings
 ok 'log_path' grep -q 'WARNING: DATA RACE' "$work"/log.*
 ok 'log_path: not stderr' test ! -s "$work/err"
 
+# What the kernel says of the parent's stacks says nothing of a child's.
+cat >"$work/forks.c" <<'END'
+#include <belay.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static __attribute__((noinline)) int below(int depth)
+{
+    volatile char frame[2000];
+    frame[0] = (char)depth;
+    return depth > 0 ? below(depth - 1) : frame[0];
+}
+static int deep(void *arg)
+{
+    int depth = *(int *)arg;
+    bl_yield();
+    return below(depth);
+}
+static int crowd(void *arg)
+{
+    BL_SCOPE(s);
+    for (int i = 0; i < 200; i++)
+        if (bl_go_copy(s, deep, arg, sizeof(int)) < 0)
+            return 1;
+    return bl_scope_wait(s);
+}
+int main(void)
+{
+    int depth = 0, status = 1;
+    if (bl_run(crowd, &depth, NULL) != 0)
+        return 1;
+    depth = 40;
+    pid_t pid = fork();
+    if (pid == 0)
+        return bl_run(crowd, &depth, NULL);
+    return waitpid(pid, &status, 0) != pid || status != 0;
+}
+END
+run "$belay" run -race "$work/forks.c"; expect 'clean: stacks that are used again by a child' 0
+
 if command -v gcc >/dev/null; then
     mkdir "$work/two"
     for name in a b; do

@@ -197,8 +197,16 @@ void bl__race_fiber_end(void *fiber);
 /* Address space for stacks, page-aligned; NULL: there is none left. */
 void *bl__race_arena_new(size_t bytes);
 void bl__race_arena_free(void *base, size_t bytes);
-/* Nobody uses [lo, hi), pages of such an arena, any more: what was done there is forgotten. */
+/* Nobody uses [lo, hi), pages of such an arena, any more: what was done there is forgotten. What
+ * was not touched need not be. */
 void bl__race_stack_forget(char *lo, char *hi);
+/* The same of n stacks, at least one: if they are close together the kernel is asked once. */
+typedef struct bl__race_span {
+    char *lo, *hi;
+} bl__race_span;
+void bl__race_stacks_forget(const bl__race_span *spans, size_t n);
+/* In the child of a fork. */
+void bl__race_forked(void);
 /* The same of memory that ThreadSanitizer may have written to, untouched as it is. */
 void bl__race_forget(char *lo, char *hi);
 

@@ -120,9 +120,6 @@ static __attribute__((noinline)) void after_other_switch(bl__m *m)
         bl__trace_switched(m);
     if (BL__LIKELY(m->action == BL__SWITCH_END)) { /* mostly; and without a table of jumps */
         bl__san_fiber_free(prev->fiber);
-#if BL__RACE
-        bl__race_stack_forget(prev->stack_lo, (char *)(prev + 1));
-#endif
         bl__stack_put(m->p, prev);
         return;
     }

@@ -103,6 +103,10 @@ struct bl__p {
     bl__g *free_stacks; /* owner: linked by task.next */
     uint32_t free_stacks_count;
     uint32_t free_spawns_count;
+#if BL__RACE
+    bl__g *used_stacks; /* owner: the same, which are not yet forgotten (stack.c) */
+    uint32_t used_stacks_count;
+#endif
     bl__spawned *free_spawns;  /* owner */
     bl__spawned *spare_spawns; /* owner: a full pile, or NULL */
     uint64_t id_next;          /* owner: goroutine ids to give out, up to id_end */

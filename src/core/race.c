@@ -9,12 +9,16 @@
  *
  * Stacks are used again by goroutines that nothing orders, so what was done there has to be
  * forgotten. ThreadSanitizer has one call for that: memory of a Java heap is freed and allocated.
- * So all stacks lie in one reservation, which is declared to be such a heap.
+ * So all stacks lie in one reservation, which is declared to be such a heap. What was not touched
+ * is not in memory, and the kernel knows: to ask it (mincore) was 40 % of a goroutine's price. So
+ * stacks that have been used are forgotten sixteen at a time (stack.c), and looked at together.
  */
 #include "arch/race.h"
 
 #if BL__RACE
 
+#include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,6 +27,13 @@
 #include "os/os.h"
 
 enum { FIBERS_OLD = 8000, PAGE = 4096, PAGES_SEEN = 256, THREAD_STACK_MOST = 64 << 20 };
+enum {
+    SCAN_PRESENT = 1 << 3,
+    SCAN_SWAPPED = 1 << 4,
+    SCAN_ROOM = 64,
+    SCAN_SPARSE = 4, /* stacks that take so small a part of where they lie are looked at alone */
+    PAGEMAP_NONE = -1
+};
 #define RESERVED ((size_t)64 << 30)
 
 void __tsan_set_fiber_name(void *fiber, const char *name);
@@ -44,6 +55,7 @@ static struct {
     size_t thread;   /* lock: bytes of each, once there is one */
     uint32_t fibers; /* atomic: alive */
     uint32_t lock;
+    int pagemap; /* atomic: a descriptor and 1, or PAGEMAP_NONE; 0: there was no need yet */
 } race;
 
 /* A word and a number; its end. */
@@ -199,11 +211,78 @@ void bl__race_forget(char *lo, char *hi)
     __tsan_java_alloc((uintptr_t)lo, (unsigned long)(hi - lo) / 8 * 8);
 }
 
-/* What was not touched is not resident, and need not be forgotten. */
-void bl__race_stack_forget(char *lo, char *hi)
+/* ---- What was touched ---- */
+
+/* What the kernel calls struct page_region and struct pm_scan_arg, from Linux 6.7 on. */
+typedef struct scan_range {
+    uint64_t lo, hi, kinds;
+} scan_range;
+
+typedef struct scan_arg {
+    uint64_t size, flags, lo, hi, until, out, room, most, inverted, all_of, any_of, told;
+} scan_arg;
+
+#define SCAN _IOWR('f', 16, scan_arg)
+
+/* A descriptor of /proc/self/pagemap; -1: there is none that can be asked. */
+static int pagemap(void)
+{
+    int was = load_relaxed(&race.pagemap);
+    if (was != 0)
+        return was - 1;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (cas_relaxed(&race.pagemap, &was, fd < 0 ? PAGEMAP_NONE : fd + 1))
+        return fd;
+    if (fd >= 0)
+        (void)syscall(SYS_close, fd);
+    return was - 1;
+}
+
+/* The first `room` ranges of [*lo, hi) that were touched, whether they are swapped out by now or
+ * not. How many; up to *lo there are no others. Negative: the kernel does not say. */
+static long scan(char **lo, char *hi, scan_range *out, size_t room)
+{
+    scan_arg arg = {.size = sizeof arg,
+                    .lo = (uintptr_t)*lo,
+                    .hi = (uintptr_t)hi,
+                    .out = (uintptr_t)out,
+                    .room = room,
+                    .any_of = SCAN_PRESENT | SCAN_SWAPPED,
+                    .told = SCAN_PRESENT | SCAN_SWAPPED};
+    int fd = pagemap();
+    long n = fd < 0 ? -1 : syscall(SYS_ioctl, fd, SCAN, &arg);
+    if (n < 0)
+        store_relaxed(&race.pagemap, PAGEMAP_NONE);
+    else
+        *lo = (char *)(uintptr_t)arg.until;
+    return n;
+}
+
+/* Forgets what was touched of the n spans, which lie in [lo, hi). False: that was not found out. */
+static bool touched_forget(const bl__race_span *spans, size_t n, char *lo, char *hi)
+{
+    scan_range at[SCAN_ROOM];
+    while (lo < hi) {
+        long found = scan(&lo, hi, at, SCAN_ROOM);
+        if (found < 0)
+            return false;
+        for (size_t k = 0; k < n * (size_t)found; k++) {
+            const bl__race_span *s = &spans[k % n];
+            char *from = (char *)(uintptr_t)at[k / n].lo;
+            char *to = (char *)(uintptr_t)at[k / n].hi;
+            from = from > s->lo ? from : s->lo;
+            to = to < s->hi ? to : s->hi;
+            if (from < to)
+                bl__race_forget(from, to);
+        }
+    }
+    return true;
+}
+
+/* The same by any kernel, and of one, whole from where it was touched first. */
+static void resident_forget(char *lo, char *hi)
 {
     unsigned char seen[PAGES_SEEN];
-    lo = (char *)((uintptr_t)lo / PAGE * PAGE);
     while (lo < hi) {
         size_t pages = (size_t)(hi - lo + PAGE - 1) / PAGE;
         pages = pages < PAGES_SEEN ? pages : PAGES_SEEN;
@@ -219,6 +298,31 @@ void bl__race_stack_forget(char *lo, char *hi)
     if (lo < hi)
         bl__race_forget(lo, hi);
 }
+
+void bl__race_stack_forget(char *lo, char *hi)
+{
+    bl__race_span span = {(char *)((uintptr_t)lo / PAGE * PAGE), hi};
+    if (!touched_forget(&span, 1, span.lo, hi))
+        resident_forget(span.lo, hi);
+}
+
+void bl__race_stacks_forget(const bl__race_span *spans, size_t n)
+{
+    char *lo = spans[0].lo, *hi = spans[0].hi;
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += (size_t)(spans[i].hi - spans[i].lo);
+        lo = spans[i].lo < lo ? spans[i].lo : lo;
+        hi = spans[i].hi > hi ? spans[i].hi : hi;
+    }
+    if ((size_t)(hi - lo) / SCAN_SPARSE < bytes && touched_forget(spans, n, lo, hi))
+        return;
+    for (size_t i = 0; i < n; i++)
+        bl__race_stack_forget(spans[i].lo, spans[i].hi);
+}
+
+/* The descriptor is of the parent's memory. It is not closed, as stack.c's pidfd. */
+void bl__race_forked(void) { store_relaxed(&race.pagemap, 0); }
 
 #else
 typedef int bl__race_is_off; /* a file is not empty */

@@ -55,6 +55,7 @@ enum {
     SAMPLE = 4, /* of how many that are to be trimmed it is looked at whether they have to be */
     AHEAD = 6,  /* records that are fetched before they are looked at */
     RACE_LEAST = 256 << 10,
+    STACKS_USED = 16,     /* freed together under the race detector */
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };
 
@@ -125,6 +126,9 @@ void bl__stack_forked(void)
 {
     mem.guard = 0;
     mem.pidfd = -1;
+#if BL__RACE
+    bl__race_forked();
+#endif
 }
 
 static void list_push(bl__g **list, bl__g *g)
@@ -279,6 +283,28 @@ static size_t stacks_make(bl__g **list)
     return n;
 }
 
+/* Under the race detector, all stacks that p has freed: what was done on them is forgotten, and they
+ * can be used again. */
+static void used_forget(bl__p *p)
+{
+#if BL__RACE
+    bl__race_span spans[STACKS_USED];
+    uint32_t n = 0;
+    for (bl__g *g = p->used_stacks; g != NULL; g = (bl__g *)(void *)g->task.next)
+        spans[n++] = (bl__race_span){g->stack_lo, (char *)(g + 1)};
+    if (n > 0)
+        bl__race_stacks_forget(spans, n);
+    for (bl__g *g = p->used_stacks, *next; g != NULL; g = next) {
+        next = (bl__g *)(void *)g->task.next;
+        list_push(&p->free_stacks, g);
+    }
+    p->free_stacks_count += n;
+    p->used_stacks = NULL;
+    p->used_stacks_count = 0;
+#endif
+    (void)p;
+}
+
 /* For a cache that is empty, a pile of the common ones, or of new ones. False: there are none. */
 bool bl__stack_refill(bl__p *p)
 {
@@ -288,6 +314,8 @@ bool bl__stack_refill(bl__p *p)
     bl__unlock(&bl__rt.stack_lock);
     if (p->free_stacks == NULL)
         p->free_stacks_count = (uint32_t)stacks_make(&p->free_stacks);
+    if (p->free_stacks == NULL)
+        used_forget(p);
     return p->free_stacks != NULL;
 }
 
@@ -389,6 +417,7 @@ static void idle_caches_take(void)
 {
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     for (bl__p *p = bl__rt.idle_p; p != NULL; p = p->idle_next) {
+        used_forget(p);
         if (p->free_stacks != NULL)
             stack_pile_give(p->free_stacks, p->free_stacks_count);
         p->free_stacks = NULL;
@@ -421,6 +450,9 @@ bool bl__stack_retry(void)
 /* Others wait for a stack, so it goes to all, and one of them tries again. */
 static __attribute__((noinline)) void hand_over(bl__g *g)
 {
+#if BL__RACE
+    bl__race_stack_forget(g->stack_lo, (char *)(g + 1));
+#endif
     bl__lock(&bl__rt.stack_lock, BL__RANK_STACKS);
     g->task.next = NULL;
     stack_pile_give(g, 1);
@@ -439,14 +471,24 @@ void bl__stack_put(bl__p *p, bl__g *g)
         return;
     }
     bl__san_stack_free((char *)g->stack_lo + sizeof(uint64_t), g->stack_hi);
+#if BL__RACE
+    list_push(&p->used_stacks, g);
+    if (++p->used_stacks_count < STACKS_USED)
+        return;
+    used_forget(p);
+#else
     list_push(&p->free_stacks, g);
-    if (__builtin_expect(++p->free_stacks_count >= BL__STACK_CACHE, 0))
+    p->free_stacks_count++;
+#endif
+    if (__builtin_expect(p->free_stacks_count >= BL__STACK_CACHE, 0))
         spill(p);
 }
 
 /* The end of a run: unmaps all stacks, unless some still belong to goroutines. */
 void bl__stack_fini(bool keep)
 {
+    for (uint32_t i = 0; !keep && i < load_relaxed(&bl__rt.ps_made); i++)
+        used_forget(bl__rt.ps[i]); /* other stacks will lie there */
     while (bl__rt.arenas != NULL) {
         bl__arena *a = bl__rt.arenas;
         bl__rt.arenas = a->next;

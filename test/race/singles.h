@@ -216,6 +216,29 @@ CASE(stacks_again)
         MUST(bl_go(s, deep, NULL));
     return 0;
 }
+/* Most of a frame is not touched: what lies below it is. */
+static __attribute__((noinline)) int far_below(size_t bytes)
+{
+    volatile char frame[bytes];
+    frame[0] = 1;
+    bl_yield();
+    return frame[0] == 1 ? 0 : -1;
+}
+static int far(void *arg)
+{
+    const size_t *bytes = arg;
+    return far_below(*bytes);
+}
+CASE(stacks_again_far_below)
+{
+    UNUSED;
+    JOINED(s);
+    for (size_t i = 0; i < 400; i++) {
+        size_t bytes = 1000 + i * 7919 % 90000;
+        MUST(bl_go_copy(s, far, &bytes, sizeof bytes));
+    }
+    return 0;
+}
 static int copy_reader(void *arg) { return *(int *)arg == 7 ? 0 : -1; }
 CASE(copy)
 {
@@ -824,6 +847,7 @@ static const single singles[] = {
     RACES(siblings_half_locked),
     CLEAN(limit_of_one),
     CLEAN(stacks_again),
+    CLEAN(stacks_again_far_below),
     CLEAN(copy),
     RACES(copy_of_what_is_written),
     CLEAN(heap_again),
