@@ -36,6 +36,15 @@
  *     while no run is under way: then there are no goroutines, and to start one is fatal.
  *     A plain thread has the background context, which is never cancelled, until it opens a scope.
  *     In a call that waits it is not ended by pthread_cancel.
+ *   - A goroutine may change its thread in a call of this library, and in no other. What is kept for
+ *     each thread is not the goroutine's: _Thread_local variables, pthread_setspecific, the signal
+ *     mask, uselocale, who has locked a pthread mutex. What errno says is read before the next call
+ *     here. A function uses a _Thread_local variable either before such a call or after it: of one
+ *     that it uses on both sides the compiler may keep the address, which is another thread's then.
+ *   - longjmp and swapcontext do not leave the goroutine that they are called in: into a frame of
+ *     another, of none, or one that has returned they are undefined. Within one they are as
+ *     elsewhere, and a stack that makecontext was given may wait; but longjmp out of a BL_SCOPE
+ *     leaves that open.
  *   - None may be made from a signal handler, which may have interrupted another that holds the same
  *     lock: bl_notify makes values of a channel out of signals.
  *   - The child of a fork during a run has none of its threads: it may exec or _exit, and what would
@@ -174,6 +183,13 @@ enum {
  * one "BL_E?" and "unknown error". Do not wait. */
 const char *bl_err_name(int err);
 const char *bl_strerror(int err);
+
+/* What errno is from here on: that of the thread which runs the caller now. For the C library's own,
+ * compilers keep its address over a call of this library, from which a goroutine may come back on
+ * another thread: what the next system call says would not be found. Does not wait. */
+int *bl__errno(void);
+#undef errno
+#define errno (*bl__errno())
 
 /* ---- 2. Time --------------------------------------------------------------------------------- */
 

@@ -843,6 +843,25 @@ static int max_threads_main(void *arg)
     return bl_scope_wait(s);
 }
 
+/* Of the thread that a goroutine is on now, though the function has asked for another's before. */
+ONE_PROC(errno_is_the_own_threads)
+{
+    atomic_int done = 0;
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, yield_until_flag, &done);
+    errno = 0;
+    for (pid_t first = gettid(); gettid() == first;) {
+        usleep(1000);
+        bl_yield();
+    }
+    int r = close(-1);
+    BL_CHECK_EQ(t, r, -1);
+    BL_CHECK_EQ(t, errno, EBADF);
+    done = 1;
+    return bl_scope_wait(s);
+}
+
 /* Once it was said, in this run or in the one before. */
 static void *write_bytes(void *arg)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* err.c: names and texts of results, from the one list in belay.h; and the library's version. */
+/* err.c: names and texts of results, from the one list in belay.h; where errno is; the library's
+ * version. */
 #include <belay.h>
 
 const char *bl_err_name(int err)
@@ -26,6 +27,14 @@ const char *bl_strerror(int err)
 #undef ERROR_TEXT
     default: return "unknown error";
     }
+}
+
+/* With the barrier, or optimisation over files would see that it is always the same, as they call
+ * __errno_location, and keep it over a switch. */
+__attribute__((noinline)) int *bl__errno(void)
+{
+    __asm__ volatile("" ::: "memory");
+    return __errno_location();
 }
 
 const char *bl_version(void) { return BELAY_VERSION; }
