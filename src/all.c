@@ -79,6 +79,7 @@
 #include "debug/crash.c"
 #include "debug/cxxname.c"
 #include "debug/describe.c"
+#include "debug/ended.c"
 #include "debug/fatal.c"
 #include "debug/finder.c"
 #include "debug/frame.c"

@@ -37,6 +37,7 @@
 #include "arch/probe.h"
 #include "core/proc.h"
 #include "debug/describe.h"
+#include "debug/ended.h"
 #include "debug/fatal.h"
 #include "debug/maps.h"
 #include "debug/report.h"
@@ -434,8 +435,8 @@ static void finder_search(void)
 
 static void *finder_main(void *arg)
 {
-    (void)arg;
     bl__thread_began("belay-finder");
+    bl__ended_learn(finder_main, arg);
     store_relaxed(&finder.top, __builtin_frame_address(0));
     for (;;) {
         uint32_t state = load_acquire(&finder.state); /* ORD(finder) */
@@ -477,7 +478,7 @@ void bl__finder_look(void)
 {
     if (load_relaxed(&finder.state) == FINDER_NONE) {
         store_relaxed(&finder.state, (uint32_t)FINDER_WAITS);
-        if (bl__thread_start(&finder.thread, finder_main, NULL, true) < 0) {
+        if (bl__thread_start(&finder.thread, finder_main, &finder, true) < 0) {
             store_relaxed(&finder.state, (uint32_t)FINDER_NONE);
             store_relaxed(&finder.next, bl__clock() + 10 * BL_SEC);
             return;

@@ -20,6 +20,7 @@
 
 #include "core/blocking.h"
 #include "core/proc.h"
+#include "debug/ended.h"
 #include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/stuck.h"
@@ -143,6 +144,7 @@ static void skip_runtime(bl__maps *m)
     bl__order_memory(skip_range, m);
     skip_thread_stack(m, bl__finder_top());
     bl__helpers_each_rest(skip_helper, m);
+    bl__ended_skip(m);
 }
 
 uintptr_t bl__maps_record(uintptr_t low, const uint64_t *words, size_t bytes)

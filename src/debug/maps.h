@@ -16,6 +16,7 @@ typedef struct bl__map_range {
     uintptr_t low, high;
     uintptr_t first_block; /* of a heap: where malloc's first block begins; else 0 */
     bool hidden;           /* without access for now: bl__maps_peek reads it */
+    bool thread;           /* the record of one is there */
 } bl__map_range;
 
 typedef struct bl__maps {

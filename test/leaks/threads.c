@@ -340,7 +340,102 @@ static int beside_threads_that_sleep(void *arg)
     return go_on();
 }
 
-PROGRAMS({"a_thread_and_a_goroutine", a_thread_and_a_goroutine},
+/* ---- Threads that have ended ---- */
+
+typedef struct sink {
+    bl_chan *records;
+    int written;
+} sink;
+
+static void *sink_thread(void *arg)
+{
+    sink *k = arg;
+    int v;
+    while (bl_chan_recv(k->records, &v) == 0 && ++k->written < 3)
+        continue;
+    bl_chan_release(k->records);
+    return NULL; /* no space left on the device */
+}
+
+static int put_records(void *arg)
+{
+    bl_chan *records = ((sink *)arg)->records;
+    int r = 0;
+    for (int i = 0; i < 20 && r == 0; i++)
+        r = bl_chan_send(records, &i); /* @put_record */
+    bl_chan_close(records);
+    bl_chan_release(records);
+    return r;
+}
+
+static __attribute__((noinline)) int sink_open(bl_scope *s, pthread_t *t)
+{
+    sink *k = calloc(1, sizeof *k);
+    k->records = bl_chan_retain(bl_chan_new(sizeof(int), 2)); /* @sink_chan */
+    bl_go(s, put_records, k);
+    return pthread_create(t, NULL, sink_thread, k);
+}
+
+/*? sink_that_has_ended leak
+ * put_records@put_record [chan send] (cap 2, 2 buffered), made by sink_open at @sink_chan; cause: nobody is left to receive
+ */
+static int sink_that_has_ended(void *arg)
+{
+    pthread_t t;
+    (void)arg;
+    BL_SCOPE(s, .name = "sink");
+    if (sink_open(s, &t) != 0)
+        return 1;
+    int r = go_on();
+    pthread_join(t, NULL);
+    return r;
+}
+
+static __thread bl_chan *replies;
+
+static void *thread_with_replies(void *arg)
+{
+    bl_chan *to = arg;
+    replies = bl_chan_new(sizeof(int), 0); /* @replies_chan */
+    bl_chan *mine = bl_chan_retain(replies);
+    (void)!bl_chan_recv(to, NULL);
+    return bl_chan_send(to, &mine) == 0 ? NULL : arg;
+}
+
+static int await_reply(void *arg)
+{
+    bl_chan *from = arg, *c;
+    int v, r = bl_chan_send(from, NULL);
+    if (r == 0)
+        r = bl_chan_recv(from, &c);
+    bl_chan_release(from);
+    return r == 0 ? bl_chan_recv(c, &v) : r; /* @reply_recv */
+}
+
+static __attribute__((noinline)) int replies_open(bl_scope *s, pthread_t *t)
+{
+    bl_chan *c = bl_chan_new(sizeof(bl_chan *), 0);
+    bl_go(s, await_reply, c);
+    return pthread_create(t, NULL, thread_with_replies, c);
+}
+
+/*? thread_local_of_the_dead leak
+ * await_reply@reply_recv [chan receive] made by thread_with_replies at @replies_chan; cause: nobody is left to send
+ */
+static int thread_local_of_the_dead(void *arg)
+{
+    pthread_t t;
+    (void)arg;
+    BL_SCOPE(s, .name = "replies");
+    if (replies_open(s, &t) != 0)
+        return 1;
+    pthread_detach(t);
+    return go_on();
+}
+
+PROGRAMS({"sink_that_has_ended", sink_that_has_ended},
+         {"thread_local_of_the_dead", thread_local_of_the_dead},
+         {"a_thread_and_a_goroutine", a_thread_and_a_goroutine},
          {"circle_beside_a_thread_that_nobody_wakes", circle_beside_a_thread_that_nobody_wakes},
          {"two_threads_and_a_goroutine", two_threads_and_a_goroutine},
          {"write_lock_of_a_thread_that_waits_for_a_once",

@@ -396,7 +396,152 @@ static int sleeps_with_it_in_a_register(void *arg)
     return r;
 }
 
-PROGRAMS({"holds_a_lock_and_is_sent_to_late", holds_a_lock_and_is_sent_to_late},
+/* ---- After a thread that has ended ---- */
+
+static void *thread_that_passes(void *arg)
+{
+    static bl_mutex lock;
+    bl_mutex_lock(&lock);
+    bl_mutex_unlock(&lock);
+    bl_chan *c = bl_chan_new(sizeof(int), 1);
+    (void)!send_one(c);
+    bl_chan_release(c);
+    return arg;
+}
+
+/* True: a thread has called in, and has ended. */
+static bool thread_passes(const pthread_attr_t *attr)
+{
+    pthread_t t;
+    return pthread_create(&t, attr, thread_that_passes, NULL) == 0 && pthread_join(t, NULL) == 0;
+}
+
+static void nap_plainly(void)
+{
+    struct timespec t = {0, LONG};
+    nanosleep(&t, NULL);
+}
+
+static void *send_after_a_nap(void *arg)
+{
+    nap_plainly();
+    (void)!send_one(arg);
+    return NULL;
+}
+
+static __attribute__((noinline)) int sender_start(bl_scope *s, pthread_t *t)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    bl_go(s, recv_one, c);
+    return pthread_create(t, NULL, send_after_a_nap, c);
+}
+
+/*? on_the_stack_of_the_dead right
+ */
+static int on_the_stack_of_the_dead(void *arg)
+{
+    pthread_t t;
+    (void)arg;
+    BL_SCOPE(s);
+    if (!thread_passes(NULL) || sender_start(s, &t) != 0)
+        return 1;
+    int r = bl_scope_wait(s);
+    pthread_join(t, NULL);
+    return r;
+}
+
+static void *make_and_return(void *arg)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    bl_go(arg, recv_one, c);
+    thread_that_passes(NULL);
+    return c;
+}
+
+/*? returned_by_a_thread right
+ */
+static int returned_by_a_thread(void *arg)
+{
+    pthread_t t;
+    void *c;
+    (void)arg;
+    BL_SCOPE(s);
+    if (pthread_create(&t, NULL, make_and_return, s) != 0 || nap(2 * LONG) != 0)
+        return 1;
+    pthread_join(t, &c);
+    return send_one(c) + bl_scope_wait(s);
+}
+
+static __attribute__((noinline)) void put_into(bl_scope *s, void **at)
+{
+    *at = bl_chan_new(sizeof(int), 0);
+    bl_go(s, recv_one, *at);
+}
+
+/*? in_what_was_a_stack right
+ */
+static int in_what_was_a_stack(void *arg)
+{
+    enum { SIZE = 1 << 18 };
+    pthread_attr_t attr;
+    char *stack = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    (void)arg;
+    BL_SCOPE(s);
+    pthread_attr_init(&attr);
+    pthread_attr_setstack(&attr, stack, SIZE);
+    if (!thread_passes(&attr))
+        return 1;
+    void **at = (void **)(void *)(stack + SIZE / 2);
+    put_into(s, at);
+    if (nap(2 * LONG) != 0)
+        return 1;
+    return send_one(*at) + bl_scope_wait(s);
+}
+
+static pthread_key_t last_key;
+
+static void send_at_the_end(void *arg)
+{
+    static __thread int round;
+    if (++round < 3)
+        pthread_setspecific(last_key, arg); /* after all others */
+    else
+        send_after_a_nap(arg);
+}
+
+static void *thread_with_key(void *arg)
+{
+    thread_that_passes(NULL);
+    pthread_setspecific(last_key, arg);
+    return NULL;
+}
+
+static __attribute__((noinline)) int key_start(bl_scope *s, pthread_t *t)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    bl_go(s, recv_one, c);
+    return pthread_create(t, NULL, thread_with_key, c);
+}
+
+/*? sent_by_the_last_destructor right
+ */
+static int sent_by_the_last_destructor(void *arg)
+{
+    pthread_t t;
+    (void)arg;
+    BL_SCOPE(s);
+    if (pthread_key_create(&last_key, send_at_the_end) != 0 || key_start(s, &t) != 0)
+        return 1;
+    int r = bl_scope_wait(s);
+    pthread_join(t, NULL);
+    return r;
+}
+
+PROGRAMS({"on_the_stack_of_the_dead", on_the_stack_of_the_dead},
+         {"returned_by_a_thread", returned_by_a_thread},
+         {"in_what_was_a_stack", in_what_was_a_stack},
+         {"sent_by_the_last_destructor", sent_by_the_last_destructor},
+         {"holds_a_lock_and_is_sent_to_late", holds_a_lock_and_is_sent_to_late},
          {"relayed_by_a_thread", relayed_by_a_thread},
          {"on_a_stack_in_the_heap", on_a_stack_in_the_heap},
          {"on_a_stack_in_the_middle_of_a_mapping", on_a_stack_in_the_middle_of_a_mapping},
