@@ -267,7 +267,7 @@ enum { HELD_MOST = 200 };
 
 static struct {
     int fd;       /* whose reads are counted; 0: none */
-    bool refused; /* the kernel has no RWF_NOWAIT for it */
+    int refused;  /* atomic: the kernel has no RWF_NOWAIT for it */
     int reads;    /* atomic */
     int held;     /* atomic: the second one, which follows the wait, is about to ask the system */
     int reopened; /* atomic: the number is another's, for which it waits, but not for long */
@@ -284,7 +284,8 @@ ssize_t held_preadv2(int fd, const struct iovec *iov, int count, off_t offset, i
             nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }
     ssize_t n = syscall(SYS_preadv2, fd, iov, count, offset, 0, flags);
-    reuse.refused = reuse.refused || (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS));
+    if (fd == reuse.fd && n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
+        __atomic_store_n(&reuse.refused, 1, __ATOMIC_RELEASE);
     return n;
 }
 
@@ -299,7 +300,8 @@ BL_TEST(woken_and_the_number_is_anothers)
     BL_CHECK_EQ(t, bl_write(other.a, &byte, 1), 1);
     reuse.fd = p.b;
     call_parks(s, &c);
-    if (reuse.refused) { /* then its reads may hold up the thread, and are not waited for */
+    /* Then its reads may hold up the thread, and are not waited for. */
+    if (__atomic_load_n(&reuse.refused, __ATOMIC_ACQUIRE)) {
         BL_CHECK_EQ(t, bl_close(p.b), 0);
         p.b = dup(p.a);
         pair_close(&p);
