@@ -11,7 +11,8 @@
  *     program's own never have: it gives the stack to another thread, or back to the system;
  *   - no thread has its list of robust mutexes there, which is in its record, and which the kernel
  *     knows of each (get_robust_list(2)). A thread that is about to begin, or to end, has none:
- *     then nothing is concluded of any.
+ *     then nothing is concluded of any. Nor is the kernel asked where system calls are filtered,
+ *     since a filter may kill.
  *
  * Where in a record the bounds and the argument are is not told by the library, but is the same in
  * all: it is seen in that of a thread of ours, whose bounds and argument are known. The rest of the
@@ -28,6 +29,7 @@
 
 #include "core/atomic.h"
 #include "debug/peek.h"
+#include "os/os.h"
 
 enum { RECORD_MOST = 512 }; /* words */
 
@@ -124,7 +126,7 @@ static void ended_skip(bl__maps *m, const bl__map_range *r, size_t size)
 void bl__ended_skip(bl__maps *m)
 {
     size_t size = load_acquire(&record.size); /* ORD(record): with the store in learn */
-    if (size == 0 || !threads_mark(m))
+    if (size == 0 || bl__thread_is_filtered(bl__thread_id()) || !threads_mark(m))
         return;
     for (size_t i = 0; i < m->count; i++)
         ended_skip(m, &m->ranges[i], size);

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* All right: plain threads that wait for long, and have what goroutines wait for, until somebody wakes them. */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -537,7 +541,31 @@ static int sent_by_the_last_destructor(void *arg)
     return r;
 }
 
-PROGRAMS({"on_the_stack_of_the_dead", on_the_stack_of_the_dead},
+/*? where_a_filter_kills right
+ */
+static int where_a_filter_kills(void *arg)
+{
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_get_robust_list, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog filter = {.len = sizeof rules / sizeof rules[0], .filter = rules};
+    pthread_t t;
+    (void)arg;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) != 0)
+        return 0; /* there are no filters here */
+    BL_SCOPE(s);
+    if (!thread_passes(NULL) || sender_start(s, &t) != 0)
+        return 1;
+    int r = bl_scope_wait(s);
+    pthread_join(t, NULL);
+    return r;
+}
+
+PROGRAMS({"where_a_filter_kills", where_a_filter_kills},
+         {"on_the_stack_of_the_dead", on_the_stack_of_the_dead},
          {"returned_by_a_thread", returned_by_a_thread},
          {"in_what_was_a_stack", in_what_was_a_stack},
          {"sent_by_the_last_destructor", sent_by_the_last_destructor},
