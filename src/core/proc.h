@@ -310,8 +310,9 @@ typedef struct bl__sched {
 
     /* sysmon. */
     pthread_t sysmon;
-    uint32_t sysmon_wake; /* atomic: what it sleeps on; 1 wakes it */
-    uint32_t sysmon_deep; /* atomic: it sleeps without an end */
+    const void *sysmon_top; /* atomic: where its own frames begin, for debug/maps.c; or NULL */
+    uint32_t sysmon_wake;   /* atomic: what it sleeps on; 1 wakes it */
+    uint32_t sysmon_deep;   /* atomic: it sleeps without an end */
     bl__watch watch;
 } bl__sched;
 

@@ -160,6 +160,7 @@ static void *sysmon_main(void *arg)
     bl_time tried = 0, chores_at = 0;
     (void)arg;
     bl__thread_began("belay-sysmon");
+    store_relaxed(&bl__rt.sysmon_top, __builtin_frame_address(0));
     bl__thread_punctual();
     while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
         bl_time now = bl__clock();
@@ -200,6 +201,7 @@ static void *sysmon_main(void *arg)
         recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
     }
     bl__handoff_calm();
+    store_relaxed(&bl__rt.sysmon_top, NULL); /* before another has the stack */
     return NULL;
 }
 

@@ -143,6 +143,7 @@ static void skip_runtime(bl__maps *m)
     bl__symbol_memory(skip_range, m);
     bl__order_memory(skip_range, m);
     skip_thread_stack(m, bl__finder_top());
+    skip_thread_stack(m, load_relaxed(&bl__rt.sysmon_top));
     bl__helpers_each_rest(skip_helper, m);
     bl__ended_skip(m);
 }
