@@ -69,13 +69,12 @@ static __attribute__((noinline)) int below(int depth)
 static int deep(void *arg)
 {
     int depth = *(int *)arg;
-    bl_yield();
     return below(depth);
 }
 static int crowd(void *arg)
 {
     BL_SCOPE(s);
-    for (int i = 0; i < 200; i++)
+    for (int i = 0; i < 2000; i++)
         if (bl_go_copy(s, deep, arg, sizeof(int)) < 0)
             return 1;
     return bl_scope_wait(s);

@@ -10,7 +10,8 @@
  *
  * Made of channels, so that a wait is durable in the bubble that the pipe was made in, and shows up
  * as a select on channels that were made where the pipe was; and the race detector has the edges of
- * those: write to read, read to the end of its write, close to who sees it.
+ * those: write to read, read to the end of its write, close to who sees it. What is written is read
+ * by the writer, when its call begins, and again by each reader.
  */
 #include <string.h>
 
@@ -157,6 +158,7 @@ ssize_t bl_pipe_write_until(bl_pipe *p, const void *buf, size_t n, bl_time deadl
     bl__asked();
     way *w = &p->other->in;
     size_t done = 0;
+    bl__race_read(buf, n);
     if (n == 0)
         return is_closed(p) ? BL_ECLOSED : is_closed(p->other) ? BL_EPIPE : 0;
     int r = bl_mutex_lock_until(&w->writes, deadline);

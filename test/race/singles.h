@@ -73,6 +73,25 @@ CASE(pipe_read_to_written)
     MUST(bl_pipe_read(pipe_ends[1], buf, 4) - 4);
     return 0;
 }
+static char offered[4];
+static int pipe_write_offered(void *arg)
+{
+    (void)arg;
+    MUST(bl_pipe_write(pipe_ends[0], offered, sizeof offered) - 4);
+    return 0;
+}
+CASE(pipe_write_overwritten)
+{
+    char buf[4];
+    UNUSED;
+    JOINED(s);
+    MUST(bl_pipe_new(&pipe_ends[0], &pipe_ends[1]));
+    MUST(bl_go(s, pipe_write_offered, NULL));
+    MUST(bl_sleep(3 * BL_MS));
+    offered[0] = 1;
+    MUST(bl_pipe_read(pipe_ends[1], buf, 4) - 4);
+    return 0;
+}
 CASE(pipe_written_and_read)
 {
     char buf[4];
@@ -893,6 +912,7 @@ static const single singles[] = {
     CLEAN(prints),
     CLEAN(pipe_write_to_read),
     CLEAN(pipe_read_to_written),
+    RACES(pipe_write_overwritten),
     RACES(pipe_written_and_read),
     CLEAN(pipe_reads_into_it),
     RACES(pipe_reads_into_anothers),
