@@ -41,6 +41,10 @@ enum {
     MUTEX_SPINS = 6   /* looks at a held mutex before waiting; the pauses between them double */
 };
 
+/* What is two cache lines long should not lie in three, which depended on the length of whatever
+ * was before it: 5 to 15 % of an uncontended lock and unlock. */
+#define MUTEX_HOT __attribute__((aligned(64)))
+
 static inline bl__g *mutex_owner(uintptr_t word) { return (bl__g *)(word & ~MUTEX_FLAGS); }
 
 static inline bl__waitq *mutex_queue(bl_mutex *m) { return BL__WAITQ(&m->bl__head); }
@@ -233,7 +237,7 @@ static inline __attribute__((always_inline)) uint64_t mutex_enter(bl__solo *solo
 
 /* All that is not the fast path is one call at its end, so it saves no registers: a first use,
  * too. */
-void bl_mutex_lock(bl_mutex *m)
+MUTEX_HOT void bl_mutex_lock(bl_mutex *m)
 {
     BL__RACE_FRAME();
     bl__race_use(m);
@@ -419,7 +423,7 @@ static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
     }
 }
 
-void bl_mutex_unlock(bl_mutex *m)
+MUTEX_HOT void bl_mutex_unlock(bl_mutex *m)
 {
     BL__RACE_FRAME();
     bl__race_use(m);
