@@ -334,3 +334,25 @@ CASE(signal_without_the_mutex)
     UNUSED;
     return two(waits_cond, signals_alone);
 }
+
+/* The program's own handler, of a signal that comes while all goroutines wait. */
+static int handled;
+static void on_usr2(int sig)
+{
+    (void)sig;
+    __atomic_store_n(&handled, 1, __ATOMIC_RELAXED);
+}
+CASE(handler_while_all_wait)
+{
+    UNUSED;
+    struct sigaction sa = {.sa_handler = on_usr2, .sa_flags = SA_RESTART};
+    struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2};
+    const struct itimerspec soon = {.it_value.tv_nsec = 20000000};
+    timer_t timer;
+    MUST(sigaction(SIGUSR2, &sa, NULL));
+    MUST(timer_create(CLOCK_MONOTONIC, &ev, &timer));
+    MUST(timer_settime(timer, 0, &soon, NULL));
+    while (!__atomic_load_n(&handled, __ATOMIC_RELAXED))
+        MUST(bl_sleep(BL_MS));
+    return timer_delete(timer);
+}

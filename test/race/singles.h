@@ -937,6 +937,7 @@ static const single singles[] = {
     CLEAN(descriptors_again),
     CLEAN(jobs_before_the_join),
     CLEAN(signal_without_the_mutex),
+    CLEAN(handler_while_all_wait),
     RACES(stored_and_never_read),
     RACES(read_and_known),
     RACES(field_of_a_local),
