@@ -27,6 +27,7 @@ function(belay_library_common name)
     target_link_libraries(${name} PRIVATE $<BUILD_INTERFACE:belay_flags> PUBLIC Threads::Threads)
     # Where the library's code lies: src/arch/own.h.
     target_compile_options(${name} PRIVATE "$<$<COMPILE_LANGUAGE:C>:SHELL:-include \"${PROJECT_SOURCE_DIR}/src/arch/own.h\">")
+    target_compile_definitions(${name} PUBLIC __NO_CTYPE=1) # see belay.h
     target_include_directories(${name}
         PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>

@@ -58,6 +58,14 @@
 #ifndef BELAY_H
 #define BELAY_H
 
+/* As with errno, below: where isspace and its kin are macros or inline, compilers keep the address of
+ * a thread's pointer to their tables over a call of this library, and that thread may have ended.
+ * ctype.h makes them calls then, if it is included after this, or with -D__NO_CTYPE, which
+ * pkg-config, CMake and `belay build` give. */
+#ifndef __NO_CTYPE
+#define __NO_CTYPE 1 // NOLINT(bugprone-reserved-identifier): the C library's name
+#endif
+
 #include <errno.h>
 #include <limits.h>
 #include <stdbool.h>

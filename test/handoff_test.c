@@ -6,6 +6,8 @@
  */
 // procs: own
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <ctype.h> /* before belay.h: then the flags make its macros calls */
+
 #include <belay/debug.h>
 #include <belay/test.h>
 
@@ -858,6 +860,28 @@ ONE_PROC(errno_is_the_own_threads)
     int r = close(-1);
     BL_CHECK_EQ(t, r, -1);
     BL_CHECK_EQ(t, errno, EBADF);
+    done = 1;
+    return bl_scope_wait(s);
+}
+
+/* What isspace and its kin look at is the thread's, too. */
+ONE_PROC(ctype_is_the_own_threads)
+{
+    static unsigned short spaces[384]; /* of a thread for which all is space */
+    atomic_int done = 0;
+    (void)arg;
+    BL_SCOPE(s);
+    memset(spaces, 0xff, sizeof spaces);
+    bl_go(s, yield_until_flag, &done);
+    const unsigned short **table = (const unsigned short **)__ctype_b_loc(), *before = *table;
+    *table = spaces + 128;
+    BL_CHECK(t, isspace('x') != 0);
+    for (pid_t first = gettid(); gettid() == first;) {
+        usleep(1000);
+        bl_yield();
+    }
+    BL_CHECK(t, isspace('x') == 0);
+    *table = before;
     done = 1;
     return bl_scope_wait(s);
 }

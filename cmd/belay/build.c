@@ -317,6 +317,7 @@ static int compose(words *command, const flags *f, const library *lib, const cha
                              : lib->mode == MODE_RACE ? "-O0 -g" /* see add_race */
                                                       : "-O2 -g");
     words_add(command, "-fno-optimize-sibling-calls"); /* reports show who has called */
+    words_add(command, "-D__NO_CTYPE=1");              /* see belay.h */
 #ifdef __x86_64__
     words_add(command, "-fstack-clash-protection"); /* no frame reaches over a stack's guard */
 #endif

@@ -34,7 +34,8 @@ static const char overview[] =
     "               -fno-ipa-icf, -fno-partial-inlining, -fno-crossjumping and\n"                  \
     "               -fno-tree-tail-merge; clang's code is not merged, either). On x86-64\n"        \
     "               always -fstack-clash-protection: a big frame is a stack overflow and\n"        \
-    "               not somebody's memory\n"                                                       \
+    "               not somebody's memory; and -D__NO_CTYPE=1: isspace and its kin look at\n"      \
+    "               the thread that a goroutine is on now\n"                                       \
     "  -x           print the compiler's command line\n"
 
 static const char build_text[] =
