@@ -200,11 +200,12 @@ void bl__race_arena_free(void *base, size_t bytes);
 /* Nobody uses [lo, hi), pages of such an arena, any more: what was done there is forgotten. What
  * was not touched need not be. */
 void bl__race_stack_forget(char *lo, char *hi);
-/* The same of n stacks, at least one: if they are close together the kernel is asked once. */
+/* The same of n stacks, at least one, which the call may make empty: if they are close together the
+ * kernel is asked once. */
 typedef struct bl__race_span {
     char *lo, *hi;
 } bl__race_span;
-void bl__race_stacks_forget(const bl__race_span *spans, size_t n);
+void bl__race_stacks_forget(bl__race_span *spans, size_t n);
 /* In the child of a fork. */
 void bl__race_forked(void);
 /* The same of memory that ThreadSanitizer may have written to, untouched as it is. */

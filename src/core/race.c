@@ -258,8 +258,10 @@ static long scan(char **lo, char *hi, scan_range *out, size_t room)
     return n;
 }
 
-/* Forgets what was touched of the n spans, which lie in [lo, hi). False: that was not found out. */
-static bool touched_forget(const bl__race_span *spans, size_t n, char *lo, char *hi)
+/* Forgets each of the n spans, which lie in [lo, hi), whole from where it was touched first: what was
+ * not may have been said to be used, as a buffer that a write was given and did not look at. A span
+ * that is done is empty then. False: it was not found out. */
+static bool touched_forget(bl__race_span *spans, size_t n, char *lo, char *hi)
 {
     scan_range at[SCAN_ROOM];
     while (lo < hi) {
@@ -267,19 +269,20 @@ static bool touched_forget(const bl__race_span *spans, size_t n, char *lo, char 
         if (found < 0)
             return false;
         for (size_t k = 0; k < n * (size_t)found; k++) {
-            const bl__race_span *s = &spans[k % n];
+            bl__race_span *s = &spans[k % n];
             char *from = (char *)(uintptr_t)at[k / n].lo;
             char *to = (char *)(uintptr_t)at[k / n].hi;
             from = from > s->lo ? from : s->lo;
-            to = to < s->hi ? to : s->hi;
-            if (from < to)
-                bl__race_forget(from, to);
+            if (from < (to < s->hi ? to : s->hi)) {
+                bl__race_forget(from, s->hi);
+                s->hi = s->lo;
+            }
         }
     }
     return true;
 }
 
-/* The same by any kernel, and of one, whole from where it was touched first. */
+/* The same by any kernel, and of one. */
 static void resident_forget(char *lo, char *hi)
 {
     unsigned char seen[PAGES_SEEN];
@@ -306,7 +309,7 @@ void bl__race_stack_forget(char *lo, char *hi)
         resident_forget(span.lo, hi);
 }
 
-void bl__race_stacks_forget(const bl__race_span *spans, size_t n)
+void bl__race_stacks_forget(bl__race_span *spans, size_t n)
 {
     char *lo = spans[0].lo, *hi = spans[0].hi;
     size_t bytes = 0;

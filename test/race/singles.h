@@ -258,6 +258,41 @@ CASE(stacks_again_far_below)
     }
     return 0;
 }
+/* As deep as a big frame; but the compiler would have touched each page of that
+ * (-fstack-clash-protection). */
+#define FAR_BELOW ((volatile char *)__builtin_frame_address(0) - 90000)
+static int unread_write(void *arg)
+{
+    volatile char *low = FAR_BELOW;
+    bl_pipe *ends[2];
+    (void)arg;
+    low[0] = 1;
+    MUST(bl_pipe_new(&ends[0], &ends[1]));
+    bl_pipe_release(ends[1]);
+    int r = bl_pipe_write(ends[0], (const char *)low, 70000) == BL_EPIPE ? 0 : -1;
+    bl_pipe_release(ends[0]);
+    return r;
+}
+static int unread_overwrite(void *arg)
+{
+    volatile char *low = FAR_BELOW;
+    (void)arg;
+    for (size_t i = 0; i < 70000; i += 1000)
+        low[i] = 1;
+    return 0;
+}
+/* Given to a write that did not look at it, so most of it was never in memory. */
+CASE(stacks_again_unread)
+{
+    UNUSED;
+    JOINED(s);
+    for (int i = 0; i < 400; i++) {
+        MUST(bl_go(s, i % 80 < 40 ? unread_write : unread_overwrite, NULL));
+        if (i % 40 == 39)
+            bl_yield();
+    }
+    return 0;
+}
 static int copy_reader(void *arg) { return *(int *)arg == 7 ? 0 : -1; }
 CASE(copy)
 {
@@ -867,6 +902,7 @@ static const single singles[] = {
     CLEAN(limit_of_one),
     CLEAN(stacks_again),
     CLEAN(stacks_again_far_below),
+    CLEAN(stacks_again_unread),
     CLEAN(copy),
     RACES(copy_of_what_is_written),
     CLEAN(heap_again),
