@@ -43,9 +43,9 @@ typedef struct bl_leak {
  * what it fills in.) Threads that sleep in a call of the system are stopped for some 30 us each
  * then, for their registers; the call goes on and does not show it. Those of a goroutine that
  * computes are told by the kernel's profiler (perf_event_open), at no stop; where that may not be
- * used, and in a build with a sanitizer, memory says nothing: only owners of locks and scopes
- * count. Who waits for a cancellation by its channel (bl_ctx_done)
- * is not stuck.
+ * used, where its function has to do with registers of vectors, which the profiler does not tell,
+ * and in a build with a sanitizer, memory says nothing: only owners of locks and scopes count. Who
+ * waits for a cancellation by its channel (bl_ctx_done) is not stuck.
  *
  * Fills in the first max of them, by id; out may be NULL if max is 0. How many there are, or
  * BL_ENOMEM. It takes a few milliseconds and about a second for each GiB of malloc's memory. (Go:

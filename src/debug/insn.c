@@ -119,12 +119,17 @@ static unsigned op_flags(uint8_t op)
     }
 }
 
-/* Behind 0f. */
+/* Behind 0f: mostly moves; pxor. */
+static bool is_of_vectors(uint8_t op)
+{
+    return (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) || (op >= 0x50 && op <= 0x6f) ||
+           op == 0x7e || op == 0x7f || op == 0xd6 || op == 0xef;
+}
+
 static unsigned op_flags_0f(uint8_t op)
 {
-    if (op == 0x1f || (op >= 0x10 && op <= 0x17) || (op >= 0x28 && op <= 0x2f) ||
-        (op >= 0x40 && op <= 0x6f) || op == 0x7e || op == 0x7f || (op >= 0x90 && op <= 0x9f) ||
-        op == 0xaf || op == 0xd6 || op == 0xef) /* nop, moves of vectors, cmov, setcc, imul, pxor */
+    if (op == 0x1f || (op >= 0x40 && op <= 0x4f) || (op >= 0x90 && op <= 0x9f) || op == 0xaf ||
+        is_of_vectors(op)) /* nop, cmov, setcc, imul */
         return OP_KNOWN | OP_MODRM;
     if (op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf) /* movzx, movsx */
         return OP_KNOWN | OP_MODRM | OP_LOADS;
@@ -224,7 +229,7 @@ static void insn_read_0f(bl__insn *in, uintptr_t pc)
     else if (op == 0x1e && in->code[in->at] == 0xfa) /* endbr64 */
         in->at++;
     else
-        operands_read(in, op, op_flags_0f(op), true);
+        in->vectors = is_of_vectors(op), operands_read(in, op, op_flags_0f(op), true);
 }
 
 /* Of 16 bits, repeated, in a segment. */

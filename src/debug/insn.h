@@ -36,7 +36,8 @@ typedef struct bl__insn {
     int32_t disp; /* likewise */
     int32_t imm;
     bl__insn_stack stack;
-    bool lea; /* takes the address, and does no more */
+    bool lea;     /* takes the address, and does no more */
+    bool vectors; /* has to do with registers of vectors */
     bool known;
     bool ends;    /* nothing follows it */
     bool returns; /* to the caller, who has what is left */

@@ -85,7 +85,33 @@ uint32_t bl__live_after(uintptr_t pc, uint32_t *handed)
     return w.failed ? kept : w.live | w.handed;
 }
 
+bool bl__live_vectors(uintptr_t pc)
+{
+    live_ways w;
+    int steps = 0;
+    w.todo_count = w.seen_count = 0;
+    w.failed = false;
+    w.pages.low = w.pages.high = 0;
+    way_add(&w, pc, 1);
+    while (w.todo_count > 0 && !w.failed)
+        for (live_way at = w.todo[--w.todo_count]; at.open != 0 && !w.failed;) {
+            bl__insn in;
+            w.failed = steps++ == LIVE_STEPS || !bl__insn_read(&in, at.pc, &w.pages) || in.vectors;
+            if (!w.failed && in.jumps)
+                way_add(&w, in.target, 1);
+            at.pc += in.at;
+            at.open = !in.ends && !in.returns;
+        }
+    return w.failed;
+}
+
 #else
+
+bool bl__live_vectors(uintptr_t pc)
+{
+    (void)pc;
+    return true;
+}
 
 uint32_t bl__live_after(uintptr_t pc, uint32_t *handed)
 {

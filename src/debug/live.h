@@ -3,6 +3,7 @@
 #ifndef BL__DEBUG_LIVE_H
 #define BL__DEBUG_LIVE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Bits of the registers, by their numbers in debug information, whose values may be used by the
@@ -10,5 +11,8 @@
  * way that leads on from pc. *handed: those among them that the function never touches and hands back
  * to its caller. */
 uint32_t bl__live_after(uintptr_t pc, uint32_t *handed);
+
+/* Whether the function may have to do with registers of vectors from pc on. */
+bool bl__live_vectors(uintptr_t pc);
 
 #endif

@@ -26,8 +26,9 @@
 #include <unistd.h>
 
 #include "core/proc.h"
+#include "debug/live.h"
 #include "debug/peek.h"
-#include "debug/sample.h"
+#include "debug/symbol.h"
 #include "debug/traceback.h"
 #include "debug/tracer.h"
 #include "os/futex.h"
@@ -239,11 +240,31 @@ static bool registers_read(registers_look *l, bool helps)
     return known;
 }
 
-static void computing_take(registers_look *l, int tid, const bl__stuck *who)
+/* The profiler does not tell those of vectors, in which compilers keep a pair of words. Nobody has
+ * anything there behind the call of a function that the compiler did not know, as the runtime calls
+ * those of goroutines. */
+static bool vectors_used(const bl__trace *t, uintptr_t pc)
 {
+    if (t->inner[0] - pc > 1) /* it is in the C library */
+        return true;
+    for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER; i++) {
+        if (!bl__symbol_is_program(t->inner[i]))
+            return i == 0;
+        if (bl__live_vectors(i == 0 ? pc : t->inner[i] + 1))
+            return true;
+    }
+    return true;
+}
+
+static void computing_take(registers_look *l, const bl__stuck *who)
+{
+    bl__trace trace;
+    bl__trace_space space = {.base = NULL};
     bl__regs regs = {.r = {0}};
-    if (bl__sample_take(&regs, NULL, 0, tid) < 0)
+    if (!bl__trace_computing(&trace, who->at, &space, &regs) ||
+        vectors_used(&trace, regs.r[BL__REG_PC]))
         l->unknown(who, l->arg);
+    bl__trace_space_free(&space);
     for (size_t i = 0; i < BL__REGS; i++)
         l->fn(regs.r[i], l->arg);
 }
@@ -274,7 +295,7 @@ static bool registers_take(registers_look *l, int tid)
     if (t->fd >= 0)
         close(t->fd);
     if (asked && !sleeps)
-        computing_take(l, tid, &who);
+        computing_take(l, &who);
     l->moved = l->moved || (sleeps && asked); /* it may be in the kernel for a moment */
     return !plain || (sleeps && stands_on_stack(&call));
 }

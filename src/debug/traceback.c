@@ -519,14 +519,15 @@ bool bl__trace_in_call(bl__trace *t, const bl__g *g)
     return running_walk(t, &regs, copy, n);
 }
 
-bool bl__trace_computing(bl__trace *t, const bl__g *g)
+bool bl__trace_computing(bl__trace *t, const bl__g *g, bl__trace_space *space, bl__regs *raw)
 {
     bl__regs regs;
     uint32_t switches = load_relaxed(&g->switches);
     uintptr_t hi = (uintptr_t)g->stack_hi;
     size_t room = hi - (uintptr_t)g->stack_lo;
     int tid = bl__thread_of(g);
-    char *copy = tid != 0 && bl__rescue_there() ? copy_room(&report_space, room) : NULL;
+    space = space != NULL ? space : &report_space;
+    char *copy = tid != 0 && bl__rescue_there() ? copy_room(space, room) : NULL;
     ssize_t taken = copy != NULL ? bl__sample_take(&regs, copy, room, tid) : -1;
     if (taken <= 0)
         return false;
@@ -535,6 +536,8 @@ bool bl__trace_computing(bl__trace *t, const bl__g *g)
     if (sp < (uintptr_t)g->stack_lo || sp > hi || hi - sp > n ||
         load_relaxed(&g->switches) != switches || bl__thread_of(g) != tid)
         return false;
+    if (raw != NULL)
+        *raw = regs;
     n = hi - sp;
     copy_relocate(copy, sp, n);
     for (size_t i = 0; i < BL__REGS; i++)

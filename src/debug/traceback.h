@@ -53,10 +53,6 @@ int bl__thread_of(const bl__g *g);
  * reports. */
 bool bl__trace_in_call(bl__trace *t, const bl__g *g);
 
-/* The stack of one that computes, likewise, at one moment of the next 0.1 s. False: it sleeps, calls
- * what switches, or the system does not let us look. */
-bool bl__trace_computing(bl__trace *t, const bl__g *g);
-
 /* The same for many, one after the other: quick for those whose stacks are equal to one seen
  * before, and with memory of its own, so the lock of reports is not needed. memo begins zeroed. */
 enum { BL__TRACE_KNOWN = 64 };
@@ -64,6 +60,12 @@ typedef struct bl__trace_space {
     char *base; /* where stacks are copied to */
     size_t room;
 } bl__trace_space;
+
+/* The stack of one that computes, at one moment of the next 0.1 s, and its registers then, if they
+ * are not NULL. False: it sleeps, calls what switches, or the system does not let us look. space:
+ * where its stack is copied to; NULL: the reports' own, whose lock the caller holds. */
+bool bl__trace_computing(bl__trace *t, const bl__g *g, bl__trace_space *space, bl__regs *regs);
+
 typedef struct bl__trace_known {
     uintptr_t pc, fp; /* where it left off; fp and at are offsets in the copy */
     size_t bytes;
