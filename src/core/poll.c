@@ -10,6 +10,7 @@
 
 #include "arch/sanitize.h"
 #include "core/proc.h"
+#include "os/futex.h"
 #include "os/os.h"
 
 #define POLL_BREAKER UINT64_MAX /* its data */
@@ -94,6 +95,8 @@ int bl__poll_wait(struct epoll_event *events, int64_t timeout)
     uint64_t fds = load_acquire(&bl__rt.poll.fds); /* ORD(poll) */
     int saved = errno;
     int n = wait_ns(epoll_of(fds), events, BL__POLL_BATCH, timeout);
+    if (timeout != 0)
+        bl__handlers_run();
     for (int i = 0; i < n; i++) {
         if (events[i].data.u64 != POLL_BREAKER)
             continue;

@@ -8,7 +8,6 @@
  * it, is left behind with all memory that it could touch.
  */
 #include <limits.h>
-#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -43,7 +42,6 @@ typedef struct run_main {
     uint32_t done; /* atomic: what bl_run's caller sleeps on */
 #if BL__RACE
     void *fiber; /* the main goroutine's */
-    sem_t over;  /* with done */
 #endif
 } run_main;
 
@@ -338,9 +336,6 @@ static int main_goroutine(void *arg)
 #endif
     bl__race_release(run);
     store_release(&run->done, 1u); /* ORD(done): with the load in bl_run */
-#if BL__RACE
-    sem_post(&run->over);
-#endif
     bl__futex_wake(&run->done, 1);
     bl__switch_to(m, m->g, BL__SWITCH_NONE, &m->g0); /* for good */
     return 0;
@@ -491,19 +486,6 @@ static void run_end(bool clean)
     run_over();
 }
 
-/* ThreadSanitizer calls the program's signal handlers in calls that it knows to wait, and a futex is
- * none. The kernel gives a process's signals to its first thread, which mostly is who waits here. */
-static void main_await(run_main *run)
-{
-    while (load_acquire(&run->done) == 0) { /* ORD(done): with the store in main_goroutine */
-#if BL__RACE
-        sem_wait(&run->over);
-#else
-        bl__futex_wait(&run->done, 0, INT64_MAX);
-#endif
-    }
-}
-
 int bl_run(bl_fn fn, void *arg, const bl_options *opts)
 {
     static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
@@ -541,15 +523,13 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__signals_begin(bl__rt.options.signals != 0);
     bl__quit_install(bl__rt.options.on_quit);
     bl__made_run_begin();
-#if BL__RACE
-    sem_init(&run.over, 0, 0);
-#endif
     if ((err = run_start(&run)) < 0) {
         bl__report_refused(err);
         run_end(true);
         return err;
     }
-    main_await(&run);
+    while (load_acquire(&run.done) == 0) /* ORD(done): with the store in main_goroutine */
+        bl__futex_wait(&run.done, 0, INT64_MAX);
     bl__solo_end();
     bl__sysmon_stop();
     if (run.left > 0 && bl__rt.options.on_leak != BL_LEAK_IGNORE)
