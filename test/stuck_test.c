@@ -6,7 +6,7 @@
  * counts.
  */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
-//belay:libs -Wl,--wrap=bl__stuck_search,--wrap=bl__sample_take
+//belay:libs -Wl,--wrap=bl__stuck_search,--wrap=bl__sample_take,--wrap=bl__tracer_read
 #include <belay/debug.h>
 #include <belay/test.h>
 
@@ -25,6 +25,7 @@
 #include "core/proc.h"
 #include "debug/sample.h"
 #include "debug/stuck.h"
+#include "debug/tracer.h"
 #include "os/os.h"
 
 #include "parked.h"
@@ -476,6 +477,19 @@ ssize_t __wrap_bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid
 {
     return profiler_refused ? -1 : __real_bl__sample_take(regs, stack, room, tid);
 }
+
+static bool tracer_late; /* they sleep elsewhere when it comes to them */
+
+void __real_bl__tracer_read(bl__stopped *list, size_t n);
+void __wrap_bl__tracer_read(bl__stopped *list, size_t n);
+
+void __wrap_bl__tracer_read(bl__stopped *list, size_t n)
+{
+    for (size_t i = 0; i < n && tracer_late; i++)
+        list[i].result = BL__STOPPED_MOVED;
+    if (!tracer_late)
+        __real_bl__tracer_read(list, n);
+}
 /* NOLINTEND(clang-diagnostic-reserved-identifier) */
 
 static int leaks_count(bl_leak *leaks)
@@ -615,6 +629,16 @@ RUN_TEST(a_goroutine_in_a_call_has_it_in_a_register)
     reader b = {.fn = read_and_send};
     BL_REQUIRE(t, pipe(b.fds) == 0);
     beside_a_reader(t, b);
+}
+
+/* It naps again and again, each time only for a moment. */
+RUN_TEST(a_goroutine_that_the_tracer_does_not_meet_has_it_in_a_register)
+{
+    reader b = {.fn = read_and_send};
+    BL_REQUIRE(t, pipe(b.fds) == 0);
+    tracer_late = true;
+    beside_a_reader(t, b);
+    tracer_late = false;
 }
 
 /* It would begin its time-out again. */

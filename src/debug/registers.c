@@ -133,11 +133,11 @@ typedef struct registers_look {
     void (*fn)(uint64_t word, void *arg);
     void (*unknown)(const bl__stuck *who, void *arg); /* NULL: no threads that run goroutines */
     void *arg;
-    int tasks;         /* /proc/self/task */
-    bool moved;        /* somebody has, or may, and is to be looked at again */
-    size_t count;      /* of list */
-    bl__stopped *list; /* room for BL__STOPPED_MOST */
-    bool plain[BL__STOPPED_MOST];
+    int tasks;                       /* /proc/self/task */
+    bool moved;                      /* somebody has, or may, and is to be looked at again */
+    size_t count;                    /* of list */
+    bl__stopped *list;               /* room for BL__STOPPED_MOST */
+    bl__stuck who[BL__STOPPED_MOST]; /* the goroutines that they run; id 0: none */
 } registers_look;
 
 typedef enum whose { WHOSE_PROGRAM, WHOSE_GOROUTINE, WHOSE_LIBRARY } whose;
@@ -231,7 +231,10 @@ static bool registers_read(registers_look *l, bool helps)
         if (helps && t->result == BL__STOPPED_READ)
             registers_wait_for(t, &pauses);
         close(t->fd);
-        l->moved = l->moved || (l->plain[i] && t->result == BL__STOPPED_MOVED);
+        if (t->result == BL__STOPPED_MOVED && l->who[i].id != 0)
+            l->unknown(&l->who[i], l->arg);
+        else
+            l->moved = l->moved || t->result == BL__STOPPED_MOVED;
         known = known && (t->result != BL__STOPPED_REFUSED || known_otherwise(t));
         for (size_t k = 0; known && t->result == BL__STOPPED_READ && k < t->words; k++)
             l->fn(t->word[k], l->arg);
@@ -289,7 +292,7 @@ static bool registers_take(registers_look *l, int tid)
     if (sleeps && (plain || asked) && goes_on(&call) && !bl__thread_is_filtered(tid)) {
         t->number = call.number;
         t->length = (size_t)n;
-        l->plain[l->count] = plain;
+        l->who[l->count] = who;
         return ++l->count < BL__STOPPED_MOST || registers_read(l, true);
     }
     if (t->fd >= 0)
