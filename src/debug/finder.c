@@ -11,7 +11,7 @@
  *
  * Proven. Where nobody ran during the search, one search proves it. Else addresses may have moved
  * while memory was read, or stood in a register: then CONFIRMED searches one after the other have
- * to agree, each goroutine that ran in all of them has to have switched in between, which puts its
+ * to agree, no goroutine may have run in all of them, since one that is switched off has its
  * registers on its stack, and the report says that it is inferred.
  *
  * Leaked: the same, and always inferred, since the end of the scope will wake them. This is asked
@@ -72,7 +72,8 @@ typedef struct suspect {
     bool said;
 } suspect;
 
-/* One that has run for some searches without a switch. */
+/* One that has run whenever it was looked at: switches do not help, since what they have put on its
+ * stack may be gone before the next search. */
 typedef struct runner {
     bl__stuck who;
     uint32_t first; /* the number of the first of them */
@@ -159,16 +160,15 @@ static void runners_note(const bl__search *search)
     for (uint32_t i = 0; i < n; i++) {
         now[i] = (runner){search->running[i], finder.searches};
         for (uint32_t k = 0; k < finder.runners_count; k++)
-            if (finder.runners[k].who.id == now[i].who.id &&
-                finder.runners[k].who.switches == now[i].who.switches)
+            if (finder.runners[k].who.id == now[i].who.id)
                 now[i].first = finder.runners[k].first;
     }
     memcpy(finder.runners, now, n * sizeof now[0]);
     finder.runners_count = n;
 }
 
-/* Whoever may have had an address in a register since s was found first has put it into memory
- * meanwhile. */
+/* Whoever ran when s was found first, and may have had an address in a register, has been met when
+ * it did not run, and had it on its stack. */
 static bool registers_seen(const suspect *s, const bl__search *search)
 {
     if (search->running_count > BL__STUCK_RUNNING)

@@ -88,16 +88,15 @@ static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
     return false;
 }
 
-/* Somebody whose registers neither search knows has not switched in between, which would have put
- * them on its stack. */
+/* There is somebody whose registers neither search knows. Switches in between do not help: what
+ * they have put on its stack may be gone before the next search. */
 static bool registers_missed(const bl__search *a, const bl__search *b)
 {
     if (a->running_count > BL__STUCK_RUNNING || b->running_count > BL__STUCK_RUNNING)
         return true;
     for (uint32_t i = 0; i < a->running_count; i++)
         for (uint32_t k = 0; k < b->running_count; k++)
-            if (a->running[i].id == b->running[k].id &&
-                a->running[i].switches == b->running[k].switches)
+            if (a->running[i].id == b->running[k].id)
                 return true;
     return false;
 }
