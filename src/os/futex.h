@@ -12,8 +12,8 @@ void bl__futex_wait(uint32_t *word, uint32_t expected, int64_t timeout);
 /* Wakes at most n sleepers. Safe in a signal handler. */
 void bl__futex_wake(uint32_t *word, int n);
 
-/* With -race, after a wait: ThreadSanitizer keeps the program's signals until a call that it intercepts
- * of the thread that got them, and those of the runtime may only ever wait. */
+/* With -race, after a wait: ThreadSanitizer keeps the program's signals until a call that it
+ * intercepts of the thread that got them, and those of the runtime may only ever wait. */
 void bl__handlers_run(void);
 
 #endif
