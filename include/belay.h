@@ -63,7 +63,7 @@
  * ctype.h makes them calls then, if it is included after this, or with -D__NO_CTYPE, which
  * pkg-config, CMake and `belay build` give. */
 #ifndef __NO_CTYPE
-#define __NO_CTYPE 1 // NOLINT(bugprone-reserved-identifier): the C library's name
+#define __NO_CTYPE 1 /* NOLINT(clang-diagnostic-reserved-macro-identifier): the C library's */
 #endif
 
 #include <errno.h>

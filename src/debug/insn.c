@@ -229,7 +229,8 @@ static void insn_read_0f(bl__insn *in, uintptr_t pc)
     else if (op == 0x1e && in->code[in->at] == 0xfa) /* endbr64 */
         in->at++;
     else
-        in->vectors = is_of_vectors(op), operands_read(in, op, op_flags_0f(op), true);
+        operands_read(in, op, op_flags_0f(op), true);
+    in->vectors = is_of_vectors(op);
 }
 
 /* Of 16 bits, repeated, in a segment. */

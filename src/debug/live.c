@@ -49,6 +49,15 @@ static void way_add(live_ways *w, uintptr_t pc, uint32_t open)
     w->seen[w->seen_count++] = w->todo[w->todo_count++] = (live_way){pc, open};
 }
 
+static void ways_begin(live_ways *w, uintptr_t pc, uint32_t open)
+{
+    w->todo_count = w->seen_count = 0;
+    w->live = w->handed = 0;
+    w->failed = false;
+    w->pages.low = w->pages.high = 0;
+    way_add(w, pc, open);
+}
+
 /* One instruction on; open 0: the way ends. */
 static void way_step(live_ways *w, live_way *at)
 {
@@ -73,11 +82,7 @@ uint32_t bl__live_after(uintptr_t pc, uint32_t *handed)
 {
     live_ways w;
     int steps = 0;
-    w.todo_count = w.seen_count = 0;
-    w.live = w.handed = 0;
-    w.failed = false;
-    w.pages.low = w.pages.high = 0;
-    way_add(&w, pc, kept);
+    ways_begin(&w, pc, kept);
     while (w.todo_count > 0 && !w.failed)
         for (live_way at = w.todo[--w.todo_count]; at.open != 0 && !w.failed; way_step(&w, &at))
             w.failed = w.failed || steps++ == LIVE_STEPS;
@@ -89,10 +94,7 @@ bool bl__live_vectors(uintptr_t pc)
 {
     live_ways w;
     int steps = 0;
-    w.todo_count = w.seen_count = 0;
-    w.failed = false;
-    w.pages.low = w.pages.high = 0;
-    way_add(&w, pc, 1);
+    ways_begin(&w, pc, 1);
     while (w.todo_count > 0 && !w.failed)
         for (live_way at = w.todo[--w.todo_count]; at.open != 0 && !w.failed;) {
             bl__insn in;
