@@ -6,8 +6,9 @@
  * then the stack. With the record in the stack's topmost page an idle goroutine costs one page
  * and its share of a page table. Records are never unmapped during a run, so reports can walk them.
  *
- * Guards. They are 64 KiB, since the frames of libraries may reach over a page into the stack below,
- * as printf's do, which the C library makes as large as that (alloca) before it takes malloc.
+ * Guards. They are 16 KiB, since the frames of libraries may reach over a page into the stack below,
+ * as printf's do. The C library makes frames of up to 64 KiB (alloca) before it takes malloc; a guard
+ * as large would cost a new stack a tenth more, and a million of them 100 MB of page tables.
  * MADV_GUARD_INSTALL (Linux 6.13) marks the pages in the page table and splits no mapping,
  * so a million guarded stacks fit under the default vm.max_map_count; process_madvise does a whole
  * batch in one call. Elsewhere mprotect, two mappings each, up to a budget; beyond it stacks have a
@@ -59,7 +60,7 @@ enum {
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
 };
 
-#define GUARD_LEAST ((size_t)64 << 10) /* __MAX_ALLOCA_CUTOFF of glibc */
+#define GUARD_LEAST ((size_t)16 << 10)
 #define ARENA_FIRST ((size_t)4 << 20)
 #define ARENA_MOST ((size_t)1 << 30)
 #define CANARY 0x62656c6179737461u

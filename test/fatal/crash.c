@@ -98,7 +98,7 @@ __attribute__((noinline)) static int far(const volatile char *base)
     page[0] = 1;
     if (base - frame < 56 << 10)
         return KEEP(far(base)) + page[0];
-    frame[-(60 << 10)] = 1;
+    frame[-(20 << 10)] = 1;
     return 0;
 }
 
