@@ -37,14 +37,11 @@
  *     A plain thread has the background context, which is never cancelled, until it opens a scope.
  *     In a call that waits it is not ended by pthread_cancel.
  *   - A goroutine may change its thread in a call of this library, and in no other. What is kept for
- *     each thread is not the goroutine's: _Thread_local variables, pthread_setspecific, the signal
- *     mask, uselocale, who has locked a pthread mutex. What errno says is read before the next call
- *     here. A function uses a _Thread_local variable either before such a call or after it: of one
- *     that it uses on both sides the compiler may keep the address, which is another thread's then.
- *   - longjmp and swapcontext do not leave the goroutine that they are called in: into a frame of
- *     another, of none, or one that has returned they are undefined. Within one they are as
- *     elsewhere, and a stack that makecontext was given may wait; but longjmp out of a BL_SCOPE
- *     leaves that open.
+ *     each thread is not the goroutine's: _Thread_local variables, whose address a compiler may keep
+ *     over such a call, pthread_setspecific, the signal mask, uselocale, who has locked a pthread
+ *     mutex. What errno says is read before the next call here.
+ *   - longjmp and swapcontext stay in the goroutine that they are called in. A stack that makecontext
+ *     was given may wait; longjmp out of a BL_SCOPE leaves that open.
  *   - None may be made from a signal handler, which may have interrupted another that holds the same
  *     lock: bl_notify makes values of a channel out of signals.
  *   - The child of a fork during a run has none of its threads: it may exec or _exit, and what would
@@ -58,12 +55,8 @@
 #ifndef BELAY_H
 #define BELAY_H
 
-/* As with errno, below: where isspace and its kin are macros or inline, compilers keep the address of
- * a thread's pointer to their tables over a call of this library, and that thread may have ended.
- * ctype.h makes them calls then, if it is included after this, or with -D__NO_CTYPE, which
- * pkg-config, CMake and `belay build` give. */
 #ifndef __NO_CTYPE
-#define __NO_CTYPE 1 /* NOLINT(clang-diagnostic-reserved-macro-identifier): the C library's */
+#define __NO_CTYPE 1 /* NOLINT(clang-diagnostic-reserved-macro-identifier): see bl__errno */
 #endif
 
 #include <errno.h>
@@ -192,9 +185,10 @@ enum {
 const char *bl_err_name(int err);
 const char *bl_strerror(int err);
 
-/* What errno is from here on: that of the thread which runs the caller now. For the C library's own,
- * compilers keep its address over a call of this library, from which a goroutine may come back on
- * another thread: what the next system call says would not be found. Does not wait. */
+/* What errno is from here on. Of the C library's own, and of what isspace and its kin look at,
+ * compilers keep a thread's address over a call of this library, from which a goroutine may come back
+ * on another. So those are calls, if ctype.h is included after this, or with -D__NO_CTYPE, which
+ * pkg-config, CMake and `belay build` give. Does not wait. */
 int *bl__errno(void);
 #undef errno
 #define errno (*bl__errno())

@@ -87,6 +87,12 @@ static long call_poll(sleeper *s)
     return poll(&p, 1, 3600000);
 }
 
+static long call_poll_of_nothing(sleeper *s)
+{
+    (void)s;
+    return poll(NULL, 0, -1);
+}
+
 static long call_ppoll(sleeper *s)
 {
     struct pollfd p = {.fd = s->fds[0], .events = POLLIN};
@@ -329,6 +335,11 @@ RUN_TEST(a_sleep_that_went_on_is_still_one)
     BL_CHECK(t, sleeper_seen(&s));
     BL_CHECK(t, bl__thread_in_call(s.tid, &at));
     BL_CHECK_EQ(t, at.number, SYS_clock_nanosleep);
+    sleeper_end(&s);
+    sleeper_start(&s, call_poll_of_nothing);
+    BL_CHECK(t, sleeper_seen(&s));
+    BL_CHECK(t, bl__thread_in_call(s.tid, &at));
+    BL_CHECK(t, at.number != SYS_clock_nanosleep);
     sleeper_end(&s);
 }
 

@@ -71,16 +71,9 @@ void bl__ended_learn(void *(*fn)(void *), const void *arg)
 
 static void thread_mark(bl__maps *m, uintptr_t list)
 {
-    size_t low = 0, high = m->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (m->ranges[middle].high <= list)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low < m->count && list >= m->ranges[low].low)
-        m->ranges[low].thread = true;
+    size_t i = bl__map_find(m->ranges, m->count, list);
+    if (i < m->count && list >= m->ranges[i].low)
+        m->ranges[i].thread = true;
 }
 
 /* Where the records of the threads are. False: not of all. */

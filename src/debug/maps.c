@@ -66,13 +66,12 @@ void bl__maps_skip(bl__maps *m, const void *low, const void *high)
     m->skips[i] = range;
 }
 
-/* The first that ends above at. */
-static size_t skip_find(const bl__maps *m, uintptr_t at)
+size_t bl__map_find(const bl__map_range *ranges, size_t count, uintptr_t at)
 {
-    size_t low = 0, high = m->skips_count;
+    size_t low = 0, high = count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (m->skips[middle].high <= at)
+        if (ranges[middle].high <= at)
             low = middle + 1;
         else
             high = middle;
@@ -82,13 +81,13 @@ static size_t skip_find(const bl__maps *m, uintptr_t at)
 
 bool bl__maps_skips(const bl__maps *m, uintptr_t at)
 {
-    size_t i = skip_find(m, at);
+    size_t i = bl__map_find(m->skips, m->skips_count, at);
     return i < m->skips_count && m->skips[i].low <= at;
 }
 
 bool bl__maps_next(const bl__maps *m, uintptr_t *low, uintptr_t *high, uintptr_t end)
 {
-    size_t i = skip_find(m, *low);
+    size_t i = bl__map_find(m->skips, m->skips_count, *low);
     for (; i < m->skips_count && m->skips[i].low <= *low; i++)
         *low = m->skips[i].high > *low ? m->skips[i].high : *low;
     *high = i < m->skips_count && m->skips[i].low < end ? m->skips[i].low : end;

@@ -28,6 +28,9 @@ typedef struct bl__maps {
     void *memory;
 } bl__maps;
 
+/* Of ranges in order: the first that ends above at, or count. */
+size_t bl__map_find(const bl__map_range *ranges, size_t count, uintptr_t at);
+
 /* Which pages of [low, high), at most 64 of them, have been written to: a bit for each. All, where
  * it cannot be told. */
 uint64_t bl__maps_there(uintptr_t low, uintptr_t high);

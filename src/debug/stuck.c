@@ -558,7 +558,7 @@ static void spread_words(bl__notes *n,
         spread_reach(n);
 }
 
-/* As bl__registers_each, for who does not ask again when those that run have switched. */
+/* As bl__registers_each, for who does not ask again until those that run have been met parked. */
 static bool registers_each_now(void (*fn)(uint64_t word, void *arg), void *arg)
 {
     bl__notes *n = arg;

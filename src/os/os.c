@@ -196,9 +196,10 @@ bool bl__thread_in_call(int tid, bl__thread_call *out)
     if (!thread_file(tid, "syscall", text, sizeof text) || !bl__thread_call_read(out, text))
         return false;
     /* It was stopped for a moment, as by ^Z or registers.c. Of the calls that are called so then
-     * (nanosleep, futex, poll) only the C library's sleep begins with a clock's number. */
+     * (nanosleep, futex, poll) only the C library's sleep begins with a clock's number, and has an
+     * address third; a poll of nothing has 32 bits there. */
     if (out->number == SYS_restart_syscall && (unsigned long)out->args[0] < OS_CLOCKS &&
-        out->args[2] > INT32_MAX)
+        out->args[2] > UINT32_MAX)
         out->number = SYS_clock_nanosleep;
     return true;
 }
