@@ -31,15 +31,16 @@
  *     context's deadline has passed. What can proceed at once proceeds.
  *   - The _until forms wait until a point in time as bl_now() has it, and return BL_ETIMEDOUT then.
  *     One that has passed (0, or anything else) only tries. If the context is cancelled as well,
- *     that is what they return.
+ *     that is what they return. The try forms return BL_EAGAIN, or false, instead of waiting.
  *   - A call may be made from any goroutine, and from a plain thread, which it then blocks, also
  *     while no run is under way: then there are no goroutines, and to start one is fatal.
  *     A plain thread has the background context, which is never cancelled, until it opens a scope.
  *     In a call that waits it is not ended by pthread_cancel.
  *   - A goroutine may change its thread in a call of this library, and in no other. What is kept for
  *     each thread is not the goroutine's: _Thread_local variables, whose address a compiler may keep
- *     over such a call, pthread_setspecific, the signal mask, uselocale, who has locked a pthread
- *     mutex. What errno says is read before the next call here.
+ *     over such a call, as it may what pthread_self said; pthread_setspecific, the signal mask,
+ *     uselocale, _res, who has locked a pthread mutex. What errno and h_errno say is read before the
+ *     next call here.
  *   - longjmp and swapcontext stay in the goroutine that they are called in. A stack that makecontext
  *     was given may wait; longjmp out of a BL_SCOPE leaves that open.
  *   - None may be made from a signal handler, which may have interrupted another that holds the same
@@ -185,13 +186,17 @@ enum {
 const char *bl_err_name(int err);
 const char *bl_strerror(int err);
 
-/* What errno is from here on. Of the C library's own, and of what isspace and its kin look at,
- * compilers keep a thread's address over a call of this library, from which a goroutine may come back
- * on another. So those are calls, if ctype.h is included after this, or with -D__NO_CTYPE, which
- * pkg-config, CMake and `belay build` give. Does not wait. */
+/* Of the C library's own errno, of h_errno, and of what isspace and its kin look at, compilers keep
+ * a thread's address over a call of this library, from which a goroutine may come back on another.
+ * So here they are calls: those of ctype.h if that is included after this, or with -D__NO_CTYPE,
+ * which pkg-config, CMake and `belay build` give; h_errno in either order, as what netdb.h declares,
+ * of (void), becomes another name, which nobody calls. Do not wait. */
 int *bl__errno(void);
 #undef errno
 #define errno (*bl__errno())
+int *bl__h_errno_(void);
+/* NOLINTNEXTLINE(clang-diagnostic-reserved-macro-identifier): libc's */
+#define __h_errno_location(x) bl__h_errno_##x(x)
 
 /* ---- 2. Time --------------------------------------------------------------------------------- */
 
@@ -206,8 +211,7 @@ typedef int64_t bl_time; /* nanoseconds on the monotonic clock */
 #define BL_HOUR (60 * BL_MIN)
 #define BL_NEVER INT64_MAX /* the deadline that never comes */
 
-/* Now, on the monotonic clock (CLOCK_MONOTONIC); in a bubble of a test, on the bubble's own. Does
- * not wait. */
+/* Now (CLOCK_MONOTONIC); in a bubble of a test, on the bubble's own clock. Does not wait. */
 bl_time bl_now(void);
 
 /* bl_now() + d, kept within the range of bl_time. */
@@ -312,8 +316,7 @@ void bl_yield(void);
 /* Waits for d; 0, BL_ECANCELED or BL_ETIMEDOUT. d <= 0 only yields. */
 BL__NODISCARD int bl_sleep(bl_dur d);
 
-/* The goroutine's number, from 1 (the main goroutine), never used again in a run; 0 on a plain
- * thread. */
+/* The goroutine's number, from 1 (the main one), used once in a run; 0 on a plain thread. */
 uint64_t bl_id(void);
 
 /* The number of processors (Go: GOMAXPROCS); of the next run, when none is under way. */
@@ -333,13 +336,13 @@ bl_scope *bl_root(void);
 
 /* ---- 4. Scopes: who stops what --------------------------------------------------------------- */
 
+/* Of structs of options all fields may be left out. C++ wants those that are given in their order. */
 #ifdef __cplusplus
-#define BL__OR_ZERO {} /* lets C++ leave a field out without a warning */
+#define BL__OR_ZERO {} /* no warning of it */
 #else
 #define BL__OR_ZERO
 #endif
 
-/* All fields may be left out. C++ wants those that are given in this order. */
 typedef struct bl_scope_opts {
     bl_dur timeout BL__OR_ZERO;   /* cancels the scope with BL_ETIMEDOUT when it has passed; 0: none;
                                      below 0: at once */
@@ -421,19 +424,15 @@ void bl__scope_leave(bl_scope (*s)[1]);
 
 /* ---- 5. Contexts ----------------------------------------------------------------------------- */
 
-/* The goroutine's current context: its innermost scope's. Borrowed: the scope holds the
- * reference. */
+/* The goroutine's current context: its innermost scope's; the scope's reference. */
 bl_ctx *bl_ctx_current(void);
 /* The context that is never cancelled. (Go: context.Background.) */
 bl_ctx *bl_ctx_background(void);
 
-/*
- * A new context below p, with one reference that the caller releases; NULL: no memory. Fatal if p
+/* A new context below p, with one reference that the caller releases; NULL: no memory. Fatal if p
  * is NULL. Cancelled when p is, when its own deadline passes (err BL_ETIMEDOUT), or by
  * bl_ctx_cancel; the first one wins. bl_ctx_without_cancel keeps p's values only. Releasing the
- * last reference cancels it. (Go: context.WithCancelCause, WithoutCancel, WithDeadline,
- * WithTimeout, WithValue.)
- */
+ * last reference cancels it. (Go: context.WithCancelCause and the others of these names.) */
 bl_ctx *bl__ctx_new(bl_ctx *p, int kind, bl_time deadline, const void *key, void *value,
                     const bl__site *site);
 enum { BL__CTX_CANCEL, BL__CTX_DETACHED, BL__CTX_DEADLINE, BL__CTX_VALUE };
@@ -479,19 +478,16 @@ void bl_ctx_release(bl_ctx *c);
 
 /* ---- 6. Channels and select ------------------------------------------------------------------ */
 
-/*
- * A channel of elements of elem_size bytes (0 to 65,535) with a buffer for cap of them; with cap 0
+/* A channel of elements of elem_size bytes (0 to 65,535) with a buffer for cap of them; with cap 0
  * a send and a receive meet. One reference, which the caller releases. NULL: no memory, or a size
- * out of range. (Go: make(chan T, cap).)
- */
+ * out of range. (Go: make(chan T, cap).) */
 bl_chan *bl__chan_new(size_t elem_size, size_t cap, const bl__site *site);
 #define bl_chan_new(elem_size, cap) bl__chan_new((elem_size), (cap), BL__HERE("channel"))
 /* The same, belonging to scope s, which releases it when it closes. */
 bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__site *site);
 #define bl_scope_chan(s, elem_size, cap)                                                           \
     bl__scope_chan(BL__SCOPE(s), (elem_size), (cap), BL__HERE("channel"))
-/* One more reference, and one less; NULL: nothing. Retain returns c. A channel that is freed is
- * fatal to use. */
+/* As of contexts. */
 bl_chan *bl_chan_retain(bl_chan *c);
 void bl_chan_release(bl_chan *c);
 
@@ -501,7 +497,6 @@ void bl_chan_release(bl_chan *c);
  * a whole element. send copies the element out before it returns, recv copies one in.
  *   0; BL_ECLOSED: the channel is closed (a send is refused, a receive has drained the buffer and v
  *   is zeroed); BL_ECANCELED or BL_ETIMEDOUT: stopped.
- * try: BL_EAGAIN instead of waiting. until: BL_ETIMEDOUT when the deadline has passed.
  * On a NULL channel they wait until they are stopped.
  */
 BL__NODISCARD int bl__chan_send(bl_chan *c, const void *v, size_t size);
@@ -540,8 +535,8 @@ enum { BL__OP_SEND = 1, BL__OP_RECV = 2 };
  * Waits until one of the n cases can proceed, runs exactly that one and returns its index; of
  * several ready ones each is as likely. A case on a closed channel is ready, and its err is
  * BL_ECLOSED.
- *   BL_ECANCELED or BL_ETIMEDOUT: stopped; try: BL_EAGAIN when none is ready; until: BL_ETIMEDOUT;
- *   BL_ENOMEM: very many cases and no memory. n 0 waits until stopped.
+ *   BL_ECANCELED or BL_ETIMEDOUT: stopped; BL_ENOMEM: very many cases and no memory. n 0 waits until
+ *   stopped.
  */
 BL__NODISCARD int bl_select(bl_case *cs, size_t n);
 BL__NODISCARD int bl_try_select(bl_case *cs, size_t n);
@@ -583,10 +578,8 @@ int bl_pipe_close(bl_pipe *p);
 void bl_pipe_release(bl_pipe *p);
 
 /* ---- 7. Sync --------------------------------------------------------------------------------- */
-/*
- * All are valid when zero, live in the caller's storage, and are fatal when copied after first use
- * or misused. The storage may be reused as soon as the last wait or unlock has returned.
- */
+/* All are valid when zero, live in the caller's storage, and are fatal when copied after first use
+ * or misused. The storage may be reused as soon as the last wait or unlock has returned. */
 
 /* A mutual exclusion lock (Go: sync.Mutex). Belongs to the goroutine or thread that took it. */
 typedef struct bl_mutex {
@@ -694,10 +687,8 @@ BL__NODISCARD int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline);
 void bl_sem_release(bl_sem *s, int64_t k);                /* k may exceed what was acquired; k < 0 is fatal */
 
 /* ---- 8. Timers and tickers ------------------------------------------------------------------- */
-/*
- * Go's contract since 1.23: after stop or reset has returned no value of before is received; a
- * timer's channel has len and cap 0; what is received is the time it was due.
- */
+/* Go's contract since 1.23: after stop or reset has returned no value of before is received; a
+ * timer's channel has len and cap 0; what is received is the time it was due. */
 
 #define BL__TIMER_CHAN_WORDS 24
 
@@ -790,7 +781,6 @@ void bl_notify_stop(bl_chan *c);
  * when it closes the pool is joined and freed.
  */
 
-/* All fields may be left out. C++ wants those that are given in this order. */
 typedef struct bl_pool_opts {
     int workers BL__OR_ZERO;      /* jobs that run at one time; 0: bl_procs() */
     size_t queue BL__OR_ZERO;     /* jobs that are queued at one time; 0: 256; at most 2^30 */
@@ -824,7 +814,6 @@ bl_pool *bl__pool_new(bl_scope *s, const bl_pool_opts *o, const bl__site *site);
  * (Go: a send to the workers' channel). arg stays the caller's.
  *   0; BL_ECLOSED: drain or stop has begun, or the pool's scope is cancelled and the caller is not;
  *   BL_ECANCELED or BL_ETIMEDOUT: stopped; BL_ENOMEM: no memory for a first worker.
- * try: BL_EAGAIN instead of waiting. until: BL_ETIMEDOUT when the deadline has passed.
  */
 BL__NODISCARD int bl_pool_submit(bl_pool *p, bl_fn fn, void *arg);
 BL__NODISCARD int bl_pool_try_submit(bl_pool *p, bl_fn fn, void *arg);
@@ -872,8 +861,7 @@ BL__NODISCARD int bl_blocking(bl_fn fn, void *arg);
 /*
  * The system calls of the same names, which wait as the library's other calls do: a goroutine that
  * waits for a pipe, a socket, a terminal, an eventfd costs no thread and stops nobody, and is
- * stopped like any. The _until forms return BL_ETIMEDOUT when the deadline (of bl_now) has passed;
- * one that is in the past only tries. What can proceed at once proceeds, also then.
+ * stopped like any.
  *
  * Any descriptor will do, as it is: none has to be made non-blocking, and O_NONBLOCK is left as it
  * is (but see bl_accept). One that is non-blocking waits here all the same. For regular files and
@@ -966,14 +954,10 @@ int bl_close(int fd);
     (__extension__ _Generic((v), void * : BL__ANY_SIZE, const void * : BL__ANY_SIZE,               \
                             default : sizeof(*(v))))
 
-#define BL_RECV(c, v)                                                                              \
-    ((bl_case){.chan = (c), .val = (v), .size = BL__SIZE(v), .op = BL__OP_RECV, .err = 0})
+#define BL__CASE(c, v, n, o) ((bl_case){.chan = (c), .val = (v), .size = (n), .op = (o), .err = 0})
+#define BL_RECV(c, v) BL__CASE(c, v, BL__SIZE(v), BL__OP_RECV)
 #define BL_SEND(c, ... /* v */)                                                                    \
-    ((bl_case){.chan = (c),                                                                        \
-               .val = (void *)(__VA_ARGS__),                                                       \
-               .size = BL__SIZE((__VA_ARGS__)),                                                    \
-               .op = BL__OP_SEND,                                                                  \
-               .err = 0})
+    BL__CASE(c, (void *)(__VA_ARGS__), BL__SIZE((__VA_ARGS__)), BL__OP_SEND)
 
 /* BL_SELECT(BL_RECV(a, &x), BL_SEND(b, &y), …): bl_select over the cases listed. */
 #define BL_SELECT(...)                                                                             \

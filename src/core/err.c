@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* err.c: names and texts of results, from the one list in belay.h; where errno is; the library's
- * version. */
+/* err.c: names and texts of results, from the one list in belay.h; where errno and h_errno are; the
+ * library's version. */
 #include <belay.h>
 
 const char *bl_err_name(int err)
@@ -35,6 +35,16 @@ __attribute__((noinline)) int *bl__errno(void)
 {
     __asm__ volatile("" ::: "memory");
     return __errno_location();
+}
+
+/* As netdb.h declares it where belay.h's macro is not there; in brackets it is not that.
+ * NOLINTNEXTLINE(clang-diagnostic-reserved-identifier): libc's */
+extern int *(__h_errno_location)(void);
+
+__attribute__((noinline)) int *bl__h_errno_(void)
+{
+    __asm__ volatile("" ::: "memory");
+    return (__h_errno_location)();
 }
 
 const char *bl_version(void) { return BELAY_VERSION; }

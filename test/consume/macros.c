@@ -5,6 +5,7 @@
 #include <belay/debug.h>
 #include <belay/map.h>
 #include <belay/test.h>
+#include <netdb.h>
 
 struct pair {
     int a, b;
@@ -74,6 +75,7 @@ static int others(bl_scope *s, bl_timer *t, bl_waitgroup *wg)
     bl_waitgroup_go(wg, s, job, NULL);
     static bl_pool_opts options;
     options.workers = 2;
+    errno = h_errno;
     return bl_pool_submit(bl_pool_new(s, &options), job, bl_pool_new(s, NULL));
 }
 
