@@ -83,6 +83,7 @@ lines 'deadlock in a bubble' '^    bubble_test.c:[0-9]+: deadlock: all goroutine
     'failed: bl_sleep.BL_HOUR. != 0$' '^--- FAIL: result' 'returned BL_EINVAL$' '^--- FAIL: deaf' \
     'leak: 1 goroutine was left' 'goroutine [0-9]+ .sleep .leaked..:$' '^--- FAIL: locked' 'deadlock: all goroutines in bubble' \
     'fatal error: goroutine is not in a bubble' '^--- FAIL: wait_outside'
+lines 'a timer in a bubble' '^--- FAIL: timer_left' 'bubble_test.c:[0-9]+: leak: the timer that was started here was not stopped and has not fired$'
 for use in 'send:send on' 'try_send:send on' 'recv:receive on' 'try_recv:receive on' 'select:select on' 'close:close of' 'timer:receive on'; do
     lines "a bubble's channel elsewhere (${use%:*})" "^fatal error: ${use#*:} a bubble's channel from outside the bubble$" \
         "^--- FAIL: escaped_${use%:*} " 'inside it was all right$' 'exit status 2$'

@@ -37,6 +37,15 @@ static bl__note **bucket_of(const void *obj)
     return &all_made.buckets[h >> (64 - BUCKETS_LOG)];
 }
 
+/* Under the lock: the note of obj, or NULL. */
+static bl__note *note_find(const void *obj)
+{
+    bl__note *n = *bucket_of(obj);
+    while (n != NULL && n->hidden != hide(obj))
+        n = n->next;
+    return n;
+}
+
 /* Under the lock: takes the note of obj out; NULL: there is none. */
 static bl__note *note_take(const void *obj)
 {
@@ -52,9 +61,7 @@ static bl__note *note_take(const void *obj)
 const bl__site *bl__made_where(const void *obj)
 {
     bl__lock(&all_made.lock, BL__RANK_MADE);
-    const bl__note *n = *bucket_of(obj);
-    while (n != NULL && n->hidden != hide(obj))
-        n = n->next;
+    const bl__note *n = note_find(obj);
     const bl__site *site = n != NULL ? n->site : NULL;
     bl__unlock(&all_made.lock);
     return site;
@@ -94,6 +101,23 @@ void bl__made_begin(const void *(*owner)(const bl__g *g))
 
 /* ---- What is left ---- */
 
+static void note_armed(bl_timer *t, void *arg)
+{
+    (void)arg;
+    bl__lock(&all_made.lock, BL__RANK_MADE);
+    bl__note *n = note_find(t);
+    if (n != NULL)
+        n->armed = true;
+    bl__unlock(&all_made.lock);
+}
+
+void bl__made_heap_end(bl__timers *ts)
+{
+    bl__lock(&ts->lock, BL__RANK_HEAP);
+    bl__timers_each(ts, note_armed, NULL);
+    bl__unlock(&ts->lock);
+}
+
 /* Under the lock, which its end waits for. A deadline that has passed has ended it as well. */
 static bool context_is_over(const bl__note *n)
 {
@@ -129,7 +153,7 @@ static bool is_left(const bl__note *n, bool memory)
 {
     switch (n->kind) {
     case BL__MADE_TIMER:
-    case BL__MADE_TICKER: return bl__timer_pending(note_obj(n));
+    case BL__MADE_TICKER: return n->armed || bl__timer_pending(note_obj(n));
     case BL__MADE_CHAN:
     case BL__MADE_PIPE: return memory;
     default: return n->site != NULL;

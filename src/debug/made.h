@@ -10,19 +10,23 @@
 #ifndef BL__DEBUG_MADE_H
 #define BL__DEBUG_MADE_H
 
-#include "core/sched.h"
+#include "core/proc.h"
 
 typedef struct bl__note {
     uintptr_t hidden; /* the object's address, inverted */
     const bl__site *site;
     const void *owner;
     bl__made_kind kind;
+    bool armed;   /* a timer, whose heap has ended before it */
     size_t count; /* once taken out: how many are left of this place */
     struct bl__note *next;
 } bl__note;
 
 /* Notes are taken from now on; owner is asked whose it is, NULL: nobody's, and not noted. */
 void bl__made_begin(const void *(*owner)(const bl__g *g));
+
+/* A bubble's heap of timers ends: what is armed in it stays so, for those who ask what is left. */
+void bl__made_heap_end(bl__timers *ts);
 
 /* Takes out the notes of owner: a list of what of it is left, by line, those of one place once.
  * memory: with channels and pipes, of which a reference is left. For bl__made_drop. */

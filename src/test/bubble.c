@@ -13,6 +13,7 @@
 #include "test/test.h"
 
 #include "core/lock.h"
+#include "debug/made.h"
 #include "life/ctx.h"
 #include "life/scope.h"
 
@@ -115,6 +116,7 @@ static void bubble_close(bl__test_bubble *r, bool over)
         t->left = true;
         return;
     }
+    bl__made_heap_end(&b->timers);
     bl__bubble_end(b);
     bl__free(r);
 }

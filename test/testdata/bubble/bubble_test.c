@@ -429,6 +429,23 @@ static void deaf_fn(bl_test *t, void *arg)
 }
 BL_TEST(deaf) { bl_bubble(t, deaf_fn, NULL); }
 
+/* Of those that were started one is armed at the end, in a frame that is gone. */
+static int timer_start(void *arg)
+{
+    bl_timer left = {0}, stopped = {0};
+    bl_timer_start(&stopped, BL_HOUR);
+    bl_timer_stop(&stopped);
+    return arg == NULL ? bl_timer_start(&left, BL_HOUR) : 0;
+}
+BL_TEST(timer_left)
+{
+    static bl_timer outside;
+    bl_timer_start(&outside, BL_HOUR);
+    bl_bubble(t, timer_start, t);
+    bl_bubble(t, timer_start, NULL);
+    bl_timer_stop(&outside);
+}
+
 static int self(void *arg)
 {
     bl_mutex *m = arg;
