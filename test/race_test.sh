@@ -46,6 +46,8 @@ expect_err 'report: variable' '^Variable shared$'
 run "$cases" block_read_and_written
 expect_err 'report: block' '^Block of 4 bytes at 0x[0-9a-f]+ allocated by main goroutine:$'
 expect_err 'report: call of libc' '^  calloc\(\)$'
+run "$cases" map_set_set
+ok "report: who made a map" bash -c "sed -n '/^Block of/,/^$/p' '$work/err' | grep -q '^  map_two()$'"
 run "$cases" mutex_overwritten; expect_err 'report: the call' '^  bl_mutex_(lock|unlock)\(\)$'
 run "$cases" join; expect 'clean' 0
 ok 'clean: says nothing' test ! -s "$work/err"

@@ -98,6 +98,7 @@ static inline void value_move(void *to, const void *from, size_t size)
 
 bl_map *bl__map_new(size_t key_size, size_t value_size, const bl__site *site)
 {
+    BL__RACE_FRAME();
     bl_map *m = bl__alloc(sizeof *m);
     if (!m)
         return NULL;
