@@ -180,6 +180,18 @@ RUN_TEST(found_again_after_a_report)
     close(null);
 }
 
+/* Where its calls no longer reach, like what one of them has left there. */
+RUN_TEST(what_lies_on_the_stack_of_sysmon_is_in_no_reach)
+{
+    enum { BELOW = 16 << 10 };
+    const char *top;
+    BL_SCOPE(s);
+    while ((top = load_relaxed(&bl__rt.sysmon_top)) == NULL)
+        usleep(100);
+    leak_start(s, box_recv, (box **)(((uintptr_t)top - BELOW) & ~(uintptr_t)63));
+    BL_CHECK(t, SEES ? bl_leaks(NULL, 0) == 1 : bl_leaks(NULL, 0) <= 1);
+}
+
 static box *kept; /* a global, which everybody gets at */
 
 RUN_TEST(what_a_global_leads_to_is_in_reach)
