@@ -164,6 +164,14 @@ BL_TEST(mutex_is_handed_over_in_order_by_an_owner_that_waited)
         BL_CHECK_EQ(t, calls[i].turn, i);
 }
 
+/* What is two cache lines long lies in two of them. */
+BL_TEST_PLAIN(mutex_functions_begin_where_a_cache_line_does)
+{
+    enum { CACHE_LINE = 64 };
+    BL_CHECK_EQ(t, (uintptr_t)bl_mutex_lock % CACHE_LINE, 0);
+    BL_CHECK_EQ(t, (uintptr_t)bl_mutex_unlock % CACHE_LINE, 0);
+}
+
 BL_TEST(mutex_lock_until_gives_up)
 {
     bl_mutex m = {0};
