@@ -289,6 +289,7 @@ BL_TEST(rwmutex_writer_that_gives_up_lets_readers_in)
     BL_CHECK_ERR(t, call_result(&writers[0]), BL_ECANCELED);
     BL_CHECK(t, call_returns(&reader)); /* when the second writer has given up too */
     BL_CHECK_EQ(t, call_result(&reader), 0);
+    BL_CHECK(t, call_returns(&writers[1]));
     BL_CHECK_ERR(t, call_result(&writers[1]), BL_ETIMEDOUT);
     bl_rwmutex_runlock(&m);
     BL_CHECK_EQ(t, m.bl__word, 0);

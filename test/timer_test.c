@@ -52,10 +52,11 @@ BL_TEST(fires_with_the_time_it_was_due)
     /* A late receive carries the scheduled time too. */
     before = bl_now();
     BL_CHECK(t, !bl_timer_reset(&timer, BL_MS));
+    after = bl_now();
     BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
     BL_CHECK_EQ(t, bl_chan_recv(bl_timer_chan(&timer), &v), 0);
     BL_CHECK_GE(t, v, before + BL_MS);
-    BL_CHECK_LE(t, v, before + 19 * BL_MS);
+    BL_CHECK_LE(t, v, after + BL_MS);
 }
 
 BL_TEST(len_and_cap_are_zero)
@@ -293,21 +294,27 @@ BL_TEST(select_with_a_timer)
 
 /* ---- after_func ---- */
 
+/* Lets the others run until counter is n; false: after ten seconds it is not. */
+static bool counted(int *counter, int n)
+{
+    for (bl_time end = bl_in(10 * BL_SEC); get(counter) < n && bl_now() < end;)
+        bl_yield();
+    return get(counter) == n;
+}
+
 BL_TEST(after_func_runs_once)
 {
     int ran = 0;
     bl_timer timer = {0};
     BL_SCOPE(s);
-    BL_CHECK_EQ(t, bl_after_func(&timer, s, BL_MS, count_up, &ran), 0);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, BL_HOUR, count_up, &ran), 0);
     BL_CHECK_EQ(t, bl_scope_wait(s), 0); /* a join does not wait for it */
-    BL_CHECK_EQ(t, get(&ran), 0);
-    BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
-    BL_CHECK_EQ(t, get(&ran), 1);
+    BL_CHECK(t, bl_timer_reset(&timer, BL_MS));
+    BL_CHECK(t, counted(&ran, 1));
     BL_CHECK(t, !bl_timer_stop(&timer));
     BL_CHECK(t, !bl_timer_reset(&timer, BL_HOUR));
     BL_CHECK(t, bl_timer_reset(&timer, 0));
-    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
-    BL_CHECK_EQ(t, get(&ran), 2);
+    BL_CHECK(t, counted(&ran, 2));
     BL_CHECK(t, !bl_timer_reset(&timer, BL_HOUR));
     BL_CHECK(t, bl_timer_stop(&timer));
     BL_CHECK(t, !bl_timer_stop(&timer));
@@ -319,22 +326,26 @@ BL_TEST(after_func_and_its_scope)
 {
     int ran = 0;
     bl_timer timer = {0}, u = {0};
+    bl_time due = bl_in(BL_MS);
     {
         BL_SCOPE(s);
         BL_CHECK_EQ(t, bl_after_func(&timer, s, BL_MS, count_up, &ran), 0);
         BL_CHECK_EQ(t, bl_after_func(&u, s, BL_HOUR, count_up, &ran), 0);
-    } /* closing stops them */
+    }                                           /* closing stops them */
+    int early = bl_now() < due ? 0 : get(&ran); /* on a slow machine the first may have run */
     BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
-    BL_CHECK_EQ(t, get(&ran), 0);
+    BL_CHECK_EQ(t, get(&ran), early);
     BL_CHECK(t, !bl_timer_stop(&timer));
     BL_CHECK(t, !bl_timer_stop_wait(&u));
     BL_SCOPE(s);
+    due = bl_in(BL_MS);
     BL_CHECK_EQ(t, bl_after_func(&timer, s, BL_MS, count_up, &ran), 0);
     bl_scope_cancel(s, 0);
     BL_CHECK_ERR(t, bl_after_func(&u, s, BL_MS, count_up, &ran), BL_ECANCELED);
+    bool late = bl_now() >= due;
     BL_SCOPE(shield, .shield = true);
     BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
-    BL_CHECK_EQ(t, get(&ran), 0); /* due in a cancelled scope: it is not run */
+    BL_CHECK(t, late || get(&ran) == early); /* due in a cancelled scope: it is not run */
     BL_CHECK(t, !bl_timer_stop(&timer));
 }
 
@@ -491,11 +502,11 @@ BL_TEST(ticks_are_dropped_for_slow_receivers)
     bl_ticker *ticker = bl_ticker_new(s, BL_MS);
     BL_REQUIRE(t, ticker);
     BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
-    bl_time v;
+    bl_time v, begin = bl_now();
     int got = 0;
     while (bl_chan_try_recv(bl_ticker_chan(ticker), &v) == 0)
         got++;
-    BL_CHECK_LE(t, got, 2);
+    BL_CHECK_LE(t, got, 2 + (bl_now() - begin) / BL_MS);
     BL_CHECK_GE(t, got, 1);
 }
 
