@@ -244,21 +244,27 @@ static void scope_print(bl__out *o, const bl_scope *at)
     bl__out_printf(o, "\n");
 }
 
-/* The counted ones. */
-static void count_print(bl__out *o, const char *does, bl__reason reason, const void *at)
+static void waitgroup_print(bl__out *o, const char *does, const bl_waitgroup *at)
 {
-    if (reason == BL__WAIT_WAITGROUP) {
-        bl_waitgroup wg;
-        bl__out_printf(o, "%s sync.WaitGroup", does);
-        bl__describe_place(o, at);
-        if (bl__peek(&wg, at, sizeof wg))
-            bl__out_printf(o, " (count %lld)", (long long)wg.bl__count);
-    } else {
-        bl_sem s;
-        bl__out_printf(o, "%s semaphore", does);
-        bl__describe_place(o, at);
-        if (bl__peek(&s, at, sizeof s))
-            bl__out_printf(o, " (%lld free)", (long long)s.bl__count);
+    bl_waitgroup wg;
+    bl__out_printf(o, "%s sync.WaitGroup", does);
+    bl__describe_place(o, at);
+    if (bl__peek(&wg, at, sizeof wg))
+        bl__out_printf(o, " (count %lld)", (long long)wg.bl__count);
+    bl__out_printf(o, "\n");
+}
+
+static void sem_print(bl__out *o, const char *does, const bl_sem *at)
+{
+    bl_sem s;
+    bl__waiter first;
+    bl__out_printf(o, "%s semaphore", does);
+    bl__describe_place(o, at);
+    if (bl__peek(&s, at, sizeof s)) {
+        bl__out_printf(o, " (%lld free", (long long)s.bl__count);
+        if (s.bl__count > 0 && bl__peek(&first, s.bl__head, sizeof first))
+            bl__out_printf(o, ", the first in line wants %llu", (unsigned long long)first.n);
+        bl__out_printf(o, ")");
     }
     bl__out_printf(o, "\n");
 }
@@ -308,8 +314,8 @@ void bl__describe_object(bl__out *o, const char *does, bl__reason reason, const 
     case BL__WAIT_RW_LOCK: rwmutex_print(o, does, at); break;
     case BL__WAIT_COND: cond_print(o, does, at); break;
     case BL__WAIT_ONCE: once_print(o, does, at); break;
-    case BL__WAIT_WAITGROUP:
-    case BL__WAIT_SEM: count_print(o, does, reason, at); break;
+    case BL__WAIT_WAITGROUP: waitgroup_print(o, does, at); break;
+    case BL__WAIT_SEM: sem_print(o, does, at); break;
     default: break;
     }
 }

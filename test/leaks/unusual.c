@@ -554,7 +554,7 @@ static int forget_slots(void *arg)
 }
 
 /*? slots_in_memory_nobody_has leak
- * take_slot@slot_acquire [semaphore] (1 free); cause: nobody is left to release it; and 1 more
+ * take_slot@slot_acquire [semaphore] (1 free, the first in line wants 2); cause: nobody is left to release it; and 1 more
  */
 static int slots_in_memory_nobody_has(void *arg)
 {

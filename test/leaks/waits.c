@@ -241,7 +241,7 @@ static int not_released(void *arg)
 }
 
 /*? more_than_there_is global
- * more_than_there_is@big_acquire [semaphore] (3 free); cause: nobody is left to release it
+ * more_than_there_is@big_acquire [semaphore] (3 free, the first in line wants 4); cause: nobody is left to release it
  */
 static int more_than_there_is(void *arg)
 {
