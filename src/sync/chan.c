@@ -65,10 +65,15 @@ static void chan_free(bl_chan *c)
     bl__unmade(c);
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     const bl__waiter *w = c->recvq.head ? c->recvq.head : c->sendq.head;
-    if (w)
+    if (w && w->g->site)
         bl__fatal("use of a freed channel: its last reference was released while goroutine %llu "
-                  "waits on it; made by %s at %s:%d",
-                  (unsigned long long)w->g->id, c->made->func, c->made->file, c->made->line);
+                  "(%s) waits on it; made by %s at %s:%d",
+                  (unsigned long long)w->g->id, w->g->site->what, c->made->func, c->made->file,
+                  c->made->line);
+    if (w)
+        bl__fatal("use of a freed channel: its last reference was released while a thread waits on "
+                  "it; made by %s at %s:%d",
+                  c->made->func, c->made->file, c->made->line);
     store_relaxed(&c->magic, (uint32_t)BL__CHAN_FREED);
     bl__object_unlock(&c->lock);
     bl__free(c->memory);
