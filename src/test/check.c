@@ -132,8 +132,8 @@ static void bytes_print(bl__text *b, const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c == '\n')
-            bl__text_printf(b, "\\n");
+        if (c == '\n' || c == '\t')
+            bl__text_printf(b, c == '\n' ? "\\n" : "\\t");
         else if (c == '"' || c == '\\')
             bl__text_printf(b, "\\%c", c);
         else if (c < ' ' || c == 127)

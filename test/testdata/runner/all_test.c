@@ -34,7 +34,7 @@ BL_TEST(passes)
 BL_TEST(values)
 {
     BL_CHECK_EQ(t, 1 + 1, 3);
-    BL_CHECK_STR(t, "a", "b\n");
+    BL_CHECK_STR(t, "a", "b\n\t");
     BL_CHECK_ERR(t, BL_ECANCELED, BL_ETIMEDOUT);
     BL_CHECK_LT(t, 1u, -1);
     BL_CHECK_MEM(t, "abc", "abd", 3);
