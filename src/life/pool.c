@@ -516,6 +516,7 @@ static int pool_worker(void *arg)
 {
     bl_pool *p = arg;
     bl__g *g = bl__self();
+    g->parent = p->maker; /* and not who has submitted its first job */
     g->inner = &p->inner;
     g->ctx = p->inner.bl__ctx;
     job_clean(p, g);
@@ -817,6 +818,7 @@ static bl_pool *pool_make(bl_scope *s, const bl_pool_opts *o, const bl__site *si
                   .bl__name = o->name != NULL ? o->name : site->what,
                   .bl__magic = BL__SCOPE_OPEN},
         .labels = bl__labels_retain(bl__self()->labels),
+        .maker = bl__self()->id,
         .res = {.stop = pool_closed, .release = pool_release},
     };
     if (p->jobs != NULL && p->inner.bl__ctx != NULL)

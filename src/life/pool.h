@@ -40,6 +40,7 @@ struct bl_pool {
     void (*on_discard)(bl_fn fn, void *arg); /* immutable */
     bl_scope *scope;                         /* immutable: whose goroutines the workers are */
     bl__labels *labels; /* immutable: of who made it, which each job begins with */
+    uint64_t maker;     /* immutable: the id of who made it */
     bl_stop *on_cancel; /* atomic: empties the queue when the scope is cancelled */
 
     uint32_t put __attribute__((aligned(BL__POOL_LINE))); /* the lock of those who submit */
