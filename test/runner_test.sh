@@ -107,6 +107,55 @@ third=$(grep -Eo 'order [a-f]+' "$work/said" | tail -1)
 run "$belay" test -cpu 1 -run order -v -seed 3 "$work/bubble"
 expect_out 'and its seed gives it again' "$third\$"
 
+mkdir "$work/aside" "$work/ends"
+cat >"$work/aside/aside_test.c" <<'END'
+#include <belay/test.h>
+static bl_mutex m;
+static int ended;
+static int lock_it(void *arg) { bl_mutex_lock(arg); return 0; }
+static void end_it(void *arg) { __atomic_store_n((int *)arg, 1, __ATOMIC_RELEASE); }
+static void lock_twice(bl_test *t, void *arg)
+{
+    BL_SCOPE(s);
+    bl_mutex_lock(arg);
+    BL_CHECK_EQ(t, bl_go(s, lock_it, arg), 0);
+    (void)bl_scope_wait(s);
+}
+BL_TEST(left) { bl_parallel(t); bl_cleanup(t, end_it, &ended); bl_bubble(t, lock_twice, &m); }
+BL_TEST(beside)
+{
+    bl_parallel(t);
+    while (!__atomic_load_n(&ended, __ATOMIC_ACQUIRE))
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    BL_CHECK_EQ(t, bl_sleep(300 * BL_MS), 0); /* longer than it takes to look for a deadlock */
+}
+END
+BELAY_GRACE=1ms run "$belay" test -v "$work/aside"
+lines 'a deadlock in a bubble' '^--- FAIL: left' '^--- PASS: beside'
+ok 'ends none that is beside it' bash -c "! grep -q 'belay: deadlock' '$work/out' '$work/err'"
+cat >"$work/ends/ends_test.c" <<'END'
+#include <belay/test.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+static void end_badly(void)
+{
+    if (open(getenv("ENDED"), O_CREAT | O_EXCL, 0600) >= 0)
+        _exit(5);
+}
+static int stay(void *arg)
+{
+    for (;;)
+        pause();
+    return arg != NULL;
+}
+BL_TEST(first) { BL_CHECK_EQ(t, atexit(end_badly), 0); }
+BL_TEST(leaves) { BL_CHECK_EQ(t, bl_go(bl_test_scope(t), stay, NULL), 0); }
+BL_TEST(after) {}
+END
+ENDED=$work/ended run "$belay" test -v "$work/ends"
+lines 'a bad end that does not come again' '^--- FAIL: leaves' '^FAIL: the test program ended badly after its tests: exit status 5$' '^--- PASS: after'
+
 run "$belay" test -cpu 1,3 "$root/test/testdata/plain"
 expect 'tests outside of runs' 1
 lines 'plain tests' '^--- FAIL: goroutine_fails' 'plain_test.c:[0-9]+: failed: arg is "in a goroutine"$' '^--- FAIL: thread_fails' \

@@ -630,7 +630,9 @@ int bl__test_supervise(bl__items *items)
                    sup.complete ? "badly after its tests" : "while no test ran",
                    end_text(status, buf, sizeof buf));
             sup.failed++;
-            break;
+            if (!sup.complete)
+                break;
+            continue; /* the others have a worker of their own */
         }
         if (!suspects_run())
             break;

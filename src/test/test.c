@@ -233,10 +233,10 @@ typedef struct leftovers {
 static void leftover_count(const bl__g *g, void *arg)
 {
     leftovers *l = arg;
-    if (!left_in(g, l->in))
+    if (g->id == bl__self()->id || !bl__scope_within(g, l->in))
         return;
-    l->count++;
     bl__finder_said(g); /* that it is stuck is no news, and ends no worker */
+    l->count += left_in(g, l->in);
 }
 
 static void left_print(bl__out *o, void *arg) { bl__report_goroutines(o, left_in, arg); }
