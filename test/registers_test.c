@@ -281,7 +281,7 @@ static bool sleeper_seen(const sleeper *s)
 {
     word w = {.wanted = sleeper_sp(s->tid)};
     (void)sleeper_sp(getpid()); /* the first thread, which waits for the run */
-    return bl__registers_each(word_compare, &w) && w.found;
+    return bl__registers_each(word_compare, &w, NULL) && w.found;
 }
 
 RUN_TEST(calls_go_on)
@@ -390,7 +390,7 @@ static int looking_start(void)
     sleeper s;
     sleeper_start(&s, call_read);
     for (;;)
-        (void)bl__registers_each(word_compare, &(word){0});
+        (void)bl__registers_each(word_compare, &(word){0}, NULL);
 }
 
 /* It is killed while one is made, and waited for. */
@@ -432,7 +432,7 @@ RUN_TEST(where_nobody_may_trace_who_waits_for_a_condition_is_known)
     (void)sleeper_sp(s.tid);
     (void)sleeper_sp(getpid());
     prctl(PR_SET_DUMPABLE, 0L);
-    BL_CHECK(t, bl__registers_each(word_compare, &w) || !TRACES);
+    BL_CHECK(t, bl__registers_each(word_compare, &w, NULL) || !TRACES);
     prctl(PR_SET_DUMPABLE, 1L);
     pthread_mutex_lock(&lock);
     store_release(&s.back, 1u);
@@ -453,7 +453,7 @@ RUN_TEST(helpers_that_rest_are_let_alone)
     while (load_relaxed(&bl__rt.helpers.resting) == 0)
         usleep(100);
     prctl(PR_SET_DUMPABLE, 0L);
-    while (TRACES && !bl__registers_each(word_compare, &(word){0})) /* as soon as it sleeps */
+    while (TRACES && !bl__registers_each(word_compare, &(word){0}, NULL)) /* as soon as it sleeps */
         usleep(100);
     prctl(PR_SET_DUMPABLE, 1L);
 }
@@ -506,7 +506,7 @@ RUN_TEST(threads_of_the_kernels_own_have_none)
         bl_skip(t, "no io_uring, or no registers, here");
     while (bl__thread_count() == bl__thread_count_own())
         usleep(100);
-    while (!bl__registers_each(word_compare, &(word){0})) /* as soon as it sleeps */
+    while (!bl__registers_each(word_compare, &(word){0}, NULL)) /* as soon as it sleeps */
         usleep(100);
     close(fds[0]);
     close(fds[1]);
@@ -530,7 +530,7 @@ RUN_TEST(who_waits_in_the_library_is_let_alone)
     while (load_relaxed(&bl__rt.plain_blocked) == 0)
         usleep(100);
     word w = {.wanted = sleeper_sp(load_acquire(&wait.tid))};
-    BL_CHECK(t, bl__registers_each(word_compare, &w) || !TRACES);
+    BL_CHECK(t, bl__registers_each(word_compare, &w, NULL) || !TRACES);
     BL_CHECK(t, !w.found);
     bl_chan_close(wait.c);
     pthread_join(thread, NULL);

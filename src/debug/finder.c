@@ -72,8 +72,8 @@ typedef struct suspect {
     bool said;
 } suspect;
 
-/* One that has run whenever it was looked at: switches do not help, since what they have put on its
- * stack may be gone before the next search. */
+/* One that has run whenever it was looked at, without its registers known: switches do not help,
+ * since what they have put on its stack may be gone before the next search. */
 typedef struct runner {
     bl__stuck who;
     uint32_t first; /* the number of the first of them */
@@ -168,7 +168,7 @@ static void runners_note(const bl__search *search)
 }
 
 /* Whoever ran when s was found first, and may have had an address in a register, has been met when
- * it did not run, and had it on its stack. */
+ * it did not run, and had it on its stack, or its registers are known now. */
 static bool registers_seen(const suspect *s, const bl__search *search)
 {
     if (search->running_count > BL__STUCK_RUNNING)
@@ -381,8 +381,9 @@ static bl_dur finder_ask(question *q)
         if (!search->closely && suspects_due(search)) {
             search->closely = true;
             tries = TRIES + 1;
-        } else if (search->count == 0 || search->quiet || !search->by_memory || took > TRY_MOST) {
-            break;
+        } else if (search->count == 0 || search->quiet || !search->by_memory || took > TRY_MOST ||
+                   (search->closely && search->running_count > 0)) {
+            break; /* the last: somebody runs of whom nothing is known, as yet */
         }
     }
     runners_note(search);

@@ -131,8 +131,10 @@ static bool goes_on(const bl__thread_call *c)
 
 typedef struct registers_look {
     void (*fn)(uint64_t word, void *arg);
-    void (*unknown)(const bl__stuck *who, void *arg); /* NULL: no threads that run goroutines */
     void *arg;
+    bl__search *s;                   /* NULL: no goroutines */
+    uint64_t known;                  /* a bit each: of those that are in s */
+    bl__trace_space space;           /* for their stacks */
     int tasks;                       /* /proc/self/task */
     bool moved;                      /* somebody has, or may, and is to be looked at again */
     size_t count;                    /* of list */
@@ -212,35 +214,32 @@ static bool stands_on_stack(const bl__thread_call *c)
            bl__trace_keeps_nothing(c->sp, c->pc);
 }
 
-/* It could not be stopped. */
-static bool known_otherwise(bl__stopped *t)
+/* ---- Goroutines ---- */
+
+static uint32_t runners(const registers_look *l)
 {
-    bl__thread_call call;
-    return bl__thread_call_read(&call, t->text) && stands_on_stack(&call);
+    uint32_t n = l->s != NULL ? l->s->running_count : 0;
+    return n < BL__STUCK_RUNNING ? n : (uint32_t)BL__STUCK_RUNNING;
 }
 
-/* Those in the list, if that helps. False: not all are known. */
-static bool registers_read(registers_look *l, bool helps)
+static void runner_note(registers_look *l, const bl__stuck *who, bool known)
 {
-    bool known = helps;
-    if (helps && l->count > 0)
-        bl__tracer_read(l->list, l->count);
-    int pauses = REGISTERS_SETTLES;
-    for (size_t i = 0; i < l->count; i++) {
-        bl__stopped *t = &l->list[i];
-        if (helps && t->result == BL__STOPPED_READ)
-            registers_wait_for(t, &pauses);
-        close(t->fd);
-        if (t->result == BL__STOPPED_MOVED && l->who[i].id != 0)
-            l->unknown(&l->who[i], l->arg);
-        else
-            l->moved = l->moved || t->result == BL__STOPPED_MOVED;
-        known = known && (t->result != BL__STOPPED_REFUSED || known_otherwise(t));
-        for (size_t k = 0; known && t->result == BL__STOPPED_READ && k < t->words; k++)
-            l->fn(t->word[k], l->arg);
+    uint32_t i = 0, n = runners(l);
+    while (i < n && l->s->running[i].id != who->id)
+        i++;
+    if (known && i < n)
+        l->known |= UINT64_C(1) << i;
+    else if (!known && i == n)
+        bl__search_runs(l->s, who);
+}
+
+static void words_take(const registers_look *l, const char *words, size_t n)
+{
+    for (size_t at = 0; at + sizeof(uint64_t) <= n; at += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, words + at, sizeof word);
+        l->fn(word, l->arg);
     }
-    l->count = 0;
-    return known;
 }
 
 /* The profiler does not tell those of vectors, in which compilers keep a pair of words. Nobody has
@@ -262,14 +261,102 @@ static bool vectors_used(const bl__trace *t, uintptr_t pc)
 static void computing_take(registers_look *l, const bl__stuck *who)
 {
     bl__trace trace;
-    bl__trace_space space = {.base = NULL};
-    bl__regs regs = {.r = {0}};
-    if (!bl__trace_computing(&trace, who->at, &space, &regs) ||
-        vectors_used(&trace, regs.r[BL__REG_PC]))
-        l->unknown(who, l->arg);
-    bl__trace_space_free(&space);
-    for (size_t i = 0; i < BL__REGS; i++)
-        l->fn(regs.r[i], l->arg);
+    bl__regs regs;
+    size_t n;
+    char *stack = bl__stack_sampled(who->at, &l->space, &n, &regs);
+    if (stack != NULL) {
+        for (size_t i = 0; i < BL__REGS; i++)
+            l->fn(regs.r[i], l->arg);
+        words_take(l, stack, n);
+    }
+    runner_note(l, who,
+                stack != NULL && bl__trace_sampled(&trace, &regs, stack, n) &&
+                    !vectors_used(&trace, regs.r[BL__REG_PC]));
+}
+
+/* Its registers were read in the call that text tells of. */
+static void in_call_take(registers_look *l, const bl__stuck *who, char *text)
+{
+    bl__thread_call read, now;
+    size_t n;
+    const char *stack = bl__stack_in_call(who->at, &l->space, &n, &now);
+    bool same = stack != NULL && bl__thread_call_read(&read, text) && read.sp == now.sp &&
+                read.pc == now.pc;
+    if (same)
+        words_take(l, stack, n);
+    runner_note(l, who, same);
+}
+
+/* Those of whom nothing is known yet. False: there still are some. */
+static bool switched_off_take(registers_look *l)
+{
+    uint32_t n = runners(l), left = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        const bl__stuck *who = &l->s->running[i];
+        if ((l->known >> i & 1) != 0)
+            continue;
+        size_t bytes = 0;
+        const char *stack = bl__stack_saved(who->at, &l->space, &bytes);
+        bool ended = load_relaxed(&who->at->id) != who->id;
+        if (stack != NULL && !ended)
+            words_take(l, stack, bytes);
+        if (stack != NULL || ended)
+            l->known |= UINT64_C(1) << i;
+        else
+            left++;
+    }
+    return left == 0;
+}
+
+/* Only those stay in the search of whom nothing is known. */
+static void runners_keep(const registers_look *l)
+{
+    uint32_t n = runners(l), kept = 0;
+    if (n == 0 || l->s->running_count > n)
+        return;
+    for (uint32_t i = 0; i < n; i++)
+        if ((l->known >> i & 1) == 0)
+            l->s->running[kept++] = l->s->running[i];
+    l->s->running_count = kept;
+}
+
+/* ---- Threads ---- */
+
+/* It could not be stopped. */
+static bool known_otherwise(bl__stopped *t)
+{
+    bl__thread_call call;
+    return bl__thread_call_read(&call, t->text) && stands_on_stack(&call);
+}
+
+/* Those in the list, if that helps. False: not all are known. */
+static bool registers_read(registers_look *l, bool helps)
+{
+    bool known = helps;
+    if (helps && l->count > 0)
+        bl__tracer_read(l->list, l->count);
+    int pauses = REGISTERS_SETTLES;
+    for (size_t i = 0; i < l->count; i++) {
+        bl__stopped *t = &l->list[i];
+        if (helps && t->result == BL__STOPPED_READ)
+            registers_wait_for(t, &pauses);
+        close(t->fd);
+        bool seen = t->result == BL__STOPPED_READ ||
+                    (t->result == BL__STOPPED_REFUSED && known_otherwise(t));
+        for (size_t k = 0; known && t->result == BL__STOPPED_READ && k < t->words; k++)
+            l->fn(t->word[k], l->arg);
+        if (l->who[i].id != 0) {
+            if (helps && seen)
+                in_call_take(l, &l->who[i], t->text);
+            else if (t->result != BL__STOPPED_GONE)
+                runner_note(l, &l->who[i], false);
+            continue;
+        }
+        l->moved = l->moved || t->result == BL__STOPPED_MOVED;
+        known = known && (seen || t->result != BL__STOPPED_REFUSED);
+    }
+    l->count = 0;
+    return known;
 }
 
 /* False: its registers are not known, nor going to be. */
@@ -286,7 +373,7 @@ static bool registers_take(registers_look *l, int tid)
     bool there = n > 0 || faccessat(l->tasks, name, F_OK, 0) == 0; /* but the system says no more */
     whose w = there ? thread_whose(tid, &who) : WHOSE_LIBRARY;
     bool sleeps = n > 0 && bl__thread_call_read(&call, t->text);
-    bool asked = w == WHOSE_GOROUTINE && l->unknown != NULL;
+    bool asked = w == WHOSE_GOROUTINE && l->s != NULL;
     bool none = strstr(t->text, " 0x0 0x0\n") != NULL; /* the kernel's own, or it has ended */
     bool plain = w == WHOSE_PROGRAM && !none && !(sleeps && thread_waits_here(tid));
     if (sleeps && (plain || asked) && goes_on(&call) && !bl__thread_is_filtered(tid)) {
@@ -299,7 +386,8 @@ static bool registers_take(registers_look *l, int tid)
         close(t->fd);
     if (asked && !sleeps)
         computing_take(l, &who);
-    l->moved = l->moved || (sleeps && asked); /* it may be in the kernel for a moment */
+    else if (asked)
+        runner_note(l, &who, false);
     return !plain || (sleeps && stands_on_stack(&call));
 }
 
@@ -331,28 +419,20 @@ static bool registers_look_settled(registers_look *l)
     return registers_look_once(l);
 }
 
-static bool registers_each(registers_look *l)
+bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
 {
+    registers_look l = {.fn = fn, .arg = arg, .s = s};
     size_t bytes = BL__STOPPED_MOST * sizeof(bl__stopped);
-    l->list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (l->list == MAP_FAILED)
+    l.list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (l.list == MAP_FAILED)
         return false;
-    bool known = registers_look_settled(l);
-    for (int i = 1; i < REGISTERS_TRIES && known && l->moved; i++)
-        known = registers_look_settled(l);
-    munmap(l->list, bytes);
-    return known && !l->moved;
-}
-
-bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg)
-{
-    registers_look l = {.fn = fn, .arg = arg};
-    return registers_each(&l);
-}
-
-bool bl__registers_each_thread(void (*fn)(uint64_t word, void *arg),
-                               void (*unknown)(const bl__stuck *who, void *arg), void *arg)
-{
-    registers_look l = {.fn = fn, .unknown = unknown, .arg = arg};
-    return registers_each(&l);
+    bool known = registers_look_settled(&l), all = switched_off_take(&l);
+    for (int i = 1; i < REGISTERS_TRIES && known && (l.moved || !all); i++) {
+        known = registers_look_settled(&l);
+        all = switched_off_take(&l);
+    }
+    runners_keep(&l);
+    bl__trace_space_free(&l.space);
+    munmap(l.list, bytes);
+    return known && !l.moved;
 }

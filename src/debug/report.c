@@ -264,7 +264,7 @@ static bool item_look(const item *it, shown *now, int looks)
     }
     if (!now->have && now->g.task.status == BL__G_RUNNING)
         now->have = bl__trace_in_call(&now->trace, it->at) ||
-                    (looks > LOOKS && bl__trace_computing(&now->trace, it->at, NULL, NULL));
+                    (looks > LOOKS && bl__trace_computing(&now->trace, it->at));
     return true;
 }
 

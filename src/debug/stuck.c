@@ -79,17 +79,6 @@ static bool waits_for_nobody(bl__reason reason)
            reason == BL__WAIT_BLOCKING || reason == BL__WAIT_BUBBLE;
 }
 
-/* Its registers are not known. */
-static void note_running(const bl__stuck *who, void *arg)
-{
-    bl__notes *n = arg;
-    bl__search *s = n->s;
-    n->unknown = true;
-    if (s->running_count < BL__STUCK_RUNNING)
-        s->running[s->running_count] = *who;
-    s->running_count++;
-}
-
 static bool is_caller(const bl__notes *n, const bl__node *d)
 {
     const char *self = n->s->self;
@@ -197,8 +186,10 @@ static void note(const bl__g *g, void *arg)
         d->alive = is_alive(n, g, wait);
         if (g->reads_count > 0 || d->reason == BL__WAIT_RW_LOCK)
             bl__notes_reader(n, g);
-        if (load_relaxed(&g->task.status) == BL__G_RUNNING && !is_caller(n, d))
-            note_running(&(bl__stuck){d->id, d->at, d->switches}, n);
+        if (load_relaxed(&g->task.status) == BL__G_RUNNING && !is_caller(n, d)) {
+            n->unknown = true;
+            bl__search_runs(n->s, &(bl__stuck){d->id, d->at, d->switches});
+        }
         if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
             note_lost(n, d);
     }
@@ -544,13 +535,13 @@ static bool memory_decides(const bl__notes *n)
 }
 
 /* As spread_reach, with the words that each gives. If it does not know all, memory says nothing. */
-static void spread_words(bl__notes *n,
-                         bool (*each)(void (*fn)(uint64_t word, void *arg), void *arg))
+static void spread_words(bl__notes *n, bool (*each)(void (*fn)(uint64_t word, void *arg), void *arg,
+                                                    bl__search *s))
 {
     if (!memory_decides(n))
         return;
     n->marked = false;
-    bool known = each(word_mark, n);
+    bool known = each(word_mark, n, n->s);
     for (uint32_t i = 0; i < n->count && !known; i++)
         if (n->nodes[i].objects > 0)
             bl__node_revive(n, &n->nodes[i]);
@@ -558,12 +549,10 @@ static void spread_words(bl__notes *n,
         spread_reach(n);
 }
 
-/* As bl__registers_each, for who does not ask again until those that run have been met parked. */
-static bool registers_each_now(void (*fn)(uint64_t word, void *arg), void *arg)
+static bool kernel_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
 {
-    bl__notes *n = arg;
-    n->s->running_count = 0; /* of those that were noted, most can be read */
-    return bl__registers_each_thread(fn, note_running, n);
+    (void)s;
+    return bl__kernel_each(fn, arg);
 }
 
 /* ---- The search ---- */
@@ -691,8 +680,8 @@ static void search_memory(bl__notes *n)
     if (n->s->spare && bl__notes_spare(n))
         spread_reach(n);
     if (n->closely) {
-        spread_words(n, bl__kernel_each);
-        spread_words(n, n->s->spare ? bl__registers_each : registers_each_now);
+        spread_words(n, kernel_each);
+        spread_words(n, bl__registers_each);
     }
 }
 

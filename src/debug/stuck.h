@@ -58,6 +58,14 @@ typedef struct bl__search {
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 
+/* One more of those. */
+static inline void bl__search_runs(bl__search *s, const bl__stuck *who)
+{
+    if (s->running_count < BL__STUCK_RUNNING)
+        s->running[s->running_count] = *who;
+    s->running_count++;
+}
+
 /* One at a time; waits for another thread's. Any thread. */
 void bl__stuck_search(bl__search *s);
 /* Nobody searches from here on until the release: what is looked at without asking, stacks and

@@ -355,7 +355,7 @@ static bool trace_copy(bl__trace *t, bl__trace_memo *memo, const char *copy, siz
     return t->total > 0;
 }
 
-char *bl__trace_copy(const bl__g *g, bl__trace_space *space, size_t *n)
+char *bl__stack_saved(const bl__g *g, bl__trace_space *space, size_t *n)
 {
     moment before = moment_of(g);
     bool waits = before.wait > BL__W_CLAIMED || /* a helper claims it for as long as it runs */
@@ -373,9 +373,14 @@ char *bl__trace_copy(const bl__g *g, bl__trace_space *space, size_t *n)
         return NULL;
     fence_seq_cst(); /* ORD(saved): the copying before the second look, which no acquire does */
     moment after = moment_of(g);
-    if (!moment_same(&before, &after))
-        return NULL;
-    copy_relocate(copy, sp, *n);
+    return moment_same(&before, &after) ? copy : NULL;
+}
+
+char *bl__trace_copy(const bl__g *g, bl__trace_space *space, size_t *n)
+{
+    char *copy = bl__stack_saved(g, space, n);
+    if (copy != NULL)
+        copy_relocate(copy, (uintptr_t)g->stack_hi - *n, *n);
     return copy;
 }
 
@@ -497,20 +502,28 @@ static bool running_walk(bl__trace *t, const bl__regs *regs, const char *copy, s
     return t->total > 0;
 }
 
-bool bl__trace_in_call(bl__trace *t, const bl__g *g)
+char *bl__stack_in_call(const bl__g *g, bl__trace_space *space, size_t *n, bl__thread_call *call)
 {
-    bl__thread_call call, after;
+    bl__thread_call after;
     uint32_t switches = load_relaxed(&g->switches);
     int tid = bl__thread_of(g);
-    if (tid == 0 || !bl__rescue_there() || !bl__thread_in_call(tid, &call) ||
-        call.sp < (uintptr_t)g->stack_lo || call.sp % sizeof(uintptr_t) != 0 ||
-        call.sp >= (uintptr_t)g->stack_hi)
-        return false;
-    size_t n = (uintptr_t)g->stack_hi - call.sp;
-    char *copy = copy_room(&report_space, n);
-    if (copy == NULL || !bl__peek(copy, (const void *)call.sp, n) ||
-        !bl__thread_in_call(tid, &after) || after.sp != call.sp || after.pc != call.pc ||
-        load_relaxed(&g->switches) != switches || bl__thread_of(g) != tid)
+    if (tid == 0 || !bl__thread_in_call(tid, call) || call->sp < (uintptr_t)g->stack_lo ||
+        call->sp % sizeof(uintptr_t) != 0 || call->sp >= (uintptr_t)g->stack_hi)
+        return NULL;
+    *n = (uintptr_t)g->stack_hi - call->sp;
+    char *copy = copy_room(space, *n);
+    bool same = copy != NULL && bl__peek(copy, (const void *)call->sp, *n) &&
+                bl__thread_in_call(tid, &after) && after.sp == call->sp && after.pc == call->pc &&
+                load_relaxed(&g->switches) == switches && bl__thread_of(g) == tid;
+    return same ? copy : NULL;
+}
+
+bool bl__trace_in_call(bl__trace *t, const bl__g *g)
+{
+    bl__thread_call call;
+    size_t n;
+    char *copy = bl__rescue_there() ? bl__stack_in_call(g, &report_space, &n, &call) : NULL;
+    if (copy == NULL)
         return false;
     copy_relocate(copy, call.sp, n);
     bl__regs regs = {.r = {[BL__REG_SP] = (uintptr_t)copy,
@@ -519,32 +532,42 @@ bool bl__trace_in_call(bl__trace *t, const bl__g *g)
     return running_walk(t, &regs, copy, n);
 }
 
-bool bl__trace_computing(bl__trace *t, const bl__g *g, bl__trace_space *space, bl__regs *raw)
+char *bl__stack_sampled(const bl__g *g, bl__trace_space *space, size_t *n, bl__regs *regs)
 {
-    bl__regs regs;
-    uint32_t switches = load_relaxed(&g->switches);
+    uint64_t id = load_relaxed(&g->id);
     uintptr_t hi = (uintptr_t)g->stack_hi;
     size_t room = hi - (uintptr_t)g->stack_lo;
     int tid = bl__thread_of(g);
-    space = space != NULL ? space : &report_space;
-    char *copy = tid != 0 && bl__rescue_there() ? copy_room(space, room) : NULL;
-    ssize_t taken = copy != NULL ? bl__sample_take(&regs, copy, room, tid) : -1;
+    char *copy = tid != 0 ? copy_room(space, room) : NULL;
+    ssize_t taken = copy != NULL ? bl__sample_take(regs, copy, room, tid) : -1;
     if (taken <= 0)
-        return false;
-    size_t n = (size_t)taken;
-    uintptr_t sp = regs.r[BL__REG_SP];
-    if (sp < (uintptr_t)g->stack_lo || sp > hi || hi - sp > n ||
-        load_relaxed(&g->switches) != switches || bl__thread_of(g) != tid)
-        return false;
-    if (raw != NULL)
-        *raw = regs;
-    n = hi - sp;
+        return NULL;
+    uintptr_t sp = regs->r[BL__REG_SP]; /* elsewhere: it runs another one by now */
+    if (sp < (uintptr_t)g->stack_lo || sp > hi || hi - sp > (size_t)taken ||
+        load_relaxed(&g->id) != id)
+        return NULL;
+    *n = hi - sp;
+    return copy;
+}
+
+bool bl__trace_sampled(bl__trace *t, const bl__regs *regs, char *copy, size_t n)
+{
+    uintptr_t sp = regs->r[BL__REG_SP];
+    bl__regs moved = *regs;
     copy_relocate(copy, sp, n);
     for (size_t i = 0; i < BL__REGS; i++)
-        if (regs.r[i] - sp <= n)
-            regs.r[i] = regs.r[i] - sp + (uintptr_t)copy;
-    regs.r[BL__REG_PC]++; /* as behind a call: what is looked up is the instruction before */
-    return running_walk(t, &regs, copy, n);
+        if (moved.r[i] - sp <= n)
+            moved.r[i] = moved.r[i] - sp + (uintptr_t)copy;
+    moved.r[BL__REG_PC]++; /* as behind a call: what is looked up is the instruction before */
+    return bl__rescue_there() && running_walk(t, &moved, copy, n);
+}
+
+bool bl__trace_computing(bl__trace *t, const bl__g *g)
+{
+    bl__regs regs;
+    size_t n;
+    char *copy = bl__stack_sampled(g, &report_space, &n, &regs);
+    return copy != NULL && bl__trace_sampled(t, &regs, copy, n);
 }
 
 static bool level_parse(const char *word, bl__traceback *level)

@@ -11,6 +11,7 @@
 #include "arch/unwind.h"
 #include "core/sched.h"
 #include "debug/out.h"
+#include "os/os.h"
 
 enum { BL__TRACE_INNER = 50, BL__TRACE_OUTER = 50 }; /* frames kept of a deep stack, as Go does */
 
@@ -61,10 +62,9 @@ typedef struct bl__trace_space {
     size_t room;
 } bl__trace_space;
 
-/* The stack of one that computes, at one moment of the next 0.1 s, and its registers then, if they
- * are not NULL. False: it sleeps, calls what switches, or the system does not let us look. space:
- * where its stack is copied to; NULL: the reports' own, whose lock the caller holds. */
-bool bl__trace_computing(bl__trace *t, const bl__g *g, bl__trace_space *space, bl__regs *regs);
+/* The stack of one that computes, at one moment of the next 0.1 s. False: it sleeps, or the system
+ * does not let us look. The caller holds the lock of reports. */
+bool bl__trace_computing(bl__trace *t, const bl__g *g);
 
 typedef struct bl__trace_known {
     uintptr_t pc, fp; /* where it left off; fp and at are offsets in the copy */
@@ -83,9 +83,22 @@ void bl__trace_space_free(bl__trace_space *space);
 /* Where reports have copied stacks to: what was on those keeps nothing alive. */
 void bl__trace_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 
-/* A copy of what is in use of the stack of a goroutine that does not run, in which all that points
- * into the stack points into the copy. NULL: it runs. *n: how many bytes. */
+/* Copies, in space, of what is in use of the stack of g, the first *n bytes there, as it was at one
+ * moment. Any thread, each with a space of its own; they hold until the next in the same.
+ * NULL: that is not what g does, or it has moved meanwhile.
+ *   - saved: it is switched off.
+ *   - in call: it runs, and its thread sleeps in *call.
+ *   - sampled: it computes, with these registers, at one moment of the next 0.1 s; NULL also where
+ *     the system does not let us look. */
+char *bl__stack_saved(const bl__g *g, bl__trace_space *space, size_t *n);
+char *bl__stack_in_call(const bl__g *g, bl__trace_space *space, size_t *n, bl__thread_call *call);
+char *bl__stack_sampled(const bl__g *g, bl__trace_space *space, size_t *n, bl__regs *regs);
+
+/* The first of them, in which all that points into the stack points into the copy. */
 char *bl__trace_copy(const bl__g *g, bl__trace_space *space, size_t *n);
+/* The stack walked of what was sampled, which is then changed likewise. */
+bool bl__trace_sampled(bl__trace *t, const bl__regs *regs, char *copy, size_t n);
+
 /* Whether a call instruction ends at back: then back is a return address. */
 bool bl__trace_is_return(uintptr_t back);
 
