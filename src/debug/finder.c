@@ -11,8 +11,9 @@
  *
  * Proven. Where nobody ran during the search, one search proves it. Else addresses may have moved
  * while memory was read, or stood in a register: then CONFIRMED searches one after the other have
- * to agree, no goroutine may have run in all of them, since one that is switched off has its
- * registers on its stack, and the report says that it is inferred.
+ * to agree, each goroutine that ran meanwhile has to have been switched off through one of them, so
+ * that it had its registers on its stack, or looked at together with them (registers.h), and the
+ * report says that it is inferred.
  *
  * Leaked: the same, and always inferred, since the end of the scope will wake them. This is asked
  * right behind the first question, of those who were parked by then: else who ends in between makes
@@ -72,11 +73,13 @@ typedef struct suspect {
     bool said;
 } suspect;
 
-/* One that has run whenever it was looked at, without its registers known: switches do not help,
- * since what they have put on its stack may be gone before the next search. */
+/* One that has run, and may have had an address in a register. Switches do not help, since what they
+ * have put on its stack may be gone before the next search. */
 typedef struct runner {
     bl__stuck who;
-    uint32_t first; /* the number of the first of them */
+    /* Of each question: the last search of it that knew its registers, or through which it was
+     * switched off. */
+    uint32_t known[2];
 } runner;
 
 /* One of the questions. */
@@ -106,6 +109,7 @@ static struct {
     uint32_t searches; /* so far */
     uint32_t runners_count;
     runner runners[BL__STUCK_RUNNING];
+    uint32_t crowded; /* the last search in which there were more */
     question questions[2];
     bool news; /* whom a search finds first counts; else it only confirms */
     bl__stuck found[MOST];
@@ -151,30 +155,55 @@ void bl__finder_said(const bl__g *g)
     bl__unlock(&finder.lock);
 }
 
-/* Those that the search met running. */
-static void runners_note(const bl__search *search)
+/* Asks the search for all that are noted. */
+static void runners_ask(bl__search *search)
 {
-    runner now[BL__STUCK_RUNNING] = {{.first = 0}};
-    uint32_t n = search->running_count;
-    n = n < BL__STUCK_RUNNING ? n : (uint32_t)BL__STUCK_RUNNING;
-    for (uint32_t i = 0; i < n; i++) {
-        now[i] = (runner){search->running[i], finder.searches};
-        for (uint32_t k = 0; k < finder.runners_count; k++)
-            if (finder.runners[k].who.id == now[i].who.id)
-                now[i].first = finder.runners[k].first;
-    }
-    memcpy(finder.runners, now, n * sizeof now[0]);
-    finder.runners_count = n;
+    for (uint32_t i = 0; i < finder.runners_count; i++)
+        bl__search_runs(search, &finder.runners[i].who);
 }
 
-/* Whoever ran when s was found first, and may have had an address in a register, has been met when
- * it did not run, and had it on its stack, or its registers are known now. */
-static bool registers_seen(const suspect *s, const bl__search *search)
+static uint32_t last_known(const runner *r)
 {
-    if (search->running_count > BL__STUCK_RUNNING)
-        return false;
+    return r->known[0] > r->known[1] ? r->known[0] : r->known[1];
+}
+
+/* What the search says of those, and whom else it met. */
+static void runners_note(const bl__search *search)
+{
+    uint32_t n = 0, met = search->running_count;
+    for (uint32_t i = 0; i < finder.runners_count; i++) {
+        runner r = finder.runners[i];
+        if (!bl__search_has(search, r.who.id))
+            r.known[search->leaks] = finder.searches;
+        if (load_relaxed(&r.who.at->id) == r.who.id)
+            finder.runners[n++] = r;
+    }
+    finder.runners_count = n;
+    for (uint32_t i = 0; i < met && i < BL__STUCK_RUNNING; i++) {
+        runner *free = finder.runners;
+        uint32_t k = 0;
+        for (; k < n && finder.runners[k].who.id != search->running[i].id; k++)
+            if (last_known(&finder.runners[k]) > last_known(free))
+                free = &finder.runners[k];
+        if (k < n)
+            continue;
+        if (finder.runners_count < BL__STUCK_RUNNING)
+            free = &finder.runners[finder.runners_count++];
+        else if (last_known(free) == 0)
+            finder.crowded = finder.searches;
+        *free = (runner){.who = search->running[i]};
+    }
+    if (met > BL__STUCK_RUNNING)
+        finder.crowded = finder.searches;
+}
+
+/* Whoever ran, and may have had an address in a register since s was found first, has been met when
+ * it did not run, and had it on its stack, or its registers are known. */
+static bool registers_seen(const suspect *s)
+{
+    uint32_t first = s->first > finder.crowded ? s->first : finder.crowded + 1;
     for (uint32_t i = 0; i < finder.runners_count; i++)
-        if (finder.runners[i].first <= s->first)
+        if (finder.runners[i].known[s->leaked] < first)
             return false;
     return true;
 }
@@ -190,7 +219,7 @@ static const bl__stuck *found_again(const bl__search *search, const suspect *s)
 
 static bool suspect_sure(const suspect *s, const bl__search *search)
 {
-    return s->searches >= CONFIRMED && (search->quiet || registers_seen(s, search));
+    return s->searches >= CONFIRMED && (search->quiet || !search->by_memory || registers_seen(s));
 }
 
 /* Somebody would be told of whom memory has shown to be stuck. */
@@ -374,6 +403,7 @@ static bl_dur finder_ask(question *q)
                            .found = finder.found,
                            .most = MOST};
     finder.searches++;
+    runners_ask(search);
     for (int tries = TRIES; tries > 0; tries--) { /* until one falls between what others do */
         bl_dur begin = finder_used();
         bl__stuck_search(search);

@@ -54,7 +54,8 @@ int bl_dump(int fd)
 enum {
     LEAKS_MEMORY_SHIFT = 36, /* 64 GiB: as much as there is */
     LEAKS_CROWD = 1000,      /* goroutines that take long to look at: others run meanwhile */
-    LEAKS_TRIES = 3          /* searches beside others that run */
+    LEAKS_LEAST = 5,         /* searches beside others that run; … */
+    LEAKS_TRIES = 8          /* … and until all of those have been looked at, too */
 };
 
 static bool crowd_let_go(void) { return bl_goroutines() > LEAKS_CROWD && bl__let_go(); }
@@ -88,19 +89,6 @@ static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
     return false;
 }
 
-/* There is somebody whose registers neither search knows. Switches in between do not help: what
- * they have put on its stack may be gone before the next search. */
-static bool registers_missed(const bl__search *a, const bl__search *b)
-{
-    if (a->running_count > BL__STUCK_RUNNING || b->running_count > BL__STUCK_RUNNING)
-        return true;
-    for (uint32_t i = 0; i < a->running_count; i++)
-        for (uint32_t k = 0; k < b->running_count; k++)
-            if (a->running[i].id == b->running[k].id)
-                return true;
-    return false;
-}
-
 /* If others ran while memory was read, an address may have moved meanwhile. Then it is looked
  * again, and the search counts that met nobody, or else the one that has found the fewest. Where
  * an address may have been in a register all the time, memory says nothing. spare: as large as
@@ -108,9 +96,11 @@ static bool registers_missed(const bl__search *a, const bl__search *b)
 static void leaks_search(bl__search *s, bl__stuck *spare)
 {
     bl__stuck_search(s);
-    bl__search first = *s, last = *s;
-    for (int i = 1; i < LEAKS_TRIES && !s->quiet && s->count > 0; i++) {
-        bl__search again = *s;
+    bl__search last = *s;
+    for (int i = 1; !s->quiet && s->count > 0 && i < LEAKS_TRIES; i++) {
+        if (i >= LEAKS_LEAST && last.running_count == 0)
+            break;
+        bl__search again = last;
         again.found = spare;
         bl__stuck_search(&again);
         if (again.undecided)
@@ -121,7 +111,7 @@ static void leaks_search(bl__search *s, bl__stuck *spare)
         spare = s->found;
         *s = again;
     }
-    s->blind = s->by_memory && !s->quiet && registers_missed(&first, &last);
+    s->blind = s->by_memory && !s->quiet && last.running_count > 0;
     if (s->blind)
         bl__stuck_search(s);
 }

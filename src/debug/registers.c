@@ -28,6 +28,7 @@
 #include "core/proc.h"
 #include "debug/live.h"
 #include "debug/peek.h"
+#include "debug/sample.h"
 #include "debug/symbol.h"
 #include "debug/traceback.h"
 #include "debug/tracer.h"
@@ -135,6 +136,7 @@ typedef struct registers_look {
     bl__search *s;                   /* NULL: no goroutines */
     uint64_t known;                  /* a bit each: of those that are in s */
     bl__trace_space space;           /* for their stacks */
+    bool samples;                    /* who computes can be looked at */
     int tasks;                       /* /proc/self/task */
     bool moved;                      /* somebody has, or may, and is to be looked at again */
     size_t count;                    /* of list */
@@ -287,11 +289,13 @@ static void in_call_take(registers_look *l, const bl__stuck *who, char *text)
     runner_note(l, who, same);
 }
 
-/* Those of whom nothing is known yet. False: there still are some. */
+/* Those of whom nothing is known yet. Where who computes is never seen this moment is none like any
+ * other: it may have put into memory, once that was read, what it had in registers all the time
+ * before. False: there still are some. */
 static bool switched_off_take(registers_look *l)
 {
     uint32_t n = runners(l), left = 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && l->samples; i++) {
         const bl__stuck *who = &l->s->running[i];
         if ((l->known >> i & 1) != 0)
             continue;
@@ -421,7 +425,7 @@ static bool registers_look_settled(registers_look *l)
 
 bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
 {
-    registers_look l = {.fn = fn, .arg = arg, .s = s};
+    registers_look l = {.fn = fn, .arg = arg, .s = s, .samples = s != NULL && bl__sample_may()};
     size_t bytes = BL__STOPPED_MOST * sizeof(bl__stopped);
     l.list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (l.list == MAP_FAILED)

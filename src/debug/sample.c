@@ -13,7 +13,6 @@
 
 #include <linux/perf_event.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -121,4 +120,12 @@ ssize_t bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid)
         munmap(ring, bytes);
     close(fd);
     return n;
+}
+
+bool bl__sample_may(void)
+{
+    int fd = sampler_open(0);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
 }

@@ -549,6 +549,34 @@ static void spread_words(bl__notes *n, bool (*each)(void (*fn)(uint64_t word, vo
         spread_reach(n);
 }
 
+/* It has been switched off since it was noted: a switch is counted when it begins. */
+static bool has_rested(const bl__notes *n, const bl__stuck *who)
+{
+    uint32_t at = bl__notes_node(n, who->at);
+    return at != BL__NOBODY && n->nodes[at].id == who->id &&
+           load_relaxed(&who->at->task.status) != BL__G_RUNNING &&
+           bl__stuck_moves(who->at) == n->nodes[at].switches;
+}
+
+/* Of those that ran in searches before: who has rested while memory was read has all on its stack
+ * that it had in registers. */
+static void runners_join(bl__notes *n)
+{
+    for (uint32_t i = 0; i < n->ran_count; i++) {
+        const bl__stuck *who = &n->ran[i];
+        bool ended = load_relaxed(&who->at->id) != who->id;
+        if (!ended && !bl__search_has(n->s, who->id) && !(n->looked && has_rested(n, who)))
+            bl__search_runs(n->s, who);
+    }
+    n->ran_count = 0;
+}
+
+static bool registers_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
+{
+    runners_join(arg);
+    return bl__registers_each(fn, arg, s);
+}
+
 static bool kernel_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
 {
     (void)s;
@@ -676,12 +704,13 @@ static void search_memory(bl__notes *n)
     n->failed = n->failed || !bl__reach_solve(n->reach, n->s->limit);
     if (n->failed)
         return;
+    n->looked = true;
     spread_reach(n);
     if (n->s->spare && bl__notes_spare(n))
         spread_reach(n);
     if (n->closely) {
         spread_words(n, kernel_each);
-        spread_words(n, bl__registers_each);
+        spread_words(n, registers_each);
     }
 }
 
@@ -722,6 +751,7 @@ static void search_run(bl__notes *n)
         search_memory(n);
     if (!n->failed && somebody_may_be(n))
         n->failed = !bl__notes_threads_wait(n);
+    runners_join(n);
     s->undecided = n->failed;
     if (!n->failed)
         answer(n);
@@ -743,6 +773,8 @@ static void search(bl__search *s, bool closely)
     s->undecided = true;
     pthread_mutex_lock(&one_search);
     bl__notes n = {.s = s, .closely = closely, .before = s->before != 0 ? s->before : BL_NEVER};
+    n.ran_count = s->running_count < BL__STUCK_RUNNING ? s->running_count : BL__STUCK_RUNNING;
+    memcpy(n.ran, s->running, n.ran_count * sizeof n.ran[0]);
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);

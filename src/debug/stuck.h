@@ -51,14 +51,23 @@ typedef struct bl__search {
     bool undecided; /* out: there was too much memory, or not enough */
     bool named;     /* out: it has read symbols, which takes long, once in a run */
     bool by_memory; /* out: that nobody gets at what some of them wait on was read from memory */
-    uint32_t running_count; /* out: goroutines whose registers are not known, the first of them: */
+    /* In: goroutines that ran in searches before, of which nothing is known since. Out: those that
+     * have run in this one, too, and others that do; the first ones: */
+    uint32_t running_count;
     bl__stuck running[BL__STUCK_RUNNING];
     uint32_t lost_count; /* out: some of these; they are no part of the answer */
     bl__lost_scope lost[BL__STUCK_LOST];
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 
-/* One more of those. */
+/* Of those: it is there; one more. */
+static inline bool bl__search_has(const bl__search *s, uint64_t id)
+{
+    for (uint32_t i = 0; i < s->running_count && i < BL__STUCK_RUNNING; i++)
+        if (s->running[i].id == id)
+            return true;
+    return false;
+}
 static inline void bl__search_runs(bl__search *s, const bl__stuck *who)
 {
     if (s->running_count < BL__STUCK_RUNNING)

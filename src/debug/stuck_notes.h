@@ -101,6 +101,7 @@ typedef struct bl__notes {
     const bl__site *made; /* that was looked at last, … */
     bool is_chan;         /* … and whether it is a channel of a user's */
     bool failed;
+    bool looked;  /* memory was read */
     bool closely; /* also what is seldom found in memory, and the kernel's */
     bool marked;  /* spread_words has found something */
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
@@ -111,6 +112,8 @@ typedef struct bl__notes {
     bool maker_active;     /* … and whether it is one of these */
     bool nobody;           /* is left who could do anything */
     bool unknown;          /* some run whose registers are not known */
+    bl__stuck ran[BL__STUCK_RUNNING]; /* in searches before; nothing is known of them yet */
+    uint32_t ran_count;
     bl__trace_space space; /* for copies of stacks */
     uint32_t callers;      /* looked for in them */
     const bl_ctx *ctx_at;  /* the context that was looked at last, … */
