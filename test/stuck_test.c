@@ -528,9 +528,9 @@ RUN_TEST(looks_again_where_others_run)
         {{{false, false, 0, 0}}, 1, 0, 0},
         {{{false, false, 2, 0}, {true, false, 0, 0}}, 2, 0, 0},
         {{{false, false, 1, 0}, {true, false, 2, 0}}, 2, 2, 200},
-        {{{false, false, 3, 0}, {false, false, 1, 0}, {false, false, 2, 0}}, 3, 1, 200},
-        {{{false, false, 2, 0}, {false, false, 2, 0}, {false, false, 1, 0}}, 3, 1, 300},
-        {{{false, false, 2, 0}, {false, true, 0, 0}, {false, false, 2, 0}}, 3, 2, 100},
+        {{{false, false, 3, 0}, {false, false, 1, 0}, {false, false, 2, 0}}, 5, 1, 200},
+        {{{false, false, 2, 0}, {false, false, 2, 0}, {false, false, 1, 0}}, 5, 1, 300},
+        {{{false, false, 2, 0}, {false, true, 0, 0}, {false, false, 2, 0}}, 5, 2, 100},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         bl_leak leaks[MOST] = {{.id = 0}};

@@ -632,67 +632,7 @@ static int of_a_thread_that_computes(void *arg)
     return pthread_join(thread, &sent) != 0 || sent == NULL ? 1 : r;
 }
 
-/* Computes in turns, of which each takes away what the switch before it has left on the stack. */
-static int turns_over; /* atomic */
-
-static __attribute__((noinline)) void clear_below(void)
-{
-    char below[6000];
-    memset(below, 0, sizeof below);
-    __asm__ volatile("" : : "r"(below) : "memory");
-}
-
-static int compute_in_turns(void *arg)
-{
-    bl_chan *c = *(bl_chan **)arg;
-    *(bl_chan *volatile *)arg = NULL;
-    while (!__atomic_load_n(&turns_over, __ATOMIC_ACQUIRE)) {
-        bl_yield();
-        clear_below();
-        for (int i = 0; i < 3000000; i++)
-            __asm__ volatile("");
-    }
-    return send_one(c);
-}
-
-static int take_turns(void *arg)
-{
-    struct timespec t = {0, 100000};
-    while (!__atomic_load_n(&turns_over, __ATOMIC_ACQUIRE)) {
-        bl_yield();
-        nanosleep(&t, NULL);
-    }
-    return arg != NULL;
-}
-
-static int start_turns(void *arg)
-{
-    static bl_chan *in_turns;
-    in_turns = bl_scope_chan(arg, sizeof(int), 0);
-    bl_go(arg, recv_one, in_turns);
-    bl_go(arg, compute_in_turns, &in_turns);
-    bl_go(arg, take_turns, NULL);
-    return bl_go(arg, take_turns, NULL);
-}
-
-/*? of_a_goroutine_that_computes_in_turns right
- */
-static int of_a_goroutine_that_computes_in_turns(void *arg)
-{
-    (void)arg;
-    BL_SCOPE(s);
-    bl_scope first;
-    if (bl_scope_open(&first, NULL) < 0)
-        return 1;
-    bl_go(&first, start_turns, s);
-    bl_scope_close(&first);
-    int r = nap_long() != 0 || nap_long() != 0;
-    __atomic_store_n(&turns_over, 1, __ATOMIC_RELEASE);
-    return bl_scope_wait(s) + r;
-}
-
-PROGRAMS({"of_a_goroutine_that_computes_in_turns", of_a_goroutine_that_computes_in_turns},
-         {"in_a_packed_record", in_a_packed_record},
+PROGRAMS({"in_a_packed_record", in_a_packed_record},
          {"behind_the_last_element", behind_the_last_element},
          {"with_a_counter_and_a_mark", with_a_counter_and_a_mark}, {"in_a_pipe", in_a_pipe},
          {"in_a_socket", in_a_socket}, {"far_back_in_a_pipe", far_back_in_a_pipe},
