@@ -168,12 +168,15 @@ static uint32_t last_known(const runner *r)
 }
 
 /* What the search says of those, and whom else it met. */
-static void runners_note(const bl__search *search)
+static void runners_note(bl__search *search)
 {
     uint32_t n = 0, met = search->running_count;
     for (uint32_t i = 0; i < finder.runners_count; i++) {
         runner r = finder.runners[i];
-        if (!bl__search_has(search, r.who.id))
+        const bl__stuck *who = bl__search_has(search, r.who.id);
+        if (who != NULL)
+            r.who = *who;
+        else
             r.known[search->leaks] = finder.searches;
         if (load_relaxed(&r.who.at->id) == r.who.id)
             finder.runners[n++] = r;

@@ -160,7 +160,7 @@ static whose thread_whose(int tid, bl__stuck *who)
             bl__g g;
             if (m.g == &at->g0 || tid == gettid() || !bl__peek(&g, m.g, sizeof g))
                 return WHOSE_LIBRARY;
-            *who = (bl__stuck){g.id, m.g, bl__stuck_moves(&g)};
+            *who = (bl__stuck){.id = g.id, .at = m.g, .switches = bl__stuck_moves(&g)};
             return WHOSE_GOROUTINE;
         }
     bool named = bl__thread_is_named(tid, "belay-"); /* as is one of bl_blocking's */
@@ -224,15 +224,20 @@ static uint32_t runners(const registers_look *l)
     return n < BL__STUCK_RUNNING ? n : (uint32_t)BL__STUCK_RUNNING;
 }
 
-static void runner_note(registers_look *l, const bl__stuck *who, bool known)
+static void runner_known(registers_look *l, const bl__stuck *who)
 {
-    uint32_t i = 0, n = runners(l);
-    while (i < n && l->s->running[i].id != who->id)
-        i++;
-    if (known && i < n)
-        l->known |= UINT64_C(1) << i;
-    else if (!known && i == n)
-        bl__search_runs(l->s, who);
+    const bl__stuck *at = bl__search_has(l->s, who->id);
+    if (at != NULL)
+        l->known |= UINT64_C(1) << (at - l->s->running);
+}
+
+static void runner_unknown(registers_look *l, const bl__stuck *who, bool opaque)
+{
+    bl__stuck *at = bl__search_has(l->s, who->id);
+    if (at == NULL)
+        bl__search_runs(l->s, &(bl__stuck){.id = who->id, .at = who->at, .opaque = opaque});
+    else
+        at->opaque = at->opaque || opaque;
 }
 
 static void words_take(const registers_look *l, const char *words, size_t n)
@@ -271,9 +276,11 @@ static void computing_take(registers_look *l, const bl__stuck *who)
             l->fn(regs.r[i], l->arg);
         words_take(l, stack, n);
     }
-    runner_note(l, who,
-                stack != NULL && bl__trace_sampled(&trace, &regs, stack, n) &&
-                    !vectors_used(&trace, regs.r[BL__REG_PC]));
+    if (stack != NULL && bl__trace_sampled(&trace, &regs, stack, n) &&
+        !vectors_used(&trace, regs.r[BL__REG_PC]))
+        runner_known(l, who);
+    else
+        runner_unknown(l, who, stack != NULL);
 }
 
 /* Its registers were read in the call that text tells of. */
@@ -284,9 +291,12 @@ static void in_call_take(registers_look *l, const bl__stuck *who, char *text)
     const char *stack = bl__stack_in_call(who->at, &l->space, &n, &now);
     bool same = stack != NULL && bl__thread_call_read(&read, text) && read.sp == now.sp &&
                 read.pc == now.pc;
-    if (same)
+    if (same) {
         words_take(l, stack, n);
-    runner_note(l, who, same);
+        runner_known(l, who);
+    } else {
+        runner_unknown(l, who, false);
+    }
 }
 
 /* Those of whom nothing is known yet. Where who computes is never seen this moment is none like any
@@ -297,7 +307,7 @@ static bool switched_off_take(registers_look *l)
     uint32_t n = runners(l), left = 0;
     for (uint32_t i = 0; i < n && l->samples; i++) {
         const bl__stuck *who = &l->s->running[i];
-        if ((l->known >> i & 1) != 0)
+        if ((l->known >> i & 1) != 0 || who->opaque)
             continue;
         size_t bytes = 0;
         const char *stack = bl__stack_saved(who->at, &l->space, &bytes);
@@ -353,7 +363,7 @@ static bool registers_read(registers_look *l, bool helps)
             if (helps && seen)
                 in_call_take(l, &l->who[i], t->text);
             else if (t->result != BL__STOPPED_GONE)
-                runner_note(l, &l->who[i], false);
+                runner_unknown(l, &l->who[i], false);
             continue;
         }
         l->moved = l->moved || t->result == BL__STOPPED_MOVED;
@@ -391,7 +401,7 @@ static bool registers_take(registers_look *l, int tid)
     if (asked && !sleeps)
         computing_take(l, &who);
     else if (asked)
-        runner_note(l, &who, false);
+        runner_unknown(l, &who, false);
     return !plain || (sleeps && stands_on_stack(&call));
 }
 

@@ -100,8 +100,8 @@ static void note_lost(bl__notes *n, const bl__node *d)
                 d->low < d->high; /* else it waits on a stack of its own */
     if (left || inner.bl__magic != BL__SCOPE_OPEN || inner.bl__ctx != d->ctx ||
         inner.bl__made != c.made)
-        s->lost[s->lost_count++] =
-            (bl__lost_scope){.who = {d->id, d->at, d->switches}, .opened = c.made};
+        s->lost[s->lost_count++] = (bl__lost_scope){
+            .who = {.id = d->id, .at = d->at, .switches = d->switches}, .opened = c.made};
 }
 
 /* Of the node that is being written. */
@@ -188,7 +188,7 @@ static void note(const bl__g *g, void *arg)
             bl__notes_reader(n, g);
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && !is_caller(n, d)) {
             n->unknown = true;
-            bl__search_runs(n->s, &(bl__stuck){d->id, d->at, d->switches});
+            bl__search_runs(n->s, &(bl__stuck){.id = d->id, .at = d->at, .switches = d->switches});
         }
         if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
             note_lost(n, d);
@@ -564,8 +564,11 @@ static void runners_join(bl__notes *n)
 {
     for (uint32_t i = 0; i < n->ran_count; i++) {
         const bl__stuck *who = &n->ran[i];
+        bl__stuck *at = bl__search_has(n->s, who->id);
         bool ended = load_relaxed(&who->at->id) != who->id;
-        if (!ended && !bl__search_has(n->s, who->id) && !(n->looked && has_rested(n, who)))
+        if (at != NULL)
+            at->opaque = who->opaque;
+        else if (!ended && !(n->looked && has_rested(n, who)))
             bl__search_runs(n->s, who);
     }
     n->ran_count = 0;
@@ -628,7 +631,7 @@ static void answer(bl__notes *n)
     bl__search *s = n->s;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        bl__stuck one = {d->id, d->at, d->switches};
+        bl__stuck one = {.id = d->id, .at = d->at, .switches = d->switches};
         if (d->alive || d->thread || !bl__stuck_still(&one))
             continue;
         size_t at = s->count < s->most ? s->count : s->most;
@@ -679,7 +682,8 @@ static bool nobody_acts(const bl__notes *n)
         return false;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        if (!d->thread && !bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches}))
+        if (!d->thread &&
+            !bl__stuck_still(&(bl__stuck){.id = d->id, .at = d->at, .switches = d->switches}))
             return false;
     }
     return bl__stuck_picks() == n->picks;

@@ -26,6 +26,7 @@ typedef struct bl__stuck {
     uint64_t id;
     const bl__g *at;
     uint32_t switches; /* bl__stuck_moves when it was found: with another number it has gone on */
+    bool opaque; /* it was looked at as it ran, and not all that it had in registers is known */
 } bl__stuck;
 
 /* A scope that was not closed, although its storage is gone; and where it was opened. */
@@ -61,12 +62,12 @@ typedef struct bl__search {
 } bl__search;
 
 /* Of those: it is there; one more. */
-static inline bool bl__search_has(const bl__search *s, uint64_t id)
+static inline bl__stuck *bl__search_has(bl__search *s, uint64_t id)
 {
     for (uint32_t i = 0; i < s->running_count && i < BL__STUCK_RUNNING; i++)
         if (s->running[i].id == id)
-            return true;
-    return false;
+            return &s->running[i];
+    return NULL;
 }
 static inline void bl__search_runs(bl__search *s, const bl__stuck *who)
 {
