@@ -41,6 +41,7 @@
 #include "debug/ended.h"
 #include "debug/fatal.h"
 #include "debug/maps.h"
+#include "debug/peek.h"
 #include "debug/report.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -178,7 +179,8 @@ static void runners_note(bl__search *search)
             r.who = *who;
         else
             r.known[search->leaks] = finder.searches;
-        if (load_relaxed(&r.who.at->id) == r.who.id)
+        uint64_t id;
+        if (bl__peek(&id, &r.who.at->id, sizeof id) && id == r.who.id)
             finder.runners[n++] = r;
     }
     finder.runners_count = n;

@@ -549,13 +549,15 @@ static void spread_words(bl__notes *n, bool (*each)(void (*fn)(uint64_t word, vo
         spread_reach(n);
 }
 
-/* It has been switched off since it was noted: a switch is counted when it begins. */
+/* It has been switched off since it was noted, or has ended; a switch is counted when it begins. */
 static bool has_rested(const bl__notes *n, const bl__stuck *who)
 {
+    bl__g now;
     uint32_t at = bl__notes_node(n, who->at);
-    return at != BL__NOBODY && n->nodes[at].id == who->id &&
-           load_relaxed(&who->at->task.status) != BL__G_RUNNING &&
-           bl__stuck_moves(who->at) == n->nodes[at].switches;
+    if (!bl__peek(&now, who->at, sizeof now) || now.id != who->id)
+        return true;
+    return n->looked && at != BL__NOBODY && n->nodes[at].id == who->id &&
+           now.task.status != BL__G_RUNNING && bl__stuck_moves(&now) == n->nodes[at].switches;
 }
 
 /* Of those that ran in searches before: who has rested while memory was read has all on its stack
@@ -565,10 +567,9 @@ static void runners_join(bl__notes *n)
     for (uint32_t i = 0; i < n->ran_count; i++) {
         const bl__stuck *who = &n->ran[i];
         bl__stuck *at = bl__search_has(n->s, who->id);
-        bool ended = load_relaxed(&who->at->id) != who->id;
         if (at != NULL)
             at->opaque = who->opaque;
-        else if (!ended && !(n->looked && has_rested(n, who)))
+        else if (!has_rested(n, who))
             bl__search_runs(n->s, who);
     }
     n->ran_count = 0;
