@@ -441,6 +441,23 @@ RUN_TEST(stats_count)
     BL_CHECK_GE(t, st.switches, 5);
 }
 
+/* Most of them are in the wheel. */
+RUN_TEST(stats_count_timers)
+{
+    enum { TIMERS = 1000 };
+    static bl_timer timers[TIMERS];
+    bl_stat before, st;
+    bl_stats(&before);
+    for (int i = 0; i < TIMERS; i++)
+        BL_CHECK_EQ(t, bl_timer_start(&timers[i], BL_HOUR + i * BL_SEC), 0);
+    bl_stats(&st);
+    BL_CHECK_EQ(t, st.timers - before.timers, TIMERS);
+    for (int i = 0; i < TIMERS; i++)
+        BL_CHECK(t, bl_timer_stop(&timers[i]));
+    bl_stats(&st);
+    BL_CHECK_EQ(t, st.timers, before.timers);
+}
+
 /* ---- Looking again ---- */
 
 /* What a search of bl_leaks is made to answer. */

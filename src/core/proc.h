@@ -425,6 +425,7 @@ void bl__timers_remove(bl__timers *ts, bl_timer *t);   /* t is in it */
 bl_timer *bl__timers_due(bl__timers *ts, bl_time now); /* one that is, or NULL */
 void bl__timers_prefetch(const bl__timers *ts);        /* those that may be the next */
 void bl__timers_each(bl__timers *ts, void (*fn)(bl_timer *t, void *arg), void *arg);
+size_t bl__timers_count(bl__timers *ts); /* takes the lock */
 /* The memory that timers are noted in, beside the heap's; without the lock. */
 void bl__timers_each_slab(const bl__timers *ts,
                           void (*fn)(const void *low, const void *high, void *arg), void *arg);

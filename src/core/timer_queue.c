@@ -335,6 +335,19 @@ void bl__timers_each(bl__timers *ts, void (*fn)(bl_timer *t, void *arg), void *a
                 fn(c->entries[i].timer, arg);
 }
 
+size_t bl__timers_count(bl__timers *ts)
+{
+    bl__lock(&ts->lock, BL__RANK_HEAP);
+    size_t n = ts->count;
+    for (const bl_timer *t = ts->spill; t != NULL; t = t->bl__next)
+        n++;
+    for (int slot = 0; slot < WHEEL_LEVELS * WHEEL_SLOTS; slot++)
+        for (const bl__timer_chunk *c = ts->wheel[slot]; c != NULL; c = c->next)
+            n += c->count;
+    bl__unlock(&ts->lock);
+    return n;
+}
+
 void bl__timers_each_slab(const bl__timers *ts,
                           void (*fn)(const void *low, const void *high, void *arg), void *arg)
 {

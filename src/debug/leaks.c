@@ -187,9 +187,9 @@ void bl_stats(bl_stat *out)
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     for (uint32_t i = 0; i < made; i++) {
         out->switches += load_relaxed(&bl__rt.ps[i]->tick);
-        out->timers += load_relaxed(&bl__rt.ps[i]->timers.count);
+        out->timers += bl__timers_count(&bl__rt.ps[i]->timers);
     }
-    out->timers += load_relaxed(&bl__rt.outside.count);
+    out->timers += bl__timers_count(&bl__rt.outside);
     out->procs = load_relaxed(&bl__rt.procs);
     out->descriptor_waits = load_relaxed(&bl__rt.poll.waiters);
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
