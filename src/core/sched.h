@@ -411,6 +411,9 @@ BL__NORETURN void bl__fatal_of(const char *does, bl__reason reason, const void *
 /* The same of an object that is a copy of the one that was used first. */
 BL__NORETURN void bl__fatal_copied(const void *at, const void *first, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* A "value" or "key" of size bytes was given to an object ("map of keys") of wanted bytes. */
+BL__NORETURN void bl__fatal_size(const char *what, size_t size, const char *object, size_t wanted,
+                                 const bl__site *made);
 /* A line on stderr that begins "belay: ". */
 void bl__warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -168,6 +168,15 @@ void bl__fatal_copied(const void *at, const void *first, const char *format, ...
     fatal_exit();
 }
 
+/* What has one byte is mostly the beginning of a text. */
+void bl__fatal_size(const char *what, size_t size, const char *object, size_t wanted,
+                    const bl__site *made)
+{
+    bl__fatal("belay: a %s of %zu byte%s for a %s of %zu byte%s, made by %s at %s:%d%s", what, size,
+              size == 1 ? "" : "s", object, wanted, wanted == 1 ? "" : "s", made->func, made->file,
+              made->line, size == 1 ? "; of an array or pointer v pass &v" : "");
+}
+
 static void deadlock_print(bl__out *o, void *arg)
 {
     (void)arg;

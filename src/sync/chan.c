@@ -169,9 +169,7 @@ void bl__chan_check_slow(const bl_chan *c, size_t size)
         bl__fatal("use of a freed channel");
     if (size == c->size || size == BL__ANY_SIZE || c->size == 0)
         return;
-    bl__fatal("belay: a value of %zu bytes for a channel of elements of %zu bytes, made by %s at "
-              "%s:%d",
-              size, (size_t)c->size, c->made->func, c->made->file, c->made->line);
+    bl__fatal_size("value", size, "channel of elements", c->size, c->made);
 }
 
 void bl__chan_check_recv_slow(const bl_chan *c, size_t size)

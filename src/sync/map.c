@@ -74,9 +74,7 @@ static inline void map_write_end(bl_map *m)
 static __attribute__((noinline)) void map_wrong_value(const bl_map *m, size_t size)
 {
     if (m->shape.value_size != 0) /* values of no size are not looked at */
-        bl__fatal(
-            "belay: a value of %zu bytes for a map of values of %zu bytes, made by %s at %s:%d",
-            size, m->shape.value_size, m->made->func, m->made->file, m->made->line);
+        bl__fatal_size("value", size, "map of values", m->shape.value_size, m->made);
 }
 
 static inline void map_check_value(const bl_map *m, size_t size)

@@ -91,8 +91,7 @@ void bl__shape_wrong_key(const bl__shape *shape, size_t size, const bl__site *ma
     if (shape->key_size == 0)
         bl__fatal("belay: a key of %zu bytes for a map of C strings, made by %s at %s:%d", size,
                   made->func, made->file, made->line);
-    bl__fatal("belay: a key of %zu bytes for a map of keys of %zu bytes, made by %s at %s:%d", size,
-              shape->key_size, made->func, made->file, made->line);
+    bl__fatal_size("key", size, "map of keys", shape->key_size, made);
 }
 
 bl__box *bl__box_new(const bl__key *key)
