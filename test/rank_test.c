@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "core/rank.h"
-#include "core/solo.h"
+#include "arch/relax.h"
+#include "core/proc.h"
 
 #include "fatal.h"
 
@@ -182,6 +182,107 @@ static int run_solo(bl_fn fn)
     while ((r = bl_run(fn, NULL, &one)) == BL_EIO)
         continue;
     return r;
+}
+
+/* Of several processors: one alone has been busy for a while. False: not within ten seconds. */
+static bool solo_awaited(void)
+{
+    bl_time end = bl_in(10 * BL_SEC);
+    while (load_relaxed(&bl__solo_on) != BL__SOLO_ON && bl_now() < end) {
+        bl_mutex_lock(&shared);
+        bl_mutex_unlock(&shared);
+    }
+    return load_relaxed(&bl__solo_on) == BL__SOLO_ON;
+}
+
+static uint32_t ran; /* atomic */
+
+static int run_it(void *arg)
+{
+    store_relaxed(&ran, 1u);
+    return arg != NULL;
+}
+
+/* Calls nothing until another thread has run a goroutine, or set it. */
+static bool ran_beside(void)
+{
+    bl_time end = bl_in(10 * BL_SEC);
+    for (uint32_t i = 1; !load_relaxed(&ran) && (i % 1000000 != 0 || bl_now() < end); i++)
+        bl__cpu_relax();
+    return load_relaxed(&ran);
+}
+
+static int another_is_wanted(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    if (!bl__rt.asymmetric) /* never solo */
+        return 0;
+    for (int i = 0; i < 3; i++) {
+        if (!solo_awaited())
+            return 1;
+        store_relaxed(&ran, 0u);
+        bl_go(s, run_it, NULL);
+        if (!ran_beside())
+            return 2;
+        int r = bl_scope_wait(s);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+BL_TEST_PLAIN(solo_until_another_processor_is_wanted)
+{
+    const bl_options two = {.procs = 2};
+    BL_CHECK_EQ(t, bl_run(another_is_wanted, NULL, &two), 0);
+}
+
+enum { TIMES = 20000 };
+
+static uint64_t count; /* lock: shared */
+
+static void *count_outside(void *arg)
+{
+    for (int i = 0; i < TIMES; i++) {
+        bl_mutex_lock(&shared);
+        count++;
+        bl_mutex_unlock(&shared);
+    }
+    store_relaxed(&ran, 1u);
+    return arg;
+}
+
+static int outsider_comes(void *arg)
+{
+    (void)arg;
+    pthread_t thread;
+    if (!bl__rt.asymmetric)
+        return 0;
+    for (int i = 0; i < 3; i++) {
+        if (!solo_awaited())
+            return 1;
+        count = 0;
+        store_relaxed(&ran, 0u);
+        if (pthread_create(&thread, NULL, count_outside, NULL) != 0)
+            return 2;
+        uint64_t n = 0;
+        for (; !load_relaxed(&ran); n++) {
+            bl_mutex_lock(&shared);
+            count++;
+            bl_mutex_unlock(&shared);
+        }
+        pthread_join(thread, NULL);
+        if (count != n + TIMES)
+            return 3;
+    }
+    return 0;
+}
+
+BL_TEST_PLAIN(solo_until_a_thread_comes)
+{
+    const bl_options two = {.procs = 2};
+    BL_CHECK_EQ(t, bl_run(outsider_comes, NULL, &two), 0);
 }
 
 BL_TEST_PLAIN(mutex_while_solo_ends)

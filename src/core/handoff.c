@@ -24,8 +24,8 @@
  *   - Who is taken from keeps its goroutine; nobody else can run that one, since it is in no queue.
  *   - sched.away counts these threads until they have a processor or sleep without a goroutine;
  *     while there are any, the program is not deadlocked.
- *   - The first take ends solo (core/solo.h), whose sections only the holder of the one processor
- *     may enter.
+ *   - A take ends solo first (core/solo.h), whose sections only the holder of the one processor may
+ *     enter.
  *
  * Without membarrier(2) every entry executes a fence itself (BL__BARE_FENCED); all else is the
  * same. Without /proc, a thread that sleeps cannot be told from one that computes, and is taken for

@@ -30,8 +30,7 @@ enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 48 };
 static void p_release(bl__m *m)
 {
     bl__p *p = m->p;
-    if (load_relaxed(&m->solo.mode) == BL__SOLO_ON)
-        store_relaxed(&m->solo.mode, (uint16_t)BL__SOLO_ASK);
+    store_relaxed(&m->solo.mode, (uint16_t)BL__SOLO_ASK);
     store_relaxed(&m->p, NULL);
     store_relaxed(&m->bare, (uint32_t)BL__BARE_TAKEN);
     store_relaxed(&p->m, NULL);
@@ -55,7 +54,8 @@ void bl__idle_recount(void)
 static bl__p **p_find_link(void)
 {
     bl__p **at = &bl__rt.idle_p;
-    while (*at != NULL && (*at)->id >= load_relaxed(&bl__rt.procs))
+    bool none = bl__solo_alone();
+    while (*at != NULL && (none || (*at)->id >= load_relaxed(&bl__rt.procs)))
         at = &(*at)->idle_next;
     return at;
 }
@@ -72,6 +72,9 @@ bl__p *bl__p_acquire(void)
         p->idle_next = NULL;
         store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps - 1);
         store_relaxed(&bl__rt.idle_all, bl__rt.idle_all - 1);
+    } else if (bl__rt.idle_ps != 0 && !load_relaxed(&bl__rt.solo_unwanted)) {
+        store_relaxed(&bl__rt.solo_unwanted, 1u);
+        bl__sysmon_notify();
     }
     return p;
 }
@@ -80,6 +83,8 @@ bl__p *bl__p_acquire(void)
 void bl__m_prepare(bl__m *m, bl__p *p, bool spinning)
 {
     store_relaxed(&m->p, p);
+    bl__rt.adopted++;
+    store_relaxed(&m->solo.depth, 0u);
     uint16_t mode = (uint16_t)load_relaxed(&bl__solo_on);
     store_release(&m->solo.mode, mode); /* ORD(solo): m may start with it */
     store_relaxed(&m->bare, (bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED) |
@@ -209,12 +214,19 @@ static void spin_stop(bl__m *m)
     add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin): with the compare in wake_one */
 }
 
+/* While the run is solo that ends it, which nobody does to look at what cannot be there. */
+static bool more_for_others(bl__p *p)
+{
+    return load_relaxed(&bl__solo_on) == BL__SOLO_OFF || load_relaxed(&bl__rt.queued) != 0 ||
+           !bl__runq_empty(p);
+}
+
 /* Work found: the next thread may look for more. */
 static bl__task *found(bl__m *m, bl__task *t)
 {
     if (m->spinning) {
         spin_stop(m);
-        if (load_relaxed(&bl__rt.idle_ps) != 0)
+        if (load_relaxed(&bl__rt.idle_ps) != 0 && more_for_others(m->p))
             bl__wake_one();
     }
     return t;
@@ -311,6 +323,7 @@ static bool work_visible(void)
 static int64_t sleep_begin(bl__m *m)
 {
     bool idle = p_find() != NULL;
+    store_relaxed(&m->solo.mode, (uint16_t)BL__SOLO_ASK); /* it was away, or had none */
     bl_time first = idle ? bl__timers_first() : BL_NEVER; /* else the busy ones look */
     for (bl__m *other = bl__rt.idle_m; other != NULL && first != BL_NEVER; other = other->idle_next)
         if (other->sleeps_until <= first)

@@ -522,6 +522,8 @@ __attribute__((cold, noinline)) void bl__asked_yield(void)
     store_relaxed(&m->solo.yield, (uint16_t)0);
     if (m->g->task.kind != BL__TASK_G)
         return;
+    if (load_relaxed(&bl__rt.solo_asked))
+        bl__solo_begin();
     if (bl__enter(m)) { /* else it has lost its processor since, and queues for one */
         bl__p *p = m->p;
         /* A timer, a descriptor or the global queue may be all that waits: those are looked at

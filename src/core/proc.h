@@ -313,6 +313,9 @@ typedef struct bl__sched {
     const void *sysmon_top; /* atomic: where its own frames begin, for debug/maps.c; or NULL */
     uint32_t sysmon_wake;   /* atomic: what it sleeps on; 1 wakes it */
     uint32_t sysmon_deep;   /* atomic: it sleeps without an end */
+    uint32_t solo_asked;    /* lock to write, atomic to read: who holds the one busy P may begin */
+    uint32_t solo_unwanted; /* atomic: a P that is idle while solo is wanted */
+    uint64_t adopted;       /* lock: how often somebody got a P */
     bl__watch watch;
 } bl__sched;
 
@@ -461,6 +464,15 @@ void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
  * is for bl__take_up, which may return on another thread. No lock of the runtime is held. */
 bool bl__let_go(void);
 void bl__take_up(bool gone);
+
+/* solo.c */
+/* By sysmon, before it sleeps: ends solo if a processor is wanted. True: the holder of the only busy
+ * one has been asked to begin it, which bl__solo_unask takes back, before anything else. */
+bool bl__solo_watch(bl_time now);
+void bl__solo_unask(void);
+void bl__solo_begin(void); /* by who may have been asked, where it may yield */
+bool bl__solo_alone(void); /* under sched's lock: there is no second processor to be had */
+void bl__solo_run_begin(void);
 
 /* sysmon.c */
 int bl__sysmon_start(void);

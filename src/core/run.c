@@ -369,6 +369,7 @@ static void rt_reset(void)
     store_relaxed(&bl__rt.asymmetric, (uint32_t)bl__barrier_init());
     bl__order_begin();
     bl__handoff_begin();
+    bl__solo_run_begin();
     bl__contended_begin();
     bl__trace_run_begin();
 }

@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * solo.h: locks of channels while there is one processor and nobody else.
+ * solo.h: locks of channels while one processor is busy and there is nobody else.
  *
  * A locked instruction costs about twenty cycles, and with one processor there is nobody to lock
  * out but plain threads, which may never come. So while a run is solo, the thread that holds the
  * processor takes an object's lock by noting that it does (depth) and looking whether it is still
  * solo (mode), both plain: Dekker's handshake, of which the other side pays for the fences. Whoever
- * is not the holder ends solo first, for the rest of the run: it says so (mode), has every running
- * thread execute a barrier, and waits until the holder is in no section. From then on all take the
- * locks in the ordinary way.
+ * is not the holder ends solo first: it says so (mode), has every running thread execute a barrier,
+ * and waits until the holder is in no section. From then on all take the locks in the ordinary way.
  *
  * A run starts solo only if its caller is the only thread of the process: one that is there already
  * may be inside of a lock, or wait on a channel with a deadline, which it claims without asking.
+ *
+ * Again. A run of several processors becomes solo when one alone has been busy for 10 ms. Its holder
+ * does that itself (bl__solo_begin) where it is asked to yield: in no section, with no lock, and with
+ * nothing decided that comes next. Nobody else may be inside of a lock then, and is not:
+ *   - the other Ms sleep without a processor, under sched's lock; who wakes up asks (BL__SOLO_ASK);
+ *   - sysmon has the holder asked before it sleeps, and takes that back before it does anything else;
+ *   - the finder does not look, and only sysmon tells it to;
+ *   - helpers of bl_blocking rest. Between the store of the mode and the count of those that do is a
+ *     barrier: who went to work before is not counted, who does later sees the mode;
+ *   - plain threads: there are none, by the kernel's count. The holder would make the first.
+ * While it is solo there is no second processor to be had (bl__p_acquire): who wants one tells
+ * sysmon, which ends solo and wakes a thread for it. That makes such a wake-up 50 us longer; if one
+ * is wanted soon, the next time comes later and later, up to a second.
  *
  * The sections are those of bl__lock, dozens of instructions. The holder waits for nothing in them
  * that an outsider could hold while it ends solo: who ends it holds no lock of the scheduler.
@@ -25,7 +37,7 @@
 #include "core/lock.h"
 
 enum {
-    BL__SOLO_OFF,    /* it is not solo, and will not be again in this run */
+    BL__SOLO_OFF,    /* it is not solo */
     BL__SOLO_ON,     /* of a thread: and it holds the processor */
     BL__SOLO_ENDING, /* from when somebody ends it until the holder is in no section */
     BL__SOLO_ASK,    /* of a thread that does not hold the processor: bl__solo_on says how it is */
@@ -43,7 +55,8 @@ typedef struct bl__solo {
     uint16_t mode __attribute__((aligned(8))); /* atomic; sched's lock to write: BL__SOLO_… */
     uint16_t yield;                            /* atomic: to come by bl__asked_yield (sched.h) */
     uint32_t order; /* immutable in a run: to say in which order it locks (debug/lockorder.c) */
-    uint32_t depth; /* atomic; written by the thread: sections it is in; once it is off, anything */
+    uint32_t
+        depth; /* atomic; written by the thread: sections it is in; while it is off, anything */
 } bl__solo;
 
 enum { BL__SOLO_AT = 2 * sizeof(void *) }; /* a bl__m begins with its goroutine and its processor */

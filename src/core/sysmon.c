@@ -182,12 +182,15 @@ static void *sysmon_main(void *arg)
             idle_since = 0;
             timers_watch(now);
             bl__look found = bl__handoff_look(now < eager_until);
+            bool asked = bl__solo_watch(now);
             if (found == BL__LOOK_TAKEN)
                 eager_until = now + EAGER_FOR;
             pause_for(found == BL__LOOK_TAKEN                       ? SHORTEST
                       : found == BL__LOOK_WORK || now < eager_until ? SHORT
                       : found == BL__LOOK_SOON                      ? SOON
                                                                     : USUAL);
+            if (asked)
+                bl__solo_unask();
             continue;
         }
         idle_since = idle_since != 0 ? idle_since : now;

@@ -492,6 +492,12 @@ static void *finder_main(void *arg)
 
 const void *bl__finder_top(void) { return load_relaxed(&finder.top); }
 
+bool bl__finder_looks(void)
+{
+    uint32_t state = load_acquire(&finder.state); /* ORD(finder): it has looked before it rests */
+    return state == FINDER_LOOKS;
+}
+
 int bl__finder_threads(void) { return load_relaxed(&finder.state) != FINDER_NONE; }
 
 int64_t bl__finder_due(bl_time now)

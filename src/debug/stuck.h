@@ -106,6 +106,7 @@ void bl__finder_start(void); /* a run begins; bl__finder_stop: it ends */
 void bl__finder_stop(void);
 /* 1: there is such a thread. */
 int bl__finder_threads(void);
+bool bl__finder_looks(void);
 /* Where that thread's own frames begin, or NULL. */
 const void *bl__finder_top(void);
 
