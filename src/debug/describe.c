@@ -49,8 +49,10 @@ void bl__describe_place(bl__out *o, const void *at)
     uintptr_t offset = 0;
     const char *name = bl__symbol_data(at, &length, &offset);
     bl__out_printf(o, " %p", at);
-    if (name != NULL)
-        bl__out_printf(o, " (%s%.*s)", offset == 0 ? "" : "in ", length, name);
+    if (name != NULL && offset != 0)
+        bl__out_printf(o, " (%.*s+%llu)", length, name, (unsigned long long)offset);
+    else if (name != NULL)
+        bl__out_printf(o, " (%.*s)", length, name);
 }
 
 /* Who has a lock, from its word and what it notes of its owner. */

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "core/lock.h"
+#include "debug/describe.h"
 #include "debug/report.h"
 #include "debug/symbol.h"
 #include "debug/traceback.h"
@@ -474,13 +475,8 @@ static bool order_symbol_take(const bl__symbol *s, void *arg)
 /* "sync.Mutex 0x1234 (accounts+64)" */
 static void lock_print(bl__out *o, const void *lock, uint32_t mode)
 {
-    bl__symbol s = {0};
-    bl__symbol_each((uintptr_t)lock, order_symbol_take, &s);
-    bl__out_printf(o, "%s %p", mode == BL__ORDER_MUTEX ? "sync.Mutex" : "sync.RWMutex", lock);
-    if (s.func != NULL && s.offset != 0)
-        bl__out_printf(o, " (%s+%llu)", s.func, (unsigned long long)s.offset);
-    else if (s.func != NULL)
-        bl__out_printf(o, " (%s)", s.func);
+    bl__out_printf(o, "%s", mode == BL__ORDER_MUTEX ? "sync.Mutex" : "sync.RWMutex");
+    bl__describe_place(o, lock);
 }
 
 static const char *const mode_words[] = {"", "", " for reading"};

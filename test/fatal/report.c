@@ -9,7 +9,7 @@ static bl_mutex mutex;
 static bl_rwmutex rwmutex;
 static bl_cond cond;
 static bl_waitgroup group;
-static bl_sem sem;
+static bl_sem sems[2];
 
 static int receive(void *arg)
 {
@@ -67,7 +67,7 @@ static int wait_group(void *arg)
 static int acquire(void *arg)
 {
     (void)arg;
-    return KEEP(bl_sem_acquire(&sem, 2));
+    return KEEP(bl_sem_acquire(&sems[1], 2));
 }
 
 /* Every kind of wait. */
@@ -82,7 +82,7 @@ static int deadlock(void *arg)
     bl_mutex_lock(&mutex);
     bl_rwmutex_lock(&rwmutex);
     bl_waitgroup_add(&group, 3);
-    bl_sem_init(&sem, 1);
+    bl_sem_init(&sems[1], 1);
     bl_go(s, receive, empty);
     bl_go(s, receive, NULL);
     bl_go(s, send_after, full);
