@@ -324,7 +324,7 @@ static bool is_own_frame(const char *line)
 #ifdef BL__HAVE_LIBBACKTRACE
     /* The last is the library's: the test's own goroutine while it runs, of which no stack is
      * shown. */
-    static const char *const own[] = {"busy_", "Test_", "bl__test_body_main"};
+    static const char *const own[] = {"busy_", "go_on", "Test_", "bl__test_body_main"};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++)
         if (strncmp(line, own[i], strlen(own[i])) == 0)
             return true;
