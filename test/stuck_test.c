@@ -497,7 +497,7 @@ void __wrap_bl__stuck_search(bl__search *s)
     s->count = s->blind ? 0 : a->count;
     s->by_memory = a->switches != 0;
     s->running_count = a->switches != 0;
-    s->running[0] = (bl__stuck){.id = 7, .switches = a->switches};
+    s->running[0] = (bl__runner){.id = 7};
     for (size_t i = 0; i < a->count && i < s->most; i++)
         s->found[i] = (bl__stuck){.id = 100 * (n + 1) + i};
 }
@@ -546,9 +546,9 @@ RUN_TEST(looks_again_where_others_run)
         {{{false, false, 0, 0}}, 1, 0, 0},
         {{{false, false, 2, 0}, {true, false, 0, 0}}, 2, 0, 0},
         {{{false, false, 1, 0}, {true, false, 2, 0}}, 2, 2, 200},
-        {{{false, false, 3, 0}, {false, false, 1, 0}, {false, false, 2, 0}}, 5, 1, 200},
-        {{{false, false, 2, 0}, {false, false, 2, 0}, {false, false, 1, 0}}, 5, 1, 300},
-        {{{false, false, 2, 0}, {false, true, 0, 0}, {false, false, 2, 0}}, 5, 2, 100},
+        {{{false, false, 3, 0}, {false, false, 1, 0}, {false, false, 2, 0}}, 8, 1, 200},
+        {{{false, false, 2, 0}, {false, false, 2, 0}, {false, false, 1, 0}}, 8, 1, 300},
+        {{{false, false, 2, 0}, {false, true, 0, 0}, {false, false, 2, 0}}, 8, 2, 100},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         bl_leak leaks[MOST] = {{.id = 0}};

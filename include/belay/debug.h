@@ -48,8 +48,9 @@ typedef struct bl_leak {
  * waits for a cancellation by its channel (bl_ctx_done) is not stuck.
  *
  * Fills in the first max of them, by id; out may be NULL if max is 0. How many there are, or
- * BL_ENOMEM. It takes a few milliseconds and about a second for each GiB of malloc's memory. (Go:
- * the goroutineleak profile.)
+ * BL_ENOMEM. It takes a few milliseconds and about a second for each GiB of malloc's memory; where
+ * somebody seems to be stuck and others run meanwhile it looks up to eight times. (Go: the
+ * goroutineleak profile.)
  */
 int bl_leaks(bl_leak *out, size_t max);
 

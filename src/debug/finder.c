@@ -77,7 +77,7 @@ typedef struct suspect {
 /* One that has run, and may have had an address in a register. Switches do not help, since what they
  * have put on its stack may be gone before the next search. */
 typedef struct runner {
-    bl__stuck who;
+    bl__runner who;
     /* Of each question: the last search of it that knew its registers, or through which it was
      * switched off. */
     uint32_t known[2];
@@ -159,8 +159,9 @@ void bl__finder_said(const bl__g *g)
 /* Asks the search for all that are noted. */
 static void runners_ask(bl__search *search)
 {
+    search->running_count = finder.runners_count;
     for (uint32_t i = 0; i < finder.runners_count; i++)
-        bl__search_runs(search, &finder.runners[i].who);
+        search->running[i] = finder.runners[i].who;
 }
 
 static uint32_t last_known(const runner *r)
@@ -171,23 +172,24 @@ static uint32_t last_known(const runner *r)
 /* What the search says of those, and whom else it met. */
 static void runners_note(bl__search *search)
 {
-    uint32_t n = 0, met = search->running_count;
+    bl__runners met = bl__search_runners(search);
+    uint32_t n = 0;
     for (uint32_t i = 0; i < finder.runners_count; i++) {
         runner r = finder.runners[i];
-        const bl__stuck *who = bl__search_has(search, r.who.id);
-        if (who != NULL)
-            r.who = *who;
+        uint64_t id;
+        const bl__runner *again = bl__runners_find(&met, r.who.id);
+        if (again != NULL)
+            r.who = *again;
         else
             r.known[search->leaks] = finder.searches;
-        uint64_t id;
         if (bl__peek(&id, &r.who.at->id, sizeof id) && id == r.who.id)
             finder.runners[n++] = r;
     }
     finder.runners_count = n;
-    for (uint32_t i = 0; i < met && i < BL__STUCK_RUNNING; i++) {
+    for (uint32_t i = 0; i < bl__runners_listed(&met); i++) {
         runner *free = finder.runners;
         uint32_t k = 0;
-        for (; k < n && finder.runners[k].who.id != search->running[i].id; k++)
+        for (; k < n && finder.runners[k].who.id != met.list[i].id; k++)
             if (last_known(&finder.runners[k]) > last_known(free))
                 free = &finder.runners[k];
         if (k < n)
@@ -196,9 +198,9 @@ static void runners_note(bl__search *search)
             free = &finder.runners[finder.runners_count++];
         else if (last_known(free) == 0)
             finder.crowded = finder.searches;
-        *free = (runner){.who = search->running[i]};
+        *free = (runner){.who = met.list[i]};
     }
-    if (met > BL__STUCK_RUNNING)
+    if (met.count > met.most)
         finder.crowded = finder.searches;
 }
 

@@ -54,9 +54,11 @@ int bl_dump(int fd)
 enum {
     LEAKS_MEMORY_SHIFT = 36, /* 64 GiB: as much as there is */
     LEAKS_CROWD = 1000,      /* goroutines that take long to look at: others run meanwhile */
-    LEAKS_LEAST = 5,         /* searches beside others that run; … */
-    LEAKS_TRIES = 8          /* … and until all of those have been looked at, too */
+    LEAKS_LEAST = 5,         /* searches beside others that run, … */
+    LEAKS_TRIES = 8          /* … and if they are quick */
 };
+
+#define LEAKS_LONG (200 * BL_MS)
 
 static bool crowd_let_go(void) { return bl_goroutines() > LEAKS_CROWD && bl__let_go(); }
 
@@ -95,10 +97,11 @@ static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
  * s->found. */
 static void leaks_search(bl__search *s, bl__stuck *spare)
 {
+    bl_time began = bl__clock();
     bl__stuck_search(s);
     bl__search last = *s;
     for (int i = 1; !s->quiet && s->count > 0 && i < LEAKS_TRIES; i++) {
-        if (i >= LEAKS_LEAST && last.running_count == 0)
+        if (i >= LEAKS_LEAST && bl__clock() - began > LEAKS_LONG)
             break;
         bl__search again = last;
         again.found = spare;

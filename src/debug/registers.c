@@ -133,8 +133,7 @@ static bool goes_on(const bl__thread_call *c)
 typedef struct registers_look {
     void (*fn)(uint64_t word, void *arg);
     void *arg;
-    bl__search *s;                   /* NULL: no goroutines */
-    uint64_t known;                  /* a bit each: of those that are in s */
+    bl__runners *runners;            /* NULL: no goroutines */
     bl__trace_space space;           /* for their stacks */
     bool samples;                    /* who computes can be looked at */
     int tasks;                       /* /proc/self/task */
@@ -218,26 +217,20 @@ static bool stands_on_stack(const bl__thread_call *c)
 
 /* ---- Goroutines ---- */
 
-static uint32_t runners(const registers_look *l)
+static void runner_known(const registers_look *l, const bl__stuck *who)
 {
-    uint32_t n = l->s != NULL ? l->s->running_count : 0;
-    return n < BL__STUCK_RUNNING ? n : (uint32_t)BL__STUCK_RUNNING;
+    bl__runner *r = bl__runners_find(l->runners, who->id);
+    if (r != NULL)
+        r->known = true;
 }
 
-static void runner_known(registers_look *l, const bl__stuck *who)
+static void runner_unknown(const registers_look *l, const bl__stuck *who, bool opaque)
 {
-    const bl__stuck *at = bl__search_has(l->s, who->id);
-    if (at != NULL)
-        l->known |= UINT64_C(1) << (at - l->s->running);
-}
-
-static void runner_unknown(registers_look *l, const bl__stuck *who, bool opaque)
-{
-    bl__stuck *at = bl__search_has(l->s, who->id);
-    if (at == NULL)
-        bl__search_runs(l->s, &(bl__stuck){.id = who->id, .at = who->at, .opaque = opaque});
+    bl__runner *r = bl__runners_find(l->runners, who->id);
+    if (r != NULL)
+        r->opaque = r->opaque || opaque;
     else
-        at->opaque = at->opaque || opaque;
+        bl__runners_add(l->runners, &(bl__runner){who->id, who->at, opaque, false});
 }
 
 static void words_take(const registers_look *l, const char *words, size_t n)
@@ -304,33 +297,19 @@ static void in_call_take(registers_look *l, const bl__stuck *who, char *text)
  * before. False: there still are some. */
 static bool switched_off_take(registers_look *l)
 {
-    uint32_t n = runners(l), left = 0;
+    uint32_t n = l->runners != NULL ? bl__runners_listed(l->runners) : 0, left = 0;
     for (uint32_t i = 0; i < n && l->samples; i++) {
-        const bl__stuck *who = &l->s->running[i];
-        if ((l->known >> i & 1) != 0 || who->opaque)
-            continue;
+        bl__runner *r = &l->runners->list[i];
         size_t bytes = 0;
-        const char *stack = bl__stack_saved(who->at, &l->space, &bytes);
-        if (stack != NULL) { /* or another's by now, that does no harm */
+        if (r->known || r->opaque)
+            continue;
+        const char *stack = bl__stack_saved(r->at, &l->space, &bytes);
+        if (stack != NULL) /* or another's by now, which does no harm */
             words_take(l, stack, bytes);
-            l->known |= UINT64_C(1) << i;
-        } else {
-            left++;
-        }
+        r->known = stack != NULL;
+        left += !r->known;
     }
     return left == 0;
-}
-
-/* Only those stay in the search of whom nothing is known. */
-static void runners_keep(const registers_look *l)
-{
-    uint32_t n = runners(l), kept = 0;
-    if (n == 0 || l->s->running_count > n)
-        return;
-    for (uint32_t i = 0; i < n; i++)
-        if ((l->known >> i & 1) == 0)
-            l->s->running[kept++] = l->s->running[i];
-    l->s->running_count = kept;
 }
 
 /* ---- Threads ---- */
@@ -386,7 +365,7 @@ static bool registers_take(registers_look *l, int tid)
     bool there = n > 0 || faccessat(l->tasks, name, F_OK, 0) == 0; /* but the system says no more */
     whose w = there ? thread_whose(tid, &who) : WHOSE_LIBRARY;
     bool sleeps = n > 0 && bl__thread_call_read(&call, t->text);
-    bool asked = w == WHOSE_GOROUTINE && l->s != NULL;
+    bool asked = w == WHOSE_GOROUTINE && l->runners != NULL;
     bool none = strstr(t->text, " 0x0 0x0\n") != NULL; /* the kernel's own, or it has ended */
     bool plain = w == WHOSE_PROGRAM && !none && !(sleeps && thread_waits_here(tid));
     if (sleeps && (plain || asked) && goes_on(&call) && !bl__thread_is_filtered(tid)) {
@@ -432,9 +411,10 @@ static bool registers_look_settled(registers_look *l)
     return registers_look_once(l);
 }
 
-bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
+bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__runners *r)
 {
-    registers_look l = {.fn = fn, .arg = arg, .s = s, .samples = s != NULL && bl__sample_may()};
+    registers_look l = {
+        .fn = fn, .arg = arg, .runners = r, .samples = r != NULL && bl__sample_may()};
     size_t bytes = BL__STOPPED_MOST * sizeof(bl__stopped);
     l.list = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (l.list == MAP_FAILED)
@@ -444,7 +424,6 @@ bool bl__registers_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__sea
         known = registers_look_settled(&l);
         all = switched_off_take(&l);
     }
-    runners_keep(&l);
     bl__trace_space_free(&l.space);
     munmap(l.list, bytes);
     return known && !l.moved;

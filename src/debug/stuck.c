@@ -188,7 +188,7 @@ static void note(const bl__g *g, void *arg)
             bl__notes_reader(n, g);
         if (load_relaxed(&g->task.status) == BL__G_RUNNING && !is_caller(n, d)) {
             n->unknown = true;
-            bl__search_runs(n->s, &(bl__stuck){.id = d->id, .at = d->at, .switches = d->switches});
+            bl__runners_add(&n->ran, &(bl__runner){.id = d->id, .at = d->at});
         }
         if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
             note_lost(n, d);
@@ -535,13 +535,13 @@ static bool memory_decides(const bl__notes *n)
 }
 
 /* As spread_reach, with the words that each gives. If it does not know all, memory says nothing. */
-static void spread_words(bl__notes *n, bool (*each)(void (*fn)(uint64_t word, void *arg), void *arg,
-                                                    bl__search *s))
+static void spread_words(bl__notes *n,
+                         bool (*each)(void (*fn)(uint64_t word, void *arg), void *arg))
 {
     if (!memory_decides(n))
         return;
     n->marked = false;
-    bool known = each(word_mark, n, n->s);
+    bool known = each(word_mark, n);
     for (uint32_t i = 0; i < n->count && !known; i++)
         if (n->nodes[i].objects > 0)
             bl__node_revive(n, &n->nodes[i]);
@@ -550,13 +550,13 @@ static void spread_words(bl__notes *n, bool (*each)(void (*fn)(uint64_t word, vo
 }
 
 /* It has been switched off since it was noted, or has ended; a switch is counted when it begins. */
-static bool has_rested(const bl__notes *n, const bl__stuck *who)
+static bool has_rested(const bl__notes *n, const bl__runner *r)
 {
     bl__g now;
-    uint32_t at = bl__notes_node(n, who->at);
-    if (!bl__peek(&now, who->at, sizeof now) || now.id != who->id)
+    uint32_t at = bl__notes_node(n, r->at);
+    if (!bl__peek(&now, r->at, sizeof now) || now.id != r->id)
         return true;
-    return n->looked && at != BL__NOBODY && n->nodes[at].id == who->id &&
+    return n->looked && at != BL__NOBODY && n->nodes[at].id == r->id &&
            now.task.status != BL__G_RUNNING && bl__stuck_moves(&now) == n->nodes[at].switches;
 }
 
@@ -564,27 +564,35 @@ static bool has_rested(const bl__notes *n, const bl__stuck *who)
  * that it had in registers. */
 static void runners_join(bl__notes *n)
 {
-    for (uint32_t i = 0; i < n->ran_count; i++) {
-        const bl__stuck *who = &n->ran[i];
-        bl__stuck *at = bl__search_has(n->s, who->id);
+    bl__runners before = bl__search_runners(n->s);
+    for (uint32_t i = 0; i < bl__runners_listed(&before); i++) {
+        bl__runner *at = bl__runners_find(&n->ran, before.list[i].id);
         if (at != NULL)
-            at->opaque = who->opaque;
-        else if (!has_rested(n, who))
-            bl__search_runs(n->s, who);
+            at->opaque = at->opaque || before.list[i].opaque;
+        else if (!has_rested(n, &before.list[i]))
+            bl__runners_add(&n->ran, &before.list[i]);
     }
-    n->ran_count = 0;
+    n->s->running_count = 0;
 }
 
-static bool registers_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
+/* Those of which nothing is known now. */
+static void runners_tell(bl__notes *n)
 {
-    runners_join(arg);
-    return bl__registers_each(fn, arg, s);
+    bl__runners left = bl__search_runners(n->s);
+    runners_join(n);
+    left.count =
+        n->ran.count > n->ran.most ? left.most : 0; /* with one that is not listed: too many */
+    for (uint32_t i = 0; i < bl__runners_listed(&n->ran); i++)
+        if (!n->ran.list[i].known)
+            bl__runners_add(&left, &n->ran.list[i]);
+    n->s->running_count = left.count;
 }
 
-static bool kernel_each(void (*fn)(uint64_t word, void *arg), void *arg, bl__search *s)
+static bool registers_each(void (*fn)(uint64_t word, void *arg), void *arg)
 {
-    (void)s;
-    return bl__kernel_each(fn, arg);
+    bl__notes *n = arg;
+    runners_join(n);
+    return bl__registers_each(fn, arg, &n->ran);
 }
 
 /* ---- The search ---- */
@@ -656,7 +664,9 @@ static bool notes_new(bl__notes *n, uint32_t expected)
                    3 * (size_t)slots * sizeof(uint32_t) + sizeof(bl__peek_pages);
     size_t more = (size_t)BL__STUCK_OBJECTS * most < OBJECTS_MORE ? (size_t)BL__STUCK_OBJECTS * most
                                                                   : OBJECTS_MORE;
+    uint32_t runners = load_relaxed(&bl__rt.threads) + BL__STUCK_RUNNING;
     void *extra;
+    bytes += runners * sizeof(bl__runner);
     n->reach = bl__reach_new((size_t)2 * most, (size_t)4 * most + more, bytes, &extra);
     if (n->reach == NULL)
         return false;
@@ -666,7 +676,9 @@ static bool notes_new(bl__notes *n, uint32_t expected)
     n->pages = extra;
     n->nodes = (bl__node *)(void *)(n->pages + 1);
     n->homes = (bl__home *)(void *)(n->nodes + most);
-    n->by_record = (uint32_t *)(void *)(n->homes + 2 * (size_t)most);
+    n->ran =
+        (bl__runners){.list = (bl__runner *)(void *)(n->homes + 2 * (size_t)most), .most = runners};
+    n->by_record = (uint32_t *)(void *)(n->ran.list + runners);
     n->by_scope = n->by_record + slots;
     return true;
 }
@@ -714,7 +726,7 @@ static void search_memory(bl__notes *n)
     if (n->s->spare && bl__notes_spare(n))
         spread_reach(n);
     if (n->closely) {
-        spread_words(n, kernel_each);
+        spread_words(n, bl__kernel_each);
         spread_words(n, registers_each);
     }
 }
@@ -723,7 +735,7 @@ static void notes_forget(bl__notes *n)
 {
     memset(n->by_record, 0, (n->record_mask + 1) * sizeof n->by_record[0]);
     memset(n->by_scope, 0, (n->scope_mask + 1) * sizeof n->by_scope[0]);
-    n->count = n->left_out = n->threads = n->homes_count = n->rw_count = 0;
+    n->ran.count = n->count = n->left_out = n->threads = n->homes_count = n->rw_count = 0;
     n->unknown = false;
 }
 
@@ -731,7 +743,7 @@ static void notes_forget(bl__notes *n)
 static void notes_take(bl__notes *n, bool whole)
 {
     bl__search *s = n->s;
-    s->running_count = s->lost_count = 0;
+    s->lost_count = 0;
     n->whole = whole;
     n->picks = bl__stuck_picks();
     bl__each_goroutine(note, n);
@@ -756,7 +768,7 @@ static void search_run(bl__notes *n)
         search_memory(n);
     if (!n->failed && somebody_may_be(n))
         n->failed = !bl__notes_threads_wait(n);
-    runners_join(n);
+    runners_tell(n);
     s->undecided = n->failed;
     if (!n->failed)
         answer(n);
@@ -778,8 +790,6 @@ static void search(bl__search *s, bool closely)
     s->undecided = true;
     pthread_mutex_lock(&one_search);
     bl__notes n = {.s = s, .closely = closely, .before = s->before != 0 ? s->before : BL_NEVER};
-    n.ran_count = s->running_count < BL__STUCK_RUNNING ? s->running_count : BL__STUCK_RUNNING;
-    memcpy(n.ran, s->running, n.ran_count * sizeof n.ran[0]);
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);

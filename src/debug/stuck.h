@@ -20,7 +20,7 @@
 #ifndef BL__DEBUG_STUCK_H
 #define BL__DEBUG_STUCK_H
 
-#include "core/sched.h"
+#include "debug/runners.h"
 
 typedef struct bl__stuck {
     uint64_t id;
@@ -55,25 +55,16 @@ typedef struct bl__search {
     /* In: goroutines that ran in searches before, of which nothing is known since. Out: those that
      * have run in this one, too, and others that do; the first ones: */
     uint32_t running_count;
-    bl__stuck running[BL__STUCK_RUNNING];
+    bl__runner running[BL__STUCK_RUNNING];
     uint32_t lost_count; /* out: some of these; they are no part of the answer */
     bl__lost_scope lost[BL__STUCK_LOST];
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 
-/* Of those: it is there; one more. */
-static inline bl__stuck *bl__search_has(bl__search *s, uint64_t id)
+/* Those. */
+static inline bl__runners bl__search_runners(bl__search *s)
 {
-    for (uint32_t i = 0; i < s->running_count && i < BL__STUCK_RUNNING; i++)
-        if (s->running[i].id == id)
-            return &s->running[i];
-    return NULL;
-}
-static inline void bl__search_runs(bl__search *s, const bl__stuck *who)
-{
-    if (s->running_count < BL__STUCK_RUNNING)
-        s->running[s->running_count] = *who;
-    s->running_count++;
+    return (bl__runners){s->running, BL__STUCK_RUNNING, s->running_count};
 }
 
 /* One at a time; waits for another thread's. Any thread. */

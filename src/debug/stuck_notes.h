@@ -112,8 +112,7 @@ typedef struct bl__notes {
     bool maker_active;     /* … and whether it is one of these */
     bool nobody;           /* is left who could do anything */
     bool unknown;          /* some run whose registers are not known */
-    bl__stuck ran[BL__STUCK_RUNNING]; /* in searches before; nothing is known of them yet */
-    uint32_t ran_count;
+    bl__runners ran;       /* those */
     bl__trace_space space; /* for copies of stacks */
     uint32_t callers;      /* looked for in them */
     const bl_ctx *ctx_at;  /* the context that was looked at last, … */

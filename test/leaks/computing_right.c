@@ -114,7 +114,7 @@ static int start_job(void *s)
 static int jobs(void)
 {
     BL_SCOPE(s);
-    int r = started_by(s, start_job) != 0 || nap(4 * LONG) != 0 || none_leaks(300);
+    int r = started_by(s, start_job) != 0 || nap(4 * LONG) != 0 || none_leaks(100);
     turns_end();
     while (r == 0 && waiting == NULL)
         r = nap(BL_MS);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* runners.h: goroutines that ran when they were looked at, so may have had in registers what memory
+ * does not show. */
+#ifndef BL__DEBUG_RUNNERS_H
+#define BL__DEBUG_RUNNERS_H
+
+#include "core/sched.h"
+
+typedef struct bl__runner {
+    uint64_t id;
+    const bl__g *at;
+    bool opaque; /* it was looked at as it ran, and not all that it had in registers is known */
+    bool known;  /* it was looked at, and all is */
+} bl__runner;
+
+typedef struct bl__runners {
+    bl__runner *list;
+    uint32_t most;  /* room there */
+    uint32_t count; /* of all; there are the first of them */
+} bl__runners;
+
+static inline uint32_t bl__runners_listed(const bl__runners *r)
+{
+    return r->count < r->most ? r->count : r->most;
+}
+
+/* Or NULL. */
+static inline bl__runner *bl__runners_find(const bl__runners *r, uint64_t id)
+{
+    for (uint32_t i = 0; i < bl__runners_listed(r); i++)
+        if (r->list[i].id == id)
+            return &r->list[i];
+    return NULL;
+}
+
+static inline void bl__runners_add(bl__runners *r, const bl__runner *one)
+{
+    if (r->count < r->most)
+        r->list[r->count] = *one;
+    r->count++;
+}
+
+#endif
