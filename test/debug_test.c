@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -221,6 +222,9 @@ BL_TEST_PLAIN(symbols)
 #endif
     bl__symbol_each(16, copy_symbol, &s); /* nothing there */
     BL_CHECK(t, s.func == NULL && s.file == NULL);
+    unsigned long vdso = getauxval(AT_SYSINFO_EHDR);
+    BL_CHECK(t, vdso == 0 || bl__symbol_is_libc(vdso + 1));
+    BL_CHECK(t, !bl__symbol_is_libc((uintptr_t)&copy_symbol));
 }
 
 BL_TEST_PLAIN(own_code)

@@ -13,6 +13,7 @@
 #include <link.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "core/atomic.h"
 #include "debug/own.h"
@@ -401,7 +402,11 @@ bool bl__layer_switches(const char *layer) { return layer == layers[0] || layer 
 bool bl__symbol_is_libc(uintptr_t pc)
 {
     Dl_info at, libc, own;
-    return dladdr((void *)pc, &at) != 0 && dladdr(dlsym(RTLD_DEFAULT, "abort"), &libc) != 0 &&
+    if (dladdr((void *)pc, &at) == 0)
+        return false;
+    if ((uintptr_t)at.dli_fbase == getauxval(AT_SYSINFO_EHDR))
+        return true;
+    return dladdr(dlsym(RTLD_DEFAULT, "abort"), &libc) != 0 &&
            dladdr((void *)(uintptr_t)&bl__symbol_is_libc, &own) != 0 &&
            at.dli_fbase == libc.dli_fbase && own.dli_fbase != libc.dli_fbase;
 }

@@ -43,7 +43,8 @@ const char *bl__symbol_layer(const bl__symbol *s);
 /* True: the layer is one of those that switch goroutines, and no goroutine's own code. */
 bool bl__layer_switches(const char *layer);
 
-/* True: pc is in the C library, and that is not linked into the program. */
+/* True: pc is in the C library, and that is not linked into the program; or in what the kernel maps
+ * for it, the vDSO. */
 bool bl__symbol_is_libc(uintptr_t pc);
 
 /* The memory that debug information is kept in: a few megabytes, which lead to nothing of the
