@@ -128,6 +128,9 @@ static void thread_free(void *arg)
 #if BL__RACE
     bl__race_fiber_free(m->g0.fiber_idle);
 #endif
+    /* Whoever finds that it is no more, and begins to be solo, comes after what it did in locks. */
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bl__unlock(&bl__rt.lock);
     bl__tls_set(&bl__nobody);
     bl__free(m);
 }

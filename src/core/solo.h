@@ -20,7 +20,8 @@
  *   - the finder does not look, and only sysmon tells it to;
  *   - helpers of bl_blocking rest. Between the store of the mode and the count of those that do is a
  *     barrier: who went to work before is not counted, who does later sees the mode;
- *   - plain threads: there are none, by the kernel's count. The holder would make the first.
+ *   - plain threads: there are none, by the kernel's count; those there were have had sched's lock at
+ *     their end. The holder would make the first.
  * While it is solo there is no second processor to be had (bl__p_acquire): who wants one tells
  * sysmon, which ends solo and wakes a thread for it. That makes such a wake-up 50 us longer; if one
  * is wanted soon, the next time comes later and later, up to a second.
