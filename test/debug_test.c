@@ -4,6 +4,7 @@
 #include <belay/debug.h>
 #include <belay/test.h>
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -20,7 +21,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arch/sanitize.h"
 #include "arch/switch.h"
+#include "core/proc.h"
 #include "core/sched.h"
 #include "debug/out.h"
 #include "debug/own.h"
@@ -29,6 +32,7 @@
 #include "debug/sample.h"
 #include "debug/source.h"
 #include "debug/symbol.h"
+#include "debug/traceback.h"
 #include "life/scope.h"
 
 static bl_test *const t; /* the test that the caller is of */
@@ -434,6 +438,70 @@ BL_TEST_PLAIN(no_samples_by_a_thread_with_a_filter)
     BL_REQUIRE(t, pthread_create(&thread, NULL, sample_filtered, &n) == 0);
     pthread_join(thread, NULL);
     BL_CHECK_EQ(t, n, -1);
+}
+
+enum { SAMPLES = 3000 };
+
+typedef struct trying {
+    bl_chan *c;
+    const bl__g *g; /* atomic */
+    uint32_t over;  /* atomic */
+} trying;
+
+static int try_on(void *arg)
+{
+    trying *at = arg;
+    store_release(&at->g, bl__this_m()->g);
+    while (!load_relaxed(&at->over) && bl_chan_try_recv(at->c, NULL) == BL_EAGAIN)
+        bl_yield();
+    return 0;
+}
+
+/* Whether all of the sampled frames are in code. */
+static bool frames_are_code(const bl__g *g, bl__trace_space *space)
+{
+    Dl_info in;
+    bl__regs regs;
+    bl__trace trace;
+    size_t n;
+    char *stack = bl__stack_sampled(g, space, &n, &regs);
+    bool all = true;
+    if (stack == NULL || !bl__trace_sampled(&trace, &regs, stack, n))
+        return true;
+    for (uint64_t i = 0; i < trace.total && i < BL__TRACE_INNER; i++)
+        all = all && dladdr((void *)trace.inner[i], &in) != 0;
+    return all;
+}
+
+static void *sample_on(void *arg)
+{
+    trying *at = arg;
+    bl__trace_space space = {.base = NULL};
+    const bl__g *g;
+    bool all = true;
+    while ((g = load_acquire(&at->g)) == NULL)
+        usleep(100);
+    for (int i = 0; i < SAMPLES && all; i++)
+        all = frames_are_code(g, &space);
+    bl__trace_space_free(&space);
+    store_relaxed(&at->over, 1u);
+    return all ? arg : NULL;
+}
+
+/* At any instruction: the last one of a function has its caller elsewhere than the one before. */
+BL_TEST(samples_know_their_callers)
+{
+    pthread_t thread;
+    void *all;
+    BL_SCOPE(s);
+    trying at = {.c = bl_scope_chan(s, sizeof(int), 0)};
+    if (BL__ASAN || BL__TSAN || BL__RACE || !bl__sample_may())
+        bl_skip(t, "there are no samples here");
+    bl_go(s, try_on, &at);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, sample_on, &at) == 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    pthread_join(thread, &all);
+    BL_CHECK(t, all != NULL);
 }
 
 /* ---- Recording ---- */

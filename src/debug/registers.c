@@ -247,7 +247,7 @@ static void words_take(const registers_look *l, const char *words, size_t n)
  * those of goroutines. */
 static bool vectors_used(const bl__trace *t, uintptr_t pc)
 {
-    if (t->inner[0] - pc > 1) /* it is in the C library */
+    if (t->inner[0] != pc) /* it is in the C library */
         return true;
     for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER; i++) {
         if (!bl__symbol_is_program(t->inner[i]))

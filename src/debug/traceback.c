@@ -558,7 +558,6 @@ bool bl__trace_sampled(bl__trace *t, const bl__regs *regs, char *copy, size_t n)
     for (size_t i = 0; i < BL__REGS; i++)
         if (moved.r[i] - sp <= n)
             moved.r[i] = moved.r[i] - sp + (uintptr_t)copy;
-    moved.r[BL__REG_PC]++; /* as behind a call: what is looked up is the instruction before */
     return bl__rescue_there() && running_walk(t, &moved, copy, n);
 }
 
