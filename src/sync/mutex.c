@@ -403,7 +403,7 @@ static __attribute__((noinline)) void mutex_unlock_slow(bl_mutex *m)
     bl__solo_exit(); /* as in mutex_lock_owned */
     bl__g *g = bl__self();
     uintptr_t word = load_relaxed(&m->bl__word);
-    if (BL__UNLIKELY(mutex_owner(word) != g) || BL__UNLIKELY(m->bl__self != m))
+    if (BL__UNLIKELY(mutex_owner(word) != g) || BL__UNLIKELY(load_relaxed(&m->bl__self) != m))
         bl__mutex_check_owner(m, g);
     if (BL__UNLIKELY(!bl__held_forget(g, &g->held, m)))
         bl__fatal_of("unlocks", BL__WAIT_MUTEX, m,
