@@ -932,9 +932,9 @@ BL__NODISCARD int bl_connect(int fd, const struct sockaddr *addr, unsigned int l
 BL__NODISCARD int bl_connect_until(int fd, const struct sockaddr *addr, unsigned int len,
                                    bl_time deadline);
 
-/* Closes fd; whoever waits for it in these calls gets BL_ECLOSED. 0, or what close(2) says,
- * negated; fd is closed all the same, unless it is BL_EBADF. Waits for nobody but the kernel. No
- * stop path. */
+/* Closes fd: who waits for it in these calls gets BL_ECLOSED, who makes one later BL_EBADF. 0, or
+ * what close(2) says, negated; fd is closed all the same, unless it is BL_EBADF. Waits for nobody
+ * but the kernel. No stop path. */
 int bl_close(int fd);
 
 #ifdef __cplusplus
@@ -958,10 +958,7 @@ int bl_close(int fd);
 #define BL_RECV(c, v) BL__CASE(c, v, BL__SIZE(v), BL__OP_RECV)
 #define BL_SEND(c, ... /* v */)                                                                    \
     BL__CASE(c, (void *)(__VA_ARGS__), BL__SIZE((__VA_ARGS__)), BL__OP_SEND)
-
-/* BL_SELECT(BL_RECV(a, &x), BL_SEND(b, &y), …): bl_select over the cases listed. */
-#define BL_SELECT(...)                                                                             \
-    bl_select((bl_case[]){__VA_ARGS__}, sizeof((bl_case[]){__VA_ARGS__}) / sizeof(bl_case))
+#define BL__LIST(...) ((bl_case[]){__VA_ARGS__})
 
 #else
 
@@ -982,14 +979,22 @@ static inline bl_case bl__case(bl_chan *c, const void *v, size_t size, int op)
 #define BL_RECV(c, v) (bl__case((c), (v), BL__SIZE(v), BL__OP_RECV))
 #define BL_SEND(c, v) (bl__case((c), (v), BL__SIZE(v), BL__OP_SEND))
 
-template <size_t N> BL__NODISCARD inline int bl__select_array(const bl_case (&cs)[N])
+template <size_t N> struct bl__cases { bl_case at[N]; };
+template <size_t N> inline bl__cases<N> bl__cases_of(const bl_case (&cs)[N])
 {
-    bl_case copy[N];
+    bl__cases<N> copy;
     for (size_t i = 0; i < N; i++)
-        copy[i] = cs[i];
-    return bl_select(copy, N);
+        copy.at[i] = cs[i];
+    return copy;
 }
-#define BL_SELECT(...) (bl__select_array({__VA_ARGS__}))
+#define BL__LIST(...) (bl__cases_of({__VA_ARGS__}).at)
 
 #endif
+
+/* BL_SELECT(BL_RECV(a, &x), BL_SEND(b, &y), …): the function of that name over the cases listed. */
+#define BL__CASES(...) BL__LIST(__VA_ARGS__), sizeof(BL__LIST(__VA_ARGS__)) / sizeof(bl_case)
+#define BL_SELECT(...) bl_select(BL__CASES(__VA_ARGS__))
+#define BL_TRY_SELECT(...) bl_try_select(BL__CASES(__VA_ARGS__))
+#define BL_SELECT_UNTIL(deadline, ...) bl_select_until(BL__CASES(__VA_ARGS__), (deadline))
+
 #endif

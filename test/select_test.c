@@ -144,6 +144,19 @@ BL_TEST(the_same_channel_several_times)
     bl_chan_release(c);
 }
 
+BL_TEST(cases_may_be_listed)
+{
+    BL_SCOPE(s);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 1), *d = bl_scope_chan(s, sizeof(int), 1);
+    int v = 5, got = 0;
+    BL_CHECK_ERR(t, BL_TRY_SELECT(BL_RECV(c, &got), BL_RECV(d, &got)), BL_EAGAIN);
+    BL_CHECK_ERR(t, BL_SELECT_UNTIL(bl_in(BL_MS), BL_RECV(c, &got), BL_RECV(d, &got)),
+                 BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, BL_SELECT_UNTIL(BL_NEVER, BL_RECV(c, &got), BL_SEND(d, &v)), 1);
+    BL_CHECK_EQ(t, BL_TRY_SELECT(BL_RECV(c, &got), BL_RECV(d, &got)), 1);
+    BL_CHECK_EQ(t, got, 5);
+}
+
 static int send_to(void *arg)
 {
     int v = 42;

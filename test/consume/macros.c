@@ -60,6 +60,8 @@ static int channels(bl_scope *s)
     bl_case cases[] = {BL_RECV(c, &n), BL_SEND(d, &p)};
     cases[0] = BL_SEND(c, &n);
     err += bl_try_select(cases, sizeof cases / sizeof *cases);
+    err += BL_TRY_SELECT(BL_RECV(c, &n), BL_SEND(d, &p)) +
+           BL_SELECT_UNTIL(bl_in(BL_SEC), BL_RECV(c, &n));
     bl_pipe *a, *b;
     err += bl_pipe_new(&a, &b);
     bl_notify(s, c, 1, 2);
@@ -116,6 +118,7 @@ static int literals(bl_scope *s, bl_chan *c, bl_map *m, bl_timer *timer, bl_wait
     int err = bl_scope_open(options, &(bl_scope_opts){.limit = 3, .keep_going = true});
     err += bl_chan_send(c, &(struct pair){1, 2}) + bl_chan_try_send(c, &(struct pair){1, 2});
     err += BL_SELECT(BL_SEND(c, &(struct pair){1, 2}), BL_SEND(c, (&(struct pair){3, 4})));
+    err += BL_SELECT_UNTIL(bl_in(BL_SEC), BL_SEND(c, &(struct pair){1, 2}));
     err += bl_map_set(m, &(int){1}, &(struct pair){1, 2}) + bl_map_delete(m, &(struct pair){1, 2});
     return err +
            bl_pool_submit(bl_pool_new(s, &(bl_pool_opts){.workers = 2, .queue = 3}), job, NULL);

@@ -68,7 +68,9 @@ static int root(void *arg)
     bl_go(s, send, w);
     for (;;) {
         int n = 0;
-        int which = BL_SELECT(BL_RECV(w->numbers, &n), BL_RECV(w->quit, nullptr));
+        int which = BL_TRY_SELECT(BL_RECV(w->numbers, &n), BL_RECV(w->quit, nullptr));
+        if (which == BL_EAGAIN)
+            which = BL_SELECT(BL_RECV(w->numbers, &n), BL_RECV(w->quit, nullptr));
         if (which != 0)
             break;
         w->sum += n;
