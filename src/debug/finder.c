@@ -41,7 +41,6 @@
 #include "debug/ended.h"
 #include "debug/fatal.h"
 #include "debug/maps.h"
-#include "debug/peek.h"
 #include "debug/report.h"
 #include "os/futex.h"
 #include "os/os.h"
@@ -78,9 +77,7 @@ typedef struct suspect {
  * have put on its stack may be gone before the next search. */
 typedef struct runner {
     bl__runner who;
-    /* Of each question: the last search of it that knew its registers, or through which it was
-     * switched off. */
-    uint32_t known[2];
+    uint32_t known; /* the last search that knew its registers, or met it switched off throughout */
 } runner;
 
 /* One of the questions. */
@@ -88,11 +85,14 @@ typedef struct question {
     bool leaks;   /* immutable */
     bl_time next; /* atomic: when it may be asked again */
     /* The thread's: */
-    bl_time before; /* it was about those who were parked by then */
-    bool open;      /* somebody is to be confirmed */
-    bool apart;     /* the second is due alone, once */
-    uint32_t burst; /* searches so far, … */
-    bl_dur owed;    /* … and what they took */
+    bl_time before;   /* it was about those who were parked by then */
+    bool open;        /* somebody is to be confirmed */
+    bool apart;       /* the second is due alone, once */
+    uint32_t burst;   /* searches so far, … */
+    bl_dur owed;      /* … and what they took */
+    uint32_t crowded; /* the last search that met more than there is room for */
+    uint32_t runners_count;
+    runner runners[BL__STUCK_RUNNING];
 } question;
 
 static struct {
@@ -108,9 +108,6 @@ static struct {
     /* The thread's: */
     bl__search search;
     uint32_t searches; /* so far */
-    uint32_t runners_count;
-    runner runners[BL__STUCK_RUNNING];
-    uint32_t crowded; /* the last search in which there were more */
     question questions[2];
     bool news; /* whom a search finds first counts; else it only confirms */
     bl__stuck found[MOST];
@@ -157,60 +154,69 @@ void bl__finder_said(const bl__g *g)
 }
 
 /* Asks the search for all that are noted. */
-static void runners_ask(bl__search *search)
+static void runners_ask(const question *q, bl__search *search)
 {
-    search->running_count = finder.runners_count;
-    for (uint32_t i = 0; i < finder.runners_count; i++)
-        search->running[i] = finder.runners[i].who;
+    search->running_count = q->runners_count;
+    for (uint32_t i = 0; i < q->runners_count; i++)
+        search->running[i] = q->runners[i].who;
 }
 
-static uint32_t last_known(const runner *r)
+/* What the search says of those. Who has ended in it is left for the next one. */
+static void runners_update(question *q, const bl__runners *met)
 {
-    return r->known[0] > r->known[1] ? r->known[0] : r->known[1];
-}
-
-/* What the search says of those, and whom else it met. */
-static void runners_note(bl__search *search)
-{
-    bl__runners met = bl__search_runners(search);
     uint32_t n = 0;
-    for (uint32_t i = 0; i < finder.runners_count; i++) {
-        runner r = finder.runners[i];
-        uint64_t id;
-        const bl__runner *again = bl__runners_find(&met, r.who.id);
+    for (uint32_t i = 0; i < q->runners_count; i++) {
+        runner r = q->runners[i];
+        bl__g now;
+        const bl__runner *again = bl__runners_find(met, r.who.id);
         if (again != NULL)
             r.who = *again;
         else
-            r.known[search->leaks] = finder.searches;
-        if (bl__peek(&id, &r.who.at->id, sizeof id) && id == r.who.id)
-            finder.runners[n++] = r;
+            r.known = finder.searches;
+        if (again != NULL || bl__runner_there(&r.who, &now))
+            q->runners[n++] = r;
     }
-    finder.runners_count = n;
-    for (uint32_t i = 0; i < bl__runners_listed(&met); i++) {
-        runner *free = finder.runners;
-        uint32_t k = 0;
-        for (; k < n && finder.runners[k].who.id != met.list[i].id; k++)
-            if (last_known(&finder.runners[k]) > last_known(free))
-                free = &finder.runners[k];
-        if (k < n)
+    q->runners_count = n;
+}
+
+/* If there is no room, in the place of one that was known just now. */
+static void runner_add(question *q, const bl__runner *who)
+{
+    uint32_t k = q->runners_count;
+    if (k == BL__STUCK_RUNNING)
+        for (k = 0; k < BL__STUCK_RUNNING && q->runners[k].known < finder.searches; k++)
             continue;
-        if (finder.runners_count < BL__STUCK_RUNNING)
-            free = &finder.runners[finder.runners_count++];
-        else if (last_known(free) == 0)
-            finder.crowded = finder.searches;
-        *free = (runner){.who = met.list[i]};
+    if (k == BL__STUCK_RUNNING) {
+        q->crowded = finder.searches;
+        return;
+    }
+    q->runners_count += k == q->runners_count;
+    q->runners[k] = (runner){.who = *who};
+}
+
+static void runners_note(question *q, bl__search *search)
+{
+    bl__runners met = bl__search_runners(search);
+    runners_update(q, &met);
+    for (uint32_t i = 0; i < bl__runners_listed(&met); i++) {
+        uint32_t k = 0;
+        while (k < q->runners_count && q->runners[k].who.id != met.list[i].id)
+            k++;
+        if (k == q->runners_count)
+            runner_add(q, &met.list[i]);
     }
     if (met.count > met.most)
-        finder.crowded = finder.searches;
+        q->crowded = finder.searches;
 }
 
 /* Whoever ran, and may have had an address in a register since s was found first, has been met when
  * it did not run, and had it on its stack, or its registers are known. */
 static bool registers_seen(const suspect *s)
 {
-    uint32_t first = s->first > finder.crowded ? s->first : finder.crowded + 1;
-    for (uint32_t i = 0; i < finder.runners_count; i++)
-        if (finder.runners[i].known[s->leaked] < first)
+    const question *q = &finder.questions[s->leaked];
+    uint32_t first = s->first > q->crowded ? s->first : q->crowded + 1;
+    for (uint32_t i = 0; i < q->runners_count; i++)
+        if (q->runners[i].known < first)
             return false;
     return true;
 }
@@ -410,7 +416,7 @@ static bl_dur finder_ask(question *q)
                            .found = finder.found,
                            .most = MOST};
     finder.searches++;
-    runners_ask(search);
+    runners_ask(q, search);
     for (int tries = TRIES; tries > 0; tries--) { /* until one falls between what others do */
         bl_dur begin = finder_used();
         bl__stuck_search(search);
@@ -423,7 +429,7 @@ static bl_dur finder_ask(question *q)
             break; /* the last: somebody runs of whom nothing is known, as yet */
         }
     }
-    runners_note(search);
+    runners_note(q, search);
     q->open = finder_tell(search);
     lost_tell(search);
     q->owed += took;
@@ -551,7 +557,7 @@ void bl__finder_stop(void)
     store_relaxed(&finder.seen[0], 0);
     store_relaxed(&finder.seen[1], 0);
     store_relaxed(&finder.open, 0u);
-    finder.suspects_count = finder.runners_count = finder.lost_count = 0;
+    finder.suspects_count = finder.lost_count = 0;
     memset(finder.questions, 0, sizeof finder.questions);
     bl__maps_close();
 }

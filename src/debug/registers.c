@@ -300,14 +300,16 @@ static bool switched_off_take(registers_look *l)
     uint32_t n = l->runners != NULL ? bl__runners_listed(l->runners) : 0, left = 0;
     for (uint32_t i = 0; i < n && l->samples; i++) {
         bl__runner *r = &l->runners->list[i];
+        bl__g now;
         size_t bytes = 0;
         if (r->known || r->opaque)
             continue;
         const char *stack = bl__stack_saved(r->at, &l->space, &bytes);
+        bool there = bl__runner_there(r, &now);
         if (stack != NULL) /* or another's by now, which does no harm */
             words_take(l, stack, bytes);
-        r->known = stack != NULL;
-        left += !r->known;
+        r->known = there && stack != NULL;
+        left += there && !r->known;
     }
     return left == 0;
 }

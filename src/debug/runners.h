@@ -5,6 +5,7 @@
 #define BL__DEBUG_RUNNERS_H
 
 #include "core/sched.h"
+#include "debug/peek.h"
 
 typedef struct bl__runner {
     uint64_t id;
@@ -31,6 +32,12 @@ static inline bl__runner *bl__runners_find(const bl__runners *r, uint64_t id)
         if (r->list[i].id == id)
             return &r->list[i];
     return NULL;
+}
+
+/* It has not ended, and *now is its record; that of one that has may be another's, or gone. */
+static inline bool bl__runner_there(const bl__runner *r, bl__g *now)
+{
+    return bl__peek(now, r->at, sizeof *now) && now->id == r->id && now->task.status != BL__G_DEAD;
 }
 
 static inline void bl__runners_add(bl__runners *r, const bl__runner *one)

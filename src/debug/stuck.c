@@ -549,15 +549,17 @@ static void spread_words(bl__notes *n,
         spread_reach(n);
 }
 
-/* It has been switched off since it was noted, or has ended; a switch is counted when it begins. */
+/* It has been switched off since it was noted, a switch being counted when it begins, or had ended
+ * before. */
 static bool has_rested(const bl__notes *n, const bl__runner *r)
 {
     bl__g now;
-    uint32_t at = bl__notes_node(n, r->at);
-    if (!bl__peek(&now, r->at, sizeof now) || now.id != r->id)
-        return true;
-    return n->looked && at != BL__NOBODY && n->nodes[at].id == r->id &&
-           now.task.status != BL__G_RUNNING && bl__stuck_moves(&now) == n->nodes[at].switches;
+    bool there = bl__runner_there(r, &now);
+    uint32_t at = n->looked ? bl__notes_node(n, r->at) : BL__NOBODY;
+    if (at == BL__NOBODY || n->nodes[at].id != r->id)
+        return n->looked || !there;
+    return there && now.task.status != BL__G_RUNNING &&
+           bl__stuck_moves(&now) == n->nodes[at].switches;
 }
 
 /* Of those that ran in searches before: who has rested while memory was read has all on its stack

@@ -26,7 +26,6 @@ typedef struct bl__stuck {
     uint64_t id;
     const bl__g *at;
     uint32_t switches; /* bl__stuck_moves when it was found: with another number it has gone on */
-    bool opaque; /* it was looked at as it ran, and not all that it had in registers is known */
 } bl__stuck;
 
 /* A scope that was not closed, although its storage is gone; and where it was opened. */

@@ -63,6 +63,31 @@ static int beside_a_loop_sampled(void *arg)
  */
 static int beside_turns_sampled(void *arg) { return leak_beside(compute_in_turns) + (arg != NULL); }
 
+static int compute_a_while(void *arg)
+{
+    bl_time end = bl_now() + LONG;
+    while (bl_now() < end)
+        compute();
+    return arg != NULL;
+}
+
+/*? behind_who_computed leak
+ * recv_all [chan receive (leaked)] created by start_receiver; @receiver_made; cause: nobody is left to send
+ */
+static int behind_who_computed(void *arg)
+{
+    BL_SCOPE(s);
+    BL_SCOPE(first);
+    bl_set_procs(2);
+    for (int i = 0; i < 4; i++)
+        bl_go(s, nap_in_turns, NULL);
+    for (int i = 0; i < 16; i++)
+        bl_go(first, compute_a_while, NULL);
+    if (bl_scope_close(first) != 0 || started_by(s, start_receiver) != 0)
+        return 1;
+    return go_on() + (arg != NULL);
+}
+
 /* ---- For which memory is not needed ---- */
 
 typedef struct pair {
@@ -125,5 +150,6 @@ static int circle_beside_turns(void *arg)
 
 PROGRAMS({"beside_a_loop_sampled", beside_a_loop_sampled},
          {"beside_turns_sampled", beside_turns_sampled},
+         {"behind_who_computed", behind_who_computed},
          {"circle_beside_a_loop", circle_beside_a_loop},
          {"circle_beside_turns", circle_beside_turns})
