@@ -377,7 +377,7 @@ struct bl_scope {
     int32_t bl__err;            /* atomic: the first error of a goroutine */
     uint32_t bl__magic;         /* atomic: open, closed, or neither */
     uint8_t bl__keep_going;     /* immutable */
-    uint8_t bl__grace_reported; /* opener */
+    uint8_t bl__grace_state;    /* atomic; opener to write */
     uint16_t bl__bubble;        /* immutable once it has goroutines: core/bubble.h; 0: none */
 };
 

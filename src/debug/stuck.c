@@ -25,6 +25,7 @@
 #include "io/fd.h"
 #include "life/notify.h"
 #include "life/pool.h"
+#include "life/scope.h"
 #include "life/timer.h"
 #include "os/os.h"
 #include "sync/chan.h"
@@ -63,14 +64,6 @@ static uint32_t home_of(bl__notes *n, const bl_scope *s)
     n->homes[n->homes_count] = (bl__home){.at = s, .opener = BL__NOBODY};
     n->by_scope[i] = ++n->homes_count;
     return n->homes_count - 1;
-}
-
-/* The end of a run, which waits no longer than its grace. */
-static bool is_runs_end(const bl__g *g)
-{
-    bl_ctx c;
-    return g->id == 1 && g->reason == BL__WAIT_SCOPE && g->wait_obj == &bl__rt.root &&
-           bl__peek(&c, bl__rt.root.bl__ctx, sizeof c) && c.state != 0;
 }
 
 static bool waits_for_nobody(bl__reason reason)
@@ -136,7 +129,7 @@ static bool is_alive(const bl__notes *n, const bl__g *g, uint32_t wait)
     bool may_be =
         is_helped(g, wait) || (wait >= BL__W_SOLE && !waits_for_nobody((bl__reason)g->reason));
     return load_relaxed(&g->task.status) != BL__G_PARKED || !may_be || g->park_timer != NULL ||
-           g->since > n->before || is_runs_end(g);
+           g->since > n->before;
 }
 
 /* Alive, and nothing else is to be known of it: who is not noted counts as alive. */
@@ -202,7 +195,7 @@ static void home_read(bl__notes *n, bl__home *h)
     bl_scope s;
     if (!bl__peek(&s, h->at, sizeof s) || s.bl__magic != BL__SCOPE_OPEN)
         return;
-    h->timers = bl__timers_pending(s.bl__timers);
+    h->timers = bl__timers_pending(s.bl__timers) || s.bl__grace_state == BL__GRACE_BOUNDS;
     if (h->at != &bl__rt.root) {
         h->opener = bl__notes_node(n, s.bl__opener_g);
         return;

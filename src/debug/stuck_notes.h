@@ -74,7 +74,7 @@ typedef struct bl__home {
     uint32_t opener; /* its node; BL__NOBODY: it is no goroutine, or not known */
     uint32_t members;
     uint32_t alive; /* of them */
-    bool timers;    /* some of its after-functions are pending */
+    bool timers;    /* some of its after-functions are pending, or its grace ends the wait for it */
 } bl__home;
 
 typedef struct bl__notes {

@@ -37,6 +37,10 @@ enum {
     BL__LIVE_ONE = 1 << BL__LIVE_SHIFT,
 };
 
+/* Of a scope that is cancelled and joined: its grace is how long that takes at most; or it was told
+ * that it has taken longer. */
+enum { BL__GRACE_BOUNDS = 1, BL__GRACE_REPORTED };
+
 /* What a scope stops and frees when it closes. Embedded in the resource, and linked until then. */
 typedef struct bl__res {
     struct bl__res *next;              /* lock: the scope's */

@@ -283,11 +283,13 @@ static __attribute__((noinline)) void scope_join_slow(bl_scope *s, bl__g *g, boo
         join.seen = load_relaxed(&s->bl__live) & BL__LIVE_NEWS;
         if (join.seen == BL__LIVE_NOTED && !join.armed)
             grace_begin(&join);
+        if (bounded && join.armed)
+            store_relaxed(&s->bl__grace_state, (uint8_t)BL__GRACE_BOUNDS);
         if ((join.seen & BL__LIVE_LATE) != 0) {
             if (bounded)
                 break;
-            if (!s->bl__grace_reported) {
-                s->bl__grace_reported = 1;
+            if (s->bl__grace_state != BL__GRACE_REPORTED) {
+                store_relaxed(&s->bl__grace_state, (uint8_t)BL__GRACE_REPORTED);
                 bl__report_late(grace_print, &join);
                 late = true;
             }

@@ -14,6 +14,7 @@
 
 #include "core/lock.h"
 #include "debug/made.h"
+#include "debug/stuck.h"
 #include "life/ctx.h"
 #include "life/scope.h"
 
@@ -84,6 +85,12 @@ static bool bubble_in(const bl__g *g, void *arg)
 
 static void bubble_print(bl__out *o, void *arg) { bl__report_stuck(o, bubble_in, arg); }
 
+static void bubble_said(const bl__g *g, void *arg)
+{
+    if (bl__scope_within(g, arg))
+        bl__finder_said(g); /* so it ends no worker */
+}
+
 /* True: the bubble is over. False: it has come to a deadlock, was cancelled, and has come to
  * another. */
 static bool bubble_keep(bl__test_bubble *r)
@@ -94,6 +101,7 @@ static bool bubble_keep(bl__test_bubble *r)
     bl__test_fail(r->t);
     bl__test_log_report(r->t, r->site.file, r->site.line,
                         "deadlock: all goroutines in bubble are blocked\n", bubble_print, r);
+    bl__each_goroutine(bubble_said, &r->bubble->scope);
     bl_scope_cancel(&r->bubble->scope, BL_EDEADLK);
     return (bl__bubble_await(r->bubble) & BL__BUBBLE_OVER) != 0;
 }
