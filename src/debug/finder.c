@@ -270,7 +270,7 @@ static bool suspects_note(const bl__search *search)
             *s = (suspect){.first = finder.searches, .leaked = search->leaks};
         s->who = search->found[k];
         s->searches = search->quiet || !search->by_memory ? (uint32_t)CONFIRMED : s->searches + 1;
-        open = open || s->searches < CONFIRMED;
+        open = open || !suspect_sure(s, search);
     }
     return open;
 }
