@@ -285,6 +285,49 @@ BL_TEST_PLAIN(solo_until_a_thread_comes)
     BL_CHECK_EQ(t, bl_run(outsider_comes, NULL, &two), 0);
 }
 
+static uint32_t watched, seen_solo; /* atomic */
+
+static void *watch(void *arg)
+{
+    while (load_relaxed(&watched))
+        if (load_relaxed(&bl__solo_on) == BL__SOLO_ON)
+            store_relaxed(&seen_solo, 1u);
+    return arg;
+}
+
+/* A thread that is there all the time, and may have any lock, sees no moment of it. */
+static int watched_while_asked(void *arg)
+{
+    enum { ASKED = 4 };
+    pthread_t thread;
+    (void)arg;
+    if (!bl__rt.asymmetric)
+        return 0;
+    store_relaxed(&watched, 1u);
+    if (pthread_create(&thread, NULL, watch, NULL) != 0)
+        return 1;
+    bl_time end = bl_in(10 * BL_SEC);
+    int asked = 0;
+    /* Calls nothing until it is asked. */
+    for (uint32_t i = 1; asked < ASKED && (i % 1000000 != 0 || bl_now() < end); i++) {
+        bl__cpu_relax();
+        if (!load_relaxed(&bl__rt.solo_asked))
+            continue;
+        bl_mutex_lock(&shared);
+        bl_mutex_unlock(&shared);
+        asked++;
+    }
+    store_relaxed(&watched, 0u);
+    pthread_join(thread, NULL);
+    return load_relaxed(&seen_solo) ? 2 : 0;
+}
+
+BL_TEST_PLAIN(never_solo_beside_a_thread)
+{
+    const bl_options two = {.procs = 2};
+    BL_CHECK_EQ(t, bl_run(watched_while_asked, NULL, &two), 0);
+}
+
 BL_TEST_PLAIN(mutex_while_solo_ends)
 {
     BL_CHECK_EQ(t, setenv("BELAY_DEBUG", "lockorder=0", 1), 0); /* which goes another way */

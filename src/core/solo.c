@@ -100,10 +100,9 @@ void bl__solo_begin(void)
     if (bl__rt.solo_asked && bl__solo_holder() && load_relaxed(&bl__solo_on) == BL__SOLO_OFF &&
         others_rest()) {
         store_relaxed(&s->depth, 0u);
-        mode_set(BL__SOLO_ON);
-        bl__heavy_barrier(); /* ORD(dekker): with helpers, which rest no more, and ask */
-        if (!threads_known())
-            mode_set(BL__SOLO_OFF);
+        mode_set(BL__SOLO_ENDING); /* not ON, which who is not known would take for true */
+        bl__heavy_barrier();       /* ORD(dekker): with helpers, which rest no more, and ask */
+        mode_set(threads_known() ? BL__SOLO_ON : BL__SOLO_OFF);
     }
     store_relaxed(&bl__rt.solo_asked, 0u);
     bl__unlock(&bl__rt.lock);

@@ -40,7 +40,7 @@
 enum {
     BL__SOLO_OFF,    /* it is not solo */
     BL__SOLO_ON,     /* of a thread: and it holds the processor */
-    BL__SOLO_ENDING, /* from when somebody ends it until the holder is in no section */
+    BL__SOLO_ENDING, /* until the holder is in no section; or is known to be alone, where it begins */
     BL__SOLO_ASK,    /* of a thread that does not hold the processor: bl__solo_on says how it is */
     BL__SOLO_UNKNOWN /* of bl__nobody */
 };
@@ -195,7 +195,7 @@ static inline bool bl__object_lock_solo(bl__solo *s, uint32_t *lock, bl__rank ra
     return true;
 }
 
-void bl__solo_refused(void); /* the rest of it, where it is no run of several processors */
+void bl__solo_refused(void); /* the rest of it, where the mode is another, or it is to yield */
 
 static inline void bl__object_lock_refused(bl__solo *s, uint32_t *lock, bl__rank rank)
 {
