@@ -285,6 +285,32 @@ BL_TEST_PLAIN(solo_until_a_thread_comes)
     BL_CHECK_EQ(t, bl_run(outsider_comes, NULL, &two), 0);
 }
 
+/* On the last processor, which is beyond the number wanted soon. */
+static int first_is_wanted(void *arg)
+{
+    BL_SCOPE(s);
+    store_relaxed(&ran, 1u);
+    if (!bl__rt.asymmetric)
+        return 0;
+    if (bl__this_m()->p->id == 0) {
+        store_relaxed(&ran, 0u);
+        bl_go(s, first_is_wanted, arg);
+        return ran_beside() ? bl_scope_wait(s) : 1;
+    }
+    if (!solo_awaited())
+        return 2;
+    bl_set_procs(1);
+    store_relaxed(&ran, 0u);
+    bl_go(s, run_it, NULL);
+    return ran_beside() ? bl_scope_wait(s) : 3;
+}
+
+BL_TEST_PLAIN(solo_until_another_processor_alone_is_wanted)
+{
+    const bl_options two = {.procs = 2};
+    BL_CHECK_EQ(t, bl_run(first_is_wanted, NULL, &two), 0);
+}
+
 static uint32_t watched, seen_solo; /* atomic */
 
 static void *watch(void *arg)

@@ -466,8 +466,10 @@ bool bl__let_go(void);
 void bl__take_up(bool gone);
 
 /* solo.c */
-/* By sysmon, before it sleeps: ends solo if a processor is wanted. True: the holder of the only busy
- * one has been asked to begin it, which bl__solo_unask takes back, before anything else. */
+/* By sysmon: ends solo if a processor is wanted. */
+void bl__solo_give_up(void);
+/* By sysmon, before it sleeps. True: the holder of the only busy processor has been asked to begin
+ * solo, which bl__solo_unask takes back, before anything else. */
 bool bl__solo_watch(bl_time now);
 void bl__solo_unask(void);
 void bl__solo_begin(void); /* by who may have been asked, where it may yield */

@@ -134,15 +134,19 @@ static bool holder_ask(bl_time now)
     return true;
 }
 
+void bl__solo_give_up(void)
+{
+    if (!load_relaxed(&bl__rt.solo_unwanted))
+        return;
+    store_relaxed(&bl__rt.solo_unwanted, 0u); /* first: who comes later tells anew */
+    bl__solo_end();
+    bl__wake_one();
+}
+
 bool bl__solo_watch(bl_time now)
 {
     if (load_relaxed(&bl__rt.procs) == 1)
         return false;
-    if (load_relaxed(&bl__rt.solo_unwanted)) {
-        store_relaxed(&bl__rt.solo_unwanted, 0u); /* first: who comes later tells anew */
-        bl__solo_end();
-        bl__wake_one();
-    }
     if (load_relaxed(&bl__solo_on) != BL__SOLO_OFF) {
         if (now - solo_again.asked_at >= AGAIN_LASTS)
             solo_again.pause = AGAIN_LEAST;

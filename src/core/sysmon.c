@@ -167,6 +167,7 @@ static void *sysmon_main(void *arg)
         store_relaxed(&bl__rt.coarse, now);
         if (bl__signals_pending())
             bl__signals_deliver();
+        bl__solo_give_up();
         bool idle = bl__all_idle();
         if (idle || now >= chores_at) {
             chores_at = now + CHORES;
