@@ -56,8 +56,7 @@ typedef struct bl__solo {
     uint16_t mode __attribute__((aligned(8))); /* atomic; sched's lock to write: BL__SOLO_… */
     uint16_t yield;                            /* atomic: to come by bl__asked_yield (sched.h) */
     uint32_t order; /* immutable in a run: to say in which order it locks (debug/lockorder.c) */
-    uint32_t
-        depth; /* atomic; written by the thread: sections it is in; while it is off, anything */
+    uint32_t depth; /* atomic; written by the thread: sections it is in; while off, anything */
 } bl__solo;
 
 enum { BL__SOLO_AT = 2 * sizeof(void *) }; /* a bl__m begins with its goroutine and its processor */
