@@ -72,10 +72,17 @@ static bool waits_for_nobody(bl__reason reason)
            reason == BL__WAIT_BLOCKING || reason == BL__WAIT_BUBBLE;
 }
 
-static bool is_caller(const bl__notes *n, const bl__node *d)
+static bool is_caller(const bl__notes *n, const bl__g *g)
 {
     const char *self = n->s->self;
-    return self > (const char *)d->at->stack_lo && self < d->high;
+    return self > (const char *)g->stack_lo && self < (const char *)g->stack_hi;
+}
+
+/* It is not parked, or was picked before the search and is about to run. */
+static bool may_run(const bl__notes *n, const bl__g *g)
+{
+    return g->task.kind != BL__TASK_G ||
+           (load_relaxed(&g->task.status) != BL__G_PARKED && !is_caller(n, g));
 }
 
 /* Its innermost scope was not closed, and the storage is gone: it lies below what is in use of the
@@ -145,6 +152,7 @@ static bool is_plain(const bl__notes *n, const bl__g *g)
 static void note(const bl__g *g, void *arg)
 {
     bl__notes *n = arg;
+    n->unknown = n->unknown || may_run(n, g);
     if (n->count + n->left_out == n->most) {
         n->failed = true;
         return;
@@ -179,10 +187,8 @@ static void note(const bl__g *g, void *arg)
         d->alive = is_alive(n, g, wait);
         if (g->reads_count > 0 || d->reason == BL__WAIT_RW_LOCK)
             bl__notes_reader(n, g);
-        if (load_relaxed(&g->task.status) == BL__G_RUNNING && !is_caller(n, d)) {
-            n->unknown = true;
+        if (load_relaxed(&g->task.status) == BL__G_RUNNING && !is_caller(n, g))
             bl__runners_add(&n->ran, &(bl__runner){.id = d->id, .at = d->at});
-        }
         if (d->opener && load_relaxed(&g->task.status) == BL__G_PARKED && wait >= BL__W_SOLE)
             note_lost(n, d);
     }
@@ -462,7 +468,7 @@ static void roots_add(bl__notes *n)
             continue;
         bool runs = load_relaxed(&g->task.status) != BL__G_PARKED || d->low == NULL;
         const char *low = runs ? g->stack_lo : caller_add(n, d);
-        if (is_caller(n, d))
+        if (is_caller(n, g))
             low = n->s->self;
         bl__reach_root(n->reach, low, d->high, !runs && d->sound);
         bl__reach_value(n->reach, d->ctx);

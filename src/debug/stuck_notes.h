@@ -111,8 +111,8 @@ typedef struct bl__notes {
     const bl__site *maker; /* what made the channel that was looked at last for that, … */
     bool maker_active;     /* … and whether it is one of these */
     bool nobody;           /* is left who could do anything */
-    bool unknown;          /* some run whose registers are not known */
-    bl__runners ran;       /* those */
+    bool unknown;          /* somebody runs, or is about to */
+    bl__runners ran;       /* goroutines that do */
     bl__trace_space space; /* for copies of stacks */
     uint32_t callers;      /* looked for in them */
     const bl_ctx *ctx_at;  /* the context that was looked at last, … */
