@@ -495,7 +495,7 @@ void __wrap_bl__stuck_search(bl__search *s)
     s->quiet = a->quiet;
     s->undecided = a->undecided;
     s->count = s->blind ? 0 : a->count;
-    s->by_memory = a->switches != 0;
+    s->by_memory = s->count > 0;
     s->running_count = a->switches != 0;
     s->running[0] = (bl__runner){.id = 7};
     for (size_t i = 0; i < a->count && i < s->most; i++)

@@ -100,7 +100,7 @@ static void leaks_search(bl__search *s, bl__stuck *spare)
     bl_time began = bl__clock();
     bl__stuck_search(s);
     bl__search last = *s;
-    for (int i = 1; !s->quiet && s->count > 0 && i < LEAKS_TRIES; i++) {
+    for (int i = 1; s->by_memory && !s->quiet && i < LEAKS_TRIES; i++) {
         if (i >= LEAKS_LEAST && bl__clock() - began > LEAKS_LONG)
             break;
         bl__search again = last;

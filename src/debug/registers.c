@@ -159,7 +159,7 @@ static whose thread_whose(int tid, bl__stuck *who)
             bl__g g;
             if (m.g == &at->g0 || tid == gettid() || !bl__peek(&g, m.g, sizeof g))
                 return WHOSE_LIBRARY;
-            *who = (bl__stuck){.id = g.id, .at = m.g, .switches = bl__stuck_moves(&g)};
+            *who = (bl__stuck){g.id, m.g, bl__stuck_moves(&g)};
             return WHOSE_GOROUTINE;
         }
     bool named = bl__thread_is_named(tid, "belay-"); /* as is one of bl_blocking's */

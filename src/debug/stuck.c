@@ -100,8 +100,8 @@ static void note_lost(bl__notes *n, const bl__node *d)
                 d->low < d->high; /* else it waits on a stack of its own */
     if (left || inner.bl__magic != BL__SCOPE_OPEN || inner.bl__ctx != d->ctx ||
         inner.bl__made != c.made)
-        s->lost[s->lost_count++] = (bl__lost_scope){
-            .who = {.id = d->id, .at = d->at, .switches = d->switches}, .opened = c.made};
+        s->lost[s->lost_count++] =
+            (bl__lost_scope){.who = {d->id, d->at, d->switches}, .opened = c.made};
 }
 
 /* Of the node that is being written. */
@@ -581,8 +581,8 @@ static void runners_tell(bl__notes *n)
 {
     bl__runners left = bl__search_runners(n->s);
     runners_join(n);
-    left.count =
-        n->ran.count > n->ran.most ? left.most : 0; /* with one that is not listed: too many */
+    n->failed = n->failed || n->ran.count > n->ran.most;
+    left.count = 0;
     for (uint32_t i = 0; i < bl__runners_listed(&n->ran); i++)
         if (!n->ran.list[i].known)
             bl__runners_add(&left, &n->ran.list[i]);
@@ -641,7 +641,7 @@ static void answer(bl__notes *n)
     bl__search *s = n->s;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        bl__stuck one = {.id = d->id, .at = d->at, .switches = d->switches};
+        bl__stuck one = {d->id, d->at, d->switches};
         if (d->alive || d->thread || !bl__stuck_still(&one))
             continue;
         size_t at = s->count < s->most ? s->count : s->most;
@@ -696,8 +696,7 @@ static bool nobody_acts(const bl__notes *n)
         return false;
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
-        if (!d->thread &&
-            !bl__stuck_still(&(bl__stuck){.id = d->id, .at = d->at, .switches = d->switches}))
+        if (!d->thread && !bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches}))
             return false;
     }
     return bl__stuck_picks() == n->picks;
