@@ -31,7 +31,9 @@
 #include "debug/report.h"
 #include "debug/sample.h"
 #include "debug/source.h"
+#include "debug/stuck.h"
 #include "debug/symbol.h"
+#include "debug/table.h"
 #include "debug/traceback.h"
 #include "life/scope.h"
 
@@ -289,9 +291,12 @@ static int busy_sender(void *arg)
     return KEEP(0);
 }
 
+static const bl__g *busy_record; /* atomic: of one that yields */
+
 static int busy_yielder(void *arg)
 {
     (void)arg;
+    store_release(&busy_record, bl__self());
     while (go_on())
         bl_yield();
     return KEEP(0);
@@ -372,6 +377,8 @@ static void own_print(bl__out *o, void *arg) { bl__report_goroutines(o, want_own
 static void *reporter_main(void *arg)
 {
     size_t goroutines = 0, frames = 0, *reports = arg;
+    uint32_t moves = 0;
+    int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     bl_time end = bl_in(700 * BL_MS), late = bl_in(20 * BL_SEC);
     while (bl_now() < end ||
            (frames == 0 && bl_now() < late)) { /* one alone may find all running */
@@ -380,10 +387,15 @@ static void *reporter_main(void *arg)
         char *text = text_of(fd);
         check_report(text, &goroutines, &frames);
         free(text);
+        BL_CHECK_EQ(t, bl__table_write(null, 0), 0);
+        const bl__g *g = load_acquire(&busy_record);
+        moves = g != NULL ? bl__stuck_moves(g) : 0;
         ++*reports;
     }
+    close(null);
     BL_CHECK(t, goroutines > 0);
     BL_CHECK(t, frames > 0);
+    BL_CHECK(t, moves > 0);
     __atomic_store_n(&busy_stop, 1u, __ATOMIC_RELAXED);
     return NULL;
 }
@@ -393,6 +405,7 @@ BL_TEST(reports_while_running)
     size_t reports = 0;
     pthread_t thread;
     __atomic_store_n(&busy_stop, 0u, __ATOMIC_RELAXED);
+    store_relaxed(&busy_record, NULL);
     BL_REQUIRE(t, pthread_create(&thread, NULL, reporter_main, &reports) == 0);
     {
         BL_SCOPE(s, .name = "busy");

@@ -297,7 +297,7 @@ static inline __attribute__((always_inline)) void park_switch_now(bl__g *g)
     bl__m *m = bl__this_m();
     BL__PROBE3(goroutine__park, g->id, g->reason, g->wait_obj);
     bool in = bl__enter_quick(m);
-    g->switches++;
+    count_relaxed(&g->switches);
 #if BL__RACE
     if (load_relaxed(&bl__rt.bubbles) != NULL && bl__bubble_of(g) != NULL)
         bl__race_release(&bl__bubble_of(g)->rng); /* seen by bl_bubble_wait */
@@ -569,7 +569,8 @@ static inline __attribute__((always_inline)) void yield_inside(bl__m *m, bl__tas
 {
     bl__g *g = m->g;
     bl__g *to = NULL;
-    g->switches++; /* also when there is nobody else: others had their chance (see mutex.c) */
+    /* Also when there is nobody else: others had their chance (see mutex.c). */
+    count_relaxed(&g->switches);
     t = t != NULL ? t : pick(m->p);
     if (__builtin_expect(t == NULL, 0) && !load_relaxed(&bl__rt.stopping) &&
         m->p->id < load_relaxed(&bl__rt.procs)) {
@@ -617,7 +618,7 @@ static __attribute__((noinline)) void yield_alone(bl__m *m)
         return;
     }
     store_relaxed(&p->tick, p->tick + 1);
-    m->g->switches++;
+    count_relaxed(&m->g->switches);
     bl__leave(m);
 }
 
@@ -671,7 +672,7 @@ static __attribute__((noinline)) void yield_shared(bl__m *m, bl__p *p, uint32_t 
         return;
     }
     bl__g *g = m->g;
-    g->switches++;
+    count_relaxed(&g->switches);
     switch_only(m, g, BL__SWITCH_YIELD, (bl__g *)(void *)t);
     m = bl__this_m();
     p = load_relaxed(&m->p);
@@ -730,7 +731,7 @@ void bl_yield(void)
     store_relaxed(&p->head, head + 1);
     store_relaxed(&p->ring[tail % BL__RING], &g->task);
     store_relaxed(&p->tail, tail + 1);
-    g->switches++;
+    count_relaxed(&g->switches);
     switch_only(m, g, BL__SWITCH_YIELD_QUEUED, (bl__g *)(void *)t);
     m = bl__this_m();
     if (BL__UNLIKELY(m->action != BL__SWITCH_YIELD_QUEUED)) {

@@ -112,10 +112,10 @@ struct bl__g {
     uint8_t canary;      /* immutable: its stack has a canary and no guard page */
     uint8_t
         blocks; /* lock: sched: what handoff.c expects of its next call; the next on its stack inherits it */
-    uint32_t switches;    /* g: how often it has parked or yielded. A yield needs what is above. */
-    const void *wait_obj; /* g; read by reports while parked */
-    bl_time since;        /* g: when it parked, on the coarse clock */
-    void *held;           /* g: bl_mutex it holds, linked by bl__held */
+    uint32_t switches; /* g; atomic to read: its parks and yields. A yield needs what is above. */
+    const void *wait_obj;                     /* g; read by reports while parked */
+    bl_time since;                            /* g: when it parked, on the coarse clock */
+    void *held;                               /* g: bl_mutex it holds, linked by bl__held */
     void (*park_unlock)(bl__g *g, void *arg); /* g: instead of giving back park_lock */
     void *park_unlock_arg;                    /* g */
     bl_timer *park_timer;                     /* g: the timer that the commit arms, or NULL */
@@ -128,7 +128,7 @@ struct bl__g {
     uint32_t reads_count;         /* g: how many it holds for reading (sync/object.h) */
     bl_fn fn;                     /* g: its function; once that runs, for reports */
     void *arg;                    /* immutable */
-    uint64_t id;                  /* immutable while it lives */
+    uint64_t id;                  /* immutable while it lives; atomic for who does not know that */
     uint64_t parent;              /* immutable while its function runs: the id of who started it */
     const bl__site *site;         /* immutable: where it was started */
     bl__labels *labels;           /* g */

@@ -281,13 +281,13 @@ static void begin(bl__p *p, bl__g *g, bl__spawned *s)
     BL__CHECK(load_relaxed(&g->registered) == NULL && !bl__holds_any(g));
     BL__CHECK(g->labels == NULL && g->copy_heap == NULL);
     store_relaxed(&g->away_since, 0);
-    g->switches = 0;
+    store_relaxed(&g->switches, 0u);
     g->ctx = scope->bl__ctx;
     g->scope = scope;
     g->inner = scope;
     g->fn = s->fn;
     g->arg = s->arg;
-    g->id = s->id;
+    store_relaxed(&g->id, s->id);
     g->parent = s->parent;
     g->site = s->site;
 #if BL__RACE
@@ -358,7 +358,7 @@ __attribute__((noreturn, always_inline)) static inline void leave(bl__m *m, bl__
         bl__switch_to(m, g, BL__SWITCH_END, to);
     m->prev = g;
     m->action = BL__SWITCH_END;
-    m->g = to;
+    store_relaxed(&m->g, to);
     store_relaxed(&to->task.status, (uint32_t)BL__G_RUNNING);
     bl__san_switch_start(NULL, to->fiber, to->stack_lo, to->stack_hi);
     bl__switch_leave(to->sp);

@@ -65,8 +65,9 @@ static void running_find(listing *t)
          m = m->all_next) {
         const bl__p *p = load_relaxed(&m->p);
         bool still = p != NULL && load_relaxed(&p->tick) == load_relaxed(&p->seen_tick);
-        t->running[t->running_count++] = (row_running){
-            m->g, still ? t->now - load_relaxed(&p->seen_since) : 0, load_relaxed(&m->tid)};
+        t->running[t->running_count++] =
+            (row_running){load_relaxed(&m->g), still ? t->now - load_relaxed(&p->seen_since) : 0,
+                          load_relaxed(&m->tid)};
     }
     bl__unlock(&bl__rt.lock);
 }
