@@ -145,8 +145,10 @@ static void table_emptied(bl__table *t)
 void bl__table_clear(bl__table *t, const bl__shape *shape)
 {
     table_boxes_release(t, shape);
-    if (t->cap)
+    if (t->cap) {
         memset(t->slots, 0, ((size_t)t->mask + 1) * sizeof *t->slots);
+        memset(t->entries, 0, t->used * shape->stride);
+    }
     t->live = 0;
     table_emptied(t);
 }
@@ -236,6 +238,15 @@ char *bl__table_add(bl__table *t, const bl__shape *shape, const bl__key *key, bl
     return entry;
 }
 
+/* What was there is in nobody's reach by the map any more. Mostly it is two words. */
+static inline void entry_clear(char *entry, size_t stride)
+{
+    if (BL__LIKELY(stride == 2 * sizeof(uint64_t)))
+        memset(entry, 0, 2 * sizeof(uint64_t));
+    else
+        memset(entry, 0, stride);
+}
+
 bl__box *bl__table_remove(bl__table *t, const bl__shape *shape, uint32_t i)
 {
     uint32_t at = t->slots[i].at;
@@ -251,7 +262,10 @@ bl__box *bl__table_remove(bl__table *t, const bl__shape *shape, uint32_t i)
     t->hashes[at] = 0;
     if (--t->live == 0)
         table_emptied(t);
-    return shape->boxed ? bl__entry_box(bl__table_entry(t, shape, at)) : NULL;
+    char *entry = bl__table_entry(t, shape, at);
+    bl__box *box = shape->boxed ? bl__entry_box(entry) : NULL;
+    entry_clear(entry, shape->stride);
+    return box;
 }
 
 /* ---- Cursors ---- */

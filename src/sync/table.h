@@ -8,7 +8,8 @@
  * hash beside the entry's number, so that a look-up reads one line of the index, and then the entry
  * that is almost surely the right one. Collisions go to the next slot (linear probing); a deletion
  * moves up those behind it, so there are no tombstones in the index. In the array a deleted entry
- * leaves a gap (hash 0), until the array is full and the table is built anew.
+ * leaves a gap (hash 0), until the array is full and the table is built anew. The gap is zeroed: what
+ * was deleted is in nobody's reach by the map (debug/reach.c).
  *
  * This gives ranges their order, the same in every run whatever the seed is, and lets them go on
  * when the table changes under them: a place in the array is a cursor, which a rebuilt table moves

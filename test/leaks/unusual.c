@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What is seldom seen: layers of scopes, threads, what has been stopped, what was thrown away. */
+#include <belay/map.h>
+
 #include <pthread.h>
 #include <time.h>
 
@@ -596,6 +598,69 @@ static int pipe_without_a_writer(void *arg)
     return go_on();
 }
 
+typedef struct subscriber {
+    bl_chan *messages;
+    int got;
+} subscriber;
+
+static int read_messages(void *arg)
+{
+    subscriber *sub = arg;
+    int m;
+    (void)bl_label("topic", "news");
+    while (bl_chan_recv(sub->messages, &m) == 0) /* @messages_recv */
+        sub->got += m;
+    return 0;
+}
+
+static __attribute__((noinline)) void subscriber_add(bl_map *map, bl_syncmap *shared, int id)
+{
+    subscriber *sub = calloc(1, sizeof *sub);
+    char one = 1;
+    sub->messages = bl_chan_new(sizeof(int), 0); /* @messages_chan */
+    if (id == 0)
+        (void)bl_map_set(map, &sub, &one); /* as a key */
+    else
+        (void)bl_syncmap_store(shared, &id, sub);
+    bl_go(bl_root(), read_messages, sub);
+}
+
+static bool subscriber_first(const void *key, void *value, void *arg)
+{
+    (void)value;
+    memcpy(arg, key, sizeof(subscriber *));
+    return false;
+}
+
+static int subscribers_come_and_go(void *arg)
+{
+    static bl_map *map, *cleared; /* with room for more: they are not built anew */
+    static bl_syncmap *shared;
+    subscriber *first = NULL;
+    int id = 1;
+    (void)arg;
+    map = bl_map_new(sizeof(subscriber *), 1);
+    cleared = bl_map_new(sizeof(subscriber *), 1);
+    shared = bl_syncmap_new(sizeof id);
+    subscriber_add(map, shared, 0);
+    subscriber_add(cleared, shared, 0);
+    subscriber_add(map, shared, id);
+    bl_map_range(map, subscriber_first, &first);
+    (void)bl_map_delete(map, &first);
+    bl_map_clear(cleared);
+    (void)bl_syncmap_delete(shared, &id);
+    return 0;
+}
+
+/*? deleted_from_maps leak
+ * read_messages@messages_recv [chan receive] made by subscriber_add at @messages_chan; labels: topic=news; cause: nobody is left to send; and 2 more like it
+ */
+static int deleted_from_maps(void *arg)
+{
+    bl_go(bl_root(), subscribers_come_and_go, arg);
+    return go_on();
+}
+
 PROGRAMS({"three_layers_down", three_layers_down},
          {"child_waits_for_its_opener", child_waits_for_its_opener},
          {"job_receives_from_nobody", job_receives_from_nobody},
@@ -614,4 +679,4 @@ PROGRAMS({"three_layers_down", three_layers_down},
          {"one_too_few_for_the_barrier", one_too_few_for_the_barrier},
          {"write_lock_of_the_dead", write_lock_of_the_dead},
          {"slots_in_memory_nobody_has", slots_in_memory_nobody_has},
-         {"pipe_without_a_writer", pipe_without_a_writer})
+         {"pipe_without_a_writer", pipe_without_a_writer}, {"deleted_from_maps", deleted_from_maps})
