@@ -5,9 +5,14 @@
  */
 #include "debug/alike.h"
 
+#include "core/label.h"
+#include "debug/peek.h"
 #include "debug/symbol.h"
 
-enum { CACHE = 256 };
+enum {
+    CACHE = 256,
+    LABELS_COMPARED = 1024 /* bytes of text */
+};
 
 /* FNV-1a, a word at a time. */
 static uint64_t alike_mix(uint64_t hash, uint64_t word)
@@ -46,14 +51,29 @@ static uint64_t place_hash(uintptr_t pc)
     return cache[i].hash;
 }
 
-uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made)
+/* By their text: each goroutine may have a set of its own. */
+static uint64_t labels_mix(uint64_t hash, const bl__labels *at)
+{
+    bl__labels head;
+    char text[LABELS_COMPARED];
+    if (at == NULL || !bl__peek(&head, at, sizeof head))
+        return hash;
+    size_t n = head.bytes < sizeof text ? head.bytes : sizeof text;
+    n = bl__peek(text, at->text, n) ? n : 0;
+    for (size_t i = 0; i < n; i++)
+        hash = alike_mix(hash, (unsigned char)text[i]);
+    return hash;
+}
+
+uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made, uintptr_t owner)
 {
     uint64_t hash = alike_mix(UINT64_C(0xcbf29ce484222325), (uintptr_t)made);
+    hash = alike_mix(hash, owner);
     if (g != NULL) {
         hash = alike_mix(hash, g->task.status);
         hash = alike_mix(hash, g->reason);
         hash = alike_mix(hash, (uintptr_t)g->site);
-        hash = alike_mix(hash, (uintptr_t)g->labels);
+        hash = labels_mix(hash, g->labels);
     }
     if (t != NULL) {
         for (uint64_t i = 0; i < t->total && i < BL__TRACE_INNER; i++)

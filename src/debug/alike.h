@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* alike.h: goroutines that a report shows as one: same stack, wait, place of start and of what is
- * waited on, labels. */
+ * waited on, who has that, labels. */
 #ifndef BL__DEBUG_ALIKE_H
 #define BL__DEBUG_ALIKE_H
 
@@ -18,8 +18,8 @@ typedef struct bl__alike {
 } bl__alike;
 
 /* Never 0. g is a copy of a record, or NULL of one that has not run; made is where what it waits on
- * was made. */
-uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made);
+ * was made, owner who has it. */
+uint64_t bl__alike_key(const bl__g *g, const bl__trace *t, const void *made, uintptr_t owner);
 void bl__alike_add(bl__alike *a, uint64_t id);
 /* "and 3 more like it: goroutines 4, 5, 6", if there are any. */
 void bl__alike_print(bl__out *o, const bl__alike *a);

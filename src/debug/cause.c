@@ -95,11 +95,11 @@ static void path_print(bl__out *o, const bl_scope *at)
 
 /* ---- A lock, a once, a timer ---- */
 
-/* Who has the lock with this word, or does what is waited for. tick: as bl__orphan_kind's. False:
- * nobody that is known. */
-static bool holder_print(bl__out *o, uintptr_t word, uint32_t tick, const char *does)
+/* Who has the lock, or does what is waited for. tick: as bl__orphan_kind's. False: nobody that is
+ * known. */
+static bool holder_print(bl__out *o, uintptr_t holder, uint32_t tick, const char *does)
 {
-    const bl__g *owner = (const bl__g *)(word & ~(uintptr_t)BL__WORD_FLAGS);
+    const bl__g *owner = (const bl__g *)holder;
     bl__g g;
     if (owner == NULL)
         return false;
@@ -130,6 +130,7 @@ static bool holder_print(bl__out *o, uintptr_t word, uint32_t tick, const char *
 typedef struct read_lock {
     const void *lock;
     const bl__g *reader; /* one that has it, or NULL */
+    bool more;           /* others may: somebody has more than are noted */
 } read_lock;
 
 static void reader_find(const bl__g *g, void *arg)
@@ -139,40 +140,35 @@ static void reader_find(const bl__g *g, void *arg)
         return;
     for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
         l->reader = g->reads[i] == l->lock ? g : l->reader;
+    l->more = l->more || g->reads_count > BL__READS;
 }
 
 /* One who has the lock for reading. False: it is not known who has. */
-static bool reader_print(bl__out *o, const void *lock)
+static bool reader_print(bl__out *o, const bl_rwmutex *lock)
 {
     read_lock l = {.lock = lock};
-    if (!load_relaxed(&bl__reads_handed))
-        bl__each_goroutine(reader_find, &l);
-    return holder_print(o, (uintptr_t)l.reader, 0, "holds it for reading");
+    bl_rwmutex rw;
+    if (load_relaxed(&bl__reads_handed))
+        return false;
+    bl__each_goroutine(reader_find, &l);
+    if (l.reader != NULL || l.more || !bl__peek(&rw, lock, sizeof rw) ||
+        rw.bl__word < BL__WORD_READER)
+        return holder_print(o, (uintptr_t)l.reader, 0, "holds it for reading");
+    bl__out_printf(o,
+                   "cause: no goroutine that is left holds it for reading: one has ended without "
+                   "unlocking it, or a plain thread has it\n");
+    return true;
 }
 
 static bool owner_cause_print(bl__out *o, const bl__g *g)
 {
-    bl_mutex m;
-    bl_rwmutex rw;
-    bl_once once;
-    bl__after after;
-    switch (g->reason) {
-    case BL__WAIT_MUTEX:
-        return bl__peek(&m, g->wait_obj, sizeof m) &&
-               holder_print(o, m.bl__word, m.bl__tick, "holds it");
-    case BL__WAIT_RW_LOCK:
-    case BL__WAIT_RW_RLOCK:
-        if (!bl__peek(&rw, g->wait_obj, sizeof rw) || (rw.bl__word & BL__WORD_WRITER) == 0)
-            return reader_print(o, g->wait_obj);
-        return holder_print(o, rw.bl__word, rw.bl__tick, "holds it");
-    case BL__WAIT_ONCE:
-        return bl__peek(&once, g->wait_obj, sizeof once) &&
-               holder_print(o, (uintptr_t)once.bl__runner, 0, "runs it");
-    case BL__WAIT_TIMER:
-        return bl__peek(&after, g->wait_obj, sizeof after) &&
-               holder_print(o, (uintptr_t)after.runner, 0, "runs it");
-    default: return false;
-    }
+    bool lock = g->reason == BL__WAIT_MUTEX || g->reason == BL__WAIT_RW_LOCK ||
+                g->reason == BL__WAIT_RW_RLOCK;
+    uint32_t tick;
+    uintptr_t owner = bl__describe_owner(g, &tick);
+    if (owner == 0 && lock && g->reason != BL__WAIT_MUTEX)
+        return reader_print(o, g->wait_obj);
+    return holder_print(o, owner, tick, lock ? "holds it" : "runs it");
 }
 
 /* ---- One that runs ---- */

@@ -70,11 +70,12 @@ static void owner_print(bl__out *o, uintptr_t word, uint32_t tick)
         bl__out_printf(o, ", held by goroutine %llu", (unsigned long long)g.id);
 }
 
+/* The last is the function itself; the others may begin in it, inlined. */
 static bool function_take(const bl__symbol *s, void *arg)
 {
     if (!bl__symbol_is_runtime(s))
         *(const char **)arg = s->func;
-    return true;
+    return false;
 }
 
 const char *bl__describe_function(const bl__g *g)
@@ -83,6 +84,33 @@ const char *bl__describe_function(const bl__g *g)
     if (g->id != 1) /* that is "main" */
         bl__symbol_each((uintptr_t)g->fn, function_take, &name);
     return name != NULL ? name : g->site != NULL ? g->site->what : "?";
+}
+
+uintptr_t bl__describe_owner(const bl__g *g, uint32_t *tick)
+{
+    bl_mutex m;
+    bl_rwmutex rw;
+    bl_once once;
+    bl__after after;
+    *tick = 0;
+    switch (g->reason) {
+    case BL__WAIT_MUTEX:
+        if (!bl__peek(&m, g->wait_obj, sizeof m))
+            return 0;
+        *tick = m.bl__tick;
+        return m.bl__word & ~(uintptr_t)BL__WORD_FLAGS;
+    case BL__WAIT_RW_LOCK:
+    case BL__WAIT_RW_RLOCK:
+        if (!bl__peek(&rw, g->wait_obj, sizeof rw) || (rw.bl__word & BL__WORD_WRITER) == 0)
+            return 0;
+        *tick = rw.bl__tick;
+        return rw.bl__word & ~(uintptr_t)BL__WORD_FLAGS;
+    case BL__WAIT_ONCE:
+        return bl__peek(&once, g->wait_obj, sizeof once) ? (uintptr_t)once.bl__runner : 0;
+    case BL__WAIT_TIMER:
+        return bl__peek(&after, g->wait_obj, sizeof after) ? (uintptr_t)after.runner : 0;
+    default: return 0;
+    }
 }
 
 bool bl__describe_is_chan(const bl__site_text *made) { return strcmp(made->what, "channel") == 0; }

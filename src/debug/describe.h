@@ -33,6 +33,10 @@ const bl_timer *bl__timer_silent(const bl_chan *at, const bl_chan *c);
 /* What g runs: the name of the function, or of what bl_go was given. */
 const char *bl__describe_function(const bl__g *g);
 
+/* Who has what g, a copy of a record, waits for, or does it: the record, or that of who has ended
+ * with the lock (tick: as bl__orphan_kind's); 0: nobody that is known. */
+uintptr_t bl__describe_owner(const bl__g *g, uint32_t *tick);
+
 /* The address of an object in its user's storage, with what is known of where that is. */
 void bl__describe_place(bl__out *o, const void *at);
 

@@ -483,11 +483,13 @@ static uint64_t item_key(const item *it)
 {
     shown now;
     if (it->at == NULL)
-        return bl__alike_key(NULL, NULL, (const void *)it->site);
+        return bl__alike_key(NULL, NULL, (const void *)it->site, 0);
     if (!item_look(it, &now, 1) || now.g.task.status == BL__G_RUNNING || now.g.held != NULL ||
         now.g.held_rw != NULL)
         return 0;
-    return bl__alike_key(&now.g, now.have ? &now.trace : NULL, bl__describe_made(&now.g));
+    uint32_t tick;
+    return bl__alike_key(&now.g, now.have ? &now.trace : NULL, bl__describe_made(&now.g),
+                         bl__describe_owner(&now.g, &tick));
 }
 
 static void one_group(bl__out *o, const item *it, const bl__report_all *what)

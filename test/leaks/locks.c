@@ -435,11 +435,106 @@ static int store_part(void *arg)
 
 /*? reader_gone deadlock
  * store_part@store_wait [scope wait] waits on scope "store"
- * store_save@save_lock [sync.RWMutex.Lock] held by 1 reader; in scope "store"; cause:
+ * store_save@save_lock [sync.RWMutex.Lock] held by 1 reader; in scope "store"; cause: no goroutine that is left holds it for reading
  */
 static int reader_gone(void *arg)
 {
     bl_go(bl_root(), store_part, arg);
+    return go_on();
+}
+
+/* ---- Two locks that are made and waited for at the same places ---- */
+
+typedef struct shard {
+    bl_mutex lock;
+    bl_chan *replies;
+} shard;
+
+static int shard_hold(void *arg)
+{
+    shard *sh = arg;
+    bl_mutex_lock(&sh->lock);
+    int err = bl_chan_recv(sh->replies, NULL); /* @shard_recv */
+    bl_mutex_unlock(&sh->lock);
+    return err;
+}
+
+static shard *shard_new(bl_scope *s)
+{
+    shard *sh = calloc(1, sizeof *sh);
+    sh->replies = bl_scope_chan(s, 0, 0); /* @shard_chan */
+    return sh;
+}
+
+static int shard_use(void *arg)
+{
+    shard *sh = shard_new(arg);
+    BL_SCOPE(s, .name = "shard");
+    bl_go(s, shard_hold, sh);
+    if (bl_sleep(5 * BL_MS) < 0)
+        return 1;
+    bl_mutex_lock(&sh->lock); /* @shard_lock */
+    bl_mutex_unlock(&sh->lock);
+    free(sh);
+    return 0;
+}
+
+static int shards_part(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .name = "shards");
+    for (int i = 0; i < 2; i++)
+        bl_go(s, shard_use, s);
+    return bl_scope_wait(s); /* @shards_wait */
+}
+
+/*? two_holders_of_two_locks deadlock
+ * shards_part@shards_wait [scope wait] waits on scope "shards"
+ * shard_use@shard_lock [sync.Mutex.Lock] cause: goroutine N (shard_hold) holds it, and is itself in chan receive
+ * shard_use@shard_lock [sync.Mutex.Lock] cause: goroutine N (shard_hold) holds it, and is itself in chan receive
+ * shard_hold@shard_recv [chan receive] holds sync.Mutex; made by shard_new at @shard_chan
+ * shard_hold@shard_recv [chan receive] holds sync.Mutex; made by shard_new at @shard_chan
+ */
+static int two_holders_of_two_locks(void *arg)
+{
+    bl_go(bl_root(), shards_part, arg);
+    return go_on();
+}
+
+/* ---- A holder whose function begins with another's code ---- */
+
+static int shard_take(void *arg)
+{
+    shard *sh = arg;
+    bl_mutex_lock(&sh->lock); /* @take_lock */
+    bl_mutex_unlock(&sh->lock);
+    return 0;
+}
+
+static shard *shard_alloc(void) { return calloc(1, sizeof(shard)); }
+
+static int shard_serve(void *arg)
+{
+    (void)arg;
+    shard *sh = shard_alloc(); /* which gcc and clang put first, where this has a frame pointer */
+    if (sh == NULL || __builtin_frame_address(0) == NULL)
+        return 1;
+    BL_SCOPE(s, .name = "serve");
+    sh->replies = bl_scope_chan(s, 0, 0);
+    bl_mutex_lock(&sh->lock);
+    bl_go(s, shard_take, sh);
+    int err = bl_chan_recv(sh->replies, NULL); /* @serve_recv */
+    bl_mutex_unlock(&sh->lock);
+    return err;
+}
+
+/*? holder_that_begins_inlined deadlock
+ * shard_serve@serve_recv [chan receive] holds sync.Mutex
+ * shard_take@take_lock [sync.Mutex.Lock] cause: goroutine N (shard_serve) holds it, and is itself in chan receive
+ */
+static int holder_that_begins_inlined(void *arg)
+{
+    bl_go(bl_root(), shard_serve, arg);
     return go_on();
 }
 
@@ -448,4 +543,6 @@ PROGRAMS({"twice_in_callee", twice_in_callee}, {"twice_in_callback", twice_in_ca
          {"circle_of_three", circle_of_three}, {"mixed_orders", mixed_orders},
          {"kept_on_error", kept_on_error}, {"kept_on_error_said", kept_on_error_said},
          {"kept_and_taken_again", kept_and_taken_again}, {"read_twice", read_twice},
-         {"read_twice_by_callback", read_twice_by_callback}, {"reader_gone", reader_gone})
+         {"read_twice_by_callback", read_twice_by_callback}, {"reader_gone", reader_gone},
+         {"two_holders_of_two_locks", two_holders_of_two_locks},
+         {"holder_that_begins_inlined", holder_that_begins_inlined})
