@@ -115,6 +115,29 @@ static int counts_root(void *arg)
 
 BL_TEST_PLAIN(counts) { BL_CHECK_EQ(t, bl_run(counts_root, NULL, NULL), 0); }
 
+static int from_nil(void *arg)
+{
+    (void)arg;
+    int r = bl_chan_recv(NULL, NULL);
+    return r == BL_ECANCELED ? 0 : r;
+}
+
+static int says_why_root(void *arg)
+{
+    size_t bytes;
+    BL_SCOPE(s);
+    (void)arg;
+    bl_go(s, from_nil, NULL);
+    until_waiting(1);
+    char *text = written("goroutineleak", 2, &bytes);
+    BL_CHECK(t, has_line(text, "goroutine 2 ", "[chan receive (nil chan) (leaked)]:"));
+    BL_CHECK(t, has_line(text, "cause: ", "a nil channel never has a value"));
+    free(text);
+    return 0;
+}
+
+BL_TEST_PLAIN(says_why) { BL_CHECK_EQ(t, bl_run(says_why_root, NULL, NULL), 0); }
+
 #ifdef BL__HAVE_LIBBACKTRACE
 /* How many stacks the text has, and of how many goroutines. */
 static int stacks_of(const char *text, uint64_t *goroutines)

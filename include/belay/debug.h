@@ -70,11 +70,11 @@ int bl_leaks(bl_leak *out, size_t max);
  *
  * debug 0 is for `go tool pprof`: profile.proto, in gzip's framing, with labels, functions, files
  * and lines in it, so that pprof needs no program. 1 is text: counts, addresses and names, the most
- * frequent first. 2 (goroutine and goroutineleak) is each goroutine by itself, as bl_dump. Frames
- * of this library are left out, but for the call that a goroutine is in. 0; BL_EINVAL: no such
- * profile; BL_ENOMEM; or why fd could not be written to. It blocks its thread while it works, and
- * no other goroutine: some microseconds for each different stack, and one for each goroutine. (Go:
- * pprof.Lookup(name).WriteTo.)
+ * frequent first. 2 (goroutine and goroutineleak) is each goroutine by itself, as bl_dump, and of
+ * those that are stuck, why. Frames of this library are left out, but for the call that a goroutine
+ * is in. 0; BL_EINVAL: no such profile; BL_ENOMEM; or why fd could not be written to. It blocks its
+ * thread while it works, and no other goroutine: some microseconds for each different stack, and
+ * one for each goroutine. (Go: pprof.Lookup(name).WriteTo.)
  */
 int bl_profile(int fd, const char *name, int debug);
 

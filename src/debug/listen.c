@@ -275,14 +275,6 @@ static int metrics_write(int fd, const char *name, int debug, bl_dur seconds)
     return bl_metrics(fd);
 }
 
-static int leaks_write(int fd, const char *name, int debug, bl_dur seconds)
-{
-    int n = bl_leaks(NULL, 0);
-    if (n < 0 || dprintf(fd, "%d stuck goroutine%s\n\n", n, n == 1 ? "" : "s") < 0)
-        return -1;
-    return bl__profile_for(fd, name, debug, seconds);
-}
-
 static int cmdline_write(int fd, const char *name, int debug, bl_dur seconds)
 {
     char part[1024];
@@ -312,8 +304,8 @@ static void route(const request *r)
         written_send(r, written(metrics_write, NULL, 0, 0),
                      "application/openmetrics-text; version=1.0.0; charset=utf-8", "");
     } else if (strcmp(path, "/debug/leaks") == 0) {
-        written_send(r, written(leaks_write, "goroutineleak", 2, 0), "text/plain; charset=utf-8",
-                     "");
+        written_send(r, written(bl__profile_for, "goroutineleak", BL__PROFILE_PAGE, 0),
+                     "text/plain; charset=utf-8", "");
     } else if (strcmp(path, "/debug/goroutines") == 0) {
         int id = query_number(r, "id", 0, INT_MAX);
         if (id < 0)

@@ -19,8 +19,10 @@ bool bl__stacks_trim(bl__stacks *s);
  * written. */
 int bl__pprof_write(int fd, const bl__stacks *s, const bl__profile_kind *kind, bl_dur took);
 
+enum { BL__PROFILE_PAGE = 3 };
+
 /* bl_profile of what happens within so long, for which the caller sleeps; with the differences of
- * what there is then. */
+ * what there is then. debug BL__PROFILE_PAGE: as 2, and before that how many there are. */
 int bl__profile_for(int fd, const char *name, int debug, bl_dur seconds);
 
 #endif

@@ -194,7 +194,12 @@ static bool want_leaked(const bl__g *g, void *arg) { return is_leaked(arg, g->id
 
 static void profile_leaks(bl__out *o, void *arg)
 {
-    bl__report_all what = {.want = want_leaked, .arg = arg, .leaked = true};
+    const profiling *p = arg;
+    bl__report_all what = {
+        .want = want_leaked, .arg = arg, .leaked = true, .asked = true, .cause = BL__CAUSE_STUCK};
+    if (p->debug >= BL__PROFILE_PAGE)
+        bl__out_printf(o, "%zu stuck goroutine%s\n\n", p->leaks_count,
+                       p->leaks_count == 1 ? "" : "s");
     bl__report_each(o, &what);
 }
 

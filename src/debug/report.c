@@ -284,18 +284,24 @@ static uint32_t item_switches(const item *it)
     return it->at != NULL ? load_relaxed(&it->at->switches) : 0;
 }
 
+/* Tells it by itself, on stderr. */
+static bool tells(const bl__out *o, const bl__report_all *what)
+{
+    return o->fd == STDERR_FILENO && what->cause != BL__CAUSE_NONE && !what->asked;
+}
+
 static void told_add(const bl__out *o, const item *it, const bl__report_all *what)
 {
-    if (o->fd != STDERR_FILENO || what->cause == BL__CAUSE_NONE)
+    if (!tells(o, what))
         return;
     told.of[told.count % TOLD].id = it->id;
     told.of[told.count++ % TOLD].switches = item_switches(it);
 }
 
 /* True: it was told of; then it is left to told_print. */
-static bool told_before(const bl__out *o, const item *it)
+static bool told_before(const bl__out *o, const item *it, const bl__report_all *what)
 {
-    for (uint64_t i = 0; o->fd == STDERR_FILENO && i < told.count && i < TOLD; i++)
+    for (uint64_t i = 0; tells(o, what) && i < told.count && i < TOLD; i++)
         if (told.of[i].id == it->id && told.of[i].switches == item_switches(it)) {
             bl__alike_add(&told.again, it->id);
             return true;
@@ -456,7 +462,7 @@ static void items_each(bl__out *o, const bl__report_all *what,
 
 static void one_print(bl__out *o, const item *it, const bl__report_all *what)
 {
-    if (what->cause == BL__CAUSE_NONE || !told_before(o, it))
+    if (!told_before(o, it, what))
         item_print(o, it, what, NULL);
 }
 
@@ -494,7 +500,7 @@ static uint64_t item_key(const item *it)
 
 static void one_group(bl__out *o, const item *it, const bl__report_all *what)
 {
-    if (what->cause != BL__CAUSE_NONE && told_before(o, it))
+    if (told_before(o, it, what))
         return;
     uint64_t key = item_key(it);
     for (uint32_t i = 0; key != 0 && i < groups.count; i++)

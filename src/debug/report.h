@@ -75,6 +75,7 @@ typedef struct bl__report_all {
     uint64_t except;
     bool leaked;
     bool system;
+    bool asked; /* by the program: who was told of before is shown again */
     bl__cause_of cause;
 } bl__report_all;
 void bl__report_each(bl__out *o, const bl__report_all *what);
