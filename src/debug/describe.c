@@ -18,6 +18,7 @@
 #include "life/timer.h"
 #include "sync/chan.h"
 #include "sync/object.h"
+#include "sync/waitq.h"
 
 enum {
     CASES_SHOWN = 16,
@@ -209,22 +210,35 @@ static void mutex_print(bl__out *o, const char *does, const bl_mutex *at)
     bl__out_printf(o, "\n");
 }
 
-static void rwmutex_print(bl__out *o, const char *does, const bl_rwmutex *at)
+/* Whom a reader waits for where the lock is others' for reading: the first in line to write. */
+static void writer_print(bl__out *o, const bl_rwmutex *m)
+{
+    bl__waiter first;
+    bl__g g;
+    if (!bl__peek(&first, m->bl__writers[0], sizeof first) || !bl__peek(&g, first.g, sizeof g))
+        return;
+    if (g.task.kind == BL__TASK_THREAD)
+        bl__out_printf(o, ", behind a plain thread that waits to Lock it");
+    else
+        bl__out_printf(o, ", behind goroutine %llu, which waits to Lock it",
+                       (unsigned long long)g.id);
+}
+
+static void rwmutex_print(bl__out *o, const char *does, bl__reason reason, const bl_rwmutex *at)
 {
     bl_rwmutex m;
     bl__out_printf(o, "%s sync.RWMutex", does);
     bl__describe_place(o, at);
-    if (!bl__peek(&m, at, sizeof m))
-        bl__out_printf(o, "\n");
-    else if (m.bl__word & BL__WORD_WRITER) {
-        owner_print(o, m.bl__word, m.bl__tick);
-        bl__out_printf(o, "\n");
-    } else {
+    if (bl__peek(&m, at, sizeof m)) {
         unsigned long long readers = m.bl__word / BL__WORD_READER;
-        if (readers > 0)
+        if (m.bl__word & BL__WORD_WRITER)
+            owner_print(o, m.bl__word, m.bl__tick);
+        else if (readers > 0)
             bl__out_printf(o, ", held by %llu reader%s", readers, readers == 1 ? "" : "s");
-        bl__out_printf(o, "\n");
+        if (reason == BL__WAIT_RW_RLOCK && (m.bl__word & BL__WORD_WRITER) == 0)
+            writer_print(o, &m);
     }
+    bl__out_printf(o, "\n");
 }
 
 static void cond_print(bl__out *o, const char *does, const bl_cond *at)
@@ -341,7 +355,7 @@ void bl__describe_object(bl__out *o, const char *does, bl__reason reason, const 
     case BL__WAIT_CHAN_SEND: chan_print(o, at, does); break;
     case BL__WAIT_MUTEX: mutex_print(o, does, at); break;
     case BL__WAIT_RW_RLOCK:
-    case BL__WAIT_RW_LOCK: rwmutex_print(o, does, at); break;
+    case BL__WAIT_RW_LOCK: rwmutex_print(o, does, reason, at); break;
     case BL__WAIT_COND: cond_print(o, does, at); break;
     case BL__WAIT_ONCE: once_print(o, does, at); break;
     case BL__WAIT_WAITGROUP: waitgroup_print(o, does, at); break;

@@ -443,6 +443,66 @@ static int reader_gone(void *arg)
     return go_on();
 }
 
+/* ---- A reader behind a writer behind a reader that waits for it ---- */
+
+typedef struct feed {
+    bl_rwmutex lock;
+    bl_chan *news;
+} feed;
+
+static int feed_wait(void *arg)
+{
+    feed *f = arg;
+    bl_rwmutex_rlock(&f->lock);
+    int err = bl_chan_recv(f->news, NULL); /* @news_recv */
+    bl_rwmutex_runlock(&f->lock);
+    return err;
+}
+
+static int feed_change(void *arg)
+{
+    feed *f = arg;
+    bl_rwmutex_lock(&f->lock); /* @feed_lock */
+    bl_rwmutex_unlock(&f->lock);
+    return 0;
+}
+
+static int feed_send(void *arg)
+{
+    feed *f = arg;
+    bl_rwmutex_rlock(&f->lock); /* @feed_rlock */
+    int err = bl_chan_send(f->news, NULL);
+    bl_rwmutex_runlock(&f->lock);
+    return err;
+}
+
+static int feed_part(void *arg)
+{
+    static const bl_fn parts[] = {feed_wait, feed_change, feed_send};
+    feed f = {.news = NULL};
+    (void)arg;
+    BL_SCOPE(s, .name = "feed");
+    f.news = bl_scope_chan(s, 0, 0); /* @news_chan */
+    for (int i = 0; i < 3; i++) {
+        bl_go(s, parts[i], &f);
+        if (bl_sleep(5 * BL_MS) < 0)
+            return 1;
+    }
+    return bl_scope_wait(s); /* @feed_wait */
+}
+
+/*? reader_behind_a_writer deadlock
+ * feed_part@feed_wait [scope wait] waits on scope "feed"
+ * feed_wait@news_recv [chan receive] made by feed_part at @news_chan; for reading
+ * feed_change@feed_lock [sync.RWMutex.Lock] held by 1 reader; cause: goroutine N (feed_wait) holds it for reading, and is itself in chan receive
+ * feed_send@feed_rlock [sync.RWMutex.RLock] held by 1 reader, behind goroutine N, which waits to Lock it; cause: goroutine N (feed_wait) holds it for reading
+ */
+static int reader_behind_a_writer(void *arg)
+{
+    bl_go(bl_root(), feed_part, arg);
+    return go_on();
+}
+
 /* ---- Two locks that are made and waited for at the same places ---- */
 
 typedef struct shard {
@@ -544,5 +604,6 @@ PROGRAMS({"twice_in_callee", twice_in_callee}, {"twice_in_callback", twice_in_ca
          {"kept_on_error", kept_on_error}, {"kept_on_error_said", kept_on_error_said},
          {"kept_and_taken_again", kept_and_taken_again}, {"read_twice", read_twice},
          {"read_twice_by_callback", read_twice_by_callback}, {"reader_gone", reader_gone},
+         {"reader_behind_a_writer", reader_behind_a_writer},
          {"two_holders_of_two_locks", two_holders_of_two_locks},
          {"holder_that_begins_inlined", holder_that_begins_inlined})
