@@ -589,7 +589,7 @@ typedef struct bl_mutex {
     void *bl__head;             /* lock: waiters, first in first out */
     void *bl__tail;             /* lock */
     uint32_t bl__lock;          /* of the waiters */
-    uint32_t bl__tick;          /* owner: the holder's count of switches when it took it */
+    uint32_t bl__tick;          /* atomic: the holder's count of switches when it took it */
 } bl_mutex;
 
 void bl_mutex_lock(bl_mutex *m);       /* waits, no stop path; fatal if held by the caller */

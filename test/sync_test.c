@@ -4,11 +4,13 @@
 #include <belay/test.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "arch/sanitize.h"
 #include "calls.h"
 #include "run.h"
 
@@ -125,6 +127,22 @@ BL_TEST(mutexes_are_unlocked_in_any_order)
         for (int k = 0; k < 4; k++)
             bl_mutex_unlock(&m[orders[i][k]]);
         BL_CHECK(t, bl__self()->held == NULL);
+        for (int k = 0; k < 4; k++)
+            BL_CHECK(t, m[k].bl__held == NULL);
+    }
+}
+
+BL_TEST(write_locks_are_unlocked_in_any_order)
+{
+    bl_rwmutex m[3] = {0};
+    for (int first = 0; first < 3; first++) {
+        for (int k = 0; k < 3; k++)
+            bl_rwmutex_lock(&m[k]);
+        for (int k = 0; k < 3; k++)
+            bl_rwmutex_unlock(&m[(first + k) % 3]);
+        BL_CHECK(t, bl__self()->held_rw == NULL);
+        for (int k = 0; k < 3; k++)
+            BL_CHECK(t, m[k].bl__held == NULL);
     }
 }
 
@@ -164,7 +182,50 @@ BL_TEST(mutex_is_handed_over_in_order_by_an_owner_that_waited)
         BL_CHECK_EQ(t, calls[i].turn, i);
 }
 
-/* What is two cache lines long lies in two of them. */
+static void *lock_until_told(void *arg)
+{
+    shared *sh = arg;
+    bl_mutex_lock(&sh->m);
+    while (!load_relaxed(&sh->inside))
+        sched_yield();
+    bl_mutex_unlock(&sh->m);
+    return NULL;
+}
+
+static int locks_quickly(void *arg)
+{
+    (void)arg;
+    enum { WAITERS = 1 };
+    bool again = BL__TSAN; /* under which nobody is asked how often he has switched */
+    for (int i = 0; i < 100 && !again; i++) { /* the thread may be quicker */
+        shared sh = {0};
+        pthread_t thread;
+        bl_mutex_lock(&sh.m); /* the first is a slow one */
+        bl_mutex_unlock(&sh.m);
+        bl_yield();
+        bl_mutex_lock(&sh.m);
+        BL_CHECK_EQ(t, pthread_create(&thread, NULL, lock_until_told, &sh), 0);
+        while (!(load_relaxed(&sh.m.bl__word) & WAITERS))
+            sched_yield();
+        bl_mutex_unlock(&sh.m);
+        again = bl_mutex_try_lock(&sh.m);
+        store_relaxed(&sh.inside, 1);
+        if (again)
+            bl_mutex_unlock(&sh.m);
+        pthread_join(thread, NULL);
+    }
+    BL_CHECK(t, again);
+    return 0;
+}
+
+BL_TEST_PLAIN(mutex_is_not_handed_over_by_an_owner_that_did_not_switch)
+{
+    BL_CHECK_EQ(t, setenv("BELAY_DEBUG", "lockorder=0", 1), 0); /* which makes all locks slow */
+    BL_CHECK_EQ(t, bl_run(locks_quickly, NULL, NULL), 0);
+    BL_CHECK_EQ(t, unsetenv("BELAY_DEBUG"), 0);
+}
+
+/* What is a cache line long, or two, lies in as many of them. */
 BL_TEST_PLAIN(mutex_functions_begin_where_a_cache_line_does)
 {
     enum { CACHE_LINE = 64 };

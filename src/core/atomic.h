@@ -18,6 +18,16 @@
 /* Before a return: it stays in line, and is not shared with another by a jump. */
 #define BL__RETURN_HERE() __asm__ volatile("" : : "i"(__LINE__))
 
+/* 0, in a register: shorter to store than as a part of the instruction, the more so twice. */
+static inline __attribute__((always_inline)) uintptr_t bl__zero(void)
+{
+    uintptr_t zero = 0;
+#if defined(__x86_64__)
+    __asm__("" : "+r"(zero));
+#endif
+    return zero;
+}
+
 #define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define load_seq_cst(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)

@@ -84,7 +84,7 @@ void bl__m_prepare(bl__m *m, bl__p *p, bool spinning)
 {
     store_relaxed(&m->p, p);
     bl__rt.adopted++;
-    store_relaxed(&m->solo.depth, 0u);
+    store_relaxed(&m->solo.depth, (uintptr_t)0);
     uint16_t mode = (uint16_t)load_relaxed(&bl__solo_on);
     store_release(&m->solo.mode, mode); /* ORD(solo): m may start with it */
     store_relaxed(&m->bare, (bl__rt.asymmetric ? 0u : (uint32_t)BL__BARE_FENCED) |

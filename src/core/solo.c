@@ -99,7 +99,7 @@ void bl__solo_begin(void)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     if (bl__rt.solo_asked && bl__solo_holder() && load_relaxed(&bl__solo_on) == BL__SOLO_OFF &&
         others_rest()) {
-        store_relaxed(&s->depth, 0u);
+        store_relaxed(&s->depth, (uintptr_t)0);
         mode_set(BL__SOLO_ENDING); /* not ON, which who is not known would take for true */
         bl__heavy_barrier();       /* ORD(dekker): with helpers, which rest no more, and ask */
         mode_set(threads_known() ? BL__SOLO_ON : BL__SOLO_OFF);

@@ -55,8 +55,8 @@ extern uint32_t bl__order_on;
 typedef struct bl__solo {
     uint16_t mode __attribute__((aligned(8))); /* atomic; sched's lock to write: BL__SOLO_… */
     uint16_t yield;                            /* atomic: to come by bl__asked_yield (sched.h) */
-    uint32_t order; /* immutable in a run: to say in which order it locks (debug/lockorder.c) */
-    uint32_t depth; /* atomic; written by the thread: sections it is in; while off, anything */
+    uint32_t order;  /* immutable in a run: to say in which order it locks (debug/lockorder.c) */
+    uintptr_t depth; /* atomic; written by the thread: 0 in no section; while off, anything */
 } bl__solo;
 
 enum { BL__SOLO_AT = 2 * sizeof(void *) }; /* a bl__m begins with its goroutine and its processor */
@@ -91,10 +91,12 @@ static inline void bl__solo_leave_outsider(void)
 
 /* By the thread of s, which is in no section: notes one, and looks. Its mode, with what is asked
  * behind it; if the mode is BL__SOLO_ON, it is in one now, until bl__solo_exit. What is stored are
- * constants: sections that follow each other do not wait for one another. */
+ * constants: sections that follow each other do not wait for one another. And such as a register
+ * holds, the record's address and 0: instructions that contain them are twice as long, and mutexes
+ * have a cache line of them (sync/mutex.c). */
 static inline __attribute__((always_inline)) uint64_t bl__solo_enter_mode(bl__solo *s)
 {
-    store_relaxed(&s->depth, 1u);
+    store_relaxed(&s->depth, (uintptr_t)s - BL__SOLO_AT);
     fence_compiler(); /* the barrier of bl__solo_end makes it one of the processor */
     /* ORD(solo): who finds that it has ended, and then the lock free, finds what was done in
      * sections, which did not write the lock */
@@ -111,7 +113,7 @@ static inline __attribute__((always_inline)) bool bl__solo_is_off(uint64_t mode)
 
 static inline void bl__solo_exit_of(bl__solo *s)
 {
-    store_release(&s->depth, 0u); /* ORD(solo): with the load in bl__solo_end */
+    store_release(&s->depth, bl__zero()); /* ORD(solo): with the load in bl__solo_end */
 }
 
 static inline void bl__solo_exit(void) { bl__solo_exit_of(bl__solo_here()); }
@@ -141,9 +143,10 @@ static inline bool bl__solo_is_inside(const bl__solo *s)
 static inline bool bl__solo_enter_again(void)
 {
     bl__solo *s = bl__solo_here();
-    if (!bl__solo_is_inside(s))
-        return bl__solo_enter();
-    store_relaxed(&s->depth, s->depth + 1);
+    bool within = bl__solo_is_inside(s);
+    if (!within && !bl__solo_enter())
+        return false;
+    store_relaxed(&s->depth, within ? s->depth + 1 : 1);
     return true;
 }
 

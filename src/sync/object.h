@@ -118,22 +118,31 @@ bool bl__held_gone(const bl__g *g, const void *lock, const void *frame);
 /* Takes lock, which is not the first, off a list of g's. False: it is not there. */
 bool bl__held_forget_behind(const bl__g *g, void **list, const void *lock, const void *frame);
 
-/* Puts lock on the list of its new owner. The link is mostly what it was the time before, NULL, and
- * is not stored then: of an uncontended lock and unlock that takes a thirteenth. */
+/* Puts lock on the list of its new owner. The link is NULL while it is on none, and remains so where
+ * one lock is held at a time: it is neither read nor written then. */
 static inline __attribute__((always_inline)) void bl__held_add(void **list, void *lock)
 {
-    void **next = bl__held_next(lock);
-    if (BL__UNLIKELY(*next != *list))
-        *next = *list;
+    BL__CHECK(*bl__held_next(lock) == NULL);
+    if (BL__UNLIKELY(*list != NULL))
+        *bl__held_next(lock) = *list;
     *list = lock;
 }
 
-static inline __attribute__((always_inline)) bool bl__held_forget(const bl__g *g, void **list,
-                                                                  const void *lock)
+/* lock, whose link was rest, comes off its owner's list: before others can take it. */
+static inline __attribute__((always_inline)) void bl__held_unlink(void *lock, const void *rest)
 {
-    if (BL__UNLIKELY(*list != lock))
-        return bl__held_forget_behind(g, list, lock, __builtin_frame_address(0));
-    *list = *bl__held_next(lock);
+    if (BL__UNLIKELY(rest != NULL))
+        *bl__held_next(lock) = NULL;
+}
+
+static inline __attribute__((always_inline)) bool bl__held_forget(const bl__g *g, void **list,
+                                                                  void *lock)
+{
+    if (BL__LIKELY(*list == lock))
+        *list = *bl__held_next(lock);
+    else if (!bl__held_forget_behind(g, list, lock, __builtin_frame_address(0)))
+        return false;
+    bl__held_unlink(lock, *bl__held_next(lock));
     return true;
 }
 

@@ -300,11 +300,15 @@ void bl_rwmutex_unlock(bl_rwmutex *m)
     bl__g *g = bl__self();
     void *rest = m->bl__held;
     uintptr_t word = rwmutex_owned(g);
-    if (g->held_rw != m || !cas_release(&m->bl__word, &word, 0)) { /* ORD(rwmutex) */
-        rwmutex_unlock_slow(m, g);
-        return;
+    if (BL__LIKELY(g->held_rw == m)) {
+        bl__held_unlink(m, rest);
+        if (BL__LIKELY(cas_release(&m->bl__word, &word, 0))) { /* ORD(rwmutex) */
+            g->held_rw = rest;
+            return;
+        }
+        m->bl__held = rest;
     }
-    g->held_rw = rest;
+    rwmutex_unlock_slow(m, g);
 }
 
 bool bl__rwmutex_orphan(void *rwmutex, bl__g *g)
