@@ -48,6 +48,16 @@ if ldd "$belay" | grep -q libdw; then
     printf '%s\n' "$(head -n 1 "$work/second")" receive_result receiver \
         'created by main_goroutine in goroutine 1' '' >"$work/wanted"
     ok "goroutine 2's stack: $(tr '\n' ' ' <"$work/second")" cmp "$work/second" "$work/wanted"
+    # Places are whole names, also of a source that the compiler was given relative to another folder.
+    mkdir "$work/beside" "$work/sources"
+    cp "$root/test/tools/stuck.c" "$work/sources/far.c"
+    far() { (cd "$work/beside" && "$compiler" "${flags[@]}" -I"$root/include" ../sources/far.c "$build/libbelay.a" -lpthread -o ../far); }
+    ok 'far.c compiles' far
+    start far
+    run "$belay" dump "$!"
+    expect_out 'a whole name' "^	$work/beside/\.\./sources/far\.c:[0-9]+\$"
+    ok 'and no other' test "$(grep -c '^	\.\.' "$work/out")" = 0
+    exec {input}>&-
 fi
 run "$belay" profile "$pid"
 expect 'profile' 0

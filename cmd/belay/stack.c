@@ -43,7 +43,30 @@ struct stacks {
 
 /* ---- Names ---- */
 
-static void frame_add(stacks *s, const char *func, const char *file, int line)
+/* What the names of this unit's files are relative to; NULL: it does not say. */
+static const char *unit_folder(Dwarf_Die *unit)
+{
+    Dwarf_Attribute attribute;
+    Dwarf_Attribute *at = unit != NULL ? dwarf_attr(unit, DW_AT_comp_dir, &attribute) : NULL;
+    return at != NULL ? dwarf_formstring(at) : NULL;
+}
+
+static char *file_whole(const char *folder, const char *file)
+{
+    return folder != NULL && file[0] != '/' ? text_own("%s/%s", folder, file)
+                                            : text_own("%s", file);
+}
+
+static char *place_text(const char *folder, const char *file, int line)
+{
+    if (file == NULL)
+        return NULL;
+    char *whole = file_whole(folder, file), *place = text_own("%s:%d", whole, line);
+    free(whole);
+    return place;
+}
+
+static void frame_add(stacks *s, const char *func, const char *folder, const char *file, int line)
 {
     frames *f = s->out;
     if (f->len == FRAMES_MOST)
@@ -52,7 +75,7 @@ static void frame_add(stacks *s, const char *func, const char *file, int line)
     bool own = root > 0 && file != NULL && strncmp(file, s->root, root) == 0;
     frame *at = &f->at[f->len++];
     *at = (frame){.func = text_own("%s", func),
-                  .place = file != NULL ? text_own("%s:%d", file, line) : NULL,
+                  .place = place_text(folder, file, line),
                   .runtime = own || strncmp(func, "bl_", 3) == 0};
     for (size_t i = 0;
          own && i + 1 < sizeof at->layer && file[root + i] != '/' && file[root + i] != '\0'; i++)
@@ -89,7 +112,7 @@ static bool functions_add(stacks *s, Dwfl_Module *module, Dwarf_Addr pc, const c
         if (!is_function(&dies[d]))
             continue;
         const char *name = dwarf_diename(&dies[d]);
-        frame_add(s, name != NULL ? name : "?", file, line);
+        frame_add(s, name != NULL ? name : "?", unit_folder(unit), file, line);
         any = true;
         if (dwarf_tag(&dies[d]) == DW_TAG_subprogram)
             break;
@@ -114,7 +137,7 @@ static void pc_look_up(stacks *s, Dwarf_Addr pc)
         return;
     const char *name = module != NULL ? dwfl_module_addrname(module, pc) : NULL;
     char *number = text_own("0x%llx", (unsigned long long)pc);
-    frame_add(s, name != NULL ? name : number, file, line);
+    frame_add(s, name != NULL ? name : number, NULL, file, line);
     free(number);
 }
 
@@ -347,19 +370,24 @@ typedef struct source {
 static bool source_look(const stacks *s, Dwarf_Die *unit, source *it)
 {
     Dwarf_Files *files;
+    const char *folder = unit_folder(unit);
     size_t n, length = strlen(it->as);
     if (dwarf_getsrcfiles(unit, &files, &n) != 0)
         return true;
     for (size_t i = 0; i < n; i++) {
         const char *file = dwarf_filesrc(files, i, NULL, NULL);
-        if (file == NULL || file[0] != '/' || !text_ends_with(file, it->as) ||
-            file[strlen(file) - length - 1] != '/' ||
-            (s->root != NULL && strncmp(file, s->root, strlen(s->root)) == 0) ||
-            (it->whole != NULL && strcmp(it->whole, file) == 0))
+        if (file == NULL || (s->root != NULL && strncmp(file, s->root, strlen(s->root)) == 0))
             continue;
-        if (it->whole != NULL)
+        char *whole = file_whole(folder, file), *before = it->whole;
+        bool is = whole[0] == '/' && text_ends_with(whole, it->as) &&
+                  whole[strlen(whole) - length - 1] == '/' &&
+                  (before == NULL || strcmp(before, whole) != 0);
+        if (is && before == NULL)
+            it->whole = whole;
+        else
+            free(whole);
+        if (is && before != NULL)
             return false;
-        it->whole = text_own("%s", file);
     }
     return true;
 }
