@@ -132,6 +132,34 @@ ONE_PROC(pthread_mutex_of_a_plain_thread)
     return bl_scope_wait(s);
 }
 
+static uint32_t held_lock; /* as those of the runtime are */
+
+static int look_then_unlock(void *arg)
+{
+    uint32_t why = 0;
+    (void)arg;
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    for (const bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next)
+        why |= m->away;
+    bl__unlock(&bl__rt.lock);
+    BL_CHECK_EQ(t, why, BL__AWAY_HOG);
+    store_release(&held_lock, 0u);
+    bl__unlock_slow(&held_lock);
+    return 0;
+}
+
+/* Who waits there goes on soon, so it is taken for one that computes. */
+ONE_PROC(lock_of_the_runtime)
+{
+    (void)arg;
+    held_lock = 1;
+    BL_SCOPE(s);
+    bl_go(s, look_then_unlock, NULL);
+    bl__lock_slow(&held_lock);
+    be_home();
+    return bl_scope_wait(s);
+}
+
 static int tick_then_post(void *arg)
 {
     for (int i = 0; i < TICKS; i++)

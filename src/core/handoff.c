@@ -358,10 +358,21 @@ void bl__handoff_calm(void)
  * asks again before it takes. */
 static bool expects_block(const bl__m *m)
 {
-    if (m == NULL || load_relaxed(&m->inside) != 0)
+    if (m == NULL || (load_relaxed(&m->inside) | load_relaxed(&m->at_lock)) != 0)
         return false;
     bool told = BL__TSAN; /* which would tell of the peek */
     return told || load_relaxed(&load_relaxed(&m->g)->blocks) > 0;
+}
+
+/* Does m, which holds p, sleep in the kernel, and is nowhere in the runtime? Who waits there for one
+ * of the runtime's locks goes on when the lock's holder does, and so does whoever would be given the
+ * processor: it counts as one that computes. */
+static bool sleeps_outside(const bl__p *p, const bl__m *m)
+{
+    if ((load_relaxed(&m->inside) | load_relaxed(&m->at_lock)) != 0)
+        return false;
+    bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
+    return bl__thread_state_sleeps(state_at(p)) == 1;
 }
 
 /* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom
@@ -372,8 +383,7 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool 
     p->asked = false;
     if (eager && expects_block(m) && take(p, tick, BL__AWAY_HOG, true))
         return BL__LOOK_TAKEN;
-    bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
-    if (bl__thread_state_sleeps(state_at(p)) == 1)
+    if (sleeps_outside(p, m))
         return take(p, tick, BL__AWAY_BLOCKED, false) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
     if (now - load_relaxed(&p->seen_since) < HOG_NS)
         return BL__LOOK_NOTHING;
@@ -403,15 +413,6 @@ static bool has_slept(bl__p *p, const bl__m *m, bl_time now, bool eager)
     if (eager)
         bl__thread_state_open(state_at(p), tid);
     return slept;
-}
-
-/* Has m, which has slept, not woken up yet, and is nowhere in the runtime? */
-static bool still_sleeps(const bl__p *p, const bl__m *m)
-{
-    if (load_relaxed(&m->inside) != 0)
-        return false;
-    bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
-    return bl__thread_state_sleeps(state_at(p)) == 1;
 }
 
 /* Does p, which has picked so often, pick again at once? Then its thread does not sleep, and the
@@ -456,7 +457,7 @@ bl__look bl__handoff_look(bool eager)
             p->seen_m = m;
             if (waits && !helpers &&
                 ((eager && expects_block(m) && take(p, tick, BL__AWAY_HOG, true)) ||
-                 (slept && still_sleeps(p, m) && take(p, tick, BL__AWAY_BLOCKED, false))))
+                 (slept && sleeps_outside(p, m) && take(p, tick, BL__AWAY_BLOCKED, false))))
                 found = BL__LOOK_TAKEN;
         }
         if (helpers && work_behind(p, now)) {

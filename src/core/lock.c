@@ -3,7 +3,7 @@
 
 #include "arch/race.h"
 #include "arch/relax.h"
-#include "core/sched.h"
+#include "core/proc.h"
 #include "os/futex.h"
 
 /* Under the race detector what is done with a lock held takes ten times as long, and the lines that
@@ -28,11 +28,16 @@ void bl__lock_slow(uint32_t *lock)
             pauses *= 2;
     }
     bl__fork_check();
+    bl__m *m = bl__this_m_known();
+    if (m != NULL)
+        store_relaxed(&m->at_lock, 1u);
     int64_t nap = LOCK_NAP;
     while (swap_acquire(lock, 2u) != 0) { /* ORD(lock): with the store in bl__unlock */
         bl__futex_wait(lock, 2, nap);
         nap = nap < LOCK_NAP_MOST ? 2 * nap : nap;
     }
+    if (m != NULL)
+        store_relaxed(&m->at_lock, 0u);
 }
 
 void bl__unlock_slow(uint32_t *lock) { bl__futex_wake(lock, 1); }

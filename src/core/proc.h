@@ -173,6 +173,7 @@ struct bl__m {
     uint32_t run;         /* immutable: the run it belongs to */
     uint32_t blocked;     /* atomic: a plain thread that waits without a deadline */
     uint32_t waits;       /* lock: sched; how often it has done so */
+    uint32_t at_lock;     /* owner; atomic: it sleeps until a lock of the runtime's is given back */
     bl__m *blocked_next;  /* lock: sched; of those who do, and the one before */
     bl__m *blocked_prev;
     const char *stack_low; /* immutable: a plain thread's; NULL: it is not known */
