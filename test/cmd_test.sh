@@ -338,6 +338,26 @@ expect_err 'a pipe' "^belay: leak: 1 pipe made by make at $PWD/keeps.c:11 was no
 BELAY_DEBUG=resources=0 run "$belay" run keeps.c; ok 'not if not wanted' test "$(wc -l <"$work/err")" -eq 1
 BELAY_SUMMARY=0 run "$belay" run keeps.c; ok 'nor without a summary' test ! -s "$work/err"
 BELAY_SUMMARY=0 BELAY_DEBUG=resources=1 run "$belay" run keeps.c; ok 'but if wanted' test "$(grep -c leak: "$work/err")" -eq 4
+cat >reads.c <<'END'
+#include <belay.h>
+static bl_rwmutex kept, given;
+static int takes(void *arg) { bl_rwmutex_rlock(arg); return 0; }
+static int gives(void *arg) { bl_rwmutex_runlock(arg); return 0; }
+static int reads(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, takes, &kept);
+    bl_go(s, takes, &given);
+    (void)bl_scope_wait(s);
+    bl_go(s, gives, &given);
+    return bl_scope_wait(s);
+}
+int main(void) { return bl_run(reads, NULL, NULL) != 0; }
+END
+run "$belay" run reads.c; expect 'read locks' 0
+expect_err 'one that is kept' "^belay: leak: 1 goroutine started by reads at $PWD/reads.c:9 ended holding a sync.RWMutex for reading$"
+ok 'and no other' test "$(grep -c leak: "$work/err")" -eq 1
 for procs in 1 4; do
     BELAY_PROCS=$procs run "$belay" run clean.c; expect "nothing is left, $procs" 0
     ok "and nothing is said, $procs" test "$(wc -l <"$work/err")" -eq 1

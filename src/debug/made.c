@@ -224,9 +224,14 @@ static void made_print(bl__out *o, void *arg)
         [BL__MADE_PIPE] = {"pipe", "pipes", "not released at both ends"},
     };
     for (const bl__note *n = arg; n != NULL; n = n->next) {
-        if (n->kind == BL__MADE_READ) /* said when its reader ended */
-            continue;
         bool one = n->count == 1;
+        if (n->kind == BL__MADE_READ) { /* while it runs somebody else may still give it back */
+            bl__out_printf(o,
+                           "belay: leak: %zu goroutine%s started by %s at %s:%d ended holding a "
+                           "sync.RWMutex for reading\n",
+                           n->count, one ? "" : "s", n->site->func, n->site->file, n->site->line);
+            continue;
+        }
         bl__out_printf(o, "belay: leak: %zu %s made by %s at %s:%d %s %s\n", n->count,
                        one ? kinds[n->kind].one : kinds[n->kind].many, n->site->func, n->site->file,
                        n->site->line, one ? "was" : "were", kinds[n->kind].how);
