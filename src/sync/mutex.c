@@ -111,8 +111,7 @@ static __attribute__((noinline)) void mutex_tick(bl_mutex *m, const bl__g *owner
     if (owner == &bl__orphan)
         return;
     uint32_t off = load_relaxed(&owner->task.status) != BL__G_RUNNING;
-    /* TSan would tell of what the owner counts as it runs. */
-    store_relaxed(&m->bl__tick, (BL__TSAN ? 0 : load_relaxed(&owner->switches)) - off);
+    store_relaxed(&m->bl__tick, load_relaxed(&owner->switches) - off);
 }
 
 /* bl__lock held. Takes m if it is free by now, else says in the word that somebody waits, and with
