@@ -77,6 +77,15 @@ typedef struct bl__home {
     bool timers;    /* some of its after-functions are pending, or its grace ends the wait for it */
 } bl__home;
 
+/* What was read of a context. */
+typedef struct bl__seen_ctx {
+    const bl_ctx *at; /* NULL: nothing */
+    const bl_ctx *upstream;
+    const bl_scope *scope;
+    bool is_static;
+    bool ends; /* it is cancelled, or will be at a time */
+} bl__seen_ctx;
+
 typedef struct bl__notes {
     bl__search *s;
     bl__reach *reach;
@@ -115,8 +124,7 @@ typedef struct bl__notes {
     bl__runners ran;       /* goroutines that do */
     bl__trace_space space; /* for copies of stacks */
     uint32_t callers;      /* looked for in them */
-    const bl_ctx *ctx_at;  /* the context that was looked at last, … */
-    bl_ctx ctx;            /* … and what it was, but for what is behind it: so it is the last */
+    bl__seen_ctx ctx[BL__STUCK_CONTEXTS]; /* that were looked at last, by how far up they are */
 } bl__notes;
 
 /* The innermost scope that a goroutine has open; NULL: none. */

@@ -113,17 +113,20 @@ static bool select_add(bl__notes *n, bl__node *d)
     return true;
 }
 
-/* A copy of a context: most have the same one. False: it cannot be read. */
-static bool ctx_read(bl__notes *n, bl_ctx *to, const bl_ctx *at)
+/* The context that is the i-th on the way up: most have the same ones. NULL: it cannot be read. */
+static const bl__seen_ctx *ctx_see(bl__notes *n, int i, const bl_ctx *at)
 {
-    if (at == NULL || at != n->ctx_at) {
-        n->ctx_at = NULL;
-        if (!bl__peek(&n->ctx, at, sizeof n->ctx))
-            return false;
-        n->ctx_at = at;
-    }
-    *to = n->ctx;
-    return true;
+    bl_ctx c;
+    if (at == n->ctx[i].at)
+        return &n->ctx[i];
+    if (!bl__peek(&c, at, sizeof c))
+        return NULL;
+    n->ctx[i] = (bl__seen_ctx){.at = at,
+                               .upstream = c.upstream,
+                               .scope = c.scope,
+                               .is_static = c.is_static,
+                               .ends = c.state != 0 || c.deadline != BL_NEVER};
+    return &n->ctx[i];
 }
 
 /* Who gets at the scope, or at a context from the goroutine's up to that, can cancel it; or at one
@@ -138,24 +141,24 @@ static bool cancels_add(bl__notes *n, bl__node *d)
     const bl__node *opener = h->opener != BL__NOBODY ? &n->nodes[h->opener] : NULL;
     const bl_ctx *at = d->ctx;
     bool leaks = n->s->leaks, above = false;
-    bl_ctx c;
-    for (int i = 0; at != NULL; i++, at = c.upstream) {
-        if (i == BL__STUCK_CONTEXTS || !ctx_read(n, &c, at))
+    const bl__seen_ctx *c;
+    for (int i = 0; at != NULL; i++, at = c->upstream) {
+        if (i == BL__STUCK_CONTEXTS || (c = ctx_see(n, i, at)) == NULL)
             return false;
-        if (c.is_static)
+        if (c->is_static)
             break;
-        if (c.state != 0 || c.deadline != BL_NEVER)
+        if (c->ends)
             return false;
         bool end =
-            c.scope != NULL && (opener != NULL && !d->opener ? c.scope == opener->home : above);
-        above = above || c.scope == d->home;
+            c->scope != NULL && (opener != NULL && !d->opener ? c->scope == opener->home : above);
+        above = above || c->scope == d->home;
         if (end || (above && d->opener && !leaks))
             break;
         bool scopes = d->opener ? !above : !leaks || (opener != NULL && !opener->alive);
-        if (c.scope == NULL || scopes)
+        if (c->scope == NULL || scopes)
             object_add(n, d, at);
-        if (c.scope != NULL && c.scope != &bl__rt.root && scopes)
-            object_add(n, d, c.scope);
+        if (c->scope != NULL && c->scope != &bl__rt.root && scopes)
+            object_add(n, d, c->scope);
     }
     return true;
 }
