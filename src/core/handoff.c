@@ -39,6 +39,7 @@
 #include "arch/relax.h"
 #include "core/trace.h"
 #include "debug/fatal.h"
+#include "os/futex.h"
 #include "os/os.h"
 
 enum {
@@ -51,6 +52,13 @@ enum {
 };
 
 #define SPARE_FOR (10 * BL_SEC)
+
+/* A hold: how long who runs may compute until it is switched off, or take for that on a machine that
+ * is busy with others; and when it is asked for whether it sleeps. */
+#define HOLD_COMPUTES (3 * BL_MS)
+#define HOLD_MOST (100 * BL_MS)
+#define HOLD_ASKS (300 * BL_US)
+#define HOLD_PAUSE (20 * BL_US)
 
 enum { WATCHED = 8 }; /* so many processors do not share one */
 
@@ -126,6 +134,31 @@ void bl__handoff_begin(void)
 
 /* ---- The thread's side ---- */
 
+/* Under sched's lock: m goes on without its processor p, which another has by now. */
+static void away_begin(bl__m *m, const bl__p *p, uint32_t why, bl_time since, uint64_t traced_at)
+{
+    uint64_t id = m->g->id;
+    m->away = why;
+    store_relaxed(&m->g->away_since, since);
+    store_relaxed(&bl__rt.away, bl__rt.away + 1);
+    /* From here on m may run another goroutine. */
+    store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
+    BL__PROBE3(handoff, id, p->id, why);
+    if (bl__traced())
+        bl__trace_handoff(traced_at, id, p->id, why);
+}
+
+/* Under sched's lock, while all are held: of m, which is not inside, or has just come in. */
+static void hold_from(bl__m *m, bl__p *p)
+{
+    uint64_t traced_at = bl__traced() ? bl__trace_now() : 0; /* as in take */
+    m->held_cpu = bl__thread_cpu(load_relaxed(&m->tid));
+    store_relaxed(&p->m, NULL);
+    p->idle_next = bl__rt.held_p;
+    bl__rt.held_p = p;
+    away_begin(m, p, BL__AWAY_HOG, bl__clock(), traced_at);
+}
+
 /* bare is set: m has no processor, or is about to lose it, or has to execute its own fence, or is
  * traced. */
 bool bl__enter_slow(bl__m *m)
@@ -144,26 +177,24 @@ bool bl__enter_slow(bl__m *m)
     return load_relaxed(&m->p) != NULL;
 }
 
+bool bl__enter_outermost(bl__m *m)
+{
+    bool in = bl__enter_slow(m);
+    if (BL__LIKELY(!in || !load_relaxed(&bl__rt.hold)))
+        return in;
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    if (load_relaxed(&bl__rt.hold) && load_relaxed(&m->p) != NULL)
+        hold_from(m, load_relaxed(&m->p)); /* which it has not used yet */
+    bl__unlock(&bl__rt.lock);
+    return load_relaxed(&m->p) != NULL;
+}
+
 void bl__handoff_stop(void)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next)
         store_release(&m->bare, load_relaxed(&m->bare) | BL__BARE_STOP); /* ORD(bare) */
     bl__unlock(&bl__rt.lock);
-}
-
-/* Under sched's lock: m goes on without its processor p, which another has by now. */
-static void away_begin(bl__m *m, const bl__p *p, uint32_t why, bl_time since, uint64_t traced_at)
-{
-    uint64_t id = m->g->id;
-    m->away = why;
-    store_relaxed(&m->g->away_since, since);
-    store_relaxed(&bl__rt.away, bl__rt.away + 1);
-    /* From here on m may run another goroutine. */
-    store_release(&m->p, NULL); /* ORD(taken): with enter_slow */
-    BL__PROBE3(handoff, id, p->id, why);
-    if (bl__traced())
-        bl__trace_handoff(traced_at, id, p->id, why);
 }
 
 bool bl__let_go(void)
@@ -178,7 +209,7 @@ bool bl__let_go(void)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__p *p = load_relaxed(&m->p);
     if (p != NULL && !load_relaxed(&bl__rt.stopping) && !load_relaxed(&bl__rt.frozen) &&
-        bl__p_give(p, &heir) == 0) {
+        !load_relaxed(&bl__rt.hold) && bl__p_give(p, &heir) == 0) {
         store_relaxed(&m->bare, load_relaxed(&m->bare) | BL__BARE_TAKEN);
         away_begin(m, p, BL__AWAY_BLOCKED, now, traced_at);
         done = true;
@@ -312,7 +343,7 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bl__m *m = load_acquire(&p->m); /* ORD(holder): with m_main */
     if (m != NULL && load_relaxed(&p->tick) == tick && !load_relaxed(&bl__rt.stopping) &&
-        !load_relaxed(&bl__rt.frozen) &&
+        !load_relaxed(&bl__rt.frozen) && !load_relaxed(&bl__rt.hold) &&
         (why != BL__AWAY_HOG ||
          (load_relaxed(&bl__rt.reports) == 0 && hogs_count(guess) < HOGS_MOST))) {
         uint32_t bare;
@@ -337,6 +368,116 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
     if (handoff.refused && !handoff.said_most)
         refused_say(threads);
     return done;
+}
+
+/* ---- All of them ---- */
+
+typedef enum hold_look { HOLD_WAITS, HOLD_SETTLED, HOLD_FAILS } hold_look;
+
+/* Under sched's lock: takes the processors of those that are outside. Who is inside gives his when
+ * he comes in the next time. True: all are taken. */
+static bool hold_take(void)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < bl__rt.ps_made; i++) {
+        uint32_t bare;
+        bl__m *m = load_acquire(&bl__rt.ps[i]->m); /* ORD(holder): with m_main */
+        bool outside = m != NULL && outside_begin(m, &bare);
+        if (outside)
+            hold_from(m, bl__rt.ps[i]);
+        all = all && (m == NULL || outside);
+    }
+    return all;
+}
+
+/* Under sched's lock: have those that were taken from, and that computed before, come to where they
+ * are switched off, or do they sleep in a call of the system? */
+static hold_look hold_settled(bool ask)
+{
+    for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
+        const bl__g *g = load_relaxed(&m->g);
+        int tid = load_relaxed(&m->tid);
+        if (m->away != BL__AWAY_HOG || m == bl__this_m() || g == &m->g0 ||
+            load_relaxed(&g->task.status) != BL__G_RUNNING)
+            continue;
+        if (!ask || bl__thread_sleeps(tid) != 1)
+            return bl__thread_cpu(tid) - m->held_cpu > HOLD_COMPUTES ? HOLD_FAILS : HOLD_WAITS;
+        m->away = BL__AWAY_BLOCKED;
+    }
+    return HOLD_SETTLED;
+}
+
+/* From here on nobody gets a processor. */
+static bool hold_allowed(void)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bool may = load_relaxed(&bl__rt.running) && !load_relaxed(&bl__rt.stopping) &&
+               !load_relaxed(&bl__rt.frozen) && load_relaxed(&bl__rt.reports) == 0 &&
+               load_relaxed(&bl__rt.bubbles) == NULL && !load_relaxed(&bl__rt.hold) &&
+               hogs_count(false) < HOGS_MOST;
+    if (may)
+        store_relaxed(&bl__rt.hold, 1u);
+    for (bl__m *m = bl__rt.all_m; m != NULL && may; m = m->all_next)
+        if (m->away == BL__AWAY_HOG)
+            m->held_cpu = bl__thread_cpu(load_relaxed(&m->tid));
+    bl__unlock(&bl__rt.lock);
+    return may;
+}
+
+bool bl__hold_begin(void)
+{
+    uint32_t never = 0;
+    hold_look look = HOLD_WAITS;
+    bl__solo_end();
+    if (!hold_allowed())
+        return false;
+    bl_time began = bl__clock(), now = began;
+    while (look == HOLD_WAITS && now - began < HOLD_MOST) {
+        bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+        if (hold_take())
+            look = hold_settled(now - began > HOLD_ASKS);
+        bl__unlock(&bl__rt.lock);
+        if (look == HOLD_WAITS)
+            bl__futex_wait(&never, 0, HOLD_PAUSE);
+        now = bl__clock();
+    }
+    if (look != HOLD_SETTLED)
+        bl__hold_end();
+    return look == HOLD_SETTLED;
+}
+
+/* Under sched's lock: who was about to lose his processor keeps it. */
+static void hold_forget(void)
+{
+    for (uint32_t i = 0; i < bl__rt.ps_made; i++) {
+        bl__m *m = load_acquire(&bl__rt.ps[i]->m); /* ORD(holder): with m_main */
+        if (m != NULL)
+            outside_end(m, load_relaxed(&m->bare) & ~(uint32_t)BL__BARE_TAKEN);
+    }
+}
+
+/* Each that was taken goes to a thread, as before. Who has not been woken meanwhile, since no
+ * processor was to be had, is by the one who looks. */
+void bl__hold_end(void)
+{
+    bl__m *heirs[BL__MAX_PROCS];
+    uint32_t n = 0;
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    store_relaxed(&bl__rt.hold, 0u);
+    hold_forget();
+    for (bl__p *p = bl__rt.held_p; p != NULL; p = bl__rt.held_p) {
+        bool wanted = !load_relaxed(&bl__rt.stopping) && p->id < load_relaxed(&bl__rt.procs);
+        bl__rt.held_p = p->idle_next;
+        p->idle_next = NULL;
+        heirs[n] = NULL;
+        if (!wanted || bl__p_give(p, &heirs[n]) < 0)
+            bl__p_idle(p);
+        n += heirs[n] != NULL;
+    }
+    bl__unlock(&bl__rt.lock);
+    while (n > 0)
+        bl__m_wake(heirs[--n]);
+    bl__wake_one();
 }
 
 /* Work waits for p alone: behind the goroutine that it runs. */

@@ -26,6 +26,16 @@
 
 enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 48 };
 
+void bl__p_idle(bl__p *p)
+{
+    store_relaxed(&p->m, NULL);
+    p->idle_next = bl__rt.idle_p;
+    bl__rt.idle_p = p;
+    store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
+    uint32_t counts = p->id < load_relaxed(&bl__rt.procs);
+    store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + counts);
+}
+
 /* Under sched's lock. */
 static void p_release(bl__m *m)
 {
@@ -33,12 +43,7 @@ static void p_release(bl__m *m)
     store_relaxed(&m->solo.mode, (uint16_t)BL__SOLO_ASK);
     store_relaxed(&m->p, NULL);
     store_relaxed(&m->bare, (uint32_t)BL__BARE_TAKEN);
-    store_relaxed(&p->m, NULL);
-    p->idle_next = bl__rt.idle_p;
-    bl__rt.idle_p = p;
-    store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
-    uint32_t counts = p->id < load_relaxed(&bl__rt.procs);
-    store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + counts);
+    bl__p_idle(p);
 }
 
 void bl__idle_recount(void)
@@ -54,7 +59,7 @@ void bl__idle_recount(void)
 static bl__p **p_find_link(void)
 {
     bl__p **at = &bl__rt.idle_p;
-    bool none = bl__solo_alone();
+    bool none = load_relaxed(&bl__rt.hold) || bl__solo_alone();
     while (*at != NULL && (none || (*at)->id >= load_relaxed(&bl__rt.procs)))
         at = &(*at)->idle_next;
     return at;
@@ -72,7 +77,8 @@ bl__p *bl__p_acquire(void)
         p->idle_next = NULL;
         store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps - 1);
         store_relaxed(&bl__rt.idle_all, bl__rt.idle_all - 1);
-    } else if (bl__rt.idle_ps != 0 && !load_relaxed(&bl__rt.solo_unwanted)) {
+    } else if (bl__rt.idle_ps != 0 && !load_relaxed(&bl__rt.hold) &&
+               !load_relaxed(&bl__rt.solo_unwanted)) {
         store_relaxed(&bl__rt.solo_unwanted, 1u);
         bl__sysmon_notify();
     }
@@ -175,10 +181,7 @@ void bl__wake_one(void)
     bl__p *p = load_relaxed(&bl__rt.stopping) ? NULL : bl__p_acquire();
     bl__m *m = NULL;
     if (p != NULL && p_give(p, true, &m) < 0) {
-        p->idle_next = bl__rt.idle_p; /* no thread for it: the others do its work */
-        bl__rt.idle_p = p;
-        store_relaxed(&bl__rt.idle_ps, bl__rt.idle_ps + 1);
-        store_relaxed(&bl__rt.idle_all, bl__rt.idle_all + 1);
+        bl__p_idle(p); /* no thread for it: the others do its work */
         p = NULL;
     }
     if (p == NULL)
@@ -396,7 +399,8 @@ static void poll_sleep(bl__m *m, int64_t timeout)
  * to do it with (bubble.h). */
 static bl__bubble *bubble_take(bl__m *m)
 {
-    bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubbles_find() : NULL;
+    bool may = load_relaxed(&bl__rt.bubbles) != NULL && !load_relaxed(&bl__rt.hold);
+    bl__bubble *b = may ? bl__bubbles_find() : NULL;
     if (b != NULL)
         bl__m_adopt(m, bl__p_acquire(), m->spinning);
     return b;

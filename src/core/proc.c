@@ -625,7 +625,7 @@ static __attribute__((noinline)) void yield_alone(bl__m *m)
 /* bl_yield of a plain thread, and of a goroutine that has lost its processor or is traced. */
 static __attribute__((noinline)) void yield_slow(bl__m *m)
 {
-    if (bl__enter_slow(m)) {
+    if (bl__enter_outermost(m)) {
         bl__g *g = m->g;
         g->ready_at = 0;
         yield_inside(m, NULL, bl__recorded());

@@ -182,8 +182,9 @@ struct bl__m {
     const char *blocked_at; /* lock: sched; in use from here on, its registers included */
     uint32_t away; /* lock: sched; BL__AWAY_…: its processor was taken while it ran a goroutine */
     int32_t tid;   /* atomic: the kernel's number of the thread; 0: not known yet */
-    int32_t waker; /* atomic: a plain thread that waits in poll(2): its eventfd, plus 1; or 0 */
-    void *crash_stack;         /* debug/crash.c's */
+    int64_t held_cpu;  /* lock: sched; its CPU time when the processors began to be held */
+    int32_t waker;     /* atomic: a plain thread that waits in poll(2): its eventfd, plus 1; or 0 */
+    void *crash_stack; /* debug/crash.c's */
     struct bl__bubble *bubble; /* owner: whose timers it fires */
     bl__task *picked;          /* owner: what the scheduler's loop goes on with, or NULL */
     struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
@@ -272,6 +273,8 @@ typedef struct bl__sched {
     bl__batch *batches;      /* lock: what rings ran over, oldest first */
     bl__batch *batches_last; /* lock */
     bl__p *idle_p;           /* lock */
+    uint32_t hold;           /* lock to write, atomic to read: nobody gets a P (handoff.c) */
+    bl__p *held_p;           /* lock: those that were taken for that */
     bl__m *idle_m;           /* lock */
     uint32_t threads;        /* lock: Ms that live */
     uint32_t away;           /* lock to write, atomic to read: Ms that run a goroutine with no P */
@@ -355,8 +358,9 @@ void bl__runq_forget(void);
 
 /* idle.c */
 void bl__wake_one(void);
-bl__p *bl__p_acquire(void);                          /* under sched's lock: an idle one, or NULL */
-void bl__m_adopt(bl__m *m, bl__p *p, bool spinning); /* under sched's lock */
+bl__p *bl__p_acquire(void); /* under sched's lock: an idle one, or NULL */
+void bl__p_idle(bl__p *p);  /* under sched's lock: nobody has it any more */
+void bl__m_adopt(bl__m *m, bl__p *p, bool spinning);   /* under sched's lock */
 void bl__m_prepare(bl__m *m, bl__p *p, bool spinning); /* the same, and p->m is the caller's */
 int bl__p_give(bl__p *p,
                bl__m **heir); /* under sched's lock: to a thread that is to be woken, or to
@@ -449,6 +453,7 @@ void bl__timekeeper_end(void);   /* a run begins */
 
 /* handoff.c */
 bool bl__enter_slow(bl__m *m);
+bool bl__enter_outermost(bl__m *m); /* the same, where all are held by giving its own up */
 typedef enum bl__look {
     BL__LOOK_NOTHING,
     BL__LOOK_SOON, /* the next look decides: whether an idle processor is to do work, or one is to be taken */
@@ -465,6 +470,12 @@ void bl__handoff_stop(void);  /* no thread picks a goroutine any more */
  * is for bl__take_up, which may return on another thread. No lock of the runtime is held. */
 bool bl__let_go(void);
 void bl__take_up(bool gone);
+/* From here on no goroutine runs, for a few milliseconds, until bl__hold_end: all processors are
+ * taken, the caller's too, and nobody gets one. Those that are in a call of the system, or have run
+ * without one before, go on. False: it cannot be, or somebody computes for too long. A goroutine
+ * does bl__take_up(true) behind either. */
+bool bl__hold_begin(void);
+void bl__hold_end(void);
 
 /* solo.c */
 /* By sysmon: ends solo if a processor is wanted. */

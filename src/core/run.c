@@ -352,6 +352,8 @@ static void rt_reset(void)
     store_relaxed(&bl__rt.ps_made, 0u);
     bl__runq_forget();
     bl__rt.idle_p = NULL;
+    bl__rt.held_p = NULL;
+    store_relaxed(&bl__rt.hold, 0u);
     bl__rt.idle_m = NULL;
     bl__rt.idle_ms = 0;
     bl__rt.away = 0;

@@ -366,7 +366,7 @@ __attribute__((noreturn, always_inline)) static inline void leave(bl__m *m, bl__
 
 static __attribute__((noinline)) bl__m *enter_to_end_slow(bl__m *m, const bl__g *g)
 {
-    if (!bl__enter_slow(m)) {
+    if (!bl__enter_outermost(m)) {
         bl__come_back(m);
         m = bl__this_m();
     }

@@ -332,7 +332,7 @@ static inline event blocked(const bl__g *g, uint64_t now)
 
 static __attribute__((noinline)) bool left_slow(bl__m *m, const bl__g *g)
 {
-    bool in = bl__enter_slow(m);
+    bool in = bl__enter_outermost(m);
     if (bl__traced())
         put_left(m, in, blocked(g, bl__trace_now()));
     return in;
