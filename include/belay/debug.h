@@ -41,11 +41,13 @@ typedef struct bl_leak {
  * threads, and whoever they can wake. What can be got at is read from memory, conservatively: an
  * address that only looks like one hides a leak, and none is made up. (So there is no address in
  * what it fills in.) Threads that sleep in a call of the system are stopped for some 30 us each
- * then, for their registers; the call goes on and does not show it. Those of a goroutine that
- * computes are told by the kernel's profiler (perf_event_open), at no stop; where that may not be
- * used, where its function has to do with registers of vectors, which the profiler does not tell,
- * and in a build with a sanitizer, memory says nothing: only owners of locks and scopes count. Who
- * waits for a cancellation by its channel (bl_ctx_done) is not stuck.
+ * then, for their registers; the call goes on and does not show it. Where somebody seems to be stuck
+ * and others run, no goroutine runs for the last look, so that it has its registers on its stack,
+ * if a look takes less than 10 ms (of CPU time: some thousand goroutines, a few MB), or 100 where
+ * the kernel's profiler (perf_event_open) may not be used. Else that tells those of a goroutine that
+ * computes, at no stop; where it may not be used, where the function has to do with registers of
+ * vectors, which it does not tell, and in a build with a sanitizer, memory says nothing: only owners
+ * of locks and scopes count. Who waits for a cancellation by its channel (bl_ctx_done) is not stuck.
  *
  * Fills in the first max of them, by id; out may be NULL if max is 0. How many there are, or
  * BL_ENOMEM. It takes a few milliseconds and about a second for each GiB of malloc's memory; where

@@ -32,7 +32,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "arch/probe.h"
@@ -61,6 +60,8 @@ enum {
 #define PAUSE_OPEN (50 * BL_MS)  /* while somebody is to be confirmed; the shortest, … */
 #define PAUSE_LONG (500 * BL_MS) /* … and the longest */
 #define TRY_MOST (20 * BL_MS)    /* ones that took longer are not tried again at once */
+#define HOLD (10 * BL_MS)        /* so long goroutines may stand still, … */
+#define HOLD_APART (500 * BL_MS) /* … and so often */
 #define MEMORY ((size_t)1 << 30) /* bytes that a search may read */
 
 enum { FINDER_NONE, FINDER_WAITS, FINDER_LOOKS, FINDER_ENDS };
@@ -88,6 +89,7 @@ typedef struct question {
     bl_time before;   /* it was about those who were parked by then */
     bool open;        /* somebody is to be confirmed */
     bool apart;       /* the second is due alone, once */
+    bl_time held;     /* when it last had goroutines stand still */
     uint32_t burst;   /* searches so far, … */
     bl_dur owed;      /* … and what they took */
     uint32_t crowded; /* the last search that met more than there is room for */
@@ -393,14 +395,6 @@ static void lost_tell(const bl__search *search)
 
 /* ---- The thread ---- */
 
-/* What this thread has computed so far: the machine may be busy with others. */
-static bl_dur finder_used(void)
-{
-    struct timespec t = {0};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return t.tv_sec * BL_SEC + t.tv_nsec;
-}
-
 /* What it took, of this thread's time. */
 static bl_dur finder_ask(question *q)
 {
@@ -418,17 +412,19 @@ static bl_dur finder_ask(question *q)
     finder.searches++;
     runners_ask(q, search);
     for (int tries = TRIES; tries > 0; tries--) { /* until one falls between what others do */
-        bl_dur begin = finder_used();
         bl__stuck_search(search);
-        took += search->named ? 0 : finder_used() - begin;
+        took += search->named ? 0 : search->took;
         if (!search->closely && suspects_due(search)) {
             search->closely = true;
+            search->hold = bl__clock() - q->held > HOLD_APART ? HOLD : 0;
             tries = TRIES + 1;
         } else if (search->count == 0 || search->quiet || !search->by_memory || took > TRY_MOST ||
-                   (search->closely && search->running_count > 0)) {
-            break; /* the last: somebody runs of whom nothing is known, as yet */
+                   (search->closely && (search->held || search->running_count > 0))) {
+            break; /* the last: or somebody runs of whom nothing is known, as yet */
         }
     }
+    if (search->held)
+        q->held = bl__clock();
     runners_note(q, search);
     q->open = finder_tell(search);
     lost_tell(search);

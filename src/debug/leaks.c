@@ -11,6 +11,7 @@
 #include "debug/describe.h"
 #include "debug/peek.h"
 #include "debug/report.h"
+#include "debug/sample.h"
 #include "debug/stuck.h"
 
 /* ---- bl_dump ---- */
@@ -59,6 +60,8 @@ enum {
 };
 
 #define LEAKS_LONG (200 * BL_MS)
+#define LEAKS_HOLD (10 * BL_MS)
+#define LEAKS_HOLD_BLIND (100 * BL_MS) /* where nothing else tells of who runs */
 
 static bool crowd_let_go(void) { return bl_goroutines() > LEAKS_CROWD && bl__let_go(); }
 
@@ -91,21 +94,27 @@ static bool stuck_has(const bl__stuck *list, size_t n, uint64_t id)
     return false;
 }
 
-/* If others ran while memory was read, an address may have moved meanwhile. Then it is looked
- * again, and the search counts that met nobody, or else the one that has found the fewest. Where
- * an address may have been in a register all the time, memory says nothing. spare: as large as
- * s->found. */
+/* If others ran while memory was read, an address may have moved meanwhile. So the first search has
+ * them held, if that can be. Where that is not all, as beside threads of the program's own, it is
+ * looked again, and the search counts that met nobody, or else the one that has found the fewest.
+ * Where an address may have been in a register all the time, memory says nothing: the last one has
+ * them held again. spare: as large as s->found. */
 static void leaks_search(bl__search *s, bl__stuck *spare)
 {
     bl_time began = bl__clock();
+    bl_dur most = bl__sample_may() ? LEAKS_HOLD : LEAKS_HOLD_BLIND;
+    s->hold = most;
     bl__stuck_search(s);
+    bl__take_up(s->held);
     bl__search last = *s;
     for (int i = 1; s->by_memory && !s->quiet && i < LEAKS_TRIES; i++) {
-        if (i >= LEAKS_LEAST && bl__clock() - began > LEAKS_LONG)
+        if (i == LEAKS_LEAST && bl__clock() - began > LEAKS_LONG)
             break;
         bl__search again = last;
         again.found = spare;
+        again.hold = i == LEAKS_LEAST - 1 || i == LEAKS_TRIES - 1 ? most : 0;
         bl__stuck_search(&again);
+        bl__take_up(again.held);
         if (again.undecided)
             continue;
         last = again;

@@ -78,11 +78,13 @@ static bool is_caller(const bl__notes *n, const bl__g *g)
     return self > (const char *)g->stack_lo && self < (const char *)g->stack_hi;
 }
 
-/* It is not parked, or was picked before the search and is about to run. */
+/* It runs, or is about to, perhaps since before the search. */
 static bool may_run(const bl__notes *n, const bl__g *g)
 {
-    return g->task.kind != BL__TASK_G ||
-           (load_relaxed(&g->task.status) != BL__G_PARKED && !is_caller(n, g));
+    uint32_t status = load_relaxed(&g->task.status);
+    if (n->held && status != BL__G_RUNNING)
+        return false;
+    return g->task.kind != BL__TASK_G || (status != BL__G_PARKED && !is_caller(n, g));
 }
 
 /* Its innermost scope was not closed, and the storage is gone: it lies below what is in use of the
@@ -781,22 +783,37 @@ static void search_run(bl__notes *n)
 
 static pthread_mutex_t one_search = PTHREAD_MUTEX_INITIALIZER;
 
-static void search(bl__search *s, bool closely)
+static void search_locked(bl__search *s, bool closely, bool held)
 {
     size_t expected = bl__goroutines() + load_relaxed(&bl__rt.plain_blocked);
+    bl__notes n = {
+        .s = s, .closely = closely, .held = held, .before = s->before != 0 ? s->before : BL_NEVER};
     s->count = 0;
     s->named = false;
     s->by_memory = false;
     s->undecided = true;
-    pthread_mutex_lock(&one_search);
-    bl__notes n = {.s = s, .closely = closely, .before = s->before != 0 ? s->before : BL_NEVER};
     if (expected < UINT32_MAX / 8 && notes_new(&n, (uint32_t)expected)) {
         search_run(&n);
         bl__reach_free(n.reach);
         bl__trace_space_free(&n.space);
     }
-    s->quiet = !n.unknown && bl__stuck_picks() == n.picks && !has_strangers();
+    s->ran = n.unknown || bl__stuck_picks() != n.picks;
+    s->quiet = !s->ran && !has_strangers();
+}
+
+/* What it took of this thread's time. If nobody is to run meanwhile, and that cannot be, it is as if
+ * there had been none. */
+static bl_dur search(bl__search *s, bool closely, bool hold)
+{
+    int64_t began = bl__thread_cpu(bl__thread_id());
+    pthread_mutex_lock(&one_search);
+    bool held = hold && bl__hold_begin();
+    if (held || !hold)
+        search_locked(s, closely, held);
+    if (held)
+        bl__hold_end();
     pthread_mutex_unlock(&one_search);
+    return bl__thread_cpu(bl__thread_id()) - began;
 }
 
 void bl__stuck_hold(void) { pthread_mutex_lock(&one_search); }
@@ -804,7 +821,11 @@ void bl__stuck_release(void) { pthread_mutex_unlock(&one_search); }
 
 void bl__stuck_search(bl__search *s)
 {
-    search(s, false);
-    if (s->closely && s->by_memory)
-        search(s, true);
+    s->took = search(s, false, false);
+    bool again = s->closely && s->by_memory;
+    bl_dur took = again ? search(s, true, false) : 0;
+    s->took += took;
+    s->held = again && s->by_memory && s->ran && took < s->hold;
+    if (s->held)
+        s->took += search(s, true, true);
 }

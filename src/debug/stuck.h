@@ -41,6 +41,8 @@ typedef struct bl__search {
     bool spare;     /* not who may be idle on purpose: see stuck.c */
     bl_time before; /* only who was parked by then, on the coarse clock; 0: all */
     bool blind;     /* memory says nothing */
+    bl_dur hold;    /* so long no goroutine may run, if that helps; 0: not */
+    bool held;      /* out: that was tried, and took the caller's processor, if it had one */
     size_t limit;   /* bytes of memory that may be looked at */
     bool
         closely; /* whom it finds is looked for once more, also in unusual places: reach.h, kernel.h */
@@ -49,6 +51,7 @@ typedef struct bl__search {
     size_t most;
     size_t count;   /* out: all of them */
     bool undecided; /* out: there was too much memory, or not enough */
+    bl_dur took;    /* out: of the thread's time, the last search */
     bool named;     /* out: it has read symbols, which takes long, once in a run */
     bool by_memory; /* out: that nobody gets at what some of them wait on was read from memory */
     /* In: goroutines that ran in searches before, of which nothing is known since. Out: those that
@@ -57,6 +60,7 @@ typedef struct bl__search {
     bl__runner running[BL__STUCK_RUNNING];
     uint32_t lost_count; /* out: some of these; they are no part of the answer */
     bl__lost_scope lost[BL__STUCK_LOST];
+    bool ran;   /* out: some goroutine did meanwhile, or was about to */
     bool quiet; /* out: nobody ran meanwhile, and there is nobody whose registers are not known */
 } bl__search;
 

@@ -112,6 +112,7 @@ typedef struct bl__notes {
     bool failed;
     bool looked;  /* memory was read */
     bool closely; /* also what is seldom found in memory, and the kernel's */
+    bool held;    /* who is to run does not */
     bool marked;  /* spread_words has found something */
     bool blind; /* memory cannot be looked at: whoever waits on what others might get at is alive */
     uint64_t active

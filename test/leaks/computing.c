@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* Broken: beside somebody who runs whenever he is looked at. Where the system lets nobody look at him he might have
- * what is missing in a register. */
+/* Broken: beside somebody who runs whenever he is looked at. He might have what is missing in a register: so he is
+ * looked at, or switched off. */
 #include "computing.h"
+
+/* As where calls of the system are filtered, and nobody may look at those that compute. */
+static void unsampled(void) { setenv("BELAY_DEBUG", "sample=0", 1); }
 
 static int compute_on(void *arg)
 {
@@ -58,10 +61,71 @@ static int beside_a_loop_sampled(void *arg)
     return leak_beside(compute_on) + (arg != NULL);
 }
 
-/*? beside_turns_sampled leak
+/*? beside_turns leak
  * recv_all [chan receive (leaked)] created by start_receiver; @receiver_made; cause: nobody is left to send
  */
-static int beside_turns_sampled(void *arg) { return leak_beside(compute_in_turns) + (arg != NULL); }
+static int beside_turns(void *arg) { return leak_beside(compute_in_turns) + (arg != NULL); }
+
+/*? beside_turns_unsampled leak
+ * recv_all [chan receive (leaked)] created by start_receiver; @receiver_made; cause: nobody is left to send
+ */
+static int beside_turns_unsampled(void *arg)
+{
+    unsampled();
+    return leak_beside(compute_in_turns) + (arg != NULL);
+}
+
+/* ---- At each look there runs another one ---- */
+
+enum { SERVERS = 100, CLIENTS = 4 };
+
+static int serve(void *arg)
+{
+    int v;
+    while (bl_chan_recv((bl_chan *)arg, &v) == 0)
+        for (int i = 0; i < 100000; i++)
+            __asm__ volatile("");
+    return 0;
+}
+
+static int ask(void *arg)
+{
+    int v = 1;
+    while (turns_go_on() && bl_chan_send((bl_chan *)arg, &v) == 0)
+        if (bl_sleep(BL_MS / 2) != 0)
+            return 1;
+    return 0;
+}
+
+static int servers_busy(void)
+{
+    BL_SCOPE(s);
+    bl_chan *asked = bl_scope_chan(s, sizeof(int), 0);
+    for (int i = 0; i < SERVERS; i++)
+        bl_go(s, serve, asked);
+    for (int i = 0; i < CLIENTS; i++)
+        bl_go(s, ask, asked);
+    if (started_by(s, start_receiver) != 0)
+        return 1;
+    int r = go_on();
+    turns_end();
+    bl_chan_close(asked);
+    return r;
+}
+
+/*? in_a_busy_server leak
+ * recv_all [chan receive (leaked)] created by start_receiver; @receiver_made; cause: nobody is left to send
+ */
+static int in_a_busy_server(void *arg) { return servers_busy() + (arg != NULL); }
+
+/*? in_a_busy_server_unsampled leak
+ * recv_all [chan receive (leaked)] created by start_receiver; @receiver_made; cause: nobody is left to send
+ */
+static int in_a_busy_server_unsampled(void *arg)
+{
+    unsampled();
+    return servers_busy() + (arg != NULL);
+}
 
 static int compute_a_while(void *arg)
 {
@@ -148,8 +212,9 @@ static int circle_beside_turns(void *arg)
     return circle_beside(compute_in_turns) + (arg != NULL);
 }
 
-PROGRAMS({"beside_a_loop_sampled", beside_a_loop_sampled},
-         {"beside_turns_sampled", beside_turns_sampled},
+PROGRAMS({"beside_a_loop_sampled", beside_a_loop_sampled}, {"beside_turns", beside_turns},
+         {"beside_turns_unsampled", beside_turns_unsampled}, {"in_a_busy_server", in_a_busy_server},
+         {"in_a_busy_server_unsampled", in_a_busy_server_unsampled},
          {"behind_who_computed", behind_who_computed},
          {"circle_beside_a_loop", circle_beside_a_loop},
          {"circle_beside_turns", circle_beside_turns})

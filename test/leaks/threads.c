@@ -236,7 +236,11 @@ static void *receive_with_the_lock(void *arg)
 static int send_with_the_lock(void *arg)
 {
     desk *d = arg;
-    int v = 1, r = bl_sleep(100 * BL_MS);
+    int v = 1, r = 0;
+    while (r == 0 && bl_mutex_try_lock(&d->lock)) { /* until the thread has it */
+        bl_mutex_unlock(&d->lock);
+        r = bl_sleep(BL_MS);
+    }
     bl_mutex_lock(&d->lock); /* @desk_lock */
     r = r == 0 ? bl_chan_send(d->in, &v) : r;
     bl_mutex_unlock(&d->lock);
