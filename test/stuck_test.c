@@ -25,6 +25,7 @@
 #include "core/proc.h"
 #include "debug/sample.h"
 #include "debug/stuck.h"
+#include "debug/table.h"
 #include "debug/tracer.h"
 #include "os/os.h"
 
@@ -798,6 +799,41 @@ RUN_TEST(a_search_is_not_cancelled)
     BL_CHECK(t, result == PTHREAD_CANCELED);
     BL_CHECK_EQ(t, load_relaxed(&said), 1);
     bl_chan_close(c);
+}
+
+typedef struct taking {
+    bl_mutex m;
+    uint32_t over; /* atomic */
+} taking;
+
+static int taker(void *arg)
+{
+    taking *w = arg;
+    while (!load_relaxed(&w->over)) {
+        bl_mutex_lock(&w->m);
+        bl_yield();
+        bl_mutex_unlock(&w->m);
+    }
+    return 0;
+}
+
+/* Looked at by what reads the notes of those that run on. */
+RUN_TEST(who_waits_again_and_again_is_alive)
+{
+    enum { TAKERS = 4, LOOKS = 200 };
+    taking w = {.over = 0};
+    BL_SCOPE(s);
+    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    for (int i = 0; i < TAKERS; i++)
+        BL_CHECK_EQ(t, bl_go(s, taker, &w), 0);
+    for (int i = 0; i < LOOKS; i++) {
+        BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
+        BL_CHECK_EQ(t, bl__table_write(fd, 0), 0);
+        bl_yield();
+    }
+    store_relaxed(&w.over, 1u);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    close(fd);
 }
 
 /* ---- Beside the end of a run ---- */

@@ -6,8 +6,8 @@
  * alone, which settles nearly all cases, and only then looks through memory for the rest. Who sleeps
  * or waits for a descriptor is only counted at first, so that a crowd of those costs next to
  * nothing; all are noted when memory is to be looked through, of which they have their part. At the
- * end it looks at each record again: whoever has switched since was alive. All of those that are
- * left were parked at one time, the one between the two looks.
+ * end it looks at each record again: whoever has switched since was alive, as is whom those wake. All
+ * of those that are left were parked at one time, the one between the two looks.
  */
 #include "debug/stuck_notes.h"
 
@@ -602,10 +602,13 @@ static bool registers_each(void (*fn)(uint64_t word, void *arg), void *arg)
 
 bool bl__stuck_still(const bl__stuck *s)
 {
+    bl__san_unchecked_begin();                  /* it may run on; then its count tells */
     uint32_t wait = load_acquire(&s->at->wait); /* ORD(wait): with the claims */
-    return s->at->id == s->id && bl__stuck_moves(s->at) == s->switches &&
-           load_relaxed(&s->at->task.status) == BL__G_PARKED &&
-           (wait >= BL__W_SOLE || is_helped(s->at, wait));
+    bool still = load_relaxed(&s->at->id) == s->id && bl__stuck_moves(s->at) == s->switches &&
+                 load_relaxed(&s->at->task.status) == BL__G_PARKED &&
+                 (wait >= BL__W_SOLE || is_helped(s->at, wait));
+    bl__san_unchecked_end();
+    return still;
 }
 
 uint64_t bl__stuck_picks(void)
@@ -638,13 +641,32 @@ static bool is_by_memory(bl__notes *n)
     return left != stuck;
 }
 
+/* Whoever has switched since was alive, and so is whom those wake. The rest was parked all the time
+ * in which it was read who has what. */
+static void movers_revive(bl__notes *n)
+{
+    bool moved = false;
+    for (uint32_t i = 0; i < n->count; i++) {
+        bl__node *d = &n->nodes[i];
+        if (d->alive || d->thread || bl__stuck_still(&(bl__stuck){d->id, d->at, d->switches}))
+            continue;
+        bl__node_revive(n, d);
+        moved = true;
+    }
+    if (moved && n->looked)
+        spread_reach(n);
+    else if (moved)
+        spread(n);
+}
+
 static void answer(bl__notes *n)
 {
     bl__search *s = n->s;
+    movers_revive(n);
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         bl__stuck one = {d->id, d->at, d->switches};
-        if (d->alive || d->thread || !bl__stuck_still(&one))
+        if (d->alive || d->thread)
             continue;
         size_t at = s->count < s->most ? s->count : s->most;
         for (; at > 0 && s->found[at - 1].id > one.id; at--)
