@@ -56,7 +56,8 @@ enum {
     LEAKS_MEMORY_SHIFT = 36, /* 64 GiB: as much as there is */
     LEAKS_CROWD = 1000,      /* goroutines that take long to look at: others run meanwhile */
     LEAKS_LEAST = 5,         /* searches beside others that run, … */
-    LEAKS_TRIES = 8          /* … and if they are quick */
+    LEAKS_TRIES = 8,         /* … and if they are quick */
+    LEAKS_UNDECIDED = 3      /* until there is not enough memory */
 };
 
 #define LEAKS_LONG (200 * BL_MS)
@@ -103,9 +104,12 @@ static void leaks_search(bl__search *s, bl__stuck *spare)
 {
     bl_time began = bl__clock();
     bl_dur most = bl__sample_may() ? LEAKS_HOLD : LEAKS_HOLD_BLIND;
-    s->hold = most;
-    bl__stuck_search(s);
-    bl__take_up(s->held);
+    s->undecided = true;
+    for (int i = 0; i < LEAKS_UNDECIDED && s->undecided; i++) { /* many may have begun meanwhile */
+        s->hold = most;
+        bl__stuck_search(s);
+        bl__take_up(s->held);
+    }
     bl__search last = *s;
     for (int i = 1; s->by_memory && !s->quiet && i < LEAKS_TRIES; i++) {
         if (i == LEAKS_LEAST && bl__clock() - began > LEAKS_LONG)
