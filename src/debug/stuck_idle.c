@@ -140,7 +140,8 @@ static const bl__site *made_of(const bl_chan *at)
 static bool may_idle(bl__reason reason)
 {
     return reason == BL__WAIT_CHAN_RECV || reason == BL__WAIT_CHAN_SEND ||
-           reason == BL__WAIT_SELECT || reason == BL__WAIT_SELECT_NONE;
+           reason == BL__WAIT_SELECT || reason == BL__WAIT_CHAN_RECV_NIL ||
+           reason == BL__WAIT_SELECT_NONE;
 }
 
 /* The function that has made the channel that d sends on opened its scope, too. */
@@ -183,11 +184,11 @@ bool bl__notes_spare(bl__notes *n)
             !(h->opener == BL__NOBODY || n->nodes[h->opener].alive || h->alive > 0) ||
             !may_idle((bl__reason)d->reason))
             continue;
-        bool nothing = d->reason == BL__WAIT_SELECT_NONE;
+        bool nothing = d->reason == BL__WAIT_CHAN_RECV_NIL || d->reason == BL__WAIT_SELECT_NONE;
         if (!nothing && !known)
             active_find(n);
         known = known || !nothing;
-        if (!nothing && !is_idle(n, d)) /* without cases it is a way to wait for the end */
+        if (!nothing && !is_idle(n, d)) /* from nothing it is a way to wait for the end */
             continue;
         bl__node_revive(n, d);
         changed = true;

@@ -424,16 +424,6 @@ static int null_channel_receive(void *arg)
     return go_on();
 }
 
-/*? null_channel_receive_beside leak
- * logger_run@null_recv [chan receive (nil chan) (leaked)] cause: a nil channel
- */
-static int null_channel_receive_beside(void *arg)
-{
-    static logger l;
-    bl_go(bl_root(), logger_run, &l);
-    return go_on() + (arg != NULL);
-}
-
 static int notify_done(void *arg)
 {
     logger *l = arg;
@@ -574,8 +564,7 @@ PROGRAMS({"early_return", early_return}, {"early_return_joined", early_return_jo
          {"not_closed_and_forgotten", not_closed_and_forgotten},
          {"global_not_closed", global_not_closed}, {"receives_one_too_many", receives_one_too_many},
          {"each_waits_for_the_other", each_waits_for_the_other},
-         {"null_channel_receive", null_channel_receive},
-         {"null_channel_receive_beside", null_channel_receive_beside},
-         {"null_channel_send", null_channel_send}, {"empty_select", empty_select},
-         {"empty_select_main", empty_select_main}, {"quit_not_closed", quit_not_closed},
+         {"null_channel_receive", null_channel_receive}, {"null_channel_send", null_channel_send},
+         {"empty_select", empty_select}, {"empty_select_main", empty_select_main},
+         {"quit_not_closed", quit_not_closed},
          {"select_picks_the_wrong_one", select_picks_the_wrong_one})
