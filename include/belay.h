@@ -248,9 +248,9 @@ typedef struct bl__site {
 /*
  * What becomes of goroutines that do not end. Those that are left when the root scope's grace is
  * over have leaked: REPORT says so on stderr; FAIL also makes the process exit with 3 where it
- * would with 0; IGNORE says nothing. A report of goroutines that are late (bl_scope_opts.grace) is
- * one of the same kind: none with IGNORE. Those that do stop later have not leaked, and FAIL lets
- * the exit status be; it is 3 if the process exits before they have.
+ * would with 0, as does a leak that is told of before; IGNORE says nothing. A report of goroutines
+ * that are late (bl_scope_opts.grace) is one of the same kind: none with IGNORE. Those that do stop
+ * later have not leaked, and FAIL lets the exit status be; it is 3 if the process exits before.
  */
 enum { BL_LEAK_REPORT = 1, BL_LEAK_FAIL, BL_LEAK_IGNORE };
 enum { BL_DEADLOCK_REPORT = 1, BL_DEADLOCK_EXIT, BL_DEADLOCK_ABORT };

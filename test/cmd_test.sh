@@ -358,6 +358,29 @@ END
 run "$belay" run reads.c; expect 'read locks' 0
 expect_err 'one that is kept' "^belay: leak: 1 goroutine started by reads at $PWD/reads.c:9 ended holding a sync.RWMutex for reading$"
 ok 'and no other' test "$(grep -c leak: "$work/err")" -eq 1
+cat >told.c <<'END'
+#include <belay.h>
+#include <unistd.h>
+static int receives(void *arg) { int v; return bl_chan_recv(arg, &v); }
+static int starts(void *arg) { return bl_go(arg, receives, bl_scope_chan(arg, sizeof(int), 0)); }
+static int waits(void *arg) /* for the first word of the report */
+{
+    int ends[2], was = dup(2);
+    char c;
+    if (pipe(ends) != 0 || dup2(ends[1], 2) < 0)
+        return 1;
+    BL_SCOPE(s);
+    bl_scope first;
+    if (bl_scope_open(&first, NULL) != 0)
+        return 1;
+    bl_go(&first, starts, s);
+    int r = bl_scope_close(&first) != 0 || bl_read(ends[0], &c, 1) != 1;
+    return dup2(was, 2) < 0 ? 1 : r + (arg != NULL);
+}
+int main(void) { return bl_run(waits, NULL, NULL) != 0; }
+END
+run "$belay" run told.c; expect 'a leak that ends with its scope' 0
+BELAY_ON_LEAK=fail run "$belay" run told.c; expect 'and that fails' 3
 for procs in 1 4; do
     BELAY_PROCS=$procs run "$belay" run clean.c; expect "nothing is left, $procs" 0
     ok "and nothing is said, $procs" test "$(wc -l <"$work/err")" -eq 1

@@ -333,6 +333,12 @@ static void finder_act(void)
     abort();
 }
 
+static void leak_fails(bool leak)
+{
+    if (leak && bl__rt.options.on_leak == BL_LEAK_FAIL)
+        bl__exit_leaked();
+}
+
 /* True: somebody is to be confirmed. */
 static bool finder_tell(const bl__search *search)
 {
@@ -346,6 +352,7 @@ static bool finder_tell(const bl__search *search)
     }
     if (t.count > 0 && (proven || bl__rt.options.on_leak != BL_LEAK_IGNORE)) {
         bl__report_run(STDERR_FILENO, stuck_print, &t);
+        leak_fails(!proven);
         for (uint32_t i = 0; i < finder.suspects_count; i++) {
             suspect *s = &finder.suspects[i];
             if (s->said || s->leaked != t.leaks || !suspect_sure(s, search))
@@ -390,6 +397,7 @@ static void lost_tell(const bl__search *search)
             continue;
         finder.lost[finder.lost_count++] = lost.who.id;
         bl__report_run(STDERR_FILENO, lost_print, &lost);
+        leak_fails(true);
     }
 }
 
