@@ -20,7 +20,7 @@
  * a leak of what the first proves the next time.
  *
  * The last search before somebody is told of looks closely, in places that would make each of them
- * slow.
+ * slow, and once more with all processors held, if that is quick: then nobody runs, and it proves.
  *
  * The searches that are to confirm somebody come in a burst, and the share of a core is kept by the
  * pause after it: beside a thousand goroutines a search takes milliseconds, and a leak is not to
