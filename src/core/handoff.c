@@ -153,6 +153,7 @@ static void hold_from(bl__m *m, bl__p *p)
 {
     uint64_t traced_at = bl__traced() ? bl__trace_now() : 0; /* as in take */
     m->held_cpu = bl__thread_cpu(load_relaxed(&m->tid));
+    store_relaxed(&m->bare, load_relaxed(&m->bare) | BL__BARE_TAKEN);
     store_relaxed(&p->m, NULL);
     p->idle_next = bl__rt.held_p;
     bl__rt.held_p = p;
@@ -390,8 +391,15 @@ static bool hold_take(void)
     return all;
 }
 
+/* m is in the runtime, or waits for one of its locks. */
+static bool is_in_runtime(const bl__m *m)
+{
+    return (load_relaxed(&m->inside) | load_relaxed(&m->at_lock)) != 0;
+}
+
 /* Under sched's lock: have those that were taken from, and that computed before, come to where they
- * are switched off, or do they sleep in a call of the system? */
+ * are switched off, or do they sleep in a call of the system? Who sleeps at a lock of the runtime's
+ * goes on in a moment. */
 static hold_look hold_settled(bool ask)
 {
     for (bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
@@ -400,7 +408,7 @@ static hold_look hold_settled(bool ask)
         if (m->away != BL__AWAY_HOG || m == bl__this_m() || g == &m->g0 ||
             load_relaxed(&g->task.status) != BL__G_RUNNING)
             continue;
-        if (!ask || bl__thread_sleeps(tid) != 1)
+        if (!ask || is_in_runtime(m) || bl__thread_sleeps(tid) != 1)
             return bl__thread_cpu(tid) - m->held_cpu > HOLD_COMPUTES ? HOLD_FAILS : HOLD_WAITS;
         m->away = BL__AWAY_BLOCKED;
     }
@@ -456,8 +464,9 @@ static void hold_forget(void)
     }
 }
 
-/* Each that was taken goes to a thread, as before. Who has not been woken meanwhile, since no
- * processor was to be had, is by the one who looks. */
+/* Each that was taken goes to a thread, as before; also one beyond the number that is wanted by now,
+ * which gives what is queued there to all. Who has not been woken meanwhile, since no processor was
+ * to be had, is by the one who looks. */
 void bl__hold_end(void)
 {
     bl__m *heirs[BL__MAX_PROCS];
@@ -466,11 +475,10 @@ void bl__hold_end(void)
     store_relaxed(&bl__rt.hold, 0u);
     hold_forget();
     for (bl__p *p = bl__rt.held_p; p != NULL; p = bl__rt.held_p) {
-        bool wanted = !load_relaxed(&bl__rt.stopping) && p->id < load_relaxed(&bl__rt.procs);
         bl__rt.held_p = p->idle_next;
         p->idle_next = NULL;
         heirs[n] = NULL;
-        if (!wanted || bl__p_give(p, &heirs[n]) < 0)
+        if (load_relaxed(&bl__rt.stopping) || bl__p_give(p, &heirs[n]) < 0)
             bl__p_idle(p);
         n += heirs[n] != NULL;
     }
@@ -499,7 +507,7 @@ void bl__handoff_calm(void)
  * asks again before it takes. */
 static bool expects_block(const bl__m *m)
 {
-    if (m == NULL || (load_relaxed(&m->inside) | load_relaxed(&m->at_lock)) != 0)
+    if (m == NULL || is_in_runtime(m))
         return false;
     bool told = BL__TSAN; /* which would tell of the peek */
     return told || load_relaxed(&load_relaxed(&m->g)->blocks) > 0;
@@ -510,7 +518,7 @@ static bool expects_block(const bl__m *m)
  * processor: it counts as one that computes. */
 static bool sleeps_outside(const bl__p *p, const bl__m *m)
 {
-    if ((load_relaxed(&m->inside) | load_relaxed(&m->at_lock)) != 0)
+    if (is_in_runtime(m))
         return false;
     bl__thread_state_open(state_at(p), load_relaxed(&m->tid));
     return bl__thread_state_sleeps(state_at(p)) == 1;
