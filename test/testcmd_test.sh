@@ -50,6 +50,8 @@ for to in group process; do
     ok 'none began after it' bash -c "! grep -qE 'deaf began|after began|--- FAIL' '$work/out'"
     ok 'and the cleanups have run' bash -c "! ls '$work'/tmp/belay-test-* 2>/dev/null"
 done
+interrupt group '^slow began$' 1 -v -junit stop.xml
+ok 'and -junit has who ran as failed' grep -q 'name="slow" time="[0-9.]*"><failure message="Failed" type="">interrupted$' stop.xml
 interrupt group '^deaf began$' 1 -v -run deaf
 expect 'one that does not listen is ended' 130
 expect_out 'and counted' '^interrupted: 0 passed, 0 failed, 0 skipped, 1 not run to the end$'

@@ -238,6 +238,14 @@ static void running_tell(bl_time now)
     bl__text_free(&b);
 }
 
+static void junit_interrupted(const char *name, bl_dur took)
+{
+    bl__text text = {0};
+    bl__text_printf(&text, "interrupted\n");
+    bl__junit_case(name, BL__ITEM_FAILED, took, &text);
+    bl__text_free(&text);
+}
+
 /* ^C: the worker is to end its tests; what they come to is no result any more. */
 static void stop_begin(void)
 {
@@ -247,6 +255,9 @@ static void stop_begin(void)
         fputs("\trunning tests:\n", stdout);
     running_print(stdout);
     fflush(stdout);
+    for (const bl__watched *w = bl__watched_first; w != NULL; w = w->next)
+        if (bl__watched_leaf(w))
+            junit_interrupted(w->name, bl_now() - w->began);
     kill(sup.pid, SIGINT);
 }
 
@@ -496,6 +507,8 @@ static void interrupted_say(void)
     printf("interrupted: %zu passed, %zu failed, %zu skipped, %zu not run to the end\n", sup.passed,
            sup.failed, sup.skipped, rest);
     fflush(stdout);
+    if (!sup.stopping) /* none ran that would show it */
+        junit_interrupted("[the program]", 0);
     (void)bl__junit_end();
 }
 
