@@ -83,8 +83,9 @@ typedef struct runner {
 
 /* One of the questions. */
 typedef struct question {
-    bool leaks;   /* immutable */
-    bl_time next; /* atomic: when it may be asked again */
+    bool leaks;       /* immutable */
+    bl_time next;     /* atomic: when it may be asked again */
+    uint64_t seen[2]; /* atomic: picks at the last two times it was asked */
     /* The thread's: */
     bl_time before;   /* it was about those who were parked by then */
     bool open;        /* somebody is to be confirmed */
@@ -100,8 +101,7 @@ typedef struct question {
 static struct {
     uint32_t state;          /* atomic: FINDER_…; a futex */
     uint32_t lock;           /* of the suspects */
-    bl_time next;            /* atomic: when it may look again */
-    uint64_t seen[2];        /* atomic: picks at the last two looks */
+    bl_time next;            /* atomic: it does not look before; 0: a run has just begun */
     uint32_t open;           /* atomic: somebody is to be confirmed */
     uint32_t suspects_count; /* lock */
     const void *top;         /* atomic */
@@ -439,10 +439,10 @@ static bl_dur finder_ask(question *q)
     q->owed += took;
     if (q->open && ++q->burst < BURST) {
         bl_dur pause = SHARE * took < PAUSE_LONG ? SHARE * took : PAUSE_LONG;
-        q->next = bl__clock() + (pause > PAUSE_OPEN ? pause : PAUSE_OPEN);
+        store_relaxed(&q->next, bl__clock() + (pause > PAUSE_OPEN ? pause : PAUSE_OPEN));
         return took;
     }
-    q->next = bl__clock() + (SHARE * q->owed > PAUSE ? SHARE * q->owed : PAUSE);
+    store_relaxed(&q->next, bl__clock() + (SHARE * q->owed > PAUSE ? SHARE * q->owed : PAUSE));
     q->burst = 0;
     q->owed = 0;
     return took;
@@ -451,7 +451,6 @@ static bl_dur finder_ask(question *q)
 static void finder_search(void)
 {
     uint64_t picks = bl__stuck_picks();
-    bl_time next = BL_NEVER;
     bl_dur took = 0;
     bool open = false, asked = false;
     for (size_t i = 0; i < sizeof finder.questions / sizeof finder.questions[0]; i++) {
@@ -459,26 +458,23 @@ static void finder_search(void)
         q->leaks = i == 1;
         if (q->next == 0 &&
             APART * took > PAUSE) { /* a crowd, and the first look: not both at once */
-            q->next = bl__clock() + APART * took;
+            store_relaxed(&q->next, bl__clock() + APART * took);
             q->apart = true;
-            picks = UINT64_MAX; /* to be looked at again, whatever happens */
         } else if (q->leaks && !asked && !q->apart && q->burst == 0 &&
                    q->next < finder.questions[0].next) {
-            q->next = finder.questions[0].next;
+            store_relaxed(&q->next, finder.questions[0].next);
         }
         finder.news = !q->leaks || asked || q->apart;
         asked = q->next <= bl__clock();
         if (asked) {
             q->apart = false;
             took = finder_ask(q);
+            store_relaxed(&q->seen[1], q->seen[0]);
+            store_relaxed(&q->seen[0], picks);
         }
         open = open || q->open;
-        next = q->next < next ? q->next : next;
     }
     store_relaxed(&finder.open, (uint32_t)open);
-    store_relaxed(&finder.seen[1], finder.seen[0]);
-    store_relaxed(&finder.seen[0], picks);
-    store_relaxed(&finder.next, next);
 }
 
 static void *finder_main(void *arg)
@@ -512,19 +508,35 @@ bool bl__finder_looks(void)
 
 int bl__finder_threads(void) { return load_relaxed(&finder.state) != FINDER_NONE; }
 
-int64_t bl__finder_due(bl_time now)
+/* When the first is due of the questions that were not asked twice since somebody has run last: the
+ * first time, who has just been parked was left out. Neither of them stands for the other, as each
+ * has its own pauses. */
+static bl_time finder_next(void)
 {
     uint64_t picks = bl__stuck_picks();
+    bl_time first = BL_NEVER;
+    for (size_t i = 0; i < sizeof finder.questions / sizeof finder.questions[0]; i++) {
+        const question *q = &finder.questions[i];
+        bl_time next = load_relaxed(&q->next);
+        bool settled = picks == load_relaxed(&q->seen[0]) && picks == load_relaxed(&q->seen[1]);
+        if (next < first && (!settled || load_relaxed(&finder.open)))
+            first = next;
+    }
+    return first;
+}
+
+int64_t bl__finder_due(bl_time now)
+{
     if (load_relaxed(&finder.state) == FINDER_LOOKS || bl__goroutines() == 0)
         return INT64_MAX;
-    if (picks == load_relaxed(&finder.seen[0]) && picks == load_relaxed(&finder.seen[1]) &&
-        !load_relaxed(&finder.open))
+    bl_time next = finder_next(), least = load_relaxed(&finder.next);
+    if (next == BL_NEVER)
         return INT64_MAX;
-    bl_time next = load_relaxed(&finder.next);
-    if (next == 0) { /* the first of a run: not before it has run for a while */
+    if (least == 0) { /* the first of a run: not before it has run for a while */
         store_relaxed(&finder.next, now + PAUSE);
         return PAUSE;
     }
+    next = next > least ? next : least;
     return next > now ? next - now : 0;
 }
 
@@ -558,8 +570,6 @@ void bl__finder_stop(void)
     store_relaxed(&finder.state, (uint32_t)FINDER_NONE);
     store_relaxed(&finder.top, NULL);
     store_relaxed(&finder.next, 0);
-    store_relaxed(&finder.seen[0], 0);
-    store_relaxed(&finder.seen[1], 0);
     store_relaxed(&finder.open, 0u);
     finder.suspects_count = finder.lost_count = 0;
     memset(finder.questions, 0, sizeof finder.questions);

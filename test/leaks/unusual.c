@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What is seldom seen: layers of scopes, threads, what has been stopped, what was thrown away. */
+#include <belay/debug.h>
 #include <belay/map.h>
 
 #include <pthread.h>
@@ -661,6 +662,34 @@ static int deleted_from_maps(void *arg)
     return go_on();
 }
 
+static int receive_one(void *arg)
+{
+    int v;
+    return bl_chan_recv((bl_chan *)arg, &v); /* @one_recv */
+}
+
+static __attribute__((noinline)) int receiver_begin(void *scope)
+{
+    return bl_go((bl_scope *)scope, receive_one, bl_chan_new(sizeof(int), 0)); /* @one_chan */
+}
+
+/* The program asks itself for a while, so that the finder's second question has to wait, and then
+ * does nothing any more. */
+/*? asks_and_is_idle leak
+ * receive_one@one_recv [chan receive (leaked)] made by receiver_begin at @one_chan; cause: nobody is left to send
+ */
+static int asks_and_is_idle(void *arg)
+{
+    BL_SCOPE(s);
+    bl_leak first;
+    int r = bl_sleep(BL_SEC);
+    if (bl_go(bl_root(), receiver_begin, s) != 0 || bl_sleep(50 * BL_MS) != 0)
+        return 1;
+    for (int i = 0; i < 10 && r == 0; i++)
+        r = bl_leaks(&first, 1) != 1 || bl_sleep(10 * BL_MS) != 0;
+    return bl_sleep(100 * BL_SEC) + r + (arg != NULL);
+}
+
 PROGRAMS({"three_layers_down", three_layers_down},
          {"child_waits_for_its_opener", child_waits_for_its_opener},
          {"job_receives_from_nobody", job_receives_from_nobody},
@@ -679,4 +708,5 @@ PROGRAMS({"three_layers_down", three_layers_down},
          {"one_too_few_for_the_barrier", one_too_few_for_the_barrier},
          {"write_lock_of_the_dead", write_lock_of_the_dead},
          {"slots_in_memory_nobody_has", slots_in_memory_nobody_has},
-         {"pipe_without_a_writer", pipe_without_a_writer}, {"deleted_from_maps", deleted_from_maps})
+         {"pipe_without_a_writer", pipe_without_a_writer}, {"deleted_from_maps", deleted_from_maps},
+         {"asks_and_is_idle", asks_and_is_idle})
