@@ -104,6 +104,30 @@ BL_TEST(mutex_excludes_plain_threads)
     BL_CHECK_EQ(t, sh.m.bl__word, 0);
 }
 
+/* The thread's first call. Nothing but the mutex says that its record is made. */
+static void *take_first(void *arg)
+{
+    bl_mutex *m = arg;
+    bl_mutex_lock(m);
+    uintptr_t mine = __atomic_load_n(&m->bl__word, __ATOMIC_RELAXED);
+    while (__atomic_load_n(&m->bl__word, __ATOMIC_RELAXED) == mine)
+        usleep(20); /* until somebody waits */
+    bl_mutex_unlock(m);
+    return NULL;
+}
+
+BL_TEST(mutex_of_a_thread_that_is_new)
+{
+    bl_mutex m = {0};
+    pthread_t thread;
+    BL_REQUIRE_EQ(t, pthread_create(&thread, NULL, take_first, &m), 0);
+    while (__atomic_load_n(&m.bl__word, __ATOMIC_RELAXED) == 0)
+        usleep(20);
+    bl_mutex_lock(&m); /* of which ThreadSanitizer says nothing */
+    bl_mutex_unlock(&m);
+    BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
+}
+
 BL_TEST(mutex_try_lock)
 {
     bl_mutex m = {0}, other = {0};
