@@ -10,8 +10,9 @@
 
 static int recv_one(void *arg)
 {
-    int v;
-    return bl_chan_recv((bl_chan *)arg, &v); /* @one_recv */
+    int v = 0;
+    int r = bl_chan_recv((bl_chan *)arg, &v); /* @one_recv */
+    return r + v;                             /* and no tail call before */
 }
 
 static int send_one(void *arg)
@@ -664,8 +665,9 @@ static int deleted_from_maps(void *arg)
 
 static int receive_one(void *arg)
 {
-    int v;
-    return bl_chan_recv((bl_chan *)arg, &v); /* @one_recv */
+    int v = 0;
+    int r = bl_chan_recv((bl_chan *)arg, &v); /* @one_recv */
+    return r + v;                             /* and no tail call before */
 }
 
 static __attribute__((noinline)) int receiver_begin(void *scope)
