@@ -126,10 +126,32 @@ echo 'another one' >"$work/stuck"
 run "$belay" dump "$pid"
 expect 'a program that was built anew meanwhile' 0
 if ldd "$belay" | grep -q libdw; then expect_out 'has its names' '^receive_result$'; fi
+script -qec "$belay top $pid" /dev/null >"$work/live" 2>&1 </dev/null {stuck_input}>&- &
+top=$!
+for ((i = 0; i < 1000; i++)); do
+    grep -q '9 goroutines' "$work/live" && break
+    sleep 0.01
+done
 exec {stuck_input}>&-
 wait "$pid"
 status=$?
 expect 'the program was not disturbed' 0
+wait "$top"
+status=$?
+expect 'top ends with it' 1
+ok 'and says so' grep -q "belay: the program has ended" "$work/live"
+
+# One that has ended and was not waited for.
+sh -c 'sh -c "while [ \$(cat /proc/\$PPID/comm) != sleep ]; do :; done" & echo $!; exec sleep 60' >"$work/zombie" &
+keeper=$!
+for ((i = 0; i < 1000; i++)); do
+    grep -qs ') Z' "/proc/$(cat "$work/zombie")/stat" && break
+    sleep 0.01
+done
+run "$belay" dump "$(cat "$work/zombie")"
+expect 'a zombie' 1
+expect_err 'is told as one' '^belay: process [0-9]+ has ended$'
+kill "$keeper"
 
 run "$belay" dump "$$"
 expect 'not a program of belay' 1

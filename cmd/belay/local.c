@@ -79,7 +79,7 @@ static bool local_read(source *s, reading *r)
     const target *t = &l->t;
     *r = (reading){.pid = (int)t->pid};
     goroutines_free(&l->all);
-    if (!goroutines_read(t, &l->all))
+    if (!goroutines_read(t, &l->all) || !target_alive(t))
         return false;
     r->procs = l->all.procs;
     r->threads = l->all.threads;

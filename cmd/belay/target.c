@@ -192,6 +192,23 @@ static int not_permitted(const target *t)
     return EXIT_FAILED;
 }
 
+/* What has ended and was not waited for yet has a number, and no memory. */
+static bool is_zombie(const target *t)
+{
+    char *path = text_own("/proc/%d/stat", (int)t->pid);
+    char line[512] = "";
+    FILE *f = fopen(path, "re");
+    free(path);
+    if (f != NULL) {
+        if (fgets(line, sizeof line, f) == NULL)
+            line[0] = '\0';
+        fclose(f);
+    }
+    const char *name_end = strrchr(line, ')');
+    return name_end != NULL &&
+           (strncmp(name_end, ") Z", 3) == 0 || strncmp(name_end, ") X", 3) == 0);
+}
+
 int target_open(target *t, const char *pid)
 {
     char *end;
@@ -217,6 +234,10 @@ int target_open(target *t, const char *pid)
     fclose(maps);
     if (table != 0)
         return table_read(t, table);
+    if (is_zombie(t)) {
+        complain("process %d has ended", (int)t->pid);
+        return EXIT_FAILED;
+    }
     if (failed || !readable)
         return not_permitted(t);
     complain("process %d runs no goroutines: it does not use belay", (int)t->pid);
