@@ -101,8 +101,8 @@ static void *hold_and_count(void *arg)
         uint64_t before = counted();
         usleep(300);
         uint64_t after = counted();
-        bl__hold_end();
-        if (before != after)
+        bool all_the_time = bl__hold_end();
+        if (all_the_time && before != after)
             return "they went on while they were held";
         while (counted() == after)
             usleep(20); /* or hangs: they do not go on */
@@ -224,6 +224,23 @@ BL_TEST(who_is_at_a_lock_goes_on_in_a_moment)
     store_relaxed(&gate, 1u);
     BL_REQUIRE_EQ(t, bl_go(s, wait_at_gate, NULL), 0);
     beside(hold_who_waits_at_gate, NULL);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
+static void *hold_for_long(void *arg)
+{
+    (void)arg;
+    hold();
+    for (uint64_t before = counted(); counted() == before;)
+        usleep(1000); /* or hangs: as if the holder waited for something that they have */
+    return bl__hold_end() ? "they went on while they were held" : NULL;
+}
+
+BL_TEST(who_holds_for_too_long_does_no_more)
+{
+    BL_SCOPE(s);
+    go_crew(s, count_and_nap);
+    beside(hold_for_long, NULL);
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 

@@ -180,7 +180,18 @@ static int by_id(const void *a, const void *b)
     return ga->id < gb->id ? -1 : ga->id > gb->id;
 }
 
-/* Who runs has no time of its own: the processor's, if it has picked nobody since it was looked at. */
+/* Who runs has the processor's time, if that has picked nobody since it was looked at; or that of its
+ * own when it was taken away. How long ago; 0: it is not known. */
+static int64_t running_for(const target *t, uint64_t g, uint64_t p, int64_t now)
+{
+    uint64_t since = 0;
+    if (p == 0)
+        since = target_u64(t, g + t->at.g_away_since);
+    else if (target_u32(t, p + t->at.p_tick) == target_u32(t, p + t->at.p_seen_tick))
+        since = target_u64(t, p + t->at.p_seen_since);
+    return since != 0 ? now - (int64_t)since : 0;
+}
+
 static void running_mark(const target *t, list *l, int64_t now)
 {
     uint64_t m = target_u64(t, t->rt + t->at.rt_all_m);
@@ -191,9 +202,7 @@ static void running_mark(const target *t, list *l, int64_t now)
             if (g->record != record || g->status != t->at.running)
                 continue;
             g->tid = (int32_t)target_u32(t, m + t->at.m_tid);
-            bool still =
-                p != 0 && target_u32(t, p + t->at.p_tick) == target_u32(t, p + t->at.p_seen_tick);
-            g->since = still ? now - (int64_t)target_u64(t, p + t->at.p_seen_since) : 0;
+            g->since = running_for(t, record, p, now);
         }
         m = target_u64(t, m + t->at.m_all_next);
     }

@@ -24,6 +24,7 @@
     X(g_wait, "g.wait")                                                                            \
     X(g_wait_obj, "g.wait_obj")                                                                    \
     X(g_since, "g.since")                                                                          \
+    X(g_away_since, "g.away_since")                                                                \
     X(g_reason, "g.reason")                                                                        \
     X(g_switches, "g.switches")                                                                    \
     X(g_fn, "g.fn")                                                                                \

@@ -57,6 +57,7 @@ enum {
  * is busy with others; and when it is asked for whether it sleeps. */
 #define HOLD_COMPUTES (3 * BL_MS)
 #define HOLD_MOST (100 * BL_MS)
+#define HOLD_LONGEST BL_SEC
 #define HOLD_ASKS (300 * BL_US)
 #define HOLD_PAUSE (20 * BL_US)
 
@@ -157,7 +158,9 @@ static void hold_from(bl__m *m, bl__p *p)
     store_relaxed(&p->m, NULL);
     p->idle_next = bl__rt.held_p;
     bl__rt.held_p = p;
-    away_begin(m, p, BL__AWAY_HOG, bl__clock(), traced_at);
+    bool seen = load_relaxed(&p->tick) == load_relaxed(&p->seen_tick);
+    bl_time since = seen ? load_relaxed(&p->seen_since) : bl__clock();
+    away_begin(m, p, BL__AWAY_HOG, since, traced_at);
 }
 
 /* bare is set: m has no processor, or is about to lose it, or has to execute its own fence, or is
@@ -423,8 +426,10 @@ static bool hold_allowed(void)
                !load_relaxed(&bl__rt.frozen) && load_relaxed(&bl__rt.reports) == 0 &&
                load_relaxed(&bl__rt.bubbles) == NULL && !load_relaxed(&bl__rt.hold) &&
                hogs_count(false) < HOGS_MOST;
-    if (may)
+    if (may) {
         store_relaxed(&bl__rt.hold, 1u);
+        bl__rt.hold_until = bl__clock() + HOLD_LONGEST;
+    }
     for (bl__m *m = bl__rt.all_m; m != NULL && may; m = m->all_next)
         if (m->away == BL__AWAY_HOG)
             m->held_cpu = bl__thread_cpu(load_relaxed(&m->tid));
@@ -439,6 +444,7 @@ bool bl__hold_begin(void)
     bl__solo_end();
     if (!hold_allowed())
         return false;
+    bl__sysmon_rouse(); /* which watches */
     bl_time began = bl__clock(), now = began;
     while (look == HOLD_WAITS && now - began < HOLD_MOST) {
         bl__lock(&bl__rt.lock, BL__RANK_SCHED);
@@ -449,9 +455,10 @@ bool bl__hold_begin(void)
             bl__futex_wait(&never, 0, HOLD_PAUSE);
         now = bl__clock();
     }
-    if (look != HOLD_SETTLED)
-        bl__hold_end();
-    return look == HOLD_SETTLED;
+    bool held = look == HOLD_SETTLED;
+    if (!held)
+        (void)bl__hold_end();
+    return held;
 }
 
 /* Under sched's lock: who was about to lose his processor keeps it. */
@@ -467,13 +474,15 @@ static void hold_forget(void)
 /* Each that was taken goes to a thread, as before; also one beyond the number that is wanted by now,
  * which gives what is queued there to all. Who has not been woken meanwhile, since no processor was
  * to be had, is by the one who looks. */
-void bl__hold_end(void)
+bool bl__hold_end(void)
 {
     bl__m *heirs[BL__MAX_PROCS];
     uint32_t n = 0;
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bool held = load_relaxed(&bl__rt.hold);
     store_relaxed(&bl__rt.hold, 0u);
-    hold_forget();
+    if (held)
+        hold_forget();
     for (bl__p *p = bl__rt.held_p; p != NULL; p = bl__rt.held_p) {
         bl__rt.held_p = p->idle_next;
         p->idle_next = NULL;
@@ -486,6 +495,20 @@ void bl__hold_end(void)
     while (n > 0)
         bl__m_wake(heirs[--n]);
     bl__wake_one();
+    return held;
+}
+
+/* The holder may wait for what one of the held has: a lock of the dynamic linker's, in which that
+ * one was switched off. */
+void bl__hold_watch(bl_time now)
+{
+    if (!load_relaxed(&bl__rt.hold))
+        return;
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bool late = load_relaxed(&bl__rt.hold) && now > bl__rt.hold_until;
+    bl__unlock(&bl__rt.lock);
+    if (late)
+        (void)bl__hold_end();
 }
 
 /* Work waits for p alone: behind the goroutine that it runs. */

@@ -274,7 +274,8 @@ typedef struct bl__sched {
     bl__batch *batches_last; /* lock */
     bl__p *idle_p;           /* lock */
     uint32_t hold;           /* lock to write, atomic to read: nobody gets a P (handoff.c) */
-    bl__p *held_p;           /* lock: those that were taken for that */
+    bl__p *held_p;           /* lock: those that were taken for that, … */
+    bl_time hold_until;      /* lock: … and when that ends at the latest */
     bl__m *idle_m;           /* lock */
     uint32_t threads;        /* lock: Ms that live */
     uint32_t away;           /* lock to write, atomic to read: Ms that run a goroutine with no P */
@@ -475,7 +476,8 @@ void bl__take_up(bool gone);
  * without one before, go on. False: it cannot be, or somebody computes for too long. A goroutine
  * does bl__take_up(true) behind either. */
 bool bl__hold_begin(void);
-void bl__hold_end(void);
+bool bl__hold_end(void);          /* false: it had ended, since it took too long */
+void bl__hold_watch(bl_time now); /* by sysmon: ends one that takes too long */
 
 /* solo.c */
 /* By sysmon: ends solo if a processor is wanted. */

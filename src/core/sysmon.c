@@ -130,6 +130,8 @@ static bool deep_sleep(int64_t recheck)
     if (load_relaxed(&bl__rt.poll.unchecked) && pause > BL__FD_CHECK_EVERY)
         pause = BL__FD_CHECK_EVERY;
     int64_t due = finder_turn();
+    if (load_relaxed(&bl__rt.hold) && pause > LONGEST)
+        pause = LONGEST;
     bl__trace_tick(BL_NEVER);
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending())
         bl__futex_wait(&bl__rt.sysmon_wake, 0, due < pause ? due : pause);
@@ -168,6 +170,7 @@ static void *sysmon_main(void *arg)
         if (bl__signals_pending())
             bl__signals_deliver();
         bl__solo_give_up();
+        bl__hold_watch(now);
         bool idle = bl__all_idle();
         if (idle || now >= chores_at) {
             chores_at = now + CHORES;

@@ -48,7 +48,7 @@ const bl__layout_table bl__layout __attribute__((visibility("hidden"))) = {
         RT(ps), RT(procs), RT(running), RT(stack_size), RT(stack_slot), RT(ps_made), RT(arenas),
         RT(spawn_slabs), RT(all_m), RT(coarse), RT(threads), RT(away), RT(queued), RT(root),
         NAMED("g.kind", bl__g, task.kind), NAMED("g.status", bl__g, task.status),
-        G(sp), G(wait), G(wait_obj), G(since), G(reason), G(switches), G(scope), G(inner), G(held),
+        G(sp), G(wait), G(wait_obj), G(since), G(away_since), G(reason), G(switches), G(scope), G(inner), G(held),
         G(held_rw), G(fn), G(id), G(parent), G(site), G(labels), G(stack_lo), G(stack_hi),
         SIZE("g", bl__g),
         NAMED("spawned.status", bl__spawned, task.status), SPAWNED(fn), SPAWNED(scope),

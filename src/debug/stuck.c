@@ -832,8 +832,10 @@ static bl_dur search(bl__search *s, bool closely, bool hold)
     bool held = hold && bl__hold_begin();
     if (held || !hold)
         search_locked(s, closely, held);
-    if (held)
-        bl__hold_end();
+    if (held && !bl__hold_end()) {
+        s->undecided = true;
+        s->count = 0;
+    }
     pthread_mutex_unlock(&one_search);
     return bl__thread_cpu(bl__thread_id()) - began;
 }

@@ -56,18 +56,24 @@ static const char *name_of(listing *t, bl_fn fn)
     return t->names[i].name != NULL ? t->names[i].name : "?";
 }
 
-/* Who runs has no time of its own: the processor's, if it has picked nobody since sysmon looked at
- * it. */
+/* Who runs has the processor's time, if that has picked nobody since sysmon looked at it; or that of
+ * its own when it was taken away. 0: it is not known. */
+static bl_time running_began(const bl__m *m)
+{
+    const bl__p *p = load_relaxed(&m->p);
+    if (p == NULL)
+        return load_relaxed(&load_relaxed(&m->g)->away_since);
+    return load_relaxed(&p->tick) == load_relaxed(&p->seen_tick) ? load_relaxed(&p->seen_since) : 0;
+}
+
 static void running_find(listing *t)
 {
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     for (const bl__m *m = bl__rt.all_m; m != NULL && t->running_count < RUNNING_MOST;
          m = m->all_next) {
-        const bl__p *p = load_relaxed(&m->p);
-        bool still = p != NULL && load_relaxed(&p->tick) == load_relaxed(&p->seen_tick);
-        t->running[t->running_count++] =
-            (row_running){load_relaxed(&m->g), still ? t->now - load_relaxed(&p->seen_since) : 0,
-                          load_relaxed(&m->tid)};
+        bl_time since = running_began(m);
+        t->running[t->running_count++] = (row_running){
+            load_relaxed(&m->g), since != 0 ? t->now - since : 0, load_relaxed(&m->tid)};
     }
     bl__unlock(&bl__rt.lock);
 }
