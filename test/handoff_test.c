@@ -6,13 +6,10 @@
  */
 // procs: own
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
-#include <ctype.h> /* before belay.h: then the flags make its macros calls */
-
 #include <belay/debug.h>
 #include <belay/test.h>
 
 #include <fcntl.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -871,52 +868,6 @@ static int max_threads_main(void *arg)
     for (int i = 0; i < 8; i++)
         if (write(fds[1], "x", 1) != 1)
             return 3;
-    return bl_scope_wait(s);
-}
-
-/* The goroutine goes on on another thread, when another takes its processor meanwhile. */
-static inline void change_thread(void)
-{
-    for (pid_t first = gettid(); gettid() == first;) {
-        usleep(1000);
-        bl_yield();
-    }
-}
-
-/* Of the thread that a goroutine is on now, though the function has asked for another's before. */
-ONE_PROC(errno_is_the_own_threads)
-{
-    atomic_int done = 0;
-    (void)arg;
-    BL_SCOPE(s);
-    bl_go(s, yield_until_flag, &done);
-    errno = 0;
-    h_errno = HOST_NOT_FOUND;
-    change_thread();
-    BL_CHECK_EQ(t, h_errno, 0);
-    int r = close(-1);
-    BL_CHECK_EQ(t, r, -1);
-    BL_CHECK_EQ(t, errno, EBADF);
-    done = 1;
-    return bl_scope_wait(s);
-}
-
-/* What isspace and its kin look at is the thread's, too. */
-ONE_PROC(ctype_is_the_own_threads)
-{
-    static unsigned short spaces[384]; /* of a thread for which all is space */
-    atomic_int done = 0;
-    (void)arg;
-    BL_SCOPE(s);
-    memset(spaces, 0xff, sizeof spaces);
-    bl_go(s, yield_until_flag, &done);
-    const unsigned short **table = (const unsigned short **)__ctype_b_loc(), *before = *table;
-    *table = spaces + 128;
-    BL_CHECK(t, isspace('x') != 0);
-    change_thread();
-    BL_CHECK(t, isspace('x') == 0);
-    *table = before;
-    done = 1;
     return bl_scope_wait(s);
 }
 

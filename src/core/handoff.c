@@ -47,7 +47,7 @@ enum {
     SLEPT_NS = 2000,
     DOZED_NS = 200000,
     BLOCKS_AGAIN = 8, /* g->blocks of one that was found asleep */
-    HOGS_MOST = 4,    /* beyond the processors */
+    HOGS_MOST = 4,    /* beyond the processors; behind a hold that fails, one for each more */
     LATE_NS = 1000000000
 };
 

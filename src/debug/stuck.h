@@ -51,7 +51,7 @@ typedef struct bl__search {
     size_t most;
     size_t count;   /* out: all of them */
     bool undecided; /* out: there was too much memory, or not enough */
-    bl_dur took;    /* out: of the thread's time, the last search */
+    bl_dur took;    /* out: of the thread's time */
     bool named;     /* out: it has read symbols, which takes long, once in a run */
     bool by_memory; /* out: that nobody gets at what some of them wait on was read from memory */
     /* In: goroutines that ran in searches before, of which nothing is known since. Out: those that
