@@ -192,6 +192,40 @@ BL_TEST(who_computes_for_long_is_not_held)
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
 }
 
+/* How many compute, and have for long: nobody of them has picked since sysmon looked. */
+static int long_at_it(void)
+{
+    int n = 0;
+    for (uint32_t i = 0; i < load_acquire(&bl__rt.ps_made); i++) {
+        const bl__p *p = bl__rt.ps[i];
+        n += load_acquire(&p->m) != NULL && load_relaxed(&p->tick) == load_relaxed(&p->seen_tick) &&
+             bl_now() - load_relaxed(&p->seen_since) > 20 * BL_MS;
+    }
+    return n;
+}
+
+static void *hold_beside_loops(void *arg)
+{
+    int loops = *(int *)arg;
+    while (long_at_it() < loops)
+        usleep(1000);
+    if (bl__hold_begin())
+        return "who computes for ever was held";
+    return load_relaxed(&bl__rt.away) != 0 ? "a loop has lost its processor" : NULL;
+}
+
+BL_TEST(who_has_computed_for_long_keeps_his_processor)
+{
+    int loops = 2, procs = bl_set_procs(2 * loops); /* so that no hand-off is wanted */
+    BL_SCOPE(s);
+    atomic_store(&over, 0);
+    for (int i = 0; i < loops; i++)
+        BL_REQUIRE_EQ(t, bl_go(s, compute, &counts[i]), 0);
+    beside(hold_beside_loops, &loops);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    (void)bl_set_procs(procs);
+}
+
 /* A lock of the runtime's, which somebody has. */
 static uint32_t gate;
 

@@ -47,7 +47,7 @@ enum {
     SLEPT_NS = 2000,
     DOZED_NS = 200000,
     BLOCKS_AGAIN = 8, /* g->blocks of one that was found asleep */
-    HOGS_MOST = 4,    /* beyond the processors; behind a hold that fails, one for each more */
+    HOGS_MOST = 4, /* beyond the processors; behind a hold that fails, perhaps one for each more */
     LATE_NS = 1000000000
 };
 
@@ -290,14 +290,26 @@ static void refused_say(uint32_t threads)
                  threads);
 }
 
-/* Under sched's lock: m, which holds a processor, cannot come in from now until outside_end. True:
- * it is outside, so its goroutine stays what it is. */
+/* Under sched's lock: m, which holds a processor, cannot come in from the next barrier until
+ * outside_end. */
+static uint32_t outside_mark(bl__m *m)
+{
+    uint32_t bare = load_relaxed(&m->bare);
+    store_relaxed(&m->bare, bare | BL__BARE_TAKEN);
+    return bare;
+}
+
+/* Behind that barrier. True: m is outside, so its goroutine stays what it is. */
+static bool is_outside(const bl__m *m)
+{
+    return load_acquire(&m->inside) == 0; /* ORD(inside): with bl__leave */
+}
+
 static bool outside_begin(bl__m *m, uint32_t *bare)
 {
-    *bare = load_relaxed(&m->bare);
-    store_relaxed(&m->bare, *bare | BL__BARE_TAKEN);
+    *bare = outside_mark(m);
     bl__heavy_barrier();
-    return load_acquire(&m->inside) == 0; /* ORD(inside): with bl__leave */
+    return is_outside(m);
 }
 
 static void outside_end(bl__m *m, uint32_t bare)
@@ -382,14 +394,23 @@ typedef enum hold_look { HOLD_WAITS, HOLD_SETTLED, HOLD_FAILS } hold_look;
  * he comes in the next time. True: all are taken. */
 static bool hold_take(void)
 {
-    bool all = true;
+    bool marked = false, all = true;
     for (uint32_t i = 0; i < bl__rt.ps_made; i++) {
-        uint32_t bare;
         bl__m *m = load_acquire(&bl__rt.ps[i]->m); /* ORD(holder): with m_main */
-        bool outside = m != NULL && outside_begin(m, &bare);
-        if (outside)
+        if (m != NULL)
+            (void)outside_mark(m);
+        marked = marked || m != NULL;
+    }
+    if (marked)
+        bl__heavy_barrier(); /* one for all */
+    for (uint32_t i = 0; i < bl__rt.ps_made; i++) {
+        bl__m *m = load_acquire(&bl__rt.ps[i]->m); /* ORD(holder): the same, under the lock */
+        if (m == NULL)
+            continue;
+        if (is_outside(m))
             hold_from(m, bl__rt.ps[i]);
-        all = all && (m == NULL || outside);
+        else
+            all = false;
     }
     return all;
 }
@@ -418,6 +439,28 @@ static hold_look hold_settled(bool ask)
     return HOLD_SETTLED;
 }
 
+/* Under sched's lock: does another compute, and has for so long that he will not come by in time? A
+ * hold would stop all others, fail, and leave him without his processor beside who gets it. */
+static bool computes_on(void)
+{
+    bl_time now = bl__clock();
+    for (const bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
+        const bl__g *g = load_relaxed(&m->g);
+        const bl__p *p = load_relaxed(&m->p);
+        bl_time since = now;
+        if (m == bl__this_m() || g == &m->g0)
+            continue;
+        if (p == NULL && m->away == BL__AWAY_HOG)
+            since = load_relaxed(&g->away_since);
+        else if (p != NULL && load_relaxed(&p->tick) == load_relaxed(&p->seen_tick))
+            since = load_relaxed(&p->seen_since);
+        if (now - since >= HOG_NS && !is_in_runtime(m) &&
+            bl__thread_sleeps(load_relaxed(&m->tid)) != 1)
+            return true;
+    }
+    return false;
+}
+
 /* From here on nobody gets a processor. */
 static bool hold_allowed(void)
 {
@@ -425,7 +468,7 @@ static bool hold_allowed(void)
     bool may = load_relaxed(&bl__rt.running) && !load_relaxed(&bl__rt.stopping) &&
                !load_relaxed(&bl__rt.frozen) && load_relaxed(&bl__rt.reports) == 0 &&
                load_relaxed(&bl__rt.bubbles) == NULL && !load_relaxed(&bl__rt.hold) &&
-               hogs_count(false) < HOGS_MOST;
+               hogs_count(false) < HOGS_MOST && !computes_on();
     if (may) {
         store_relaxed(&bl__rt.hold, 1u);
         bl__rt.hold_until = bl__clock() + HOLD_LONGEST;
