@@ -153,6 +153,8 @@ int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, cons
     if (r < 0)
         t->bl__kind = BL__TIMER_NONE;
     bl__unlock(&t->bl__lock);
+    if (r == 0)
+        bl__made(BL__MADE_TIMER, t, site); /* its scope may be one that nobody closes */
     return r;
 }
 

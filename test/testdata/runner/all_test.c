@@ -299,6 +299,17 @@ BL_TEST(ticker_left) { (void)bl_ticker_new(bl_root(), BL_HOUR); }
 static bl_timer left_timer;
 BL_TEST(timer_left) { bl_timer_start(&left_timer, BL_HOUR); }
 
+static bl_timer left_after;
+static int after_ends(void *arg) { return arg != NULL; }
+BL_TEST(after_left) { bl_after_func(&left_after, bl_root(), BL_HOUR, after_ends, NULL); }
+BL_TEST(after_ended)
+{
+    static bl_timer in_scope;
+    bl_after_func(&left_after, bl_root(), BL_HOUR, after_ends, NULL);
+    BL_CHECK(t, bl_timer_stop(&left_after));
+    bl_after_func(&in_scope, bl_test_scope(t), BL_HOUR, after_ends, NULL);
+}
+
 BL_TEST(context_left) { (void)bl_ctx_with_cancel(bl_ctx_current()); }
 
 BL_TEST(timer_allowed)
