@@ -50,6 +50,7 @@ lines 'subtests' '^--- FAIL: subs ' '^    --- FAIL: subs/c ' '^        all_test.
 lines 'the one that dies beside others' '^--- FAIL: besides_crash'
 lines 'a ticker' '^--- FAIL: ticker_left' 'all_test.c:[0-9]+: leak: the ticker that was made here was not stopped$'
 lines 'a timer' '^--- FAIL: timer_left' 'all_test.c:[0-9]+: leak: the timer that was started here was not stopped'
+lines 'a function to come' '^--- FAIL: after_left' 'all_test.c:[0-9]+: leak: the timer that was started here was not stopped'
 lines 'a descriptor' '^--- FAIL: descriptors_left' 'all_test.c:[0-9]+: leak: descriptor [0-9]+, which was opened here, was not closed$'
 at=$(grep -n '^BL_TEST(channel_left)' "$work/all/all_test.c" | cut -d: -f1)
 lines 'channels' '^--- FAIL: channel_left ' "all_test.c:$((at + 2)): leak: the channel that was made here was not released\$" "all_test.c:$((at + 5)): leak: the channel .* [(]3 of them[)]\$"
@@ -64,7 +65,7 @@ done
 lines 'a read lock' '^--- FAIL: holds_for_reading' 'leak: the goroutine .* holding a sync.RWMutex for reading$'
 lines 'last' '^FAIL$' '^FAIL	.*/all	[0-9.]+s$' '^FAIL$'
 keep
-for name in passes root_ends root_allowed root_among cleaned allowed timer_allowed nothing_left lock_order_allowed lock_order_up lock_order_down descriptors_allowed descriptors_closed channels_allowed channels_released channel_released_among beside last; do
+for name in passes after_ended root_ends root_allowed root_among cleaned allowed timer_allowed nothing_left lock_order_allowed lock_order_up lock_order_down descriptors_allowed descriptors_closed channels_allowed channels_released channel_released_among beside last; do
     ok "$name passes" bash -c "! grep -q -- '--- FAIL: $name ' '$work/said'"
 done
 ok 'what a failed test did not release is not said' bash -c "sed '1,/FAIL: channel_failed/d' '$work/said' | sed '/^--- /,\$d' | grep -c leak: | grep -qx 0"
@@ -202,6 +203,37 @@ ok 'a seed repeats the order' diff "$work/one" "$work/two"
 run "$belay" test -count 100 -cpu 1,4 -failfast -v -run 'passes|beside$' "$work/all"
 expect 'again and again' 0
 ok 'as often as asked' test "$(grep -c '^--- PASS' "$work/out")" -eq 400
+mkdir "$work/until"
+cat >"$work/until/until_test.c" <<'END'
+#include <belay/test.h>
+BL_TEST(seventh) { static int n; BL_CHECK_NE(t, ++n, 7); }
+BL_TEST(passes) {}
+static int order;
+static int first(void *arg) { BL_CHECK_EQ(NULL, bl_sleep(BL_SEC), 0); order = order == 0 ? *(int *)arg : order; return 0; }
+static void both(bl_test *t, void *arg)
+{
+    static int one = 1, two = 2;
+    BL_SCOPE(s);
+    order = 0;
+    bl_go(s, first, &one);
+    bl_go(s, first, &two);
+    (void)bl_scope_wait(s);
+    BL_CHECK_EQ(t, order, *(int *)arg);
+}
+BL_TEST(order_one) { int one = 1; bl_bubble(t, both, &one); }
+BL_TEST(order_two) { int two = 2; bl_bubble(t, both, &two); }
+END
+run timeout 60 "$belay" test -until-fail -v -run 'seventh|passes' "$work/until"
+expect 'until one fails' 1
+ok 'in one process' test "$(grep -c '^=== RUN   seventh' "$work/out") $(grep -c '^--- PASS: passes' "$work/out")" = '7 7'
+for name in one two; do
+    run timeout 60 "$belay" test -until-fail -cpu 1 -run "order_$name" "$work/until"
+    expect "an order of each round's own ($name)" 1
+done
+run timeout 60 "$belay" test -until-fail -run nothing_like_it "$work/until"
+expect 'until one fails, of none' 0
+run "$belay" test -count 99999999999999999999 "$work/until"
+expect 'a number that is too big' 2
 run "$belay" test -leak off -run leaks "$work/all"
 expect 'leaks are not minded' 0
 

@@ -56,7 +56,7 @@ static bool read_count(const char *value, void *to)
 {
     char *end;
     long long n = strtoll(value, &end, 10);
-    if (end == value || *end != '\0' || n < 0)
+    if (end == value || *end != '\0' || n < 0 || n == LLONG_MAX)
         return false;
     *(int64_t *)to = n;
     return true;
@@ -110,7 +110,7 @@ static bool read_times(const char *value, int64_t *to)
 {
     char *end;
     long long n = strtoll(value, &end, 10);
-    if (end == value || strcmp(end, "x") != 0 || n <= 0)
+    if (end == value || strcmp(end, "x") != 0 || n <= 0 || n == LLONG_MAX)
         return false;
     *to = n;
     return true;

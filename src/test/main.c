@@ -77,16 +77,18 @@ static void entries_list(const bl__test_entry **list, size_t n)
             printf("%s\n", list[i]->name);
 }
 
+/* 1: some have failed; -1: there was none to run. */
 static int rounds_run(const bl__test_entry **list, size_t n)
 {
     bl__items items = {0};
     tests_add(&items, list, n);
     benches_add(&items, list, n);
     int failed = items.len > 0 ? bl__test_supervise(&items) : 0;
-    if (!failed && !items.any)
-        fputs("testing: warning: no tests to run\n", stderr);
     free(items.at);
-    return failed;
+    if (failed || items.any)
+        return failed;
+    fputs("testing: warning: no tests to run\n", stderr);
+    return -1;
 }
 
 void bl__test_main_own(char **argv)
@@ -129,7 +131,9 @@ int bl_test_main(int argc, char **argv)
     bl__junit_begin();
     do {
         failed = rounds_run(list, n);
-    } while (bl__tests.until_fail && !failed);
+        bl__tests.rounds += bl__tests.count; /* others of one worker are counted there */
+    } while (bl__tests.until_fail && failed == 0);
+    failed = failed > 0;
     if (bl__tests.fuzz != NULL && !failed)
         failed = bl__fuzz_targets(list, n);
     failed |= !bl__junit_end();

@@ -65,6 +65,11 @@ static void sup_handle(int sig, siginfo_t *info, void *context)
     sup_interrupted = sig;
 }
 
+static void deadline_set(void)
+{
+    sup.deadline = bl__tests.timeout > 0 ? bl_now() + bl__tests.timeout : BL_NEVER;
+}
+
 /* ---- What the worker says ---- */
 
 static void item_over(int item, int state)
@@ -88,6 +93,15 @@ static void item_over(int item, int state)
 
 static void item_died(bl__watched *w, const char *how);
 
+/* The worker runs all again. */
+static void round_begin(void)
+{
+    bl__tests.rounds += bl__tests.count;
+    deadline_set();
+    for (size_t i = 0; i < sup.items->len; i++)
+        sup.items->at[i].state = BL__ITEM_PENDING;
+}
+
 static void event_take(const bl__event *e, const char *name, const char *text)
 {
     if (e->kind == 'Z') {
@@ -95,7 +109,9 @@ static void event_take(const bl__event *e, const char *name, const char *text)
         sup.races = e->value;
         return;
     }
-    if (sup.quiet)
+    if (e->kind == 'R')
+        round_begin();
+    if (sup.quiet || e->kind == 'R')
         return;
     bl__watched *w = bl__watched_get(e->item, name);
     switch (e->kind) {
@@ -615,7 +631,7 @@ int bl__test_supervise(bl__items *items)
     char buf[64];
     sup.items = items;
     bl__watched_drop(-1);
-    sup.deadline = bl__tests.timeout > 0 ? bl_now() + bl__tests.timeout : BL_NEVER;
+    deadline_set();
     struct sigaction action = {.sa_sigaction = sup_handle, .sa_flags = SA_SIGINFO};
     sigset_t ours;
     sigemptyset(&ours);

@@ -22,6 +22,7 @@
 
 bl_sem bl__test_slots;
 uint32_t bl__test_left;
+uint32_t bl__test_any;
 
 /* ---- Making one ---- */
 
@@ -483,6 +484,8 @@ static int bl__test_controller_main(void *arg)
                                             : BL__ITEM_PASSED;
     state |= (t->has_subs ? BL__ITEM_PARENT : 0) | (bl__test_stopped() ? BL__ITEM_STOPPED : 0);
     bl__test_tell('E', t, state, NULL, 0);
+    if (!t->has_subs)
+        store_relaxed(&bl__test_any, 1u);
     if (!empty)
         store_relaxed(&bl__test_left, 1u);
     for (bl_test *of = t; of != NULL && !empty; of = of->parent)

@@ -62,6 +62,7 @@ typedef struct bl__test_flags {
     int progress; /* a descriptor, for lines about what runs; 0: none */
     bool shuffle;
     uint64_t seed;
+    int64_t rounds; /* -until-fail: that were run before those of the items */
     int leak;
 } bl__test_flags;
 extern bl__test_flags bl__tests;
@@ -181,6 +182,7 @@ void bl__test_fail(bl_test *t);
 /* A test has left goroutines behind: the worker begins no other, since what they do or wait for
  * would be laid to it. */
 extern uint32_t bl__test_left; /* atomic */
+extern uint32_t bl__test_any;  /* atomic: one has run that is no frame for subtests alone */
 extern bl_sem bl__test_slots;  /* parallel tests that may run */
 
 /* For bl__race_owner: the number of the test that g is of, or 0. */

@@ -45,7 +45,8 @@ static const bl__items *items_run; /* of this worker */
 uint64_t bl__test_seed(const bl_test *t)
 {
     bool known = items_run != NULL && t->item >= 0 && (size_t)t->item < items_run->len;
-    return bl__tests.seed + (known ? (uint64_t)items_run->at[t->item].round : 0);
+    return bl__tests.seed + (uint64_t)bl__tests.rounds +
+           (known ? (uint64_t)items_run->at[t->item].round : 0);
 }
 
 static void bl__test_entry_call(bl_test *t, void *arg)
@@ -106,14 +107,31 @@ static size_t bl__test_row_run(const bl__items *items, size_t from, bl_test *roo
     return i;
 }
 
+/* -until-fail: all of them once more, in this process as with -count, so that what they leave in
+ * its memory is there. False: one has failed, or some are not for this process. */
+static bool begins_again(const bl__items *items, const bl_test *root)
+{
+    if (!bl__tests.until_fail || items->only >= 0 || load_relaxed(&root->failed) ||
+        !load_relaxed(&bl__test_any))
+        return false;
+    for (size_t i = 0; i < items->len; i++)
+        if (!item_wanted(items, i, false))
+            return false;
+    bl__tests.rounds += bl__tests.count;
+    bl__test_tell('R', NULL, 0, NULL, 0);
+    return true;
+}
+
 static int bl__test_worker_main(void *arg)
 {
     const bl__items *items = arg;
     store_relaxed(&bl__signals.armed, 0u); /* ^C does not keep tests from being a deadlock */
     bl_sem_init(&bl__test_slots, items->only >= 0 ? 1 : bl__tests.parallel);
     bl_test *root = bl__test_new(NULL, "tests", worker_site);
-    for (size_t i = 0; i < items->len;)
-        i = bl__test_row_run(items, i, root);
+    do {
+        for (size_t i = 0; i < items->len;)
+            i = bl__test_row_run(items, i, root);
+    } while (begins_again(items, root));
     bl__test_tell('Z', NULL, (int64_t)bl__race_errors(), NULL, 0);
     bl__test_drop(root);
     return 0;
