@@ -871,12 +871,17 @@ static int max_threads_main(void *arg)
     return bl_scope_wait(s);
 }
 
-/* Once it was said, in this run or in the one before. */
-static void *write_bytes(void *arg)
+/* In this run or in the one before. */
+static void wait_until_said(void)
 {
     struct stat said;
     while (fstat(STDERR_FILENO, &said) == 0 && said.st_size == 0)
         usleep(1000);
+}
+
+static void *write_bytes(void *arg)
+{
+    wait_until_said();
     if (write(*(int *)arg, "xxxxxxxx", 8) != 8)
         abort();
     return NULL;
@@ -930,6 +935,26 @@ static void child_says(int (*fn)(void), const char *words)
 BL_TEST_PLAIN(max_threads_is_said_and_survived)
 {
     child_says(max_threads_child, "no thread is left to go on with: 3 there are, of at most 3 ");
+}
+
+static int one_thread_main(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_go(s, look_at_mask, NULL);
+    wait_until_said(); /* or for ever */
+    return bl_scope_wait(s);
+}
+
+static int one_thread_child(void)
+{
+    return bl_run(one_thread_main, NULL, &(bl_options){.procs = 2, .max_threads = 1});
+}
+
+/* A processor is idle, and there is work, but no thread for it. */
+BL_TEST_PLAIN(no_thread_for_an_idle_processor_is_said)
+{
+    child_says(one_thread_child, "no thread is left to go on with: 1 there are, of at most 1 ");
 }
 
 /* More loops than are let go on: who sleeps is late until something was said. */

@@ -273,7 +273,7 @@ static uint32_t hogs_count(bool guess)
     return n;
 }
 
-/* There was no thread for a processor that was to be taken, beside so many. */
+/* There was no thread for a processor that was to be taken, or is idle, beside so many. */
 static void refused_say(uint32_t threads)
 {
     handoff.said_most = true;
@@ -643,18 +643,30 @@ static bool picks_on(const bl__p *p, uint32_t tick)
     return false;
 }
 
+/* Work waits, processors are idle, and no thread has come by for long: is there none for them? */
+static void idle_look(void)
+{
+    store_relaxed(&bl__rt.wake_refused, 0u);
+    bl__wake_one();
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    uint32_t threads = bl__rt.threads;
+    bl__unlock(&bl__rt.lock);
+    if (load_relaxed(&bl__rt.wake_refused))
+        refused_say(threads);
+}
+
 /* Looks at all processors once. */
 bl__look bl__handoff_look(bool eager)
 {
     bl__look found = BL__LOOK_NOTHING;
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bl_time now = load_relaxed(&bl__rt.coarse);
-    bool waits =
-        load_relaxed(&bl__rt.queued) != 0 || load_relaxed(&bl__rt.outside.first) <= now ||
-        load_relaxed(&bl__rt.poll.waiters) != 0; /* and nobody looks whether they can go on */
+    bool due = load_relaxed(&bl__rt.queued) != 0 || load_relaxed(&bl__rt.outside.first) <= now;
     for (uint32_t i = 0; i < made; i++)
-        waits = waits || work_behind(bl__rt.ps[i], now);
+        due = due || work_behind(bl__rt.ps[i], now);
+    bool waits = due || load_relaxed(&bl__rt.poll.waiters) != 0; /* for whom nobody looks */
     bool helpers = load_relaxed(&bl__rt.idle_ps) != 0;
+    bool held_up = due && helpers && !handoff.said_most;
     for (uint32_t i = 0; i < made; i++) {
         bl__p *p = bl__rt.ps[i];
         bl__task *next = load_relaxed(&p->next);
@@ -684,8 +696,11 @@ bl__look bl__handoff_look(bool eager)
             found = one > found ? one : found;
         }
         p->seen_next = next;
+        held_up = held_up && (m == NULL || (stuck && now - load_relaxed(&p->seen_since) >= HOG_NS));
     }
-    if (found == BL__LOOK_WORK && helpers)
+    if (held_up)
+        idle_look();
+    else if (found == BL__LOOK_WORK && helpers)
         bl__wake_one();
     return found;
 }

@@ -182,6 +182,7 @@ void bl__wake_one(void)
     bl__m *m = NULL;
     if (p != NULL && p_give(p, true, &m) < 0) {
         bl__p_idle(p); /* no thread for it: the others do its work */
+        store_relaxed(&bl__rt.wake_refused, 1u);
         p = NULL;
     }
     if (p == NULL)

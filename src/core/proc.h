@@ -278,6 +278,7 @@ typedef struct bl__sched {
     bl_time hold_until;      /* lock: … and when that ends at the latest */
     bl__m *idle_m;           /* lock */
     uint32_t threads;        /* lock: Ms that live */
+    uint32_t wake_refused;   /* atomic: there was no thread for an idle P; sysmon takes it back */
     uint32_t away;           /* lock to write, atomic to read: Ms that run a goroutine with no P */
     uint32_t idle_ms;        /* lock: sleepers */
     bl_dur
