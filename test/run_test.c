@@ -2,6 +2,7 @@
 /* run_test.c: bl_run from outside: results, options, plain threads that call in, labels,
  * deadlock. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/debug.h>
 #include <belay/test.h>
 
 #include <pthread.h>
@@ -284,6 +285,34 @@ BL_TEST_PLAIN(a_child_has_none_of_the_threads_that_waited)
 #endif
 
 /* ---- Plain threads --------------------------------------------------------------------------- */
+
+/* Runs with signals and without, of one processor and more. */
+static void *run_again_and_again(void *over)
+{
+    for (int i = 0; i < 60; i++)
+        (void)bl_run(nothing, NULL, &(bl_options){.procs = 1 + i % 3, .signals = i % 2});
+    atomic_store((atomic_int *)over, 1);
+    return NULL;
+}
+
+/* A plain thread may ask at any time: ThreadSanitizer's build tells of what is not read and written
+ * as by several. */
+BL_TEST_PLAIN(plain_threads_ask_while_runs_begin_and_end)
+{
+    int procs = bl_procs();
+    pthread_t thread;
+    atomic_int over = 0;
+    BL_REQUIRE(t, pthread_create(&thread, NULL, run_again_and_again, &over) == 0);
+    while (!atomic_load(&over)) {
+        bl_stat stat;
+        bl_stats(&stat);
+        BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
+        BL_CHECK_LE(t, bl_goroutines(), 1);
+        (void)bl_set_procs(2);
+    }
+    pthread_join(thread, NULL);
+    (void)bl_set_procs(procs);
+}
 
 enum { THREADS = 4, EACH = 500 };
 

@@ -148,6 +148,13 @@ static int options_take(const bl_options *given)
 
 /* ---- Processors ---- */
 
+/* By words: a plain thread that asks for statistics may read them meanwhile. */
+static void words_clear(void *at, size_t bytes)
+{
+    for (size_t i = 0; i < bytes / sizeof(uint64_t); i++)
+        store_relaxed((uint64_t *)at + i, UINT64_C(0));
+}
+
 /* The processor of this number, as new. They outlive a run, and so do their timers' locks: a plain
  * thread that stops a timer may be at one while the run ends. */
 static bl__p *p_make(uint32_t id)
@@ -159,12 +166,13 @@ static bl__p *p_make(uint32_t id)
             return NULL;
         memset(&p->timers, 0, sizeof p->timers);
         p->timers.first = BL_NEVER;
+        bl__rt.ps[id] = p;
     }
-    memset(p, 0, offsetof(bl__p, timers));
-    memset((char *)p + after, 0, sizeof *p - after);
-    p->id = id;
+    words_clear(p, offsetof(bl__p, timers));
+    words_clear((char *)p + after, sizeof *p - after);
+    store_relaxed(&p->id, id);
     p->rng = 0x9e3779b9u * (id + 1);
-    p->tick = 1;
+    store_relaxed(&p->tick, 1u);
     return p;
 }
 
@@ -177,7 +185,6 @@ static int ps_grow(uint32_t n)
             return BL_ENOMEM;
         p->idle_next = bl__rt.idle_p;
         bl__rt.idle_p = p;
-        bl__rt.ps[have] = p;
         store_release(&bl__rt.ps_made, have + 1); /* ORD(procs): with those who walk them */
     }
     return 0;
@@ -185,7 +192,8 @@ static int ps_grow(uint32_t n)
 
 static void ps_forget(void)
 {
-    for (uint32_t i = 0; i < bl__rt.ps_made; i++)
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    for (uint32_t i = 0; i < made; i++)
         bl__timers_forget(&bl__rt.ps[i]->timers);
 }
 
@@ -356,15 +364,15 @@ static void rt_reset(void)
     store_relaxed(&bl__rt.hold, 0u);
     bl__rt.idle_m = NULL;
     bl__rt.idle_ms = 0;
-    bl__rt.away = 0;
+    store_relaxed(&bl__rt.away, 0u);
     store_relaxed(&bl__rt.idle_ps, 0u);
     store_relaxed(&bl__rt.idle_all, 0u);
-    bl__rt.started = 0;
-    bl__rt.ids = 0;
+    store_relaxed(&bl__rt.started, UINT64_C(0));
+    store_relaxed(&bl__rt.ids, UINT64_C(0));
     bl__rt.no_stack = NULL;
-    bl__rt.no_stack_waiting = 0;
-    bl__rt.sysmon_wake = 0;
-    bl__rt.sysmon_deep = 0;
+    store_relaxed(&bl__rt.no_stack_waiting, 0u);
+    store_relaxed(&bl__rt.sysmon_wake, 0u);
+    store_relaxed(&bl__rt.sysmon_deep, 0u);
     bl__poll_reset();
     bl__unlock(&bl__rt.lock);
     store_relaxed(&bl__rt.coarse, bl__clock());

@@ -138,7 +138,7 @@ void bl__runq_forget(void)
     }
     bl__rt.queue_head = NULL;
     bl__rt.queue_tail = NULL;
-    bl__rt.queued = 0;
+    store_relaxed(&bl__rt.queued, 0u);
 }
 
 /* Half of the victim's ring to p, the caller's, whose ring is empty; one of them is returned. The

@@ -278,7 +278,11 @@ void bl__signals_deliver(void)
 
 void bl__signals_begin(bool stops)
 {
-    bl__signals = (bl__signal_state){.stops = stops, .armed = stops, .pid = getpid()};
+    store_relaxed(&bl__signals.pending, UINT64_C(0));
+    store_relaxed(&bl__signals.armed, (uint32_t)stops);
+    store_relaxed(&bl__signals.stopped, 0u);
+    store_relaxed(&bl__signals.pid, (int32_t)getpid());
+    store_relaxed(&bl__signals.stops, (uint32_t)stops);
     bl__lock(&notify.lock, BL__RANK_NOTIFY);
     if (stops)
         (void)mask_want(bit(SIGINT) | bit(SIGTERM));
