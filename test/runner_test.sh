@@ -270,6 +270,11 @@ run "$belay" test "$work/missing"
 expect 'no such directory' 2
 run "$belay" test -timeout soon "$work/all"
 expect 'a bad duration' 2
+for flag in timeout:5s benchtime:'5s, or a count like 5x'; do
+    run "$belay" test "-${flag%%:*}" 5 "$work/all"
+    expect "-${flag%%:*} 5" 2
+    expect_err 'what to write' "^belay: -${flag%%:*}=5 is not a duration like ${flag#*:}\$"
+done
 run "$belay" test -timeout 100ms -test-timeout 0 -run late "$work/all/..."
 expect 'out of time' 1
 

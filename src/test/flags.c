@@ -182,9 +182,11 @@ static const struct {
     {"count", read_count, &bl__tests.count, false, "a number"},
     {"timeout", read_dur, &bl__tests.timeout, false, "a duration like 90s"},
     {"test-timeout", read_dur, &bl__tests.limit, false, "a duration like 90s"},
-    {"benchtime", read_benchtime, &bl__tests.benchtime, false, "a duration, or a count like 100x"},
+    {"benchtime", read_benchtime, &bl__tests.benchtime, false,
+     "a duration like 2s, or a count like 100x"},
     {"fuzz", read_pattern, &bl__tests.fuzz, false, "a regular expression"},
-    {"fuzztime", read_fuzztime, &bl__tests.fuzztime, false, "a duration, or a count like 1000x"},
+    {"fuzztime", read_fuzztime, &bl__tests.fuzztime, false,
+     "a duration like 30s, or a count like 1000x"},
     {"fuzzcachedir", read_text, &bl__tests.fuzzcache, false, "a directory"},
     {"cpu", read_cpus, NULL, false, "numbers of processors like 1,2,4"},
     {"parallel", read_int, &bl__tests.parallel, false, "a number above 0"},
@@ -216,12 +218,29 @@ static size_t flag_find(const char *name, size_t len)
     return i;
 }
 
+/* What the flag wants that was given value: a number without its unit is shown with one. */
+static const char *flag_wants(size_t i, const char *value)
+{
+    enum { NUMBER_MOST = 9 };
+    static char text[96];
+    bool is_dur = known[i].read == read_dur;
+    bool is_either = known[i].read == read_benchtime || known[i].read == read_fuzztime;
+    size_t digits = strspn(value, "0123456789");
+    if ((!is_dur && !is_either) || value[digits] != '\0' || digits == 0 || digits > NUMBER_MOST)
+        return known[i].wants;
+    if (is_dur)
+        snprintf(text, sizeof text, "a duration like %ss", value);
+    else
+        snprintf(text, sizeof text, "a duration like %ss, or a count like %sx", value, value);
+    return text;
+}
+
 const char *bl__test_flag_set(const char *name, const char *value)
 {
     size_t i = flag_find(name, strlen(name));
     if (i == sizeof known / sizeof *known)
         return "a flag of a test program";
-    return known[i].read(value, known[i].to) ? NULL : known[i].wants;
+    return known[i].read(value, known[i].to) ? NULL : flag_wants(i, value);
 }
 
 /* One flag; moves *argv on to its value. */
@@ -239,7 +258,7 @@ static int test_flag_read(const char *program, char ***argv)
     if (value == NULL)
         return flag_bad(program, "%s needs %s", word, known[i].wants);
     if (!known[i].read(value, known[i].to))
-        return flag_bad(program, "%s is not %s", word, known[i].wants);
+        return flag_bad(program, "%s is not %s", word, flag_wants(i, value));
     if (equals == NULL && !known[i].plain)
         ++*argv;
     return 0;
