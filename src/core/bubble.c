@@ -46,12 +46,21 @@ bl_time bl__bubble_scope_now(const bl_scope *s)
 
 /* ---- Beginning and end ---- */
 
-static uint64_t draw(uint64_t *state)
+#define DRAW_STEP UINT64_C(0x9e3779b97f4a7c15)
+
+/* splitmix64 */
+static uint64_t draw(uint64_t state)
 {
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
+    uint64_t z = state;
     z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
     return z ^ z >> 31;
+}
+
+uint32_t bl__bubble_draw(bl__bubble *b, uint32_t n)
+{
+    store_relaxed(&b->drawn, 1u);
+    return (uint32_t)(draw(add_relaxed(&b->rng, DRAW_STEP) + DRAW_STEP) % n);
 }
 
 /* Under sched's lock: one that was used before. */
@@ -268,15 +277,18 @@ static void shuffle(bl__bubble *b)
         for (size_t c = 4 * (size_t)places[i] + 1; c <= 4 * (size_t)places[i] + 4; c++)
             if (c < ts->count && ts->entries[c].when == first && n < SAME_MOST)
                 places[n++] = (uint32_t)c;
-    b->drawn |= n > 1;
+    if (n > 1)
+        store_relaxed(&b->drawn, 1u);
+    uint64_t rng = load_relaxed(&b->rng); /* while nothing runs */
     for (uint32_t i = n; i > 1; i--) {
-        uint32_t a = places[i - 1], c = places[draw(&b->rng) % i];
+        uint32_t a = places[i - 1], c = places[draw(rng += DRAW_STEP) % i];
         bl__timer_entry was = ts->entries[a];
         ts->entries[a] = ts->entries[c];
         ts->entries[c] = was;
         ts->entries[a].timer->bl__index = a;
         ts->entries[c].timer->bl__index = c;
     }
+    store_relaxed(&b->rng, rng);
     bl__unlock(&ts->lock);
 }
 

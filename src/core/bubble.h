@@ -38,7 +38,7 @@ enum { BL__BUBBLE_OVER = 1, BL__BUBBLE_DEADLOCK = 2 };
 typedef struct bl__bubble {
     bl__timers timers;
     bl_time now;                  /* atomic; written while nothing runs */
-    uint64_t rng;                 /* of who fires its timers */
+    uint64_t rng;                 /* atomic */
     uint16_t slot;                /* immutable: its scope has it */
     uint32_t id;                  /* immutable while in use; channels made in it have it */
     uint32_t lock;                /* of waiter, keeper and news */
@@ -47,7 +47,7 @@ typedef struct bl__bubble {
     uint32_t news;                /* BL__BUBBLE_…, for the keeper */
     uint32_t members, busy, held; /* sched's lock: what the last look has counted */
     uint32_t dead;                /* atomic: its time stands from now on */
-    uint32_t drawn;               /* the seed has decided something */
+    uint32_t drawn;               /* atomic: the seed has decided something */
     void *owner;                  /* immutable while in use: the test runner's */
     struct bl__bubble *next;      /* sched's lock */
     struct bl__bubble *pool_next; /* sched's lock */
@@ -76,6 +76,9 @@ void bl__bubble_end(bl__bubble *b);
 /* What has happened, once something has. Not cancellable. */
 uint32_t bl__bubble_await(bl__bubble *b);
 void bl__bubble_tell(bl__bubble *b, uint32_t news);
+
+/* A number below n, from its seed. */
+uint32_t bl__bubble_draw(bl__bubble *b, uint32_t n);
 
 /* Until all other goroutines of the caller's bubble wait durably. 0 or BL_ECANCELED,
  * BL_ETIMEDOUT. */

@@ -29,6 +29,7 @@
  * until it is parked, and each waker claims it for a single case.
  */
 #include "arch/switch.h"
+#include "core/bubble.h"
 #include "sync/chan.h"
 
 enum {
@@ -110,10 +111,12 @@ static BL__HOT void look_at(look *l, const bl_case *cases, size_t i)
     l->last = ready ? i : l->last;
 }
 
-/* Of several that seem ready one, each as likely. */
+/* Of several that seem ready one, each as likely. In a bubble the seed says which. */
 static size_t choose_among(const bl_case *cases, size_t n, look found)
 {
-    size_t left = random_below((uint32_t)found.ready);
+    bl__bubble *b = bl__bubble_here();
+    size_t left =
+        b != NULL ? bl__bubble_draw(b, (uint32_t)found.ready) : random_below((uint32_t)found.ready);
     for (size_t i = 0; i < n; i++)
         if (cases[i].chan && case_seems_ready(&cases[i]) && left-- == 0)
             return i;

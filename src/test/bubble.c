@@ -163,7 +163,8 @@ void bl__bubble_run(bl_test *t, int kind, void (*fn)(void), void *arg, const cha
                      bl_err_name(err));
         bl__bubble_tell(b, BL__BUBBLE_OVER);
     }
-    bool over = bubble_keep(r), drawn = b->drawn != 0, returned = over && r->returned;
+    bool over = bubble_keep(r), drawn = load_relaxed(&b->drawn) != 0,
+         returned = over && r->returned;
     bubble_close(r, over);
     if (drawn && bl_failed(t))
         bl__test_log(t, file, line, "the order of what was due at one instant: -seed %llu",

@@ -329,11 +329,19 @@ static int enters(void *arg)
 
 static void order_fn(bl_test *t, void *arg)
 {
-    (void)t;
     BL_SCOPE(s);
     for (int i = 0; i < 6; i++)
         bl_go_copy(s, enters, (&(entry){arg, i}), sizeof(entry));
     (void)bl_scope_wait(s);
+    bl_chan *one = bl_scope_chan(s, 0, 1), *two = bl_scope_chan(s, 0, 1);
+    order *o = arg;
+    for (int i = 0; i < 20; i++) { /* and the choice of a select */
+        (void)!bl_chan_try_send(one, NULL);
+        (void)!bl_chan_try_send(two, NULL);
+        int chosen = BL_SELECT(BL_RECV(one, NULL), BL_RECV(two, NULL));
+        BL_REQUIRE(t, chosen >= 0);
+        o->text[o->len++] = (char)('a' + chosen);
+    }
 }
 
 BL_TEST(order)
@@ -341,7 +349,7 @@ BL_TEST(order)
     order a = {0}, b = {0};
     bl_bubble(t, order_fn, &a);
     bl_bubble(t, order_fn, &b);
-    BL_CHECK_EQ(t, strlen(a.text), 6u);
+    BL_CHECK_EQ(t, strlen(a.text), 26u);
     if (bl_procs() == 1)
         BL_CHECK_STR(t, a.text, b.text);
     bl_log(t, "order %s", a.text);
