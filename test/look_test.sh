@@ -38,6 +38,7 @@ expect 'dump' 0
 expect_out 'main runs' '^goroutine 1 \[running.*\]:$'
 expect_out 'a receiver' '^goroutine 2 \[chan receive(, [0-9]+s)?\]:$'
 expect_out 'a mutex' '^goroutine [0-9]+ \[sync\.Mutex\.Lock(, [0-9]+s)?\]:$'
+expect_out 'and who holds it' '^waits on sync\.Mutex 0x[0-9a-f]+, held by goroutine [0-9]+$'
 expect_out 'a scope' '^goroutine [0-9]+ \[scope wait(, [0-9]+s)?\]:$'
 expect_out 'created by' '^created by scope_opener in goroutine [0-9]+$'
 expect_out 'and where' '^	.*test/tools/stuck\.c:[0-9]+$'

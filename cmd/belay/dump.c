@@ -55,6 +55,10 @@ static void goroutine_print(const target *t, stacks *s, const goroutine *g)
         printf("created by %s in a plain thread\n\t%s\n", started.func, started.place);
     free(started.func);
     free(started.place);
+    char *lock = goroutine_lock(t, g);
+    if (lock != NULL)
+        printf("waits on %s\n", lock);
+    free(lock);
     printf("\n");
 }
 

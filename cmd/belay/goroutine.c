@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
+enum { WORD_FLAGS = 7, WORD_WRITER = 2, WORD_READER = 8 }; /* of a lock: debug/describe.h */
 enum { BATCH = 512, ARENAS_MOST = 4096, SLABS_MOST = 1 << 20, THREADS_MOST = 1 << 16 };
 
 typedef struct list {
@@ -60,7 +61,8 @@ static void record_parse(const target *t, const char *r, uint64_t at, goroutine 
                      .status = u32_at(r, t->at.g_status),
                      .wait = u32_at(r, t->at.g_wait),
                      .switches = u32_at(r, t->at.g_switches),
-                     .reason = (uint8_t)r[t->at.g_reason]};
+                     .reason = (uint8_t)r[t->at.g_reason],
+                     .object = u64_at(r, t->at.g_wait_obj)};
 }
 
 bool goroutine_again(const target *t, const goroutine *g, goroutine *now)
@@ -243,6 +245,40 @@ const char *goroutine_state(const target *t, const goroutine *g)
         return "runnable";
     return g->reason < REASONS_MOST && g->reason < t->at.reasons ? t->reasons[g->reason]
                                                                  : "waiting";
+}
+
+/* Who has a lock, by its word. */
+static char *owner_text(const target *t, uint64_t word)
+{
+    uint64_t owner = word & ~(uint64_t)WORD_FLAGS;
+    if (owner == 0)
+        return text_own("%s", "");
+    if (owner == t->orphan)
+        return text_own("%s", ", held by one that has ended");
+    if (target_u32(t, owner + t->at.g_kind) == t->at.thread)
+        return text_own("%s", ", held by a plain thread");
+    return text_own(", held by goroutine %llu",
+                    (unsigned long long)target_u64(t, owner + t->at.g_id));
+}
+
+char *goroutine_lock(const target *t, const goroutine *g)
+{
+    const char *state = goroutine_state(t, g);
+    bool is_mutex = strcmp(state, "sync.Mutex.Lock") == 0;
+    goroutine now;
+    if (!is_mutex && strncmp(state, "sync.RWMutex.", strlen("sync.RWMutex.")) != 0)
+        return NULL;
+    uint64_t word = target_u64(t, g->object + (is_mutex ? t->at.mutex_word : t->at.rwmutex_word));
+    unsigned long long readers = is_mutex || (word & WORD_WRITER) != 0 ? 0 : word / WORD_READER;
+    char *held = readers == 0
+                     ? owner_text(t, word)
+                     : text_own(", held by %llu reader%s", readers, readers == 1 ? "" : "s");
+    char *text = NULL;
+    if (goroutine_again(t, g, &now) && now.switches == g->switches) /* it is there still */
+        text = text_own("%s %#llx%s", is_mutex ? "sync.Mutex" : "sync.RWMutex",
+                        (unsigned long long)g->object, held);
+    free(held);
+    return text;
 }
 
 goroutine_place goroutine_started(const target *t, const goroutine *g)

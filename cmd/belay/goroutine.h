@@ -18,7 +18,8 @@ typedef struct goroutine {
     uint32_t wait;
     uint32_t switches;
     uint32_t reason;
-    int32_t tid; /* of the thread that runs it; 0: none */
+    uint64_t object; /* what it waits on, while it is parked */
+    int32_t tid;     /* of the thread that runs it; 0: none */
 } goroutine;
 
 typedef struct goroutines {
@@ -40,6 +41,9 @@ bool goroutine_refresh(const target *t, goroutine *g);
 
 /* "chan receive", "running", "runnable". */
 const char *goroutine_state(const target *t, const goroutine *g);
+
+/* Of one that waits for a lock: "sync.Mutex 0x…, held by goroutine 7", in fresh memory. NULL: it does not. */
+char *goroutine_lock(const target *t, const goroutine *g);
 
 /* Where it was started: function and "file:line", in fresh memory; NULL where that is not known. */
 typedef struct goroutine_place {

@@ -140,7 +140,7 @@ static int table_read(target *t, uint64_t table)
     };
     char magic[8];
     uint64_t have = 0;
-    _Static_assert(sizeof fields / sizeof *fields <= 64, "a bit each");
+    _Static_assert(sizeof fields / sizeof *fields < 64, "a bit each");
     if (!target_read(t, table, magic, sizeof magic) || memcmp(magic, "bllayout", 8) != 0 ||
         target_u32(t, table + 8) != VERSION) {
         complain("process %d uses another version of belay; use the command that belongs to it",
@@ -163,6 +163,7 @@ static int table_read(target *t, uint64_t table)
                  (int)t->pid);
         return EXIT_FAILED;
     }
+    t->orphan = target_u64(t, table + 32);
     uint64_t reasons = target_u64(t, table + 24);
     for (uint32_t i = 0; i < t->at.reasons && i < REASONS_MOST; i++) {
         char *text = target_text(t, target_u64(t, reasons + UINT64_C(8) * i));

@@ -19,6 +19,7 @@
     X(rt_threads, "rt.threads")                                                                    \
     X(rt_ps, "rt.ps")                                                                              \
     X(rt_ps_made, "rt.ps_made")                                                                    \
+    X(g_kind, "g.kind")                                                                            \
     X(g_status, "g.status")                                                                        \
     X(g_sp, "g.sp")                                                                                \
     X(g_wait, "g.wait")                                                                            \
@@ -60,6 +61,9 @@
     X(site_func, "site.func")                                                                      \
     X(site_file, "site.file")                                                                      \
     X(site_line, "site.line")                                                                      \
+    X(mutex_word, "mutex.word")                                                                    \
+    X(rwmutex_word, "rwmutex.word")                                                                \
+    X(thread, "value.thread")                                                                      \
     X(dead, "value.dead")                                                                          \
     X(parked, "value.parked")                                                                      \
     X(running, "value.running")                                                                    \
@@ -74,7 +78,8 @@ enum { REASON_SIZE = 32, REASONS_MOST = 64 };
 
 typedef struct target {
     pid_t pid;
-    uint64_t rt; /* where its runtime object lies */
+    uint64_t rt;     /* where its runtime object lies */
+    uint64_t orphan; /* the owner of a lock whose holder has ended */
     struct {
         TARGET_FIELDS(TARGET_FIELD)
     } at;
