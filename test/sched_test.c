@@ -275,14 +275,18 @@ enum { RUNNERS = 8 };
 typedef struct runner {
     _Atomic long turns;
     atomic_bool *stop;
+    const bl__m *on; /* the thread that it began on */
+    bool moved;      /* it has been on another since */
 } runner;
 
 static int runner_yield(void *arg)
 {
     runner *r = arg;
+    r->on = bl__this_m();
     while (!atomic_load(r->stop)) {
         atomic_fetch_add(&r->turns, 1);
         bl_yield();
+        r->moved = r->moved || bl__this_m() != r->on;
     }
     return 0;
 }
@@ -304,20 +308,33 @@ static int one_processor(void)
     return before;
 }
 
-BL_TEST(yield_goes_round)
+/* True: nobody was moved to another thread. */
+static bool yield_in_turn(runner *r)
 {
-    int before = one_processor();
     atomic_bool stop = false;
-    runner r[RUNNERS];
+    bool moved = false;
     BL_SCOPE(s);
     for (int i = 0; i < RUNNERS; i++) {
-        r[i] = (runner){0, &stop};
+        r[i] = (runner){.stop = &stop};
         bl_go(s, runner_yield, &r[i]);
     }
     while (atomic_load(&r[0].turns) < 2000)
         bl_yield();
     stop = true;
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    for (int i = 0; i < RUNNERS; i++)
+        moved = moved || r[i].moved || r[i].on != r[0].on;
+    return !moved;
+}
+
+/* A thread that the system keeps from its CPU loses the processor, and its goroutine has no turns
+ * meanwhile: then that says nothing. */
+BL_TEST(yield_goes_round)
+{
+    int before = one_processor();
+    runner r[RUNNERS];
+    while (!yield_in_turn(r))
+        continue;
     for (int i = 1; i < RUNNERS; i++) { /* one processor: they take turns */
         BL_CHECK_GE(t, r[i].turns, 1800);
         BL_CHECK_LE(t, r[i].turns, 2200);
