@@ -30,7 +30,7 @@ lines() { # NAME, then the lines that stdout must have in this order, others bet
 run "$belay" test "$work/all"
 expect 'tests of every kind' 1
 lines 'values' '^--- FAIL: values ' 'all_test.c:[0-9]+: failed: 1 . 1 == 3$' '^ +left:  2$' '^ +right: 3$' \
-    'right: "b.n.t"$' 'got:    BL_ECANCELED .-125.$' 'wanted: BL_ETIMEDOUT' '1u < -1$' 'byte 2 of 3 differs'
+    'right: "b.n.t"$' 'got:    BL_ECANCELED .-125.$' 'wanted: BL_ETIMEDOUT' '1u < -1$' 'byte 2 of 3 differs' 'failed: BL_US == BL_MS$' '^ +left:  1000$'
 lines 'require' '^--- FAIL: require' 'failed: one == 2$'
 lines 'require aside' '^--- FAIL: aside' 'failed: arg == NULL$' 'goes on$'
 lines 'leaks' '^--- FAIL: leaks' 'leak: 1 goroutine was left' 'goroutine [0-9]+ .sync.Mutex.Lock .leaked' \

@@ -272,6 +272,12 @@ run "$belay" test -v -run joins ./odd
 expect 'a test waits for its scope' 0
 run "$belay" test -update -run golden ./odd
 ok 'golden files in folders are written' grep -q text odd/testdata/a/b/c.golden
+printf 'teXt\nmore\n' >odd/testdata/a/b/c.golden
+run "$belay" test -run golden ./odd
+expect 'one that differs' 1
+expect_out 'what there is' '^ +got:    "text"$'
+expect_out 'and what is wanted' '^ +wanted: "teXt.n"$'
+printf text >odd/testdata/a/b/c.golden
 run "$belay" test -v -run forks ./odd
 expect 'what fails in a child' 1
 expect_out 'is printed' '^    odd_test.c:[0-9]+: failed: 1 == 2$'

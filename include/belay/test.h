@@ -315,17 +315,17 @@ static inline bool bl__test_that(bool holds, bl_test *t, int end, const char *te
 }
 #define BL__CHECK_THAT(t, end, cond, text)                                                         \
     bl__test_that(!!(cond), (t), (end), (text), __FILE__, __LINE__)
-#define BL__COMPARE(t, how, end, a, b, op)                                                         \
-    bl__test_compare((t), (how), (end), bl__value_of(a), bl__value_of(b), #a " " op " " #b,        \
-                     __FILE__, __LINE__)
+/* The text is made where macros in a and b have not been replaced yet. */
+#define BL__COMPARE(t, how, end, a, b, text)                                                       \
+    bl__test_compare((t), (how), (end), bl__value_of(a), bl__value_of(b), text, __FILE__, __LINE__)
 
 #define BL_CHECK(t, cond) BL__CHECK_THAT(t, 0, cond, #cond)
-#define BL_CHECK_EQ(t, a, b) BL__COMPARE(t, BL__CMP_EQ, 0, a, b, "==")
-#define BL_CHECK_NE(t, a, b) BL__COMPARE(t, BL__CMP_NE, 0, a, b, "!=")
-#define BL_CHECK_LT(t, a, b) BL__COMPARE(t, BL__CMP_LT, 0, a, b, "<")
-#define BL_CHECK_LE(t, a, b) BL__COMPARE(t, BL__CMP_LE, 0, a, b, "<=")
-#define BL_CHECK_GT(t, a, b) BL__COMPARE(t, BL__CMP_GT, 0, a, b, ">")
-#define BL_CHECK_GE(t, a, b) BL__COMPARE(t, BL__CMP_GE, 0, a, b, ">=")
+#define BL_CHECK_EQ(t, a, b) BL__COMPARE(t, BL__CMP_EQ, 0, a, b, #a " == " #b)
+#define BL_CHECK_NE(t, a, b) BL__COMPARE(t, BL__CMP_NE, 0, a, b, #a " != " #b)
+#define BL_CHECK_LT(t, a, b) BL__COMPARE(t, BL__CMP_LT, 0, a, b, #a " < " #b)
+#define BL_CHECK_LE(t, a, b) BL__COMPARE(t, BL__CMP_LE, 0, a, b, #a " <= " #b)
+#define BL_CHECK_GT(t, a, b) BL__COMPARE(t, BL__CMP_GT, 0, a, b, #a " > " #b)
+#define BL_CHECK_GE(t, a, b) BL__COMPARE(t, BL__CMP_GE, 0, a, b, #a " >= " #b)
 #define BL_CHECK_STR(t, a, b) bl__test_strings((t), 0, (a), (b), #a " is " #b, __FILE__, __LINE__)
 #define BL_CHECK_MEM(t, a, b, n)                                                                   \
     bl__test_memory((t), 0, (a), (b), (n), #a " is " #b, __FILE__, __LINE__)
@@ -333,12 +333,12 @@ static inline bool bl__test_that(bool holds, bl_test *t, int end, const char *te
     bl__test_error((t), 0, (expr), (err), #expr " == " #err, __FILE__, __LINE__)
 
 #define BL_REQUIRE(t, cond) BL__CHECK_THAT(t, 1, cond, #cond)
-#define BL_REQUIRE_EQ(t, a, b) BL__COMPARE(t, BL__CMP_EQ, 1, a, b, "==")
-#define BL_REQUIRE_NE(t, a, b) BL__COMPARE(t, BL__CMP_NE, 1, a, b, "!=")
-#define BL_REQUIRE_LT(t, a, b) BL__COMPARE(t, BL__CMP_LT, 1, a, b, "<")
-#define BL_REQUIRE_LE(t, a, b) BL__COMPARE(t, BL__CMP_LE, 1, a, b, "<=")
-#define BL_REQUIRE_GT(t, a, b) BL__COMPARE(t, BL__CMP_GT, 1, a, b, ">")
-#define BL_REQUIRE_GE(t, a, b) BL__COMPARE(t, BL__CMP_GE, 1, a, b, ">=")
+#define BL_REQUIRE_EQ(t, a, b) BL__COMPARE(t, BL__CMP_EQ, 1, a, b, #a " == " #b)
+#define BL_REQUIRE_NE(t, a, b) BL__COMPARE(t, BL__CMP_NE, 1, a, b, #a " != " #b)
+#define BL_REQUIRE_LT(t, a, b) BL__COMPARE(t, BL__CMP_LT, 1, a, b, #a " < " #b)
+#define BL_REQUIRE_LE(t, a, b) BL__COMPARE(t, BL__CMP_LE, 1, a, b, #a " <= " #b)
+#define BL_REQUIRE_GT(t, a, b) BL__COMPARE(t, BL__CMP_GT, 1, a, b, #a " > " #b)
+#define BL_REQUIRE_GE(t, a, b) BL__COMPARE(t, BL__CMP_GE, 1, a, b, #a " >= " #b)
 #define BL_REQUIRE_STR(t, a, b) bl__test_strings((t), 1, (a), (b), #a " is " #b, __FILE__, __LINE__)
 #define BL_REQUIRE_MEM(t, a, b, n)                                                                 \
     bl__test_memory((t), 1, (a), (b), (n), #a " is " #b, __FILE__, __LINE__)

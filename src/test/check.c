@@ -172,6 +172,46 @@ bool bl__test_strings(bl_test *t, int end, const char *a, const char *b, const c
     return false;
 }
 
+/* The line of data that begins there, with its end; no more than LINE_MOST bytes. */
+static void line_print(bl__text *b, const char *data, size_t size, size_t begin)
+{
+    enum { LINE_MOST = 200 };
+    if (begin == size) {
+        bl__text_printf(b, "the end");
+        return;
+    }
+    size_t most = size - begin < LINE_MOST ? size - begin : LINE_MOST;
+    const char *end = memchr(data + begin, '\n', most);
+    bl__text_printf(b, "\"");
+    bytes_print(b, data + begin, end != NULL ? (size_t)(end - (data + begin)) + 1 : most);
+    bl__text_printf(b, "\"%s", end == NULL && most < size - begin ? "..." : "");
+}
+
+void bl__test_golden_differs(bl_test *t, const char *path, const char *data, size_t size,
+                             const bl__text *want)
+{
+    enum { BEFORE_MOST = 100 }; /* bytes of the line before the difference */
+    size_t at = 0, line = 1, begin = 0;
+    while (at < size && at < want->len && data[at] == want->at[at])
+        if (want->at[at++] == '\n') {
+            line++;
+            begin = at;
+        }
+    if (at - begin > BEFORE_MOST)
+        begin = at - BEFORE_MOST;
+    bl__text said = {0};
+    bl__text_printf(&said,
+                    "not as in %s: %zu bytes, there %zu; the first difference is in line %zu "
+                    "(byte %zu); -update writes it anew\ngot:    ",
+                    path, size, want->len, line, at);
+    line_print(&said, data, size, begin);
+    bl__text_printf(&said, "\nwanted: ");
+    line_print(&said, want->at, want->len, begin);
+    bl__test_fail(t);
+    bl__test_log_text(t, NULL, 0, said.at, said.len);
+    bl__text_free(&said);
+}
+
 bool bl__test_memory(bl_test *t, int end, const void *a, const void *b, size_t n, const char *text,
                      const char *file, int line)
 {

@@ -694,13 +694,7 @@ bool bl_golden(bl_test *t, const char *name, const void *data, size_t size)
     } else if (!(ok = bl__file_read(path.at, &want))) {
         bl__test_say(t, BL__TEST_FAIL, NULL, 0, "%s: %m; -update writes it", path.at);
     } else if (!(ok = want.len == size && memcmp(want.at, data, size) == 0)) {
-        size_t at = 0, line = 1;
-        while (at < size && at < want.len && ((const char *)data)[at] == want.at[at])
-            line += want.at[at++] == '\n';
-        bl__test_say(t, BL__TEST_FAIL, NULL, 0,
-                     "not as in %s: %zu bytes, there %zu; the first difference is in line %zu "
-                     "(byte %zu); -update writes it anew",
-                     path.at, size, want.len, line, at);
+        bl__test_golden_differs(bl__test_given(t), path.at, data, size, &want);
     }
     bl__text_free(&path);
     bl__text_free(&want);

@@ -179,6 +179,9 @@ void bl__test_kids(bl_test *t);
 /* The same of the root, which others follow. */
 void bl__test_round_end(bl_test *root);
 void bl__test_fail(bl_test *t);
+/* Fails t: the golden file at path has want, and not data. */
+void bl__test_golden_differs(bl_test *t, const char *path, const char *data, size_t size,
+                             const bl__text *want);
 /* A test has left goroutines behind: the worker begins no other, since what they do or wait for
  * would be laid to it. */
 extern uint32_t bl__test_left; /* atomic */

@@ -40,6 +40,7 @@ BL_TEST(values)
     BL_CHECK_MEM(t, "abc", "abd", 3);
     BL_CHECK_EQ(t, 0.5, 0.5f);
     BL_CHECK_GT(t, 1u, -1);
+    BL_CHECK_EQ(t, BL_US, BL_MS);
 }
 
 static void deep(bl_test *t)
