@@ -439,26 +439,52 @@ static hold_look hold_settled(bool ask)
     return HOLD_SETTLED;
 }
 
-/* Under sched's lock: does another compute, and has for so long that he will not come by in time? A
- * hold would stop all others, fail, and leave him without his processor beside who gets it. */
+/* Under sched's lock: is m at what it runs for long, where it will perhaps stay? */
+static bool is_long_at_it(const bl__m *m, bl_time now)
+{
+    const bl__p *p = load_relaxed(&m->p);
+    if (m == bl__this_m() || load_relaxed(&m->g) == &m->g0 || is_in_runtime(m))
+        return false;
+    return p == NULL ? m->away == BL__AWAY_HOG
+                     : load_relaxed(&p->tick) == load_relaxed(&p->seen_tick) &&
+                           now - load_relaxed(&p->seen_since) >= HOG_NS;
+}
+
+/* Those that were, and did not sleep, at the first of these looks: are they still? */
+static hold_look long_look(bool first)
+{
+    hold_look look = HOLD_SETTLED;
+    bl_time now = bl__clock();
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bool held = load_relaxed(&bl__rt.hold); /* by another, whose notes these are then */
+    for (bl__m *m = held ? NULL : bl__rt.all_m; m != NULL; m = m->all_next) {
+        int tid = load_relaxed(&m->tid);
+        bool at_it = is_long_at_it(m, now) && (!first || bl__thread_sleeps(tid) != 1);
+        if (first)
+            m->held_cpu = at_it ? bl__thread_cpu(tid) : -1;
+        if (!at_it || m->held_cpu < 0)
+            continue;
+        if (bl__thread_cpu(tid) - m->held_cpu > HOLD_COMPUTES)
+            look = HOLD_FAILS;
+        else if (look == HOLD_SETTLED)
+            look = HOLD_WAITS;
+    }
+    bl__unlock(&bl__rt.lock);
+    return held ? HOLD_FAILS : look;
+}
+
+/* Somebody does, who would make a hold fail that has stopped all others, and be left without his
+ * processor beside who gets it. That is found out while all go on. */
 static bool computes_on(void)
 {
-    bl_time now = bl__clock();
-    for (const bl__m *m = bl__rt.all_m; m != NULL; m = m->all_next) {
-        const bl__g *g = load_relaxed(&m->g);
-        const bl__p *p = load_relaxed(&m->p);
-        bl_time since = now;
-        if (m == bl__this_m() || g == &m->g0)
-            continue;
-        if (p == NULL && m->away == BL__AWAY_HOG)
-            since = load_relaxed(&g->away_since);
-        else if (p != NULL && load_relaxed(&p->tick) == load_relaxed(&p->seen_tick))
-            since = load_relaxed(&p->seen_since);
-        if (now - since >= HOG_NS && !is_in_runtime(m) &&
-            bl__thread_sleeps(load_relaxed(&m->tid)) != 1)
-            return true;
+    uint32_t never = 0;
+    bl_time began = bl__clock();
+    hold_look look = long_look(true);
+    while (look == HOLD_WAITS && bl__clock() - began < HOLD_MOST) {
+        bl__futex_wait(&never, 0, HOLD_PAUSE);
+        look = long_look(false);
     }
-    return false;
+    return look != HOLD_SETTLED;
 }
 
 /* From here on nobody gets a processor. */
@@ -468,7 +494,7 @@ static bool hold_allowed(void)
     bool may = load_relaxed(&bl__rt.running) && !load_relaxed(&bl__rt.stopping) &&
                !load_relaxed(&bl__rt.frozen) && load_relaxed(&bl__rt.reports) == 0 &&
                load_relaxed(&bl__rt.bubbles) == NULL && !load_relaxed(&bl__rt.hold) &&
-               hogs_count(false) < HOGS_MOST && !computes_on();
+               hogs_count(false) < HOGS_MOST;
     if (may) {
         store_relaxed(&bl__rt.hold, 1u);
         bl__rt.hold_until = bl__clock() + HOLD_LONGEST;
@@ -485,7 +511,7 @@ bool bl__hold_begin(void)
     uint32_t never = 0;
     hold_look look = HOLD_WAITS;
     bl__solo_end();
-    if (!hold_allowed())
+    if (computes_on() || !hold_allowed())
         return false;
     bl__sysmon_rouse(); /* which watches */
     bl_time began = bl__clock(), now = began;
