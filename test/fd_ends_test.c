@@ -237,6 +237,18 @@ BL_TEST(connect_refused)
     BL_CHECK_EQ(t, bl_close(fd), 0);
 }
 
+/* Whether it had to be waited for or not. */
+BL_TEST(connect_again)
+{
+    struct sockaddr_in at;
+    int listener = tcp_listen(&at);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    BL_CHECK_ERR(t, bl_connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    BL_CHECK_ERR(t, bl_connect(fd, (struct sockaddr *)&at, sizeof at), BL_EISCONN);
+    BL_CHECK_EQ(t, bl_close(fd), 0);
+    BL_CHECK_EQ(t, bl_close(listener), 0);
+}
+
 BL_TEST(unix_connect_waits_for_room)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};

@@ -61,7 +61,7 @@ struct io_call {
     socklen_t addr_len;
     bl_time deadline; /* of a read or write */
     uint32_t use;     /* as io_loop saw it */
-    bool again;       /* a part is written */
+    bool again;       /* a part is written, a connection under way */
 };
 
 /* recv and send of a call that does not wait, without what libc does around them for who may be
@@ -696,15 +696,16 @@ ONCE connect_once(const io_call *c)
     return r;
 }
 
-/* How the attempt under way has ended; BL_EAGAIN: it has not. */
+/* How the attempt under way has ended; BL_EAGAIN: it has not. Asked for by connect(2), which also
+ * ends it: after SO_ERROR alone the next call would be taken for the one that asks, and succeed. */
 ONCE connect_result(const io_call *c)
 {
-    int err = 0;
-    socklen_t len = sizeof err;
     ssize_t r = poll_now(c->fd, POLLOUT);
     if (r <= 0)
         return r < 0 ? r : BL_EAGAIN;
-    return getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? -errno : -err;
+    if (connect(c->fd, c->addr, c->addr_len) == 0 || errno == EISCONN)
+        return 0;
+    return errno == EALREADY ? BL_EAGAIN : -errno;
 }
 
 static int connect_call(int fd, const struct sockaddr *addr, socklen_t len, bl_time deadline)
@@ -712,6 +713,7 @@ static int connect_call(int fd, const struct sockaddr *addr, socklen_t len, bl_t
     int err = 0;
     io_call c = {.try_once = connect_result, .fd = fd, .addr = (struct sockaddr *)addr};
     c.addr_len = len;
+    c.again = true;
     c.f = bl__fd_get(fd, &err);
     if (c.f == NULL)
         return err;
