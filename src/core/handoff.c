@@ -68,7 +68,7 @@ static struct {
     bool debug;     /* BELAY_DEBUG=handoff=1 */
     bool said_most; /* that max_threads is reached */
     bool said_late; /* that timers are, since all processors compute */
-    bool refused;   /* there was no thread for the one that it wanted to take last */
+    bool refused;   /* in this look there was no thread for one that it wanted to take */
     bl__thread_state states[WATCHED]; /* open while anything runs: of who holds a processor */
 } handoff;
 
@@ -375,14 +375,11 @@ static bool take(bl__p *p, uint32_t tick, uint32_t why, bool guess)
             outside_end(m, bare);
         }
     }
-    uint32_t threads = bl__rt.threads;
     bl__unlock(&bl__rt.lock);
     if (heir != NULL)
         bl__m_wake(heir);
     if (done && handoff.debug)
         taken_say(&who, why, since);
-    if (handoff.refused && !handoff.said_most)
-        refused_say(threads);
     return done;
 }
 
@@ -669,16 +666,21 @@ static bool picks_on(const bl__p *p, uint32_t tick)
     return false;
 }
 
-/* Work waits, processors are idle, and no thread has come by for long: is there none for them? */
-static void idle_look(void)
+/* Work waits, and no thread that has a processor has come by for long: for want of another, which
+ * was not there for one that was to be taken, or is not for one that is idle? */
+static void held_up_look(bool helpers)
 {
-    store_relaxed(&bl__rt.wake_refused, 0u);
-    bl__wake_one();
+    if (helpers) {
+        store_relaxed(&bl__rt.wake_refused, 0u);
+        bl__wake_one();
+        handoff.refused = load_relaxed(&bl__rt.wake_refused);
+    }
+    if (!handoff.refused)
+        return;
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     uint32_t threads = bl__rt.threads;
     bl__unlock(&bl__rt.lock);
-    if (load_relaxed(&bl__rt.wake_refused))
-        refused_say(threads);
+    refused_say(threads);
 }
 
 /* Looks at all processors once. */
@@ -692,7 +694,9 @@ bl__look bl__handoff_look(bool eager)
         due = due || work_behind(bl__rt.ps[i], now);
     bool waits = due || load_relaxed(&bl__rt.poll.waiters) != 0; /* for whom nobody looks */
     bool helpers = load_relaxed(&bl__rt.idle_ps) != 0;
-    bool held_up = due && helpers && !handoff.said_most;
+    bool polls = load_relaxed(&bl__rt.poll.sleeper) != NULL;
+    bool held_up = (polls ? due : waits) && !handoff.said_most;
+    handoff.refused = false;
     for (uint32_t i = 0; i < made; i++) {
         bl__p *p = bl__rt.ps[i];
         bl__task *next = load_relaxed(&p->next);
@@ -722,10 +726,11 @@ bl__look bl__handoff_look(bool eager)
             found = one > found ? one : found;
         }
         p->seen_next = next;
-        held_up = held_up && (m == NULL || (stuck && now - load_relaxed(&p->seen_since) >= HOG_NS));
+        held_up = held_up && (m == NULL || (stuck && load_relaxed(&m->inside) == 0 &&
+                                            now - load_relaxed(&p->seen_since) >= HOG_NS));
     }
     if (held_up)
-        idle_look();
+        held_up_look(helpers);
     else if (found == BL__LOOK_WORK && helpers)
         bl__wake_one();
     return found;
