@@ -51,4 +51,13 @@ static inline void bl__unlock(uint32_t *lock)
         bl__unlock_slow(lock);
 }
 
+/* Waits until who holds the lock has given it back. */
+static inline void bl__lock_pass(uint32_t *lock, bl__rank rank)
+{
+    if (__builtin_expect(load_acquire(lock) == 0, 1)) /* ORD(lock) */
+        return;
+    bl__lock(lock, rank);
+    bl__unlock(lock);
+}
+
 #endif

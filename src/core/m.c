@@ -24,6 +24,8 @@ void bl__m_init(bl__m *m, uint32_t kind)
     m->g0.task.kind = kind;
     m->g0.task.status = BL__G_RUNNING;
     m->g0.ctx = bl_ctx_background();
+    m->g0.reg = &m->reg;
+    m->reg.g = &m->g0;
     m->g = &m->g0;
     m->solo.mode = BL__SOLO_ASK;
     m->solo.order = load_relaxed(&bl__order_on);

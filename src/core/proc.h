@@ -189,7 +189,8 @@ struct bl__m {
     bl__task *picked;          /* owner: what the scheduler's loop goes on with, or NULL */
     struct bl__helper *helper; /* immutable: of a thread that bl_blocking started; else NULL */
     bl__g *caller;             /* owner: the goroutine that it runs a function for, or NULL */
-    bl__g g0; /* the thread's own stack: the scheduler's loop; a plain thread's record */
+    bl__g g0;    /* the thread's own stack: the scheduler's loop; a plain thread's record */
+    bl__reg reg; /* of g0 */
 };
 
 /* Entering
@@ -214,6 +215,7 @@ typedef struct bl__arena {
     char *base;             /* immutable */
     size_t bytes;           /* immutable */
     size_t slots;           /* immutable */
+    bl__reg *regs;          /* immutable: a slot's each, behind the slots */
     size_t used;            /* stack_lock to write, atomic to read: slots carved */
 } bl__arena;
 

@@ -199,7 +199,12 @@ static bl__arena *arena_new(void)
         return NULL;
     }
     madvise(base, bytes, MADV_NOHUGEPAGE);
-    *a = (bl__arena){bl__rt.arenas, base, bytes, bytes / mem.slot, 0};
+    size_t slots = bytes / (mem.slot + sizeof(bl__reg));
+    *a = (bl__arena){.next = bl__rt.arenas,
+                     .base = base,
+                     .bytes = bytes,
+                     .slots = slots,
+                     .regs = (bl__reg *)(void *)((char *)base + slots * mem.slot)};
     if (mem.arena < ARENA_MOST)
         mem.arena *= 2;
     store_release(&bl__rt.arenas, a); /* ORD(arena): with the load in each_goroutine */
@@ -278,6 +283,8 @@ static size_t stacks_make(bl__g **list)
         g->stack_hi = (void *)((uintptr_t)g / 16 * 16);
         bl__san_stack_made(g->stack_lo, g->stack_hi);
         g->task.kind = BL__TASK_G;
+        g->reg = &a->regs[at + i];
+        g->reg->g = g;
         g->canary = i >= guarded;
         list_push(list, g);
     }

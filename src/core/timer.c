@@ -12,12 +12,9 @@
 #include "core/bubble.h"
 
 #include <sched.h>
-#include <stddef.h>
 
 #include "arch/relax.h"
 #include "os/os.h"
-
-enum { PREFETCH = 4 }; /* cache lines of a record and of a stack */
 
 void (*bl__made_hook)(bl__made_kind kind, const void *obj, const bl__site *site);
 void (*bl__unmade_hook)(const void *obj);
@@ -27,21 +24,6 @@ typedef struct bl__firing {
     const bl_timer *timer;
     struct bl__firing *next;
 } bl__firing;
-
-/* What g touches first when it goes on: after a sleep it is cold, and of a crowd of sleepers every
- * line is a miss. */
-static void prefetch(const bl__g *g)
-{
-    for (size_t line = 0; line < PREFETCH; line++) {
-        __builtin_prefetch((const char *)g->sp + line * BL__CACHE_LINE);
-        __builtin_prefetch((const char *)g + (line + 1) * BL__CACHE_LINE);
-    }
-    /* Integers, since there may be no neighbour. */
-    uintptr_t before = (uintptr_t)load_relaxed(&g->reg_prev);
-    uintptr_t behind = (uintptr_t)load_relaxed(&g->reg_next);
-    __builtin_prefetch((const void *)(before + offsetof(bl__g, reg_next)), 1);
-    __builtin_prefetch((const void *)(behind + offsetof(bl__g, reg_prev)), 1);
-}
 
 /* What was armed in t is there no more: its frame has returned, or it was freed. Told by where it
  * was armed, where that is noted. */
@@ -74,10 +56,8 @@ void bl__timers_run(bl__timers *ts, bl_time now)
             bool claimed = bl__claim(g);
             bl__timers_remove(ts, t);
             bl__timers_prefetch(ts);
-            if (claimed) {
-                prefetch(g);
+            if (claimed)
                 bl__ready(g, BL_ETIMEDOUT);
-            }
             continue;
         }
         t->bl__fired_in = ts; /* seen by who sees it out of the heap */
@@ -253,6 +233,13 @@ bl_time bl_in(bl_dur d)
     return bl__in(d);
 }
 
+/* Mostly the clock was read after it, by who has fired the timer. */
+static inline bool is_over(bl_time deadline)
+{
+    return (load_relaxed(&bl__rt.bubbles) == NULL && load_relaxed(&bl__rt.coarse) >= deadline) ||
+           bl__now() >= deadline;
+}
+
 int bl_sleep(bl_dur d)
 {
     bl__g *g = bl__self();
@@ -267,7 +254,6 @@ int bl_sleep(bl_dur d)
                                     .cancellable = true,
                                     .lock = &g->lock,
                                     .deadline = deadline});
-    bl__lock(&g->lock, BL__RANK_G); /* the commit holds it to its last touch of g */
-    bl__unlock(&g->lock);
-    return r == BL_ETIMEDOUT && bl__now() >= deadline ? stopped : r; /* else it was the context's */
+    bl__lock_pass(&g->lock, BL__RANK_G); /* the commit holds it to its last touch of g */
+    return r == BL_ETIMEDOUT && is_over(deadline) ? stopped : r; /* else it was the context's */
 }

@@ -240,8 +240,9 @@ static void advance(bl__timers *ts, uint64_t target)
         }
         bl__timer_chunk *c = *ts->moving;
         bl__timer_entry e = c->entries[--c->count];
-        if (c->count >= WHEEL_AHEAD)
-            __builtin_prefetch(c->entries[c->count - WHEEL_AHEAD].timer, 1);
+        if (c->count % WHEEL_AHEAD == 0)
+            for (uint32_t i = 1; i <= WHEEL_AHEAD && i <= c->count; i++)
+                __builtin_prefetch(c->entries[c->count - i].timer, 1);
         if (c->count == 0)
             (void)chunk_give(ts, c);
         uint64_t tick = tick_of(e.when);

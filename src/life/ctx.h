@@ -43,7 +43,7 @@ struct bl_ctx {
     bl_ctx *next;        /* lock: upstream's; of an unlinked one: its canceller's worklist */
     bl_ctx *prev;        /* lock: upstream's */
     bl_ctx *children;    /* lock */
-    bl__g *waiting;      /* lock: registered goroutines, linked by reg_next and reg_prev */
+    bl__reg *waiting;    /* lock: registered goroutines */
     bl_scope *scope;     /* immutable: whose context it is; valid until cancelled */
     bl_chan *done;       /* lock to write; atomic: made when first asked for */
     bl_time deadline;    /* immutable: its own or one from above; BL_NEVER */

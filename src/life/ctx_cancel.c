@@ -26,12 +26,13 @@ enum {
 /* Under c's lock. */
 static void waiting_unlink(bl_ctx *c, bl__g *g)
 {
-    if (g->reg_prev != NULL)
-        store_relaxed(&g->reg_prev->reg_next, g->reg_next);
+    bl__reg *r = g->reg;
+    if (r->prev != NULL)
+        r->prev->next = r->next;
     else
-        c->waiting = g->reg_next;
-    if (g->reg_next != NULL)
-        store_relaxed(&g->reg_next->reg_prev, g->reg_prev);
+        c->waiting = r->next;
+    if (r->next != NULL)
+        r->next->prev = r->prev;
     store_release(&g->registered, NULL); /* ORD(registered): g may be gone now */
 }
 
@@ -45,11 +46,12 @@ void bl__ctx_register(bl__g *g)
     }
     bl__lock(&c->lock, BL__RANK_CTX);
     if (c->state == 0) {
-        store_relaxed(&g->reg_prev, NULL);
-        store_relaxed(&g->reg_next, c->waiting);
-        if (c->waiting != NULL)
-            store_relaxed(&c->waiting->reg_prev, g);
-        c->waiting = g;
+        bl__reg *r = g->reg;
+        r->prev = NULL;
+        r->next = c->waiting;
+        if (r->next != NULL)
+            r->next->prev = r;
+        c->waiting = r;
         store_relaxed(&g->registered, c);
     }
     bl__unlock(&c->lock);
@@ -78,7 +80,7 @@ static void waiting_wake(bl_ctx *c, int state)
         return;
     bl__heavy_barrier();
     for (int n = 1; c->waiting != NULL; n++) {
-        bl__g *g = c->waiting;
+        bl__g *g = c->waiting->g;
         /* Claimed while it is on the list: one that is not may end without asking for the lock, and
          * its record be another's, or wait again where this cancellation does not reach. */
         bool claimed = bl__claim_cancel(g);
