@@ -508,6 +508,14 @@ void bl__ready_behind(bl__g *g, int result)
     bl__leave_again(m, was);
 }
 
+void bl__crowd_yield(void)
+{
+    bl__m *m = bl__this_m();
+    bl__p *p = load_relaxed(&m->p); /* it may be taken; what is read of it stays */
+    if (m->g->task.kind == BL__TASK_G && (p == NULL || bl__runq_length(p) >= BL__CROWD))
+        bl_yield();
+}
+
 #ifdef BL__DEBUG
 void bl__asked_check(void) { BL__CHECK(bl__rank_free() && !bl__solo_inside()); }
 #endif
@@ -715,7 +723,7 @@ void bl_yield(void)
         return;
     }
     if (tail - head > BL__FEW)
-        bl__runq_prefetch(p, head);
+        bl__runq_prefetch(p, head, false);
     if (BL__UNLIKELY(p->shared)) {
         yield_shared(m, p, head);
         return;

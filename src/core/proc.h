@@ -28,6 +28,7 @@
 enum {
     BL__MAX_PROCS = 256,
     BL__RING = 256,        /* run queue of a P; a power of two */
+    BL__CROWD = 192,       /* tasks in it before who starts or wakes a crowd lets them run */
     BL__FEW = 8,           /* tasks in it that are in the cache anyway */
     BL__NEXT_STREAK = 100, /* run-next picks in a row before the ring has its turn */
     BL__FAIR_TICK = 64,    /* every so many picks the global queue, timers and requests go first */
@@ -417,6 +418,7 @@ static inline bl__g *bl__stack_get(bl__p *p)
     bl__g *g = p->free_stacks;
     p->free_stacks = (bl__g *)(void *)g->task.next;
     p->free_stacks_count--;
+    __builtin_prefetch(p->free_stacks); /* in a page that nobody has used for long */
     bl__san_stack_reuse(g->stack_lo, g->stack_hi);
     return g;
 }
@@ -579,15 +581,25 @@ static inline void bl__runq_put(bl__p *p, bl__task *t)
 }
 
 /* Has the processor fetch what running the tasks behind head will touch first: a goroutine's
- * record, and one step later the stack where it left off. A crowd's are all cold; a few are not.
- * Whatever stands in a slot lies in mapped memory, and a wrong guess costs nothing. */
-static inline void bl__runq_prefetch(bl__p *p, uint32_t head)
+ * record, and two steps later the stack where it left off. A crowd's are all cold; a few are not.
+ * Whatever stands in a slot lies in mapped memory, and a wrong guess costs nothing. wakes: they may
+ * have waited for long, and are cold to the end of the record. */
+static inline __attribute__((always_inline)) void bl__runq_prefetch(bl__p *p, uint32_t head,
+                                                                    bool wakes)
 {
+    enum { LINES = 4 }; /* of a record, behind the first, and of a stack */
     bl__task *far = load_relaxed(&p->ring[(head + 4) % BL__RING]);
     bl__task *near = load_relaxed(&p->ring[(head + 2) % BL__RING]);
     __builtin_prefetch(far);
-    if (near != NULL && !BL__TSAN) /* which would tell of the guess */
-        __builtin_prefetch(load_relaxed(&((bl__g *)(void *)near)->sp));
+    if (near == NULL || BL__TSAN ||
+        (wakes && near->kind != BL__TASK_G)) /* TSan would tell of the guess */
+        return;
+    const char *sp = load_relaxed(&((bl__g *)(void *)near)->sp);
+    __builtin_prefetch(sp);
+    for (size_t i = 1; wakes && i <= LINES; i++) {
+        __builtin_prefetch(sp + i * BL__CACHE_LINE);
+        __builtin_prefetch((const char *)near + i * BL__CACHE_LINE);
+    }
 }
 
 /* Takes from the front of p's ring, at head when it was looked at, against thieves; p is the
@@ -607,7 +619,7 @@ static inline bl__task *bl__runq_get(bl__p *p)
 {
     uint32_t head = load_relaxed(&p->head);
     if (p->tail - head > BL__FEW)
-        bl__runq_prefetch(p, head);
+        bl__runq_prefetch(p, head, true);
     if (BL__LIKELY(!p->shared)) {
         if (BL__UNLIKELY(head == p->tail))
             return NULL;

@@ -24,7 +24,9 @@
  * before, but only if there are any: to look through 64 KiB for pages takes the kernel as long as
  * all else about a goroutine's end. So a few of the stacks are looked at, and if none was deep,
  * none is trimmed: the deep ones that slip through are few, or shallow on the average (of a
- * fraction f of stacks that have d pages, f (1-f)^SAMPLE d at most, which is below d/12).
+ * fraction f of stacks that have d pages, f (1-f)^SAMPLE d at most, which is below d/12). After CALM
+ * lots without a deep one, only one of as many is looked at: a look takes a system call, and those
+ * were a seventh of the end of a crowd.
  *
  * A goroutine for which there is no stack waits (bl__stack_await) and tries again when one is
  * freed, and every 10 ms, when sysmon asks the kernel again and collects what idle processors keep.
@@ -54,7 +56,8 @@ enum {
     KEEP_PAGES = 2, /* topmost pages that a free stack keeps */
     LOOK_PAGES = 64,
     SAMPLE = 4, /* of how many that are to be trimmed it is looked at whether they have to be */
-    AHEAD = 6,  /* records that are fetched before they are looked at */
+    CALM = 8,   /* lots without a deep one, after which one of as many is looked at */
+    AHEAD = 6, /* records that are fetched before they are looked at */
     RACE_LEAST = 256 << 10,
     STACKS_USED = 16,     /* freed together under the race detector */
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
@@ -77,6 +80,7 @@ static struct {
     bool unguarded; /* stack_lock: said that some have none */
     size_t batch;   /* stack_lock */
     size_t arena;   /* stack_lock: bytes of the next */
+    uint32_t calm;  /* atomic: how many lots of free stacks had none that was deep */
 } mem;
 
 /* Does the kernel keep us out of a guard? Asked without touching it, since some emulators take any
@@ -349,21 +353,34 @@ static bool is_deep(const bl__g *g)
     return false;
 }
 
-/* Gives the pages of n free stacks below the topmost ones back to the kernel. */
-static void trim(bl__g *list, size_t count)
+/* Have some of count free stacks pages that they do not keep? Of the others nothing but the link is
+ * touched. */
+static bool some_deep(const bl__g *list, size_t count)
+{
+    size_t n = 0;
+    for (const bl__g *g = list; g != NULL; g = (const bl__g *)(const void *)g->task.next)
+        if (n++ % (count / SAMPLE + 1) == 0 && !g->canary && is_deep(g))
+            return true;
+    return false;
+}
+
+/* Gives the pages of count free stacks below the topmost ones back to the kernel. */
+static void trim(const bl__g *list, size_t count)
 {
     struct iovec parts[BL__STACK_CACHE];
     size_t n = 0;
-    bool deep = false;
-    for (bl__g *g = list; g != NULL && n < BL__STACK_CACHE; g = (bl__g *)(void *)g->task.next) {
-        if (g->canary) /* which is in the lowest page */
-            continue;
-        if (n % (count / SAMPLE + 1) == 0)
-            deep = deep || is_deep(g);
-        parts[n++] = below_kept(g);
+    uint32_t calm = load_relaxed(&mem.calm);
+    if (calm >= CALM && calm % CALM != 0) {
+        store_relaxed(&mem.calm, calm + 1);
+        return;
     }
+    bool deep = some_deep(list, count);
+    store_relaxed(&mem.calm, deep ? 0 : calm + 1);
     if (!deep)
         return;
+    for (const bl__g *g = list; g != NULL; g = (const bl__g *)(const void *)g->task.next)
+        if (!g->canary && n < BL__STACK_CACHE) /* a canary is in the lowest page */
+            parts[n++] = below_kept(g);
     if (mem.pidfd >= 0 && n > 0 &&
         syscall(SYS_process_madvise, mem.pidfd, parts, n, MADV_DONTNEED, 0) > 0)
         return;
