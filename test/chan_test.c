@@ -413,6 +413,38 @@ BL_TEST_PLAIN(without_a_run)
     bl_chan_release(c);
 }
 
+typedef struct listeners {
+    bl_chan *gate;
+    bl_waitgroup there;
+    int heard; /* atomic */
+} listeners;
+
+static int listen_for_close(void *arg)
+{
+    listeners *l = arg;
+    bl_waitgroup_done(&l->there);
+    int r = bl_chan_recv(l->gate, NULL);
+    __atomic_fetch_add(&l->heard, 1, __ATOMIC_RELAXED);
+    return r == BL_ECLOSED ? 0 : BL_EINVAL;
+}
+
+BL_TEST(a_crowd_hears_of_a_close_while_it_is_woken)
+{
+    enum { CROWD = 3000 };
+    BL_SCOPE(s, .name = "crowd");
+    listeners l = {.gate = bl_scope_chan(s, 0, 0)};
+    bl_waitgroup_add(&l.there, CROWD);
+    for (int i = 0; i < CROWD; i++)
+        BL_REQUIRE_EQ(t, bl_go(s, listen_for_close, &l), 0);
+    BL_REQUIRE_EQ(t, bl_waitgroup_wait(&l.there), 0);
+    bl_yield(); /* the last one waits, too */
+    bl_chan_close(l.gate);
+    int heard = __atomic_load_n(&l.heard, __ATOMIC_RELAXED);
+    BL_CHECK_GT(t, heard, CROWD / 2); /* all but those that the last run queue holds */
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, l.heard, CROWD);
+}
+
 /* Go's TestNonblockRecvRace: a value that was sent before the close is seen before it. */
 static int recv_without_waiting(void *arg)
 {

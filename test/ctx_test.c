@@ -231,6 +231,44 @@ BL_TEST(long_chain_and_wide_tree)
     bl_ctx_release(at);
 }
 
+typedef struct third {
+    bl_chan *gate;
+    bl_waitgroup *there;
+    int *ended, *cancelled; /* atomic */
+} third;
+
+static int wait_at_gate(void *arg)
+{
+    third *h = arg;
+    bl_waitgroup_done(h->there);
+    int r = bl_chan_recv(h->gate, NULL);
+    __atomic_fetch_add(r == BL_ECLOSED ? h->ended : h->cancelled, 1, __ATOMIC_RELAXED);
+    return r == BL_ECLOSED || r == BL_ECANCELED ? 0 : BL_EINVAL;
+}
+
+/* Those who have ended are taken off the context's list between the others. */
+BL_TEST(a_cancellation_finds_who_is_left_of_a_crowd)
+{
+    enum { EACH = 400, THIRDS = 3 };
+    int ended = 0, cancelled = 0;
+    bl_waitgroup there = {0};
+    third h[THIRDS];
+    BL_SCOPE(s, .name = "crowd");
+    for (int i = 0; i < THIRDS; i++)
+        h[i] = (third){bl_scope_chan(s, 0, 0), &there, &ended, &cancelled};
+    bl_waitgroup_add(&there, EACH * THIRDS);
+    for (int i = 0; i < EACH * THIRDS; i++)
+        BL_REQUIRE_EQ(t, bl_go(s, wait_at_gate, &h[i % THIRDS]), 0);
+    BL_REQUIRE_EQ(t, bl_waitgroup_wait(&there), 0);
+    bl_chan_close(h[1].gate);
+    while (__atomic_load_n(&ended, __ATOMIC_RELAXED) < EACH)
+        bl_yield();
+    bl_scope_cancel(s, BL_EIO);
+    BL_CHECK_EQ(t, bl_scope_wait(s), BL_EIO);
+    BL_CHECK_EQ(t, ended, EACH);
+    BL_CHECK_EQ(t, cancelled, EACH * (THIRDS - 1));
+}
+
 BL_TEST(values)
 {
     static const char k1, k2, k3;
