@@ -57,7 +57,7 @@ enum {
     LOOK_PAGES = 64,
     SAMPLE = 4, /* of how many that are to be trimmed it is looked at whether they have to be */
     CALM = 8,   /* lots without a deep one, after which one of as many is looked at */
-    AHEAD = 6, /* records that are fetched before they are looked at */
+    AHEAD = 6,  /* records that are fetched before they are looked at */
     RACE_LEAST = 256 << 10,
     STACKS_USED = 16,     /* freed together under the race detector */
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
