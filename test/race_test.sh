@@ -43,6 +43,12 @@ expect_err 'report: origin' '^Goroutine [23] \((running|finished)\) created at:$
 expect_err 'report: who started it' '^  siblings\(\)$'
 expect_err 'report: count' '^Found 1 data race\(s\)$'
 expect_err 'report: variable' '^Variable shared$'
+run "$cases" after_func_beside
+ok 'report: who started what a time has begun' bash -c "sed -n '/^Goroutine 2 .* created at:$/,/^$/p' '$work/err' | grep -A1 '^  after_func_beside()$' | grep -q 'singles[.]h:[0-9]*$'"
+run "$cases" thread_beside
+expect_err 'report: a thread' '^(Previous w|W|Previous r|R).* by thread [0-9]+:$'
+expect_err 'report: its origin' '^Thread [0-9]+ \((running|finished)\) created at:$'
+expect_err 'report: who made it' '^  thread_beside\(\)$'
 run "$cases" block_read_and_written
 expect_err 'report: block' '^Block of 4 bytes at 0x[0-9a-f]+ allocated by main goroutine:$'
 expect_err 'report: call of libc' '^  calloc\(\)$'

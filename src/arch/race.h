@@ -35,6 +35,8 @@
 
 #if BL__RACE
 
+struct bl__site;
+
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
 void __tsan_func_entry(void *pc);
@@ -146,7 +148,7 @@ static inline void bl__race_back(void *own) { __tsan_switch_to_fiber(own, BL__RA
 /* What the runtime does for nobody, since a time has come: by a fiber of its own, which comes after
  * what was released to key, and after nothing else. */
 #define BL__RACE_NOBODY_BEGIN(key)                                                                 \
-    void *bl__race_nobody = bl__race_fiber_new(0, true);                                           \
+    void *bl__race_nobody = bl__race_fiber_new(0, true, NULL);                                     \
     void *bl__race_own = bl__race_as(bl__race_nobody);                                             \
     bl__race_acquire(key)
 #define BL__RACE_NOBODY_END()                                                                      \
@@ -186,9 +188,10 @@ static inline void bl__race_meet(bl__race_pair *pair, int me)
 
 /* Fibers. new: for goroutine id, ordered after the caller's past, or (alone) after nothing. A fiber
  * is not freed by itself. */
-void *bl__race_fiber_new(uint64_t id, bool alone);
-/* What reports know it by: goroutine id of owner (0: nobody's). */
-void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner);
+void *bl__race_fiber_new(uint64_t id, bool alone, const struct bl__site *site);
+/* What reports know it by: goroutine id of owner (0: nobody's), asked for at site (NULL: where the
+ * fiber was made). */
+void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner, const struct bl__site *site);
 void bl__race_fiber_free(void *fiber);
 /* ThreadSanitizer's own, without a name: os/race_map.c. */
 void *bl__race_fiber_make(void);

@@ -381,7 +381,7 @@ int bl__park_thread(bl__g *g, const bl__wait *w)
     }
 #if BL__RACE /* wakers may act for it meanwhile, and one fiber cannot be two threads' */
     if (g->fiber_idle == NULL)
-        g->fiber_idle = bl__race_fiber_new(0, true);
+        g->fiber_idle = bl__race_fiber_new(0, true, NULL);
     void *own = bl__race_as(g->fiber_idle);
 #endif
     store_release(&g->wait, (uint32_t)g->wait_kind); /* ORD(wait): with the claims */

@@ -74,10 +74,12 @@ static char *name_put(char *at, const char *word, uint64_t number)
     return at;
 }
 
-void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner)
+void bl__race_fiber_name(void *fiber, uint64_t id, uint64_t owner, const bl__site *site)
 {
-    char name[64]; /* ThreadSanitizer keeps as much */
+    char name[96]; /* ThreadSanitizer keeps 63 bytes, more than there are in a program's life */
     char *end = name_put(name, "goroutine ", id);
+    if (site != NULL)
+        end = name_put(end, " at ", (uintptr_t)site);
     if (owner != 0)
         (void)name_put(end, " of ", owner);
     __tsan_set_fiber_name(fiber, name);
@@ -89,10 +91,10 @@ void bl__race_begin(bl__g *g)
 {
     g->race_owner = bl__race_owner != NULL ? bl__race_owner(g) : 0;
     if (g->race_owner != 0)
-        bl__race_fiber_name(g->fiber, g->id, g->race_owner);
+        bl__race_fiber_name(g->fiber, g->id, g->race_owner, g->site);
 }
 
-void *bl__race_fiber_new(uint64_t id, bool alone)
+void *bl__race_fiber_new(uint64_t id, bool alone, const bl__site *site)
 {
     bool old =
         bl__tsan_trace_switch != NULL || (__tsan_setjmp == NULL && __tsan_on_thread_idle == NULL);
@@ -106,7 +108,7 @@ void *bl__race_fiber_new(uint64_t id, bool alone)
     void *fiber = bl__race_fiber_make();
     if (alone)
         AnnotateIgnoreSyncEnd(__FILE__, __LINE__);
-    bl__race_fiber_name(fiber, id, 0);
+    bl__race_fiber_name(fiber, id, 0, site);
     return fiber;
 }
 

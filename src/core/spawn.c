@@ -168,7 +168,7 @@ static int spawn(bl__m *m, bl__p *p, bl_scope *scope, bl_fn fn, void *arg, const
         return BL_ENOMEM;
     }
 #if BL__RACE
-    s->fiber = bl__race_fiber_new(s->id, false);
+    s->fiber = bl__race_fiber_new(s->id, false, s->site);
 #endif
     BL__PROBE3(goroutine__spawn, s->id, fn, s->parent);
     if (bl__recorded())

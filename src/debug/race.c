@@ -293,7 +293,8 @@ static bool frame_print(const bl__symbol *s, void *arg)
     return false;
 }
 
-static void trace_print(void)
+/* page.trace; site is for one that is empty, or NULL. */
+static void trace_print(const bl__site *site)
 {
     bool runner = false;
     page.shown = 0;
@@ -302,7 +303,11 @@ static void trace_print(void)
             bl__symbol_each((uintptr_t)page.trace[i] - 1, frame_print, &runner);
         runner = !runner;
     } while (runner && page.shown == 0);
-    if (page.shown == 0)
+    if (page.shown != 0)
+        return;
+    if (site != NULL)
+        bl__out_printf(&page.out, "  %s()\n      %s:%d\n", site->func, site->file, site->line);
+    else
         bl__out_printf(&page.out, "  [failed to restore the stack]\n");
 }
 
@@ -314,18 +319,31 @@ static uint64_t race_number_read(const char **at)
     return n;
 }
 
-/* What bl__race_fiber_name has written. False: that is no goroutine. */
-static bool race_name_read(const char *name, uint64_t *id, uint64_t *owner)
+/* The number behind word, or 0. */
+static uint64_t race_word_read(const char **at, const char *word)
 {
-    *id = *owner = 0;
-    if (name == NULL || strncmp(name, "goroutine ", 10) != 0)
+    size_t n = strlen(word);
+    if (strncmp(*at, word, n) != 0)
+        return 0;
+    *at += n;
+    return race_number_read(at);
+}
+
+typedef struct race_name {
+    uint64_t id, owner;
+    const bl__site *site;
+} race_name;
+
+/* What bl__race_fiber_name has written. False: that is no goroutine. */
+static bool race_name_read(const char *name, race_name *is)
+{
+    static const char word[] = "goroutine ";
+    *is = (race_name){0, 0, NULL};
+    if (name == NULL || strncmp(name, word, sizeof word - 1) != 0)
         return false;
-    name += 10;
-    *id = race_number_read(&name);
-    if (strncmp(name, " of ", 4) == 0) {
-        name += 4;
-        *owner = race_number_read(&name);
-    }
+    is->id = race_word_read(&name, word);
+    is->site = (const bl__site *)(uintptr_t)race_word_read(&name, " at ");
+    is->owner = race_word_read(&name, " of ");
     return true;
 }
 
@@ -341,12 +359,12 @@ static const char *race_name_of(int tid)
 static void who_print(int tid)
 {
     const char *name = race_name_of(tid);
-    uint64_t id, owner;
-    bool goroutine = race_name_read(name, &id, &owner);
-    if (goroutine && id == 1)
+    race_name is;
+    bool goroutine = race_name_read(name, &is);
+    if (goroutine && is.id == 1)
         bl__out_printf(&page.out, "main goroutine");
     else if (goroutine)
-        bl__out_printf(&page.out, "goroutine %llu", (unsigned long long)id);
+        bl__out_printf(&page.out, "goroutine %llu", (unsigned long long)is.id);
     else if (tid == 0)
         bl__out_printf(&page.out, "main thread");
     else
@@ -377,7 +395,7 @@ static void access_print(void *report, unsigned long i)
                    (unsigned long)(uintptr_t)addr);
     who_print(tid);
     bl__out_printf(&page.out, ":\n");
-    trace_print();
+    trace_print(NULL);
 }
 
 static void thread_print(void *report, unsigned long i)
@@ -387,17 +405,18 @@ static void thread_print(void *report, unsigned long i)
     memset(page.trace, 0, sizeof page.trace);
     __tsan_get_report_thread(report, i, &tid, &os_id, &running, &name, &parent, page.trace,
                              RACE_FRAMES - 1);
-    uint64_t id, owner;
-    bool goroutine = race_name_read(name, &id, &owner);
-    if (tid == 0 || (goroutine && id == 1))
+    race_name is;
+    bool goroutine = race_name_read(name, &is);
+    if (tid == 0 || (goroutine && is.id == 1))
         return;
     part_begin();
     if (goroutine)
-        bl__out_printf(&page.out, "Goroutine %llu", (unsigned long long)id);
+        bl__out_printf(&page.out, "Goroutine %llu", (unsigned long long)is.id);
     else
-        bl__out_printf(&page.out, "Thread %s", name);
+        bl__out_printf(&page.out, "Thread %d%s%s", tid, name != NULL && *name ? " " : "",
+                       name != NULL ? name : "");
     bl__out_printf(&page.out, " (%s) created at:\n", running ? "running" : "finished");
-    trace_print();
+    trace_print(is.site);
 }
 
 /* What the memory is: a thread-local variable ("tls"), a block of malloc, with where that was, … */
@@ -425,7 +444,7 @@ static void location_print(void *report, int locs)
                        (unsigned long)start);
         who_print(tid);
         bl__out_printf(&page.out, ":\n");
-        trace_print();
+        trace_print(NULL);
         return;
     }
     int length = 0;
@@ -454,13 +473,14 @@ static void race_owners_read(void *report, int mops)
     for (int i = 0; i < RACE_SIDES; i++) {
         int tid = 0, size, write, atomic;
         void *addr;
-        uint64_t id;
+        race_name is;
         page.owners[i] = 0;
         if (i >= mops)
             continue;
         __tsan_get_report_mop(report, (unsigned long)i, &tid, &addr, &size, &write, &atomic,
                               page.trace, RACE_FRAMES - 1);
-        (void)race_name_read(race_name_of(tid), &id, &page.owners[i]);
+        (void)race_name_read(race_name_of(tid), &is);
+        page.owners[i] = is.owner;
     }
 }
 

@@ -169,10 +169,10 @@ static void *job_fiber(const bl__job *job)
         return of->turns[i].fiber;
     bl__race_fiber_free(of->turns[i].fiber);
     __tsan_func_entry(job->made);
-    void *fiber = bl__race_fiber_new(worker->id, true);
+    void *fiber = bl__race_fiber_new(worker->id, true, NULL);
     __tsan_func_exit();
     if (worker->race_owner != 0)
-        bl__race_fiber_name(fiber, worker->id, worker->race_owner);
+        bl__race_fiber_name(fiber, worker->id, worker->race_owner, NULL);
     of->turns[i].fiber = fiber;
     of->turns[i].made = job->made;
     return fiber;

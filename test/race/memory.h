@@ -256,6 +256,22 @@ CASE(thread_waits_where_frames_were)
     return 0;
 }
 
+static void *thread_touches(void *arg)
+{
+    (void)arg;
+    touch();
+    return NULL;
+}
+CASE(thread_beside)
+{
+    UNUSED;
+    pthread_t thread;
+    MUST(-pthread_create(&thread, NULL, thread_touches, NULL));
+    touch();
+    MUST(-pthread_join(thread, NULL));
+    return 0;
+}
+
 static _Thread_local int local;
 static int uses_local(void *arg)
 {

@@ -853,6 +853,7 @@ static const single singles[] = {
     CLEAN(select_of_untyped),
     CLEAN(waits_where_frames_were),
     CLEAN(thread_waits_where_frames_were),
+    RACES(thread_beside),
     CLEAN(thread_locals),
     CLEAN(descriptors_again),
     CLEAN(jobs_before_the_join),
