@@ -428,20 +428,46 @@ static int listen_for_close(void *arg)
     return r == BL_ECLOSED ? 0 : BL_EINVAL;
 }
 
+enum { CROWD = 3000 };
+
+static void crowd_begin(bl_test *t, bl_scope *s, listeners *l)
+{
+    l->gate = bl_scope_chan(s, 0, 0);
+    bl_waitgroup_add(&l->there, CROWD);
+    for (int i = 0; i < CROWD; i++)
+        BL_REQUIRE_EQ(t, bl_go(s, listen_for_close, l), 0);
+    BL_REQUIRE_EQ(t, bl_waitgroup_wait(&l->there), 0);
+    bl_yield(); /* the last one waits, too */
+}
+
 BL_TEST(a_crowd_hears_of_a_close_while_it_is_woken)
 {
-    enum { CROWD = 3000 };
     BL_SCOPE(s, .name = "crowd");
-    listeners l = {.gate = bl_scope_chan(s, 0, 0)};
-    bl_waitgroup_add(&l.there, CROWD);
-    for (int i = 0; i < CROWD; i++)
-        BL_REQUIRE_EQ(t, bl_go(s, listen_for_close, &l), 0);
-    BL_REQUIRE_EQ(t, bl_waitgroup_wait(&l.there), 0);
-    bl_yield(); /* the last one waits, too */
+    listeners l = {0};
+    crowd_begin(t, s, &l);
     bl_chan_close(l.gate);
     int heard = __atomic_load_n(&l.heard, __ATOMIC_RELAXED);
     BL_CHECK_GT(t, heard, CROWD / 2); /* all but those that the last run queue holds */
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, l.heard, CROWD);
+}
+
+static void *close_first(void *arg)
+{
+    bl_chan_close(((listeners *)arg)->gate);
+    return NULL;
+}
+
+/* Its first call is the close. */
+BL_TEST(a_plain_thread_closes_on_a_crowd)
+{
+    pthread_t thread;
+    BL_SCOPE(s, .name = "crowd");
+    listeners l = {0};
+    crowd_begin(t, s, &l);
+    BL_REQUIRE_EQ(t, pthread_create(&thread, NULL, close_first, &l), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    pthread_join(thread, NULL);
     BL_CHECK_EQ(t, l.heard, CROWD);
 }
 

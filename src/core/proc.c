@@ -510,9 +510,11 @@ void bl__ready_behind(bl__g *g, int result)
 
 void bl__crowd_yield(void)
 {
-    bl__m *m = bl__this_m();
+    bl__m *m = bl__this_m_known();
+    if (m == NULL || m->g->task.kind != BL__TASK_G) /* a plain thread */
+        return;
     bl__p *p = load_relaxed(&m->p); /* it may be taken; what is read of it stays */
-    if (m->g->task.kind == BL__TASK_G && (p == NULL || bl__runq_length(p) >= BL__CROWD))
+    if (p == NULL || bl__runq_length(p) >= BL__CROWD)
         bl_yield();
 }
 
