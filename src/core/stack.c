@@ -26,7 +26,7 @@
  * none is trimmed: the deep ones that slip through are few, or shallow on the average (of a
  * fraction f of stacks that have d pages, f (1-f)^SAMPLE d at most, which is below d/12). After CALM
  * lots without a deep one, only one of as many is looked at: a look takes a system call, and those
- * were a seventh of the end of a crowd.
+ * were a seventh of the end of a crowd. Not of big stacks, of which a few lots may be gigabytes.
  *
  * A goroutine for which there is no stack waits (bl__stack_await) and tries again when one is
  * freed, and every 10 ms, when sysmon asks the kernel again and collects what idle processors keep.
@@ -57,7 +57,8 @@ enum {
     LOOK_PAGES = 64,
     SAMPLE = 4, /* of how many that are to be trimmed it is looked at whether they have to be */
     CALM = 8,   /* lots without a deep one, after which one of as many is looked at */
-    AHEAD = 6,  /* records that are fetched before they are looked at */
+    CALM_STACK = 256 << 10, /* … if a stack is no bigger */
+    AHEAD = 6,              /* records that are fetched before they are looked at */
     RACE_LEAST = 256 << 10,
     STACKS_USED = 16,     /* freed together under the race detector */
     GUARD_BUDGET = 30000, /* guards by mprotect; each costs two mappings of vm.max_map_count */
@@ -370,7 +371,7 @@ static void trim(const bl__g *list, size_t count)
     struct iovec parts[BL__STACK_CACHE];
     size_t n = 0;
     uint32_t calm = load_relaxed(&mem.calm);
-    if (calm >= CALM && calm % CALM != 0) {
+    if (calm >= CALM && calm % CALM != 0 && bl__rt.stack_size <= CALM_STACK) {
         store_relaxed(&mem.calm, calm + 1);
         return;
     }
