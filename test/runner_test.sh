@@ -94,6 +94,8 @@ for use in 'stop:stop of a bubble.s timer' 'reset:reset of a bubble.s timer' 'ti
     lines "a bubble's timer elsewhere (${use%:*})" "^fatal error: ${use#*:} from outside the bubble$" "^--- FAIL: escaped_${use%:*} " 'exit status 2$'
 done
 lines "a bubble's after-func elsewhere" '^stops channel 0x[0-9a-f]+ of a timer that starts use_inside, made by escape_fn at '
+lines 'a deadlock beside a ticker' '^--- FAIL: ticking' '^ +ticking_fn$'
+ok 'is found before the next tick' test "$(grep -c 'failed: bl_now.. == BEGIN + BL_SEC' "$work/out")" -eq 0
 ok 'a failed BL_REQUIRE ends the test too' test "$(grep -c 'not reached' "$work/out")" -eq 0
 run "$belay" test -cpu 1,2,8 -v "$work/bubble"
 keep

@@ -228,12 +228,27 @@ static void member_count(const bl__g *g, void *arg)
     b->held += holder != NULL && of_scope(holder->scope) != b;
 }
 
-static bool can_move(const bl__bubble *b)
+static void wakes_note(bl_timer *t, void *arg)
+{
+    bool *wakes = arg;
+    *wakes = *wakes || !bl__timer_unheard(t);
+}
+
+/* The first is nearly always one that does. No lock: whose timers these are all wait. */
+static bool timers_wake(bl__bubble *b)
+{
+    bool wakes = b->timers.count > 0 && !bl__timer_unheard(b->timers.entries[0].timer);
+    if (!wakes)
+        bl__timers_each(&b->timers, wakes_note, &wakes);
+    return wakes;
+}
+
+static bool can_move(bl__bubble *b)
 {
     if (b->dead || b->members == 0 || b->busy != 0)
         return false;
-    return load_relaxed(&b->timers.first) != BL_NEVER || b->waiter != NULL ||
-           (b->held == 0 && !bl__signals_armed());
+    b->wakes = timers_wake(b);
+    return b->wakes || b->waiter != NULL || (b->held == 0 && !bl__signals_armed());
 }
 
 bl__bubble *bl__bubbles_find(void)
@@ -307,14 +322,15 @@ static bool waiter_wake(bl__bubble *b)
 void bl__bubble_move(bl__m *m, bl__bubble *b)
 {
     bl_time now = load_relaxed(&b->now), first = load_relaxed(&b->timers.first);
-    if (first > now && waiter_wake(b))
-        return;
-    if (first == BL_NEVER) {
-        bl__bubble_tell(b, BL__BUBBLE_DEADLOCK);
-        return;
-    }
-    if (first > now)
+    if (first > now) {
+        if (waiter_wake(b))
+            return;
+        if (!b->wakes) {
+            bl__bubble_tell(b, BL__BUBBLE_DEADLOCK);
+            return;
+        }
         store_relaxed(&b->now, first);
+    }
     shuffle(b);
     m->bubble = b;
     bl__timers_run(&b->timers, load_relaxed(&b->now));

@@ -15,7 +15,8 @@
  *
  *     1. a timer is due:                    fires all that are due, in an order drawn from the seed
  *     2. a goroutine is in bl_bubble_wait:  it goes on
- *     3. a timer is pending:                the clock jumps to when the first is due, and 1
+ *     3. a timer is pending, by which       the clock jumps to when the first is due, and 1
+ *        somebody gets on:
  *     4. a mutex is held from outside:      nothing, it will be given back in real time; nor while
  *        a channel is there for signals (bl_notify), which come from outside
  *     5. else:                              a deadlock; the bubble's keeper is told
@@ -46,6 +47,7 @@ typedef struct bl__bubble {
     bl__g *keeper;                /* in bl__bubble_await */
     uint32_t news;                /* BL__BUBBLE_…, for the keeper */
     uint32_t members, busy, held; /* sched's lock: what the last look has counted */
+    bool wakes;                   /* sched's lock: and whether a timer wakes or starts somebody */
     uint32_t dead;                /* atomic: its time stands from now on */
     uint32_t drawn;               /* atomic: the seed has decided something */
     void *owner;                  /* immutable while in use: the test runner's */
@@ -91,6 +93,9 @@ void bl__bubbles_each(void (*fn)(bl__bubble *b, void *arg), void *arg);
 /* By the thread that has found it, with a processor and without the lock. */
 void bl__bubble_move(bl__m *m, bl__bubble *b);
 
+/* Nothing comes of it when it is due: it sends on a channel, of a timer or a ticker, on which nobody
+ * waits. While nothing runs; life/timer.c. */
+bool bl__timer_unheard(bl_timer *t);
 /* Who holds the mutex, or NULL; sync/mutex.c. */
 const bl__g *bl__mutex_holder(const void *mutex);
 /* The id of the bubble that the channel was made in, or 0; sync/chan.c. And of all those that a

@@ -16,6 +16,7 @@
 #include <sched.h>
 
 #include "arch/relax.h"
+#include "core/bubble.h"
 
 enum { SPINS = 100 };
 
@@ -201,6 +202,11 @@ static void ticker_fire(bl_timer *t, bl_time now)
 bool bl__timer_only_sends(const bl_timer *t)
 {
     return t->bl__fire == chan_fire || t->bl__fire == ticker_fire;
+}
+
+bool bl__timer_unheard(bl_timer *t)
+{
+    return bl__timer_only_sends(t) && bl__waitq_empty(&bl__timer_channel(t)->recvq);
 }
 
 /* Under its lock; halted. */

@@ -454,6 +454,22 @@ BL_TEST(timer_left)
     bl_timer_stop(&outside);
 }
 
+/* A ticker goes on, and nobody waits for its ticks. */
+static void ticking_fn(bl_test *t, void *arg)
+{
+    BL_SCOPE(s);
+    bl_ticker *ticker = bl_ticker_new(s, BL_SEC);
+    bl_timer timer = {0};
+    BL_REQUIRE(t, ticker != NULL && bl_timer_start(&timer, BL_HOUR) == 0);
+    BL_CHECK_ERR(t, bl_chan_recv(bl_ticker_chan(ticker), NULL), 0);
+    bl_chan *nobody = bl_scope_chan(s, 0, 0);
+    (void)arg;
+    BL_CHECK_ERR(t, bl_chan_recv(nobody, NULL), BL_ECANCELED);
+    BL_CHECK_EQ(t, bl_now(), BEGIN + BL_SEC);
+    BL_CHECK(t, bl_timer_stop(&timer));
+}
+BL_TEST(ticking) { bl_bubble(t, ticking_fn, NULL); }
+
 static int self(void *arg)
 {
     bl_mutex *m = arg;
