@@ -64,6 +64,11 @@ if grep -q 'Operation not permitted' "$work/err"; then
 else
     expect 'live' 0
     expect_symbols live
+    gdb -nx -batch -p "$pid" -ex "gcore $work/gcore" >"$work/gcore.said" 2>&1
+    if grep -q 'Memory read failed for corefile section, [0-9]\{5,\} bytes' "$work/gcore.said"; then
+        debug "$work/stuck" "$work/gcore"
+        expect_out "gcore's core file" "^No goroutines in this core file: their stacks are not in it"
+    fi
     ok 'it goes on' kill -0 "$pid"
 fi
 exec 3>&-

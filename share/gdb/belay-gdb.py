@@ -214,10 +214,14 @@ def function_at(pc):
     return symbol.split()[0] if not symbol.startswith("No symbol") else "0x%x" % pc
 
 
+def is_target(kind):
+    connection = getattr(gdb.selected_inferior(), "connection", None)
+    return connection is not None and connection.type == kind
+
+
 def clock(lay):
     """The time of the program's stamps. What it keeps of that itself stands while it is idle: for core files."""
-    connection = getattr(gdb.selected_inferior(), "connection", None)
-    if connection is not None and connection.type == "native":
+    if is_target("native"):
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
     return lay.u64(lay.rt, "rt.coarse")
 
@@ -467,8 +471,10 @@ A * marks the one that the selected thread runs."""
             where = name if inner in (None, "?", name) else "%s in %s" % (inner, name)
             rows.append(("*" if here else " ", str(g.id), "[%s]" % g.state(lay), where, g.started()))
         if not rows:
-            print("No goroutines%s." % ("" if lay.u32(lay.rt, "rt.running") else
-                                       ": the program is not in bl_run"))
+            print("No goroutines%s." % (
+                ": the program is not in bl_run" if not lay.u32(lay.rt, "rt.running") else
+                " in this core file: their stacks are not in it, as with gdb's gcore; take one of "
+                "the kernel's" if is_target("core") else ""))
             return
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         for row in rows:
