@@ -80,6 +80,19 @@ fi
 exec {input}>&-
 wait "$churn"; status=$?; expect 'churn ends' 0
 
+ok 'locks.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tools/locks.c" \
+    "$build/libbelay.a" -lpthread -o "$work/locks"
+start locks
+locks=$!
+run "$belay" dump "$locks"; expect 'dump of locks' 0
+grep '^waits on' "$work/out" | sed 's/0x[0-9a-f]*/AT/' | sort >"$work/waits"
+printf 'waits on sync.%s\n' 'Mutex AT' 'Mutex AT, held by a plain thread' \
+    'Mutex AT, held by goroutine 1' 'Mutex AT, held by one that has ended' \
+    'RWMutex AT, held by 2 readers' 'RWMutex AT, held by goroutine 1' | sort >"$work/wanted"
+ok "who has which lock: $(tr '\n' ';' <"$work/waits")" cmp "$work/waits" "$work/wanted"
+exec {input}>&-
+wait "$locks"; status=$?; expect 'locks ends' 0
+
 ok 'alike.c compiles' env -C "$root/test/tools" "$compiler" "${flags[@]}" -I"$root/include" alike.c \
     "$build/libbelay.a" -lpthread -o "$work/alike"
 start alike

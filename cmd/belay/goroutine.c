@@ -247,7 +247,7 @@ const char *goroutine_state(const target *t, const goroutine *g)
                                                                  : "waiting";
 }
 
-/* Who has a lock, by its word. */
+/* Who has a lock, by its word. Nothing where that names nobody: it was overwritten, or is gone. */
 static char *owner_text(const target *t, uint64_t word)
 {
     uint64_t owner = word & ~(uint64_t)WORD_FLAGS;
@@ -257,8 +257,8 @@ static char *owner_text(const target *t, uint64_t word)
         return text_own("%s", ", held by one that has ended");
     if (target_u32(t, owner + t->at.g_kind) == t->at.thread)
         return text_own("%s", ", held by a plain thread");
-    return text_own(", held by goroutine %llu",
-                    (unsigned long long)target_u64(t, owner + t->at.g_id));
+    unsigned long long id = target_u64(t, owner + t->at.g_id);
+    return id == 0 ? text_own("%s", "") : text_own(", held by goroutine %llu", id);
 }
 
 char *goroutine_lock(const target *t, const goroutine *g)
