@@ -45,6 +45,8 @@ expect_err 'report: count' '^Found 1 data race\(s\)$'
 expect_err 'report: variable' '^Variable shared$'
 run "$cases" after_func_beside
 ok 'report: who started what a time has begun' bash -c "sed -n '/^Goroutine 2 .* created at:$/,/^$/p' '$work/err' | grep -A1 '^  after_func_beside()$' | grep -q 'singles[.]h:[0-9]*$'"
+run "$cases" pool_jobs_in_turn
+expect_err 'report: two jobs that one goroutine has run' '^Previous write at 0x[0-9a-f]+ by goroutine [0-9]+, in another job:$'
 run "$cases" thread_beside
 expect_err 'report: a thread' '^(Previous w|W|Previous r|R).* by thread [0-9]+:$'
 expect_err 'report: its origin' '^Thread [0-9]+ \((running|finished)\) created at:$'

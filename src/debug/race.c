@@ -72,6 +72,7 @@ static struct {
     int threads;
     int parts;  /* printed so far */
     void *addr; /* of the access */
+    int tid;    /* whose it is */
 } page;
 
 /*
@@ -372,6 +373,13 @@ static void who_print(int tid)
                        name != NULL ? name : "");
 }
 
+/* A pool's jobs are apart, also those that one goroutine runs: another worker might have. */
+static bool is_other_job(int tid)
+{
+    const char *one = race_name_of(page.tid), *other = race_name_of(tid);
+    return tid != page.tid && one != NULL && other != NULL && strcmp(one, other) == 0;
+}
+
 /* Between the parts of a report stands an empty line. */
 static void part_begin(void)
 {
@@ -386,15 +394,17 @@ static void access_print(void *report, unsigned long i)
     memset(page.trace, 0, sizeof page.trace);
     __tsan_get_report_mop(report, i, &tid, &addr, &size, &write, &atomic, page.trace,
                           RACE_FRAMES - 1);
-    if (i == 0)
+    if (i == 0) {
         page.addr = addr;
+        page.tid = tid;
+    }
     part_begin();
     bl__out_printf(&page.out, "%s%s%s at 0x%012lx by ", i == 0 ? "" : "Previous ",
                    atomic ? "atomic " : "",
                    i == 0 && !atomic ? (write ? "Write" : "Read") : (write ? "write" : "read"),
                    (unsigned long)(uintptr_t)addr);
     who_print(tid);
-    bl__out_printf(&page.out, ":\n");
+    bl__out_printf(&page.out, is_other_job(tid) ? ", in another job:\n" : ":\n");
     trace_print(NULL);
 }
 

@@ -690,6 +690,17 @@ CASE(pool_jobs)
     UNUSED;
     return jobs(3, toucher, nothing, false);
 }
+/* On one processor the first worker runs them all. */
+CASE(pool_jobs_in_turn)
+{
+    UNUSED;
+    JOINED(s);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 2});
+    for (int i = 0; i < 4; i++)
+        MUST(bl_pool_submit(p, toucher, NULL));
+    MUST(bl_pool_drain(p));
+    return 0;
+}
 CASE(pool_jobs_locked)
 {
     UNUSED;
@@ -822,6 +833,7 @@ static const single singles[] = {
     RACES(after_funcs),
     CLEAN(failure_cancels),
     RACES(pool_jobs),
+    RACES(pool_jobs_in_turn),
     CLEAN(pool_jobs_locked),
     CLEAN(pool_of_one),
     CLEAN(pool_frames),
