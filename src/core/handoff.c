@@ -65,10 +65,11 @@ enum { WATCHED = 8 }; /* so many processors do not share one */
 
 /* sysmon's own; begun anew by each run. */
 static struct {
-    bool debug;     /* BELAY_DEBUG=handoff=1 */
-    bool said_most; /* that max_threads is reached */
-    bool said_late; /* that timers are, since all processors compute */
-    bool refused;   /* in this look there was no thread for one that it wanted to take */
+    bool debug;            /* BELAY_DEBUG=handoff=1 */
+    bool said_most;        /* that max_threads is reached */
+    bool said_late;        /* that timers are, since all processors compute */
+    bl_time held_up_since; /* 0: they are not */
+    bool refused;          /* in this look there was no thread for one that it wanted to take */
     bl__thread_state states[WATCHED]; /* open while anything runs: of who holds a processor */
 } handoff;
 
@@ -666,10 +667,34 @@ static bool picks_on(const bl__p *p, uint32_t tick)
     return false;
 }
 
+/* Those who have a processor have not come by since this was first asked: for another while, in
+ * which each sleeps or computes? Who does neither waits for its CPU, which others have, and will
+ * come by. */
+static bool held_up_for_long(bl_time now)
+{
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    bool begins = handoff.held_up_since == 0;
+    if (begins)
+        handoff.held_up_since = now;
+    bool all = now - handoff.held_up_since >= HOG_NS;
+    for (uint32_t i = 0; i < made && (begins || all); i++) {
+        bl__p *p = bl__rt.ps[i];
+        const bl__m *m = load_acquire(&p->m); /* ORD(holder): with m_adopt */
+        int64_t cpu = m != NULL ? bl__thread_cpu(load_relaxed(&m->tid)) : 0;
+        if (begins)
+            p->held_up_cpu = cpu;
+        else if (m != NULL && cpu - p->held_up_cpu < HOG_NS / 2 && !sleeps_outside(p, m))
+            all = false;
+    }
+    return all;
+}
+
 /* Work waits, and no thread that has a processor has come by for long: for want of another, which
  * was not there for one that was to be taken, or is not for one that is idle? */
-static void held_up_look(bool helpers)
+static void held_up_look(bool helpers, bl_time now)
 {
+    if (!held_up_for_long(now))
+        return;
     if (helpers) {
         store_relaxed(&bl__rt.wake_refused, 0u);
         bl__wake_one();
@@ -678,9 +703,12 @@ static void held_up_look(bool helpers)
     if (!handoff.refused)
         return;
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    uint32_t threads = bl__rt.threads;
+    uint32_t threads = bl__rt.threads, known = bl__rt.away + bl__rt.idle_ms;
+    for (uint32_t i = 0; i < bl__rt.ps_made; i++)
+        known += load_relaxed(&bl__rt.ps[i]->m) != NULL;
     bl__unlock(&bl__rt.lock);
-    refused_say(threads);
+    if (known >= threads) /* else one is on its way between a processor and its sleep */
+        refused_say(threads);
 }
 
 /* Looks at all processors once. */
@@ -729,8 +757,10 @@ bl__look bl__handoff_look(bool eager)
         held_up = held_up && (m == NULL || (stuck && load_relaxed(&m->inside) == 0 &&
                                             now - load_relaxed(&p->seen_since) >= HOG_NS));
     }
+    if (!held_up)
+        handoff.held_up_since = 0;
     if (held_up)
-        held_up_look(helpers);
+        held_up_look(helpers, now);
     else if (found == BL__LOOK_WORK && helpers)
         bl__wake_one();
     return found;

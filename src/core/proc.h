@@ -122,12 +122,13 @@ struct bl__p {
     /* sysmon's notes. */
     bl__task *seen_next;
     bl__m *seen_m;
-    uint32_t seen_tick; /* atomic: for reports */
-    bl_time seen_since; /* atomic: when it was first seen at seen_tick; coarse clock */
-    bl_time seen_at;    /* when sysmon last asked for the CPU time of its thread, */
-    int64_t seen_cpu;   /* and what that was */
-    bool asked;         /* at the look before, who runs was asked to yield */
-    bl_time fed;        /* atomic: when it was last known to go on; owner; core/watch.c */
+    uint32_t seen_tick;  /* atomic: for reports */
+    bl_time seen_since;  /* atomic: when it was first seen at seen_tick; coarse clock */
+    bl_time seen_at;     /* when sysmon last asked for the CPU time of its thread, */
+    int64_t seen_cpu;    /* and what that was */
+    int64_t held_up_cpu; /* of its thread, when nobody had come by for long */
+    bool asked;          /* at the look before, who runs was asked to yield */
+    bl_time fed;         /* atomic: when it was last known to go on; owner; core/watch.c */
     bl__task *ring[BL__RING] __attribute__((aligned(BL__CACHE_LINE))); /* atomic slots */
 };
 
