@@ -272,7 +272,8 @@ typedef struct bl_options {
     int on_leak;       /* BL_LEAK_…; BELAY_ON_LEAK=report|fail|ignore; report */
     int on_deadlock;   /* BL_DEADLOCK_…; BELAY_ON_DEADLOCK=report|exit|abort; report */
     int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; 0: off.
-                          fn ends in its own time: the grace begins when it has returned */
+                          fn ends in its own time: the grace begins when it has returned. That it
+                          waits is no deadlock, nor that others do for what it can get at */
     int on_quit;       /* BL_QUIT_…; BELAY_SIGQUIT=exit|dump|off; exit */
 } bl_options;
 

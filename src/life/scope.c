@@ -296,8 +296,9 @@ static void close_check(bl_scope *s, bl__g *g)
 {
     uint32_t magic = load_relaxed(&s->bl__magic);
     if (magic == BL__SCOPE_CLOSED)
-        bl__fatal("belay: scope closed twice: %s (opened at %s:%d)", scope_name(s),
-                  s->bl__made->file, s->bl__made->line);
+        bl__fatal("belay: scope closed twice: %s (opened at %s:%d); one of BL_SCOPE is closed at "
+                  "the end of its block",
+                  scope_name(s), s->bl__made->file, s->bl__made->line);
     bl__scope_check(s, "bl_scope_close");
     if (s->bl__opener_g != g)
         bl__fatal("belay: scope closed by a goroutine that did not open it: %s (opened at %s:%d)",
