@@ -121,6 +121,8 @@ expect_err 'it says so' '^belay: BELAY_TRACE=/nowhere/at/all: the file cannot be
 if [ -w /dev/full ]; then
     run env BELAY_TRACE=/dev/full "$work/work" all; expect 'no room' 0
     expect_err 'it says so' '^belay: BELAY_TRACE=/dev/full: the file cannot be written: '
+    run "$belay" trace -o /dev/full "$work/trace"; expect 'no room for what it is converted to' 1
+    expect_err 'it says why' '^belay: /dev/full cannot be written: No space left on device$'
 fi
 run "$belay" trace; expect 'nothing to convert' 2
 run "$belay" trace "$root/README.md"; expect 'no trace' 1

@@ -8,6 +8,7 @@
 #include "debug/protobuf.h"
 #include "util.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,8 @@ enum { NAMES = 64, SEQUENCE = 1 };
 
 struct perfetto {
     FILE *out;
-    bool failed, begun;
+    bool begun;
+    int error; /* the first write's that failed, as errno; or 0 */
     uint64_t tracks;
     char *names[NAMES]; /* interned, by number - 1; beyond these they are written in full */
     size_t names_len;
@@ -59,8 +61,10 @@ static void packet_end(perfetto *p)
     p->begun = true;
     put_varint(b, 1 << 3 | 2);
     put_varint(b, p->packet.len);
-    p->failed |= fwrite(b->at, 1, b->len, p->out) != b->len;
-    p->failed |= fwrite(p->packet.at, 1, p->packet.len, p->out) != p->packet.len;
+    bool whole = fwrite(b->at, 1, b->len, p->out) == b->len &&
+                 fwrite(p->packet.at, 1, p->packet.len, p->out) == p->packet.len;
+    if (!whole && p->error == 0)
+        p->error = errno;
     b->len = p->packet.len = 0;
 }
 
@@ -75,16 +79,18 @@ perfetto *perfetto_open(FILE *out)
     return p;
 }
 
-bool perfetto_close(perfetto *p)
+int perfetto_close(perfetto *p)
 {
-    bool ok = !p->failed && fflush(p->out) == 0;
+    int error = p->error;
+    if (fflush(p->out) != 0 && error == 0)
+        error = errno;
     for (size_t i = 0; i < p->names_len; i++)
         free(p->names[i]);
     free(p->packet.at);
     free(p->event.at);
     free(p->part.at);
     free(p);
-    return ok;
+    return error;
 }
 
 uint64_t perfetto_track(perfetto *p, uint64_t parent, const char *name, int pid, uint64_t rank)

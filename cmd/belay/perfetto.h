@@ -11,8 +11,8 @@ typedef struct perfetto perfetto;
 
 /* out is the caller's. Nothing here returns on no memory. */
 perfetto *perfetto_open(FILE *out);
-/* False: something could not be written. */
-bool perfetto_close(perfetto *p);
+/* 0, or why something could not be written, as errno. */
+int perfetto_close(perfetto *p);
 
 /* A new track below parent, or, of 0, the process itself; its number. rank: its place among its siblings. */
 uint64_t perfetto_track(perfetto *p, uint64_t parent, const char *name, int pid, uint64_t rank);

@@ -574,10 +574,11 @@ static int file_convert(const char *from, const char *to)
         perfetto *p = perfetto_open(out);
         int64_t not_recorded;
         size_t count = convert(&t, p, &not_recorded);
-        bool ok = perfetto_close(p);
-        ok = fclose(out) == 0 && ok;
-        if (!ok) {
-            complain("%s cannot be written", to);
+        int error = perfetto_close(p);
+        if (fclose(out) != 0 && error == 0)
+            error = errno;
+        if (error != 0) {
+            complain("%s cannot be written: %s", to, strerror(error));
             err = EXIT_FAILED;
         } else {
             double ms = t.len > 0 ? (double)(t.at[t.len - 1].at - t.at[0].at) / 1e6 : 0;
