@@ -216,7 +216,8 @@ static void *hold_beside_loops(void *arg)
 
 BL_TEST(who_has_computed_for_long_keeps_his_processor)
 {
-    int loops = 2, procs = bl_set_procs(2 * loops); /* so that no hand-off is wanted */
+    /* So many that one is idle whatever others do: then sysmon takes none away. */
+    int loops = 2, procs = bl_set_procs(4 * loops);
     BL_SCOPE(s);
     atomic_store(&over, 0);
     for (int i = 0; i < loops; i++)
