@@ -516,7 +516,7 @@ BL__NODISCARD int bl__chan_recv_until(bl_chan *c, void *v, size_t size, bl_time 
 #define bl_chan_recv_until(c, v, deadline) bl__chan_recv_until((c), (v), BL__SIZE(v), (deadline))
 
 /* Closes c: waiting and later receivers get what is buffered, then BL_ECLOSED; senders BL_ECLOSED.
- * Fatal if c is NULL or closed already. Does not wait; lets some of hundreds of waiters run. */
+ * Fatal if c is NULL or closed already. Does not wait. */
 void bl_chan_close(bl_chan *c);
 /* Elements buffered, and room for how many; 0 for NULL. */
 size_t bl_chan_len(bl_chan *c);

@@ -508,16 +508,6 @@ void bl__ready_behind(bl__g *g, int result)
     bl__leave_again(m, was);
 }
 
-void bl__crowd_yield(void)
-{
-    bl__m *m = bl__this_m_known();
-    if (m == NULL || m->g->task.kind != BL__TASK_G) /* a plain thread */
-        return;
-    bl__p *p = load_relaxed(&m->p); /* it may be taken; what is read of it stays */
-    if (p == NULL || bl__runq_length(p) >= BL__CROWD)
-        bl_yield();
-}
-
 #ifdef BL__DEBUG
 void bl__asked_check(void) { BL__CHECK(bl__rank_free() && !bl__solo_inside()); }
 #endif

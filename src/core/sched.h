@@ -251,10 +251,6 @@ static inline __attribute__((always_inline)) void bl__asked(void)
         bl__asked_yield();
 }
 
-/* Who wakes or starts a crowd lets it run before the ring is full: what it has touched is still in
- * the cache, and the ring does not go over into the global queue. With no lock held. */
-void bl__crowd_yield(void);
-
 /* What lockorder.c keeps. */
 void bl__order_memory(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 

@@ -478,8 +478,22 @@ static void close_queue(bl_chan *c, bl__waitq *q, bool receivers, closing *part)
     }
 }
 
-/* yields: the caller may switch, and lets those run that it has woken before the ring is full. */
-static void close_all(bl_chan *c, bool yields)
+void bl_chan_close(bl_chan *c)
+{
+    if (!c)
+        bl__fatal("close of nil channel");
+    bl__chan_check(c, BL__ANY_SIZE);
+    refuse_timer(c, "close");
+    if (load_relaxed(&c->done) != 0)
+        bl__fatal("belay: close of a context's done channel, which bl_ctx_cancel closes");
+    bl__chan_check_bubble(c, "closes", "close of a bubble's channel");
+    bl__chan_close(c);
+}
+
+/* The closer does not let those run meanwhile whom it has woken, although they would still be in the
+ * cache (a sixth of what releasing a crowd takes): it would wait for what they do, and the others
+ * would pass their deadlines beside a channel that is closed. */
+void bl__chan_close(bl_chan *c)
 {
     bl__object_lock(&c->lock, BL__RANK_CHAN);
     if (c->closed) {
@@ -503,27 +517,11 @@ static void close_all(bl_chan *c, bool yields)
         bl__object_unlock(&c->lock);
         for (size_t i = 0; i < part.n; i++)
             bl__ready(part.wakes[i].g, part.wakes[i].result);
-        if (more && yields)
-            bl__crowd_yield();
         if (more)
             bl__object_lock(&c->lock, BL__RANK_CHAN);
         else if (held)
             bl_chan_release(c);
     }
-}
-
-void bl__chan_close(bl_chan *c) { close_all(c, false); }
-
-void bl_chan_close(bl_chan *c)
-{
-    if (!c)
-        bl__fatal("close of nil channel");
-    bl__chan_check(c, BL__ANY_SIZE);
-    refuse_timer(c, "close");
-    if (load_relaxed(&c->done) != 0)
-        bl__fatal("belay: close of a context's done channel, which bl_ctx_cancel closes");
-    bl__chan_check_bubble(c, "closes", "close of a bubble's channel");
-    close_all(c, true);
 }
 
 size_t bl_chan_len(bl_chan *c)
