@@ -109,9 +109,8 @@ static void *take_first(void *arg)
 {
     bl_mutex *m = arg;
     bl_mutex_lock(m);
-    uintptr_t mine = __atomic_load_n(&m->bl__word, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&m->bl__word, __ATOMIC_RELAXED) == mine)
-        usleep(20); /* until somebody waits */
+    while (__atomic_load_n(&m->bl__word, __ATOMIC_RELAXED) % 8 == 0)
+        usleep(20); /* until a flag says that somebody waits */
     bl_mutex_unlock(m);
     return NULL;
 }
