@@ -297,6 +297,8 @@ typedef struct bl__sched {
     uint32_t spinning;          /* atomic: Ms that look for work */
     uint64_t ids;               /* atomic: goroutine ids given to Ps */
     bl_time coarse;             /* atomic: a recent bl_now() */
+    uint32_t walkers;           /* atomic: threads in bl__each_goroutine */
+    uint32_t walks_closed;      /* atomic: the records are about to be freed */
     uint64_t started;           /* atomic: goroutines started by plain threads */
     struct bl__bubble *bubbles; /* lock to write, atomic to compare with NULL: core/bubble.h */
     struct bl__bubble *bubble_pool; /* lock */

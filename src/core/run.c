@@ -258,6 +258,8 @@ static void fork_child(void)
     bl__rt.lock = 0;
     bl__rt.blocked = NULL;
     bl__rt.stack_lock = 0;
+    bl__rt.walkers = 0; /* the parent's other threads */
+    bl__rt.walks_closed = 0;
     bl__fatal_dying.owner = 0;
     store_relaxed(&bl__solo_on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */
     bl__made_hook = NULL;
@@ -468,8 +470,10 @@ static void left_claim(const bl__g *g, void *arg)
 static void left_forget(void)
 {
     bl__each_stack(left_claim, NULL); /* again: some parked since, on threads that were kept */
+    bl__walks_end();
     bl__stack_fini(true);
     bl__spawn_fini(true);
+    bl__walks_begin();
 }
 
 static void run_over(void)
@@ -484,8 +488,10 @@ static void run_end(bool clean)
     bl__stuck_hold(); /* a plain thread may be in bl_leaks */
     if (clean) {
         ps_forget();
+        bl__walks_end();
         bl__stack_fini(false);
         bl__spawn_fini(false);
+        bl__walks_begin();
     } else {
         bl__each_stack(left_claim, NULL);
     }

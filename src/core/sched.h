@@ -434,6 +434,8 @@ void bl__fork_check(void);
  * others run. */
 typedef struct bl__spawned bl__spawned;
 void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg);
+void bl__walks_end(void);
+void bl__walks_begin(void);
 
 /* Goroutines started and ended in this run; and that live. */
 void bl__counts(uint64_t *started, uint64_t *ended);

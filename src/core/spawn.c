@@ -12,6 +12,7 @@
  * that is written, read back much later, and never used again, and the ring would go over into the
  * global queue.
  */
+#include <sched.h>
 #include <string.h>
 
 #include "arch/probe.h"
@@ -498,11 +499,28 @@ void bl__each_spawned_part(bool all, void (*fn)(const void *low, const void *hig
 
 void bl__each_goroutine(void (*fn)(const bl__g *g, void *arg), void *arg)
 {
-    bl__san_unchecked_begin();
-    bl__each_stack(fn, arg);
-    bl__each_spawned(fn, arg);
-    bl__san_unchecked_end();
+    (void)add_acq_rel(&bl__rt.walkers, 1u); /* ORD(walk) */
+    fence_seq_cst(); /* ORD(walk): stored before closed is loaded; bl__walks_end the other way round */
+    if (!load_relaxed(&bl__rt.walks_closed)) {
+        bl__san_unchecked_begin();
+        bl__each_stack(fn, arg);
+        bl__each_spawned(fn, arg);
+        bl__san_unchecked_end();
+    }
+    add_acq_rel(&bl__rt.walkers, (uint32_t)-1); /* ORD(walk): the records are looked at no more */
 }
+
+/* Until bl__walks_begin nobody walks through the records, which are about to be freed: plain threads
+ * may ask while a run ends. */
+void bl__walks_end(void)
+{
+    store_relaxed(&bl__rt.walks_closed, 1u);
+    fence_seq_cst();                           /* ORD(walk) */
+    while (load_acquire(&bl__rt.walkers) != 0) /* ORD(walk) */
+        sched_yield();
+}
+
+void bl__walks_begin(void) { store_relaxed(&bl__rt.walks_closed, 0u); }
 
 void bl__spawn_fini(bool keep)
 {
