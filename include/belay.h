@@ -236,9 +236,8 @@ typedef struct bl__site {
     int line;
 } bl__site;
 
-/* The address of one for this line. Arguments of the macros stay outside of its block, in the
- * caller's: &(struct job){…} lives as long as there, and calls within calls do not shadow each
- * other. */
+/* The address of one for this line. Arguments of the macros stay outside of its block: &(struct job){…}
+ * lives as long as the caller's block, and calls within calls do not shadow each other. */
 #define BL__HERE(text)                                                                             \
     (__extension__({                                                                               \
         static const bl__site bl__site_here = {(text), __func__, __FILE__, __LINE__};              \
@@ -271,9 +270,8 @@ typedef struct bl_options {
                           takes one; reaching it is said; BELAY_MAX_THREADS; 10,000 */
     int on_leak;       /* BL_LEAK_…; BELAY_ON_LEAK=report|fail|ignore; report */
     int on_deadlock;   /* BL_DEADLOCK_…; BELAY_ON_DEADLOCK=report|exit|abort; report */
-    int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; 0: off.
-                          fn ends in its own time: the grace begins when it has returned. That it
-                          waits is no deadlock, nor that others do for what it can get at */
+    int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; fn counts
+                          as running, and the grace begins when it has returned. 0: off */
     int on_quit;       /* BL_QUIT_…; BELAY_SIGQUIT=exit|dump|off; exit */
 } bl_options;
 

@@ -25,21 +25,19 @@ typedef struct crowd {
     bl_waitgroup there;
 } crowd;
 
-static int go_deep(void *arg)
-{
-    crowd *c = arg;
-    char frame[DEEP];
-    memset(frame, 1, sizeof frame);
-    __asm__ volatile("" : : "r"(frame) : "memory");
-    bl_waitgroup_done(&c->there);
-    return bl_chan_recv(c->gate, NULL) == BL_ECLOSED ? 0 : BL_EINVAL;
-}
-
 static int stay_shallow(void *arg)
 {
     crowd *c = arg;
     bl_waitgroup_done(&c->there);
     return bl_chan_recv(c->gate, NULL) == BL_ECLOSED ? 0 : BL_EINVAL;
+}
+
+static int go_deep(void *arg)
+{
+    char frame[DEEP];
+    memset(frame, 1, sizeof frame);
+    __asm__ volatile("" : : "r"(frame) : "memory");
+    return stay_shallow(arg);
 }
 
 /* Goroutines that are there at one time, and end. How much memory they had that is given back. */
@@ -80,12 +78,10 @@ BL_TEST(deep_stacks_are_given_back_after_many_that_were_not)
 
 static int go_deeper(void *arg)
 {
-    crowd *c = arg;
     char frame[BIG_DEEP];
     memset(frame, 1, sizeof frame);
     __asm__ volatile("" : : "r"(frame) : "memory");
-    bl_waitgroup_done(&c->there);
-    return bl_chan_recv(c->gate, NULL) == BL_ECLOSED ? 0 : BL_EINVAL;
+    return stay_shallow(arg);
 }
 
 static int big_main(void *arg)

@@ -28,7 +28,6 @@
 enum {
     BL__MAX_PROCS = 256,
     BL__RING = 256,        /* run queue of a P; a power of two */
-    BL__CROWD = 192,       /* tasks in it before who starts a crowd lets them run */
     BL__FEW = 8,           /* tasks in it that are in the cache anyway */
     BL__NEXT_STREAK = 100, /* run-next picks in a row before the ring has its turn */
     BL__FAIR_TICK = 64,    /* every so many picks the global queue, timers and requests go first */

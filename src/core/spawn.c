@@ -7,7 +7,7 @@
  * short ones runs on one warm stack after the other. A goroutine that ends and finds that the next
  * task has not run yet either lends it its own stack, and there is no switch at all.
  *
- * Who starts a crowd is asked to yield when the ring is nearly full (BL__CROWD). The records of those
+ * Who starts a crowd is asked to yield when the ring is nearly full (CROWD). The records of those
  * that have not run are used again then, in the cache; a million of them made first would be 128 MB
  * that is written, read back much later, and never used again, and the ring would go over into the
  * global queue.
@@ -21,7 +21,11 @@
 #include "core/label.h"
 #include "core/trace.h"
 
-enum { ID_BLOCK = 64 };
+enum {
+    ID_BLOCK = 64,
+    CROWD =
+        BL__RING - BL__RING / 4, /* who starts that many lets them run, before the ring is full */
+};
 
 _Static_assert(BL__RACE || sizeof(bl__spawned) == 128, "two cache lines");
 
@@ -187,7 +191,7 @@ static int spawn(bl__m *m, bl__p *p, bl_scope *scope, bl_fn fn, void *arg, const
     }
     bl__runq_put(p, &s->task);
     bl__wake_maybe(p);
-    return bl__runq_length(p) >= BL__CROWD;
+    return bl__runq_length(p) >= CROWD;
 }
 
 /* All that bl__spawn is not quick for. m has entered as far as bl__enter_quick; was: what it leaves
@@ -231,7 +235,7 @@ int bl__spawn(bl_scope *scope, bl_fn fn, void *arg, const void *copy, size_t cop
         BL__UNLIKELY(!at_hand(m, p)))
         return spawn_slow(m, was, scope, fn, arg, copy, copy_size, site);
     bool behind = load_relaxed(&p->next) != NULL;
-    if (behind && BL__UNLIKELY(bl__runq_length(p) >= BL__CROWD - 1))
+    if (behind && BL__UNLIKELY(bl__runq_length(p) >= CROWD - 1))
         return spawn_slow(m, was, scope, fn, arg, copy, copy_size, site);
     bl__spawned *s = p->free_spawns;
     p->free_spawns = record_next(s);
