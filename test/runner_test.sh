@@ -99,7 +99,7 @@ ok 'is found before the next tick' test "$(grep -c 'failed: bl_now.. == BEGIN + 
 ok 'a failed BL_REQUIRE ends the test too' test "$(grep -c 'not reached' "$work/out")" -eq 0
 run "$belay" test -cpu 1,2,8 -v "$work/bubble"
 keep
-for name in clock kinds mutex pipe real signals hour parallel order cleanup escaped_freed done last; do
+for name in clock kinds mutex pipe real signals hour crowd spread parallel order cleanup escaped_freed done last; do
     ok "the bubble of $name" test "$(grep -c "^--- PASS: $name\>" "$work/said")" -eq 3
 done
 run "$belay" test -cpu 1 -run order -v -seed 1 -count 3 "$work/bubble"

@@ -129,7 +129,7 @@ static void steps(bl_test *t, size_t in_use, bool refused)
     bl_log(t, "seed %llu", (unsigned long long)seed);
     m->random = seed;
     m->now = bl_now();
-    m->queue.first = BL_NEVER;
+    bl__timers_begin(&m->queue, 0, BL__HEAP_MOST);
     bool set __attribute__((cleanup(refuse_no_more), unused)) = refusing = refused;
     for (int step = 0; step < STEPS; step++) {
         size_t i = draw(m) % TIMERS;
@@ -169,13 +169,54 @@ BL_TEST(without_memory_timers_fire_when_they_are_due)
     BL_CHECK(t, requests > 0);
 }
 
+/* As in a bubble: from one instant at which something is due to the next, exactly. */
+static void instants(bl_test *t, bool refused)
+{
+    uint64_t seed = (uint64_t)bl_now() | 1;
+    model *m = calloc(1, sizeof *m);
+    BL_REQUIRE(t, m != NULL);
+    bl_log(t, "seed %llu", (unsigned long long)seed);
+    m->random = seed;
+    m->now = 1000000 * BL_HOUR;
+    bl__timers_begin(&m->queue, m->now, 16);
+    bool set __attribute__((cleanup(refuse_no_more), unused)) = refusing = refused;
+    for (size_t i = 0; i < TIMERS; i++)
+        arm(m, i);
+    while (m->pending > 0 && m->now < BL_NEVER - 1) {
+        bl__timers_settle(&m->queue);
+        bl_time first = BL_NEVER;
+        for (size_t i = 0; i < TIMERS; i++)
+            if (m->armed[i] && m->timers[i].bl__when < first)
+                first = m->timers[i].bl__when;
+        BL_REQUIRE(t, m->queue.first == first);
+        m->now = first > m->now ? first : m->now;
+        size_t fired = m->fired;
+        fire(t, m);
+        BL_REQUIRE(t, m->fired > fired);
+        size_t i = draw(m) % TIMERS;
+        if (m->fired > 3 * TIMERS)
+            continue; /* and then it runs down */
+        if (m->armed[i])
+            disarm(m, i);
+        for (i = draw(m) % TIMERS; m->pending < TIMERS; i = (i + 1) % TIMERS)
+            if (!m->armed[i])
+                arm(m, i);
+    }
+    BL_CHECK(t, m->fired > 3 * TIMERS);
+    bl__timers_forget(&m->queue);
+    free(m);
+}
+
+BL_TEST(the_next_instant_is_known) { instants(t, false); }
+BL_TEST(without_memory_the_next_instant_is_known) { instants(t, true); }
+
 /* One instant for all: more than are brought from the wheel at a time. */
 BL_TEST(a_crowd_fires_at_one_instant)
 {
     model *m = calloc(1, sizeof *m);
     BL_REQUIRE(t, m != NULL);
-    m->queue.first = BL_NEVER;
     m->now = bl_now();
+    bl__timers_begin(&m->queue, 0, BL__HEAP_MOST);
     for (size_t i = 0; i < TIMERS; i++) {
         m->timers[i].bl__when = m->now + 30 * BL_SEC;
         bl__timers_insert(&m->queue, &m->timers[i]);

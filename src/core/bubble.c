@@ -46,6 +46,10 @@ bl_time bl__bubble_scope_now(const bl_scope *s)
 
 /* ---- Beginning and end ---- */
 
+/* In a crowd that ticks together those who have ticked are not to be among those who will: of two
+ * instants a heap is a slow one. */
+enum { HEAP_MOST = 16 };
+
 #define DRAW_STEP UINT64_C(0x9e3779b97f4a7c15)
 
 /* splitmix64 */
@@ -99,8 +103,7 @@ bl__bubble *bl__bubble_new(uint64_t seed, void *owner)
             return NULL;
         }
     }
-    b->timers.first = BL_NEVER;
-    b->timers.horizon = UINT64_MAX; /* shuffle wants all in the heap */
+    bl__timers_begin(&b->timers, BL__BUBBLE_BEGIN, HEAP_MOST);
     b->now = BL__BUBBLE_BEGIN;
     b->rng = seed;
     b->id = id;
@@ -321,6 +324,7 @@ static bool waiter_wake(bl__bubble *b)
 
 void bl__bubble_move(bl__m *m, bl__bubble *b)
 {
+    bl__timers_settle(&b->timers);
     bl_time now = load_relaxed(&b->now), first = load_relaxed(&b->timers.first);
     if (first > now) {
         if (waiter_wake(b))
@@ -333,6 +337,10 @@ void bl__bubble_move(bl__m *m, bl__bubble *b)
     }
     shuffle(b);
     m->bubble = b;
+    /* Mostly there is little to do at an instant, done before another thread would be awake: nobody
+     * is woken, as if one looked for work already. For what takes longer sysmon wakes them. */
+    add_acq_rel(&bl__rt.spinning, 1u); /* ORD(spin) */
     bl__timers_run(&b->timers, load_relaxed(&b->now));
+    add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
     m->bubble = NULL;
 }

@@ -68,6 +68,7 @@ static struct {
     bool debug;            /* BELAY_DEBUG=handoff=1 */
     bool said_most;        /* that max_threads is reached */
     bool said_late;        /* that timers are, since all processors compute */
+    bool queued;           /* at the last look goroutines were, with a processor idle */
     bl_time held_up_since; /* 0: they are not */
     bool refused;          /* in this look there was no thread for one that it wanted to take */
     bl__thread_state states[WATCHED]; /* open while anything runs: of who holds a processor */
@@ -711,10 +712,21 @@ static void held_up_look(bool helpers, bl_time now)
         refused_say(threads);
 }
 
+/* Goroutines wait in queues, and processors are idle: a bubble wakes nobody for those that it makes
+ * ready. They may be done in no time; but not if it is so twice. */
+static bl__look queue_look(bool helpers)
+{
+    uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
+    bool was = handoff.queued, queued = load_relaxed(&bl__rt.queued) != 0;
+    for (uint32_t i = 0; i < made && !queued; i++)
+        queued = !bl__runq_empty(bl__rt.ps[i]);
+    handoff.queued = queued && helpers;
+    return !handoff.queued ? BL__LOOK_NOTHING : was ? BL__LOOK_WORK : BL__LOOK_SOON;
+}
+
 /* Looks at all processors once. */
 bl__look bl__handoff_look(bool eager)
 {
-    bl__look found = BL__LOOK_NOTHING;
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bl_time now = load_relaxed(&bl__rt.coarse);
     bool due = load_relaxed(&bl__rt.queued) != 0 || load_relaxed(&bl__rt.outside.first) <= now;
@@ -725,6 +737,7 @@ bl__look bl__handoff_look(bool eager)
     bool polls = load_relaxed(&bl__rt.poll.sleeper) != NULL;
     bool held_up = (polls ? due : waits) && !handoff.said_most;
     handoff.refused = false;
+    bl__look found = queue_look(helpers);
     for (uint32_t i = 0; i < made; i++) {
         bl__p *p = bl__rt.ps[i];
         bl__task *next = load_relaxed(&p->next);

@@ -33,7 +33,7 @@
 
 bl__m bl__nobody = {.solo.mode = BL__SOLO_UNKNOWN, .bare = BL__BARE_TAKEN};
 __thread void *bl__tls = &bl__nobody;
-bl__sched bl__rt = {.outside = {.first = BL_NEVER}};
+bl__sched bl__rt = {.outside = {.first = BL_NEVER, .heap_most = BL__HEAP_MOST}};
 
 /* g can be woken from here on. */
 static inline void wait_begin(bl__g *g)

@@ -70,18 +70,19 @@ typedef struct bl__timer_entry {
 typedef struct bl__timer_chunk bl__timer_chunk;
 
 enum { BL__WHEEL_LEVELS = 4, BL__WHEEL_SLOTS = 64 };
+enum { BL__HEAP_MOST = 256 }; /* a few pages */
 
 /* Pending timers, see timer_queue.c. */
 typedef struct bl__timers {
     uint32_t lock;
-    uint32_t reserved;
+    uint32_t heap_most;        /* immutable: with so many in the heap, others go into the wheel */
     bl_time first;             /* lock to write, atomic: nothing is due before; BL_NEVER: none */
     bl__timer_entry *entries;  /* lock: the heap */
     size_t count;              /* lock: of entries */
     size_t capacity;           /* lock */
     bl_timer *spill;           /* lock: those that found no room in the heap */
     struct bl__firing *firing; /* lock: calls of bl__fire under way */
-    uint64_t horizon;          /* lock: the first tick not in the heap yet; UINT64_MAX: no wheel */
+    uint64_t horizon;          /* lock: the first tick not in the heap yet */
     uint64_t used[BL__WHEEL_LEVELS]; /* lock: bits of the slots that hold any */
     bl__timer_chunk **moving;        /* lock: the slot that is taken apart, or NULL */
     bl__timer_chunk *wheel[BL__WHEEL_LEVELS * BL__WHEEL_SLOTS]; /* lock */
@@ -436,10 +437,14 @@ void bl__each_spawned(void (*fn)(const bl__g *g, void *arg), void *arg);
 void bl__spawn_fini(bool keep);
 
 /* timer_queue.c; under the lock, if nothing else is said. */
-void bl__timers_insert(bl__timers *ts, bl_timer *t);   /* never fails */
-void bl__timers_remove(bl__timers *ts, bl_timer *t);   /* t is in it */
-bl_timer *bl__timers_due(bl__timers *ts, bl_time now); /* one that is, or NULL */
-void bl__timers_prefetch(const bl__timers *ts);        /* those that may be the next */
+void bl__timers_begin(bl__timers *ts, bl_time now, uint32_t heap_most); /* a new or forgotten one */
+void bl__timers_insert(bl__timers *ts, bl_timer *t);                    /* never fails */
+void bl__timers_remove(bl__timers *ts, bl_timer *t);                    /* t is in it */
+bl_timer *bl__timers_due(bl__timers *ts, bl_time now);                  /* one that is, or NULL */
+/* Makes `first` exact, and has all that are due then in the heap. Takes the lock. */
+void bl__timers_settle(bl__timers *ts);
+void bl__timers_prefetch(const bl__timers *ts); /* those that may be the next */
+void bl__timer_near(bl_timer *t); /* and of who waits for what t sends; life/timer.c */
 void bl__timers_each(bl__timers *ts, void (*fn)(bl_timer *t, void *arg), void *arg);
 size_t bl__timers_count(bl__timers *ts); /* takes the lock */
 /* The memory that timers are noted in, beside the heap's; without the lock. */

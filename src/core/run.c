@@ -165,7 +165,7 @@ static bl__p *p_make(uint32_t id)
         if (posix_memalign((void **)&p, BL__CACHE_LINE, sizeof *p) != 0)
             return NULL;
         memset(&p->timers, 0, sizeof p->timers);
-        p->timers.first = BL_NEVER;
+        bl__timers_begin(&p->timers, 0, BL__HEAP_MOST);
         bl__rt.ps[id] = p;
     }
     words_clear(p, offsetof(bl__p, timers));

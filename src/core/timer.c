@@ -63,6 +63,8 @@ void bl__timers_run(bl__timers *ts, bl_time now)
         t->bl__fired_in = ts; /* seen by who sees it out of the heap */
         bl__timers_remove(ts, t);
         bl__timers_prefetch(ts);
+        if (ts->count > 0)
+            bl__timer_near(ts->entries[0].timer);
         bl__firing firing = {t, ts->firing};
         ts->firing = &firing;
         bl__unlock(&ts->lock);

@@ -10,7 +10,7 @@
  * removal moves. They lie in frames of goroutines that have slept for long, one page each, so of a
  * large heap each is a miss.
  *
- * So once the heap has WHEEL_LEAST, what is due later goes into a wheel: slots by time, on
+ * So once the heap has heap_most, what is due later goes into a wheel: slots by time, on
  * WHEEL_LEVELS levels, each slot as long as all of the level below (Varghese and Lauck, Hashed and
  * hierarchical timing wheels, 1987). To put a timer there writes to no other, to take it out, as
  * most deadlines are, to one; slots are arrays in chunks for that, and not lists through the
@@ -34,7 +34,6 @@
 #include "os/os.h"
 
 enum {
-    WHEEL_LEAST = 256, /* in the heap, before the wheel is used: a few pages */
     WHEEL_BATCH = 512, /* how many a call brings from the wheel */
     WHEEL_SLOTS = BL__WHEEL_SLOTS,
     WHEEL_DIGIT = 6, /* log2 WHEEL_SLOTS */
@@ -265,12 +264,19 @@ static void first_update(bl__timers *ts)
     store_relaxed(&ts->first, first);
 }
 
+void bl__timers_begin(bl__timers *ts, bl_time now, uint32_t heap_most)
+{
+    ts->first = BL_NEVER;
+    ts->heap_most = heap_most;
+    ts->horizon = tick_of(now);
+}
+
 void bl__timers_insert(bl__timers *ts, bl_timer *t)
 {
     bl__timer_entry e = {t->bl__when, t};
     uint64_t tick = tick_of(e.when);
     store_release(&t->bl__heap, (void *)ts); /* ORD(heap): with the loads in disarm */
-    if (ts->count >= WHEEL_LEAST && tick >= ts->horizon) {
+    if (ts->count >= ts->heap_most && tick >= ts->horizon) {
         uint64_t next = tick_of(load_relaxed(&bl__rt.coarse)) + 1;
         if (next > ts->horizon)
             advance(ts, next);
@@ -300,8 +306,20 @@ void bl__timers_remove(bl__timers *ts, bl_timer *t)
             sift_down(ts, i, last);
     }
     store_release(&t->bl__heap, NULL); /* ORD(heap): t may be gone now */
-    if (when <= ts->first || last_of_slot)
+    bool another = ts->count > 0 && ts->entries[0].when == ts->first; /* of the same instant */
+    if ((when <= ts->first || last_of_slot) && !another)
         first_update(ts);
+}
+
+void bl__timers_settle(bl__timers *ts)
+{
+    uint64_t start = 0;
+    bl__lock(&ts->lock, BL__RANK_HEAP);
+    while (next_slot(ts, &start) != NULL &&
+           (ts->count == 0 || start <= tick_of(ts->entries[0].when)))
+        advance(ts, start + 1);
+    first_update(ts);
+    bl__unlock(&ts->lock);
 }
 
 bl_timer *bl__timers_due(bl__timers *ts, bl_time now)
@@ -319,8 +337,17 @@ bl_timer *bl__timers_due(bl__timers *ts, bl_time now)
 
 void bl__timers_prefetch(const bl__timers *ts)
 {
+    enum { AHEAD = 3, LINE = 64 };
+    size_t n = ts->count;
+    if (n > AHEAD && ts->entries[n - AHEAD].when == ts->entries[0].when) {
+        /* Of one instant the last entry follows the first. */
+        const char *t = (const char *)ts->entries[n - AHEAD].timer;
+        for (size_t at = 0; at < sizeof(bl_timer); at += LINE)
+            __builtin_prefetch(t + at);
+        return;
+    }
     /* The next to fire is the first entry, and those after it are among the four behind it. */
-    for (size_t i = 0; i < 5 && i < ts->count; i++)
+    for (size_t i = 0; i < 5 && i < n; i++)
         __builtin_prefetch(ts->entries[i].timer);
 }
 

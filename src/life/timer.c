@@ -209,6 +209,12 @@ bool bl__timer_unheard(bl_timer *t)
     return bl__timer_only_sends(t) && bl__waitq_empty(&bl__timer_channel(t)->recvq);
 }
 
+void bl__timer_near(bl_timer *t)
+{
+    if (bl__timer_only_sends(t))
+        __builtin_prefetch(load_relaxed(&bl__timer_channel(t)->recvq.head));
+}
+
 /* Under its lock; halted. */
 static void ticker_start(bl_timer *t, bl_dur period)
 {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* bubble_test.c: virtual time; test/runner_test.sh says what has to come of each. */
 #include <belay/test.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BEGIN (946684800 * BL_SEC)
@@ -293,6 +295,77 @@ BL_TEST(hour)
     const char *asked = getenv("BUBBLE_TICKERS");
     int n = asked != NULL ? atoi(asked) : 20;
     bl_bubble(t, many_fn, &n);
+}
+
+/* Sleeps of all lengths end when they are to, beside timers that are stopped. */
+enum { CROWD = 400, ROUNDS = 20 };
+static int sleeps_exactly(void *arg)
+{
+    uint64_t random = (uintptr_t)arg * 0x9e3779b97f4a7c15 | 1;
+    for (int i = 0; i < ROUNDS; i++) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        bl_dur d = (bl_dur)(random >> 3 & ((UINT64_C(1) << (random % 50)) - 1)); /* to 6 days */
+        bl_timer stopped = {0};
+        bl_timer_start(&stopped, d + 1);
+        bl_time due = bl_now() + d;
+        if (bl_sleep(d) != 0 || bl_now() != due || !bl_timer_stop(&stopped))
+            return BL_EINVAL;
+    }
+    return 0;
+}
+
+static void crowd_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    for (uintptr_t i = 1; i <= CROWD; i++)
+        bl_go(s, sleeps_exactly, (void *)i);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+BL_TEST(crowd) { bl_bubble(t, crowd_fn, NULL); }
+
+/* What an instant makes ready runs on all processors, if that takes long. */
+enum { SPREAD = 64 };
+static _Atomic bl_time instant;
+static _Atomic(pthread_t) its_thread;
+static _Atomic bool another_thread;
+static bl_time cpu_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * BL_SEC + now.tv_nsec;
+}
+
+static int computes(void *arg)
+{
+    (void)arg;
+    int most = bl_procs() > 1 ? 1000 : 1;
+    for (int i = 0; i < most && !another_thread; i++) {
+        (void)!bl_sleep(BL_SEC);
+        if (atomic_exchange(&instant, bl_now()) != bl_now())
+            its_thread = pthread_self();
+        else if (its_thread != pthread_self())
+            another_thread = true;
+        for (bl_time until = cpu_now() + 50 * BL_US; cpu_now() < until;)
+            ;
+    }
+    return 0;
+}
+
+static void spread_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    for (int i = 0; i < SPREAD; i++)
+        bl_go(s, computes, NULL);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+BL_TEST(spread)
+{
+    bl_bubble(t, spread_fn, NULL);
+    BL_CHECK(t, another_thread || bl_procs() == 1);
 }
 
 static void beside(bl_test *t, void *arg)
