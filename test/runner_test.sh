@@ -138,6 +138,31 @@ for grace in 1ms 1s; do
     lines "a deadlock in a bubble, $grace" '^--- FAIL: left' '^--- PASS: beside'
     ok "ends none that is beside it, $grace" bash -c "! grep -q 'belay: deadlock' '$work/out' '$work/err'"
 done
+mkdir "$work/partial"
+cat >"$work/partial/partial_test.c" <<'END'
+#include <belay/test.h>
+static bl_mutex m;
+static bool begun; /* by the first of the two, before the other begins */
+static int lock_it(void *arg) { bl_mutex_lock(arg); return 0; }
+BL_TEST(stuck)
+{
+    begun = true;
+    bl_parallel(t);
+    BL_SCOPE(s);
+    bl_mutex_lock(&m);
+    BL_CHECK_EQ(t, bl_go(s, lock_it, &m), 0);
+    (void)bl_scope_wait(s);
+}
+BL_TEST(beside)
+{
+    bl_parallel(t);
+    while (begun && bl_sleep(BL_MS) == 0)
+        ;
+}
+END
+run "$belay" test -v -test-timeout 60s "$work/partial"
+lines "a deadlock beside a test that runs, without the runner's goroutines" '^belay: deadlock: 2 goroutines can never go on' \
+    '^--- FAIL: stuck' '^--- PASS: beside'
 cat >"$work/ends/ends_test.c" <<'END'
 #include <belay/test.h>
 #include <fcntl.h>

@@ -271,8 +271,9 @@ static bool suspects_note(const bl__search *search)
         if (s->searches == 0 || s->leaked != search->leaks)
             *s = (suspect){.first = finder.searches, .leaked = search->leaks};
         s->who = search->found[k];
+        s->said = bl__report_leaves_out(s->who.at);
         s->searches = search->quiet || !search->by_memory ? (uint32_t)CONFIRMED : s->searches + 1;
-        open = open || !suspect_sure(s, search);
+        open = open || (!s->said && !suspect_sure(s, search));
     }
     return open;
 }

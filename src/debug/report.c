@@ -405,6 +405,12 @@ static void heap_up(size_t i)
 bool (*bl__report_skips)(const bl__g *g);
 const bl__site *bl__report_above;
 
+bool bl__report_leaves_out(const bl__g *g)
+{
+    return bl__traceback_level() < BL__TRACEBACK_SYSTEM && bl__report_skips != NULL &&
+           bl__report_skips(g);
+}
+
 static bool report_wants(const bl__g *g, const bl__report_all *what)
 {
     if (what->want != NULL)

@@ -83,6 +83,7 @@ void bl__report_each(bl__out *o, const bl__report_all *what);
 /* Whom a report of all goroutines leaves out, but with BELAY_TRACEBACK=system: those of the test
  * runner. NULL: nobody. Set before goroutines run. */
 extern bool (*bl__report_skips)(const bl__g *g);
+bool bl__report_leaves_out(const bl__g *g);
 /* Of the scopes that somebody is in, those are shown that are below one which was opened here. NULL:
  * all. Likewise. */
 extern const bl__site *bl__report_above;
