@@ -21,7 +21,7 @@ libs="$run pg_config:libpq-dev /usr/lib/postgresql/15/bin/postgres:postgresql-15
     curl-config:libcurl4-openssl-dev /usr/sbin/nginx:nginx-light /usr/include/sqlite3.h:libsqlite3-dev"
 
 # Without these something is left out, and that is said.
-wishes="/usr/share/llhttp/llhttp.c:node-llhttp gotestsum:gotestsum
+wishes="/usr/share/llhttp/llhttp.c:node-llhttp gotestsum:gotestsum valgrind:valgrind
     /usr/include/$(uname -m)-linux-gnu/sys/sdt.h:systemtap-sdt-dev
     /usr/lib/llvm-14/lib/clang/14.0.6/share/asan_ignorelist.txt:libclang-rt-14-dev"
 left_out() { # PACKAGE
@@ -30,6 +30,7 @@ left_out() { # PACKAGE
     libclang-rt-14-dev) echo "'belay test -fuzz', and -race by clang," ;;
     systemtap-sdt-dev) echo "the USDT probes" ;;
     gotestsum) echo "a test of what it reads of 'belay test -json'" ;;
+    valgrind) echo "a test of what it says of goroutines" ;;
     esac
 }
 

@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -66,11 +67,11 @@ static bool page_make(uint32_t at)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     bl__fd *none = NULL;
-    void *memory = bl__zalloc((BL__FD_PAGE + 1) * sizeof *none);
-    if (memory == NULL)
+    void *memory;
+    if (posix_memalign(&memory, sizeof *none, BL__FD_PAGE * sizeof *none) != 0)
         return false;
     pthread_once(&once, fds_fork_prepare); /* plain threads may use descriptors without any run */
-    bl__fd *page = (bl__fd *)(((uintptr_t)memory + sizeof *page - 1) & -sizeof *page);
+    bl__fd *page = memset(memory, 0, BL__FD_PAGE * sizeof *none);
     for (uint32_t i = 0; i < BL__FD_PAGE; i++)
         page[i].number = at * BL__FD_PAGE + i;
     if (!cas_acq_rel(&bl__fd_pages[at], &none, page)) /* ORD(fdpage): with bl__fd_old */
