@@ -16,6 +16,15 @@ target_compile_options(belay_flags INTERFACE
     # Reports walk stacks from any instruction.
     -fasynchronous-unwind-tables)
 
+# What is installed names no folder of who has built it, and is the same wherever that was. gdb finds the sources with
+# set substitute-path /usr/src/belay-VERSION TREE.
+if(PROJECT_IS_TOP_LEVEL)
+    foreach(folder ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR}) # of two that fit the last counts
+        target_compile_options(belay_flags INTERFACE
+            "$<$<CONFIG:Release>:-ffile-prefix-map=${folder}=/usr/src/belay-${PROJECT_VERSION}>")
+    endforeach()
+endif()
+
 if(BELAY_SANITIZE MATCHES "address")
     set(belay_sanitize_flags ${belay_asan_flags})
 elseif(BELAY_SANITIZE)

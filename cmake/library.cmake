@@ -68,8 +68,13 @@ function(belay_shared_library name)
     if(NOT BELAY_SANITIZE)
         target_link_options(${name} PRIVATE -Wl,-z,defs)
     endif()
+    # Before 1.0 a minor version may change the interface, as cmake/install.cmake says of the package.
+    set(soversion ${PROJECT_VERSION_MAJOR})
+    if(soversion EQUAL 0)
+        set(soversion 0.${PROJECT_VERSION_MINOR})
+    endif()
     set_target_properties(${name} PROPERTIES OUTPUT_NAME belay EXPORT_NAME shared
-        VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR} LINK_DEPENDS ${map})
+        VERSION ${PROJECT_VERSION} SOVERSION ${soversion} LINK_DEPENDS ${map})
 endfunction()
 
 # Not instrumented: for programs that are, with the edges of the memory model said at their places and

@@ -203,10 +203,10 @@ int *bl__h_errno_(void);
 typedef int64_t bl_dur;  /* nanoseconds */
 typedef int64_t bl_time; /* nanoseconds on the monotonic clock */
 
-#define BL_NS ((bl_dur)1)
-#define BL_US ((bl_dur)1000)
-#define BL_MS ((bl_dur)1000000)
-#define BL_SEC ((bl_dur)1000000000)
+#define BL_NS INT64_C(1)
+#define BL_US INT64_C(1000)
+#define BL_MS INT64_C(1000000)
+#define BL_SEC INT64_C(1000000000)
 #define BL_MIN (60 * BL_SEC)
 #define BL_HOUR (60 * BL_MIN)
 #define BL_NEVER INT64_MAX /* the deadline that never comes */
@@ -281,8 +281,8 @@ typedef struct bl_options {
  * scopes of plain threads are waited for, too, and not cancelled. What has not ended the root
  * scope's grace after that is reported as leaked, and bl_run returns all the same. Goroutines run
  * with the caller's signal mask.
- * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it, BL_EINVAL: bad options, each said on
- * stderr, too; BL_EBUSY: already running, or a goroutine that an earlier run has left still keeps
+ * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it, or what else the system says of a thread
+ * (BL_EPERM: it filters clone3), BL_EINVAL: bad options, each said on stderr, too; BL_EBUSY: already running, or a goroutine that an earlier run has left still keeps
  * its thread (in the child of a fork for good, and that is said). To be called from a plain
  * thread; may be called again after it has returned.
  */

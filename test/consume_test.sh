@@ -45,6 +45,19 @@ for place in /usr /usr/local; do
     fi
 done
 
+# ---- and away again: what was installed last
+if [ "$build" = "$root/build/release" ]; then
+    ok 'uninstall' make -s -C "$root" uninstall DESTDIR="$work/stage"
+    ok 'nothing is left' test -z "$(find "$work/stage" ! -type d -o -name '[Bb]elay')"
+fi
+
+# ---- What is installed names no folder of who has built it, and a program keeps its library beside the next version's
+for file in "$prefix/bin/belay" "$(find "$prefix" -name 'libbelay.so.*.*.*')" "$(find "$prefix" -name libbelay.a)"; do
+    ok "${file##*/}: no folder of the build's" test "$(strings -a "$file" | grep -cF "$root/")" -eq 0
+done
+ok 'soname' test -n "$(readelf -d "$(find "$prefix" -name libbelay.so)" | grep "SONAME.*\[libbelay\.so\.$(
+    sed -n 's/.*define BELAY_VERSION "\(0\.[0-9]*\|[0-9]*\)\..*/\1/p' "$root/include/belay/version.h")\]")"
+
 # ---- pkg-config
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 for dir in "$prefix"/lib/*/pkgconfig; do
@@ -69,7 +82,7 @@ prints_45 'static program' "$work/static"
 ok 'clang-built program' clang-14 $flags "$consume/program.c" "${libs[@]}" -o "$work/clang"
 run env LD_LIBRARY_PATH="$library" "$work/clang"; expect_out 'clang-built program' '^45$'
 # shellcheck disable=SC2086
-ok 'C++17' g++ -std=c++17 $flags -x c++ "$consume/program.cc" -x none "${libs[@]}" -o "$work/cxx"
+ok 'C++17' g++ -std=c++17 $flags -Wold-style-cast -x c++ "$consume/program.cc" -x none "${libs[@]}" -o "$work/cxx"
 run env LD_LIBRARY_PATH="$library" "$work/cxx"; expect 'C++17' 0; expect_out 'C++17' '^45$'
 
 # ---- CMake package

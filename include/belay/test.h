@@ -391,7 +391,7 @@ static inline bl__value bl__value_of(decltype(nullptr)) { return bl__value_point
 static inline bl__value bl__value_of(bool v) { return bl__value_bool(v); }
 static inline bl__value bl__value_of(double v) { return bl__value_double(v); }
 static inline bl__value bl__value_of(float v) { return bl__value_double(v); }
-static inline bl__value bl__value_of(long double v) { return bl__value_double((double)v); }
+static inline bl__value bl__value_of(long double v) { return bl__value_double(static_cast<double>(v)); }
 static inline bl__value bl__value_of(char v) { return bl__value_int(v); }
 static inline bl__value bl__value_of(signed char v) { return bl__value_int(v); }
 static inline bl__value bl__value_of(short v) { return bl__value_int(v); }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A user's program in C++17 with what the headers offer there; prints 45.
 #include <belay.h>
+#include <belay/test.h>
 #include <belay/version.h>
 
 #include <cstdio>
