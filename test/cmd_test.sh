@@ -243,6 +243,10 @@ expect_err 'CC of several words' '^env FROM=env cc -DX=1 '
 cp ends.c -- -dash.c
 run "$belay" build -o dashed ./-dash.c; expect 'file named like a flag' 0
 
+# gcc without PATH does not say where its own parts are; belay is to know it all the same
+run env -u PATH "$belay" build ends.c -o ends; expect 'no PATH' 0
+rm -f ends
+
 # ---- Run
 run "$belay" run ends.c -- 7 'a  b' -race --; expect 'status' 7
 expect_out 'arguments: blanks' '^a  b$'; expect_out 'arguments: flags' '^-race$'

@@ -154,6 +154,7 @@ wait "$top"
 status=$?
 expect 'top ends with it' 1
 ok 'and says so' grep -q "belay: the program has ended" "$work/live"
+ok 'a narrow terminal breaks no line into two' grep -aqF "$(printf '\033[?7l')" "$work/live"
 
 # One that has ended and was not waited for.
 sh -c 'sh -c "while [ \$(cat /proc/\$PPID/comm) != sleep ]; do :; done" & echo $!; exec sleep 60' >"$work/zombie" &

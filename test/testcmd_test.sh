@@ -296,6 +296,21 @@ ok '-leak off says nothing of locks' bash -c "! grep -q 'leak:' '$work/out' '$wo
 run "$belay" test -list 'na|jo' ./odd
 expect_out '-list has the names, and the line of each directory' '^ok  	./odd	'
 
+# ---- Without a home: a folder of the user's own in TMPDIR, and none that another could put a program into
+
+mkdir "$work/shared" homeless
+printf '#include <belay/test.h>\nBL_TEST(passes) {}\n' >homeless/homeless_test.c
+homeless() { run env -u HOME -u XDG_CACHE_HOME -u BELAY_CACHE TMPDIR="$work/shared" "$belay" test homeless; }
+homeless; expect 'no home' 0
+folder=$work/shared/belay-cache-$(id -u)
+ok 'nobody else can write there' test "$(stat -c %a "$folder")" = 700
+chmod 777 "$folder"
+homeless; expect 'a folder of everybody' 1
+expect_err 'a folder of everybody' 'belay-cache-[0-9]+: others can write to it; BELAY_CACHE names another place$'
+rm -r "$folder"
+ln -s "$work/cache" "$folder"
+homeless; expect 'a link that somebody has put there' 1
+
 # ---- Progress, on a terminal ----
 
 mkdir slow

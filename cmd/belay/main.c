@@ -12,6 +12,7 @@
 #include <belay/version.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int version_main(void)
@@ -69,6 +70,8 @@ static int dispatch(char **argv)
 int main(int argc, char **argv)
 {
     (void)argc;
+    /* Where execvp looks if there is none; gcc does not find its own parts then. */
+    (void)setenv("PATH", "/bin:/usr/bin", 0);
     process_init();
     int status = dispatch(argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {

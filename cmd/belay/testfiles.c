@@ -121,17 +121,24 @@ static const char *cache_dir(void)
     const char *own = getenv("BELAY_CACHE");
     const char *xdg = getenv("XDG_CACHE_HOME");
     const char *home = getenv("HOME");
-    const char *dir = own && *own     ? own
-                      : xdg && *xdg   ? text_format("%s/belay", xdg)
-                      : home && *home ? text_format("%s/.cache/belay", home)
-                                      : text_format("/tmp/belay-cache-%d", (int)getuid());
+    const char *dir = own && *own   ? own
+                      : xdg && *xdg ? text_format("%s/belay", xdg)
+                      : home && *home
+                          ? text_format("%s/.cache/belay", home)
+                          : temporary_path(text_format("belay-cache-%d", (int)getuid()));
+    bool in_tmp = !(own && *own) && !(xdg && *xdg) && !(home && *home);
     char *path = text_format("%s/", dir);
     for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
         *at = '\0';
-        (void)mkdir(path, 0777);
+        (void)mkdir(path, in_tmp ? 0700 : 0777);
         *at = '/';
     }
     struct stat st;
+    if (in_tmp && lstat(dir, &st) == 0 &&
+        (!S_ISDIR(st.st_mode) || st.st_uid != getuid() || (st.st_mode & 0022) != 0)) {
+        complain("%s: others can write to it; BELAY_CACHE names another place", dir);
+        return NULL;
+    }
     if (stat(dir, &st) == 0 && S_ISDIR(st.st_mode) && access(dir, W_OK) == 0) {
         char real[4096];
         return realpath(dir, real) ? text_format("%s", real) : dir;

@@ -111,7 +111,7 @@ static int live(screen *s)
     struct termios raw = s->before;
     raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    printf("\033[?1049h\033[?25l");
+    printf("\033[?1049h\033[?25l\033[?7l");
     bool there = true;
     while (there && !process_interrupted()) {
         screen_print(s);
@@ -124,7 +124,7 @@ static int live(screen *s)
         }
         there = view_read(&s->v);
     }
-    printf("\033[?25h\033[?1049l");
+    printf("\033[?7h\033[?25h\033[?1049l");
     fflush(stdout);
     tcsetattr(STDIN_FILENO, TCSANOW, &s->before);
     if (there)
