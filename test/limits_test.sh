@@ -132,6 +132,39 @@ for n in 4 5 16; do
     expect_err "a deadlock with $n file descriptors" '^goroutine 1 \[chan receive\]'
 done
 
+# ---- No thread may be made, as some containers' filters have it
+run "$program" filtered; expect 'no clone3' 1
+expect_out 'no clone3' ': BL_EPERM$'
+expect_err 'no clone3' 'bl_run returns BL_EPERM: the system gives no thread: operation not permitted; '
+
+# ---- Without /proc nobody can tell whether there are threads that could wake somebody: that is said, once
+if [ -n "$sanitize" ]; then
+    skip 'no /proc' 'sanitizers need it'
+elif ! run unshare -rm true || [ "$status" -ne 0 ]; then
+    skip 'no /proc' "there can be no namespace: $(head -n 1 "$work/err")"
+else
+    last_run='deadlock without /proc'
+    unshare -rm sh -c 'mount -t tmpfs none /proc && exec "$@"' sh timeout -k 2 60 "$program" deadlock \
+        >"$work/out" 2>"$work/err" &
+    job=$!
+    for _ in $(seq 6000); do
+        [ ! -s "$work/err" ] || break
+        sleep 0.01
+    done
+    kill $job
+    wait $job 2>/dev/null
+    expect_err 'no /proc' '^belay: all goroutines are asleep; whether that is a deadlock cannot be told: '
+fi
+
+# ---- valgrind: what the program and the library still hold is not told as lost
+if [ -n "$sanitize" ] || ! command -v valgrind >/dev/null; then
+    skip 'valgrind' 'it is not installed, or the build has a sanitizer'
+else
+    run valgrind -q --leak-check=full --error-exitcode=9 "$program" kept
+    expect 'valgrind' 0
+    ok 'valgrind says nothing' test ! -s "$work/err"
+fi
+
 # ---- The size of threads' stacks, which the runtime's own take from the limit.
 for kib in 24 32 64 100 256 1024 100000 unlimited; do
     [ -z "$sanitize" ] || [ "$kib" = unlimited ] || [ "$kib" -ge 1024 ] || continue

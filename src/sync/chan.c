@@ -91,7 +91,11 @@ bl_chan *bl__chan_make(size_t elem_size, size_t cap, const bl__site *site)
     if (__builtin_add_overflow(bytes, cap * sizeof(bl__race_pair) + 7, &bytes))
         return NULL;
 #endif
-    char *memory = bl__alloc(bytes);
+    char *memory = NULL;
+    if (bl__san_on_valgrind()) /* which takes a pointer into a block for none that holds it */
+        (void)posix_memalign((void **)&memory, CACHE_LINE, bytes);
+    else
+        memory = bl__alloc(bytes);
     if (!memory)
         return NULL;
     bl_chan *c = (bl_chan *)(void *)(memory + (-(uintptr_t)memory & (CACHE_LINE - 1)));

@@ -34,7 +34,6 @@ struct bl_syncmap {
     uint32_t magic;  /* relaxed */
     bl__shape shape; /* immutable, and so are the following */
     const bl__site *made;
-    void *memory; /* what was allocated, to be freed */
     syncmap_part parts[SYNCMAP_PARTS];
 };
 
@@ -47,15 +46,13 @@ typedef struct syncmap_spare {
 
 bl_syncmap *bl__syncmap_new(size_t key_size, const bl__site *site)
 {
-    char *memory = bl__alloc(sizeof(bl_syncmap) + SYNCMAP_LINE);
-    if (!memory)
+    bl_syncmap *m = NULL;
+    if (posix_memalign((void **)&m, SYNCMAP_LINE, sizeof *m) != 0)
         return NULL;
-    bl_syncmap *m = (bl_syncmap *)(void *)(memory + (-(uintptr_t)memory & (SYNCMAP_LINE - 1)));
     m->magic = SYNCMAP_LIVE;
     m->made = site;
-    m->memory = memory;
     if (!bl__shape_init(&m->shape, key_size, sizeof(void *), SYNCMAP_KEY_MAX)) {
-        bl__free(memory);
+        bl__free(m);
         return NULL;
     }
     for (uint32_t i = 0; i < SYNCMAP_PARTS; i++) {
@@ -87,7 +84,7 @@ void bl_syncmap_free(bl_syncmap *m)
         bl__table_fini(t, &m->shape);
     }
     store_relaxed(&m->magic, (uint32_t)SYNCMAP_FREED);
-    bl__free(m->memory);
+    bl__free(m);
 }
 
 /* Checks the key, hashes it, and locks its part. */

@@ -2,8 +2,11 @@
 /* What limits_test.sh runs under limits, signals, debuggers and the like: program CASE [NUMBER]. */
 #define _GNU_SOURCE /* NOLINT: what the C library reads */
 #include <belay.h>
+#include <belay/map.h>
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
@@ -11,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -529,6 +533,43 @@ static int deadlock(void *arg)
 
 static int run_deadlock(void) { return end("deadlock", bl_run(deadlock, NULL, NULL)); }
 
+/* ---- A filter that lets no thread be made, and says so in a way of its own ---------------------- */
+
+static int run_filtered(void)
+{
+    struct sock_filter refuse[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof refuse / sizeof *refuse, refuse};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+        return 2;
+    return end("filtered", bl_run(crowd, NULL, NULL));
+}
+
+/* ---- What is held by globals until the end ------------------------------------------------------ */
+
+static bl_chan *kept_chan;
+static bl_syncmap *kept_map;
+
+static int keep(void *arg)
+{
+    int ends[2];
+    char byte = 0;
+    (void)arg;
+    kept_chan = bl_chan_new(sizeof(int), 3);
+    kept_map = bl_syncmap_new(sizeof(int));
+    if (kept_chan == NULL || kept_map == NULL || pipe(ends) != 0 ||
+        bl_syncmap_store(kept_map, &(int){1}, kept_chan) < 0 || bl_write(ends[1], &byte, 1) != 1)
+        return BL_ENOMEM;
+    return bl_read(ends[0], &byte, 1) == 1 ? 0 : BL_EIO;
+}
+
+static int run_kept(void) { return end("kept", bl_run(keep, NULL, NULL)); }
+
 /* ---- Runs after one that has left goroutines behind ------------------------------------------ */
 
 static int hold[2]; /* a pipe */
@@ -670,7 +711,8 @@ int main(int argc, char **argv)
         {"crowd", run_crowd},       {"forks", run_forks},     {"signals", run_signals},
         {"debugged", run_debugged}, {"threads", run_threads}, {"again", run_again},
         {"stray", run_stray},       {"late", run_late},       {"callers", run_callers},
-        {"deadlock", run_deadlock}, {"writers", run_writers},
+        {"deadlock", run_deadlock}, {"writers", run_writers}, {"filtered", run_filtered},
+        {"kept", run_kept},
     };
     number = argc > 2 ? atol(argv[2]) : 100;
     for (size_t i = 0; argc > 1 && i < sizeof cases / sizeof *cases; i++)
