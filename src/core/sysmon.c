@@ -116,6 +116,17 @@ static int64_t finder_turn(void)
     return INT64_MAX; /* it says when it has looked */
 }
 
+/* Once: somebody who sees the program hang is told why nothing else is said of it. */
+static void unseen_say(int64_t recheck)
+{
+    static bool said; /* sysmon's own */
+    if (said || recheck < BL_SEC || bl__thread_count() >= 0)
+        return;
+    said = true;
+    bl__warn("all goroutines are asleep; whether that is a deadlock cannot be told: without /proc, "
+             "other threads, which could wake one, are not seen");
+}
+
 /* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
  * something has changed: true. What it is told while it looks has to count: so notices are taken
  * back before the looks, not after. */
@@ -126,6 +137,8 @@ static bool deep_sleep(int64_t recheck)
     (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
     fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
     bool again = deadlock_check();
+    if (again)
+        unseen_say(recheck);
     int64_t pause = is_starved() ? LONGEST : again ? recheck : INT64_MAX;
     if (load_relaxed(&bl__rt.poll.unchecked) && pause > BL__FD_CHECK_EVERY)
         pause = BL__FD_CHECK_EVERY;

@@ -601,8 +601,13 @@ static void refused_print(bl__out *o, void *arg)
                        "process was forked, which it does not have and cannot wait for; it can "
                        "exec or _exit\n",
                        load_relaxed(&bl__rt.forked_left));
-    else
+    else if (err == BL_EINVAL)
         bl__out_printf(o, "a field of bl_options is out of range\n");
+    else
+        bl__out_printf(o,
+                       "the system gives no thread: %s; look at what filters system calls "
+                       "(clone, clone3), as in a container\n",
+                       bl_strerror(err));
 }
 
 void bl__report_refused(int err) { bl__report_run(STDERR_FILENO, refused_print, &err); }
