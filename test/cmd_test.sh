@@ -245,6 +245,7 @@ run "$belay" build -o dashed ./-dash.c; expect 'file named like a flag' 0
 
 # gcc without PATH does not say where its own parts are; belay is to know it all the same
 run env -u PATH "$belay" build ends.c -o ends; expect 'no PATH' 0
+run bash -c 'exec "$0" build ends.c -o ends 0<&- 1>&-' "$belay"; expect 'closed streams' 0
 rm -f ends
 
 # ---- Run

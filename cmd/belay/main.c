@@ -11,9 +11,11 @@
 
 #include <belay/version.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int version_main(void)
 {
@@ -67,9 +69,21 @@ static int dispatch(char **argv)
     return EXIT_USAGE;
 }
 
+/* Closed, they would be the numbers of files and pipes of ours. Who writes there still hears that it fails. */
+static void streams_fill(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
+    streams_fill();
     /* Where execvp looks if there is none; gcc does not find its own parts then. */
     (void)setenv("PATH", "/bin:/usr/bin", 0);
     process_init();

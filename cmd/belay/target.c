@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 enum { VERSION = 1, NAME = 28, ENTRIES_MOST = 1024, HEADERS_MOST = 64, TEXT_MOST = 4096 };
 
@@ -224,7 +225,10 @@ int target_open(target *t, const char *pid)
     FILE *maps = fopen(path, "re");
     free(path);
     if (maps == NULL && errno == ENOENT) {
-        complain("there is no process %d", (int)t->pid);
+        complain(access("/proc/self", F_OK) == 0
+                     ? "there is no process %d"
+                     : "process %d cannot be looked into: /proc is not there",
+                 (int)t->pid);
         return EXIT_FAILED;
     }
     if (maps == NULL)
