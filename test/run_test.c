@@ -6,6 +6,7 @@
 #include <belay/test.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 
 #include "core/label.h"
 #include "core/proc.h"
+#include "debug/report.h"
 
 #include "fatal.h"
 
@@ -408,6 +410,45 @@ BL_TEST_PLAIN(deadlock)
     CHECK_FATAL(t, wait_for_ever, "fatal error: all goroutines are asleep - deadlock!");
     CHECK_FATAL(t, wait_for_ever, "goroutine 1 [chan receive");
     CHECK_FATAL(t, wait_for_one_another, "fatal error: all goroutines are asleep - deadlock!");
+}
+
+static _Atomic bool may_end;
+
+static void *nil_close(void *arg)
+{
+    bl_chan_close(arg);
+    return NULL;
+}
+
+/* Has the thread's report wait until the main goroutine has returned. */
+static void *report_keep(void *arg)
+{
+    pthread_t closer;
+    bl__report_lock();
+    pthread_create(&closer, NULL, nil_close, NULL);
+    while (!load_relaxed(&bl__rt.frozen))
+        sched_yield();
+    may_end = true;
+    while (bl_goroutines() != 0)
+        sched_yield();
+    bl__report_unlock();
+    return arg;
+}
+
+static int end_beside_fatal(void *arg)
+{
+    pthread_t keeper;
+    (void)arg;
+    pthread_create(&keeper, NULL, report_keep, NULL);
+    while (!may_end)
+        bl_yield();
+    return 0;
+}
+
+BL_TEST_PLAIN(a_run_does_not_end_while_a_thread_reports_a_fatal_error)
+{
+    CHECK_FATAL(t, end_beside_fatal, "fatal error: close of nil channel");
+    CHECK_FATAL(t, end_beside_fatal, "nil_close");
 }
 
 static int go_on_closed(void *arg)

@@ -250,6 +250,7 @@ static void fork_child(void)
     bl__poll_forked();
     bl__watch_forked();
     bl__trace_forked();
+    bl__fatal_dying.owner = 0;
     if (!load_relaxed(&bl__rt.running)) {
         store_relaxed(&bl__rt.forked_left, load_relaxed(&bl__rt.threads));
         return;
@@ -260,7 +261,6 @@ static void fork_child(void)
     bl__rt.stack_lock = 0;
     bl__rt.walkers = 0; /* the parent's other threads */
     bl__rt.walks_closed = 0;
-    bl__fatal_dying.owner = 0;
     store_relaxed(&bl__solo_on, (uint32_t)BL__SOLO_OFF); /* who was in a section may not be here */
     bl__made_hook = NULL;
     bl__unmade_hook = NULL;
@@ -485,7 +485,8 @@ static void run_over(void)
 static void run_end(bool clean)
 {
     bl__quit_wait();
-    bl__stuck_hold(); /* a plain thread may be in bl_leaks */
+    bl__fatal_await(); /* of a plain thread, whose report looks at what is freed here */
+    bl__stuck_hold();  /* a plain thread may be in bl_leaks */
     if (clean) {
         ps_forget();
         bl__walks_end();

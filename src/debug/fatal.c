@@ -33,6 +33,12 @@ bool bl__fatal_enter(void)
     return true;
 }
 
+void bl__fatal_await(void)
+{
+    if (load_relaxed(&bl__fatal_dying.owner) != 0)
+        (void)bl__fatal_enter();
+}
+
 const bl__g *bl__fatal_goroutine(void)
 {
     bl__m *m = bl__this_m_known();

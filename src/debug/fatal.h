@@ -32,6 +32,10 @@ extern bl__dying bl__fatal_dying;
  * before. */
 bool bl__fatal_enter(void);
 
+/* Waits for ever if another thread reports the process's end: who would end it otherwise must not
+ * be quicker. (Go: main waits for a panic that is being printed.) */
+void bl__fatal_await(void);
+
 /* The goroutine that the calling thread runs, or NULL. Async-signal-safe. */
 const bl__g *bl__fatal_goroutine(void);
 
