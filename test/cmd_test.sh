@@ -267,7 +267,7 @@ static int nothing(void *arg) { return arg != NULL; }
 int main(void) { return bl_run(nothing, NULL, &(bl_options){.stack_size = (size_t)1 << 60}) < 0; }
 END
 run "$belay" run starts.c; expect 'it cannot start' 1
-expect_err 'and says why' '^belay: no goroutine was started: bl_run returns BL_EINVAL: .'
+expect_err 'and says why' '^belay: no goroutine was started: bl_run returns BL_EINVAL: bl_options.stack_size is 1152921504606846976, which is not from 0 to 268435456$'
 BELAY_SUMMARY=0 run "$belay" run starts.c; expect_err 'without a summary, too' '^belay: no goroutine was started: bl_run returns '
 TMPDIR=$work/none run "$belay" run spawns.c; expect 'no TMPDIR' 1
 expect_err 'no TMPDIR: said' "^belay: TMPDIR is $work/none: No such file or directory; set it to "

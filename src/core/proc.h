@@ -429,6 +429,11 @@ static inline bl__g *bl__stack_get(bl__p *p)
 void bl__each_arena(void (*fn)(const void *low, const void *high, void *arg), void *arg);
 void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg);
 
+/* run.c */
+/* The first field of o that is out of range, with what it is and the most that it may be; NULL:
+ * none. */
+const char *bl__options_wrong(const bl_options *o, long long *value, long long *most);
+
 /* spawn.c */
 /* The memory of the records of goroutines that have not run; of all, or of those that there are. */
 void bl__each_spawned_part(bool all, void (*fn)(const void *low, const void *high, void *arg),

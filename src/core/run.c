@@ -105,8 +105,30 @@ static long long env_number_or(const char *name, long long most, long long fallb
     return n != 0 ? n : fallback;
 }
 
+const char *bl__options_wrong(const bl_options *o, long long *value, long long *most)
+{
+    bool huge = o->stack_size > (size_t)LLONG_MAX;
+    const struct {
+        const char *name;
+        long long value, most;
+    } fields[] = {{"procs", o->procs, INT_MAX},
+                  {"stack_size", huge ? LLONG_MAX : (long long)o->stack_size, BL__STACK_MOST},
+                  {"max_threads", o->max_threads, INT_MAX},
+                  {"on_leak", o->on_leak, BL_LEAK_IGNORE},
+                  {"on_deadlock", o->on_deadlock, BL_DEADLOCK_ABORT},
+                  {"on_quit", o->on_quit, BL_QUIT_OFF}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        *value = fields[i].value;
+        *most = fields[i].most;
+        if (*value < 0 || *value > *most)
+            return fields[i].name;
+    }
+    return NULL;
+}
+
 static int options_take(const bl_options *given)
 {
+    long long value, most;
     static const char *const leak[] = {"report", "fail", "ignore", NULL};
     static const char *const deadlock[] = {"report", "exit", "abort", NULL};
     static const char *const quit[] = {"exit", "dump", "off", NULL};
@@ -116,9 +138,8 @@ static int options_take(const bl_options *given)
         size_t size = given->size != 0 ? given->size : sizeof o;
         memcpy(&o, given, size < sizeof o ? size : sizeof o);
     }
-    if (o.procs < 0 || o.max_threads < 0 || o.on_leak < 0 || o.on_leak > BL_LEAK_IGNORE ||
-        o.on_deadlock < 0 || o.on_deadlock > BL_DEADLOCK_ABORT || o.on_quit < 0 ||
-        o.on_quit > BL_QUIT_OFF)
+    bl__rt.options = o; /* for bl__report_refused */
+    if (bl__options_wrong(&o, &value, &most) != NULL)
         return BL_EINVAL;
     if (o.procs == 0)
         o.procs = (int)load_relaxed(&bl__rt.procs_wanted);

@@ -106,8 +106,6 @@ int bl__stack_init(size_t size)
         size = 4 * mem.page;
     if (BL__RACE && size < RACE_LEAST) /* reports are made on the stack of who races */
         size = RACE_LEAST;
-    if (size > BL__STACK_MOST)
-        return BL_EINVAL;
     size = (size + mem.page - 1) / mem.page * mem.page;
     mem.gap = GUARD_LEAST > mem.page ? GUARD_LEAST : mem.page;
     mem.slot = size + mem.gap;

@@ -585,6 +585,8 @@ static void refused_print(bl__out *o, void *arg)
 {
     int err = *(const int *)arg;
     const bl_options *of = &bl__rt.options;
+    const char *wrong;
+    long long value, most;
     bl__out_printf(o, "belay: no goroutine was started: bl_run returns %s: ", bl_err_name(err));
     if (err == BL_EAGAIN)
         bl__out_printf(o, "the system gives no thread; look at the limits on threads (ulimit -u, "
@@ -601,8 +603,9 @@ static void refused_print(bl__out *o, void *arg)
                        "process was forked, which it does not have and cannot wait for; it can "
                        "exec or _exit\n",
                        load_relaxed(&bl__rt.forked_left));
-    else if (err == BL_EINVAL)
-        bl__out_printf(o, "a field of bl_options is out of range\n");
+    else if ((wrong = bl__options_wrong(of, &value, &most)) != NULL)
+        bl__out_printf(o, "bl_options.%s is %lld, which is not from 0 to %lld\n", wrong, value,
+                       most);
     else
         bl__out_printf(o,
                        "the system gives no thread: %s; look at what filters system calls "
