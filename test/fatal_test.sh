@@ -48,7 +48,7 @@ normalise() {
 own_frames() {
     awk -v frames="$frames" '
         /^goroutine [0-9]+ \[/ || /^thread N \[/ { print; inside = 1; name = last = ""; next }
-        /^created by/ || /^$/ || /^(waits on|waits to|holds|labels:|cause:|in scope|closes|locks|unlocks|lowers|raises|calls|the copy) / { inside = 0; print; next }
+        /^created by/ || /^$/ || /^(waits on|waits to|holds|labels:|cause:|in scope|closes|sends to|releases|locks|unlocks|lowers|raises|calls|the copy) / { inside = 0; print; next }
         !inside { print; next }
         /^\.\.\.[0-9]+ frames elided/ { if (frames) print "...frames elided..."; next }
         /^\t\(/ { print; next }

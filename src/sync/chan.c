@@ -138,10 +138,18 @@ bl_chan *bl__scope_chan(bl_scope *s, size_t elem_size, size_t cap, const bl__sit
     return c;
 }
 
-static void refuse_timer(const bl_chan *c, const char *what)
+static void refuse_timer(const bl_chan *c, const char *does, const char *what)
 {
     if (c->timer)
-        bl__fatal("belay: %s of a timer's channel, which belongs to the timer", what);
+        bl__fatal_of(does, BL__WAIT_CHAN_RECV, c,
+                     "belay: %s a timer's channel, which belongs to the timer", what);
+}
+
+static void refuse_done(const bl_chan *c, const char *does, const char *what)
+{
+    if (load_relaxed(&c->done) != 0)
+        bl__fatal_of(does, BL__WAIT_CHAN_RECV, c,
+                     "belay: %s a context's done channel, which bl_ctx_cancel closes", what);
 }
 
 bl_chan *bl_chan_retain(bl_chan *c)
@@ -149,7 +157,7 @@ bl_chan *bl_chan_retain(bl_chan *c)
     if (!c)
         return NULL;
     bl__chan_check(c, BL__ANY_SIZE);
-    refuse_timer(c, "retain");
+    refuse_timer(c, "retains", "retain of");
     (void)add_relaxed(&c->refs, 1u);
     return c;
 }
@@ -159,11 +167,12 @@ void bl_chan_release(bl_chan *c)
     if (!c)
         return;
     bl__chan_check(c, BL__ANY_SIZE);
-    refuse_timer(c, "release");
+    refuse_timer(c, "releases", "release of");
     if (add_acq_rel(&c->refs, -1u) != 1) /* ORD(chan-refs): with the other releases */
         return;
     if (BL__UNLIKELY(load_relaxed(&c->done) == BL__CHAN_DONE))
-        bl__fatal("belay: release of a context's done channel, which belongs to the context");
+        bl__fatal_of("releases", BL__WAIT_CHAN_RECV, c,
+                     "belay: release of a context's done channel, which belongs to the context");
     chan_free(c); /* ORD(chan-refs): after all that was done with the other references */
 }
 
@@ -185,10 +194,8 @@ void bl__chan_check_recv_slow(const bl_chan *c, size_t size)
 void bl__chan_check_send_slow(const bl_chan *c, size_t size)
 {
     bl__chan_check(c, size);
-    if (c->timer)
-        bl__fatal("belay: send to a timer's channel, which belongs to the timer");
-    if (load_relaxed(&c->done) != 0)
-        bl__fatal("belay: send to a context's done channel, which bl_ctx_cancel closes");
+    refuse_timer(c, "sends to", "send to");
+    refuse_done(c, "sends to", "send to");
     bl__chan_check_bubble(c, "sends to", "send on a bubble's channel");
 }
 
@@ -487,9 +494,8 @@ void bl_chan_close(bl_chan *c)
     if (!c)
         bl__fatal("close of nil channel");
     bl__chan_check(c, BL__ANY_SIZE);
-    refuse_timer(c, "close");
-    if (load_relaxed(&c->done) != 0)
-        bl__fatal("belay: close of a context's done channel, which bl_ctx_cancel closes");
+    refuse_timer(c, "closes", "close of");
+    refuse_done(c, "closes", "close of");
     bl__chan_check_bubble(c, "closes", "close of a bubble's channel");
     bl__chan_close(c);
 }

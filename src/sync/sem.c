@@ -116,7 +116,8 @@ void bl_sem_release(bl_sem *s, int64_t k)
     bl__race_release(s);
     bl__lock(&s->bl__lock, BL__RANK_WAITERS);
     if (k < 0 || s->bl__count > INT64_MAX - k)
-        bl__fatal("sync: semaphore released by %lld, which is out of range", (long long)k);
+        bl__fatal_of("raises", BL__WAIT_SEM, s,
+                     "sync: semaphore released by %lld, which is out of range", (long long)k);
     s->bl__count += k;
     if (BL__UNLIKELY(load_relaxed(&bl__order_on)) && k > 0)
         bl__order_released(bl__self(), s, k);

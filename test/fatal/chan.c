@@ -95,7 +95,8 @@ static int select_sends_to_tickers(void *arg)
 static int try_send_to_done(void *arg)
 {
     (void)arg;
-    return bl_chan_try_send(bl_ctx_done(bl_ctx_current()), NULL);
+    BL_SCOPE(s);
+    return bl_chan_try_send(bl_ctx_done(bl_scope_ctx(s)), NULL);
 }
 
 static int close_of_timers(void *arg)

@@ -42,7 +42,8 @@ static int ctx_of_scope_released(void *arg)
 static int done_released(void *arg)
 {
     (void)arg;
-    bl_chan *done = bl_ctx_done(bl_ctx_current());
+    BL_SCOPE(s);
+    bl_chan *done = bl_ctx_done(bl_scope_ctx(s));
     bl_chan_release(bl_chan_retain(done));
     bl_chan_release(done);
     return 0;
