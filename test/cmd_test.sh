@@ -189,8 +189,25 @@ static int root(void *arg)
 }
 int main(void) { return bl_run(root, NULL, NULL); }
 END
+    cat >exits.c <<'END'
+#include <belay.h>
+#include <stdlib.h>
+static int exits(void *arg) { exit(arg != NULL); }
+static int root(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    int *volatile kept = malloc(100 * sizeof *kept); /* nowhere but on this stack */
+    bl_go(s, exits, NULL);
+    int r = bl_scope_wait(s);
+    free(kept);
+    return r;
+}
+int main(void) { return bl_run(root, NULL, NULL); }
+END
     for cc in gcc clang; do
         command -v "$cc" >/dev/null || continue
+        ASAN_OPTIONS=detect_leaks=1 CC=$cc run "$belay" run -asan exits.c; expect "-asan: $cc: what a goroutine has has not leaked" 0
         CC=$cc run "$belay" run -asan later.c; expect "-asan: $cc: a variable behind its scope" 0
         CC=$cc run "$belay" run -asan freed.c; expect_err "-asan: $cc: whose error" '^goroutine 2 \[running\]:$'
         expect_err "-asan: $cc: started where" '^	.*freed\.c:11$'
