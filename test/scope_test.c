@@ -3,12 +3,13 @@
  * scope_test.c: who is joined, who is cancelled, and what is returned. The grace report's text is
  * tested with the fatal errors.
  */
-//belay:cflags -D_GNU_SOURCE
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/test.h>
 
 #include <pthread.h>
 
 #include "fatal.h"
+#include "parked.h"
 #include "run.h"
 
 static bl_test *const t; /* the test that the caller is of */
@@ -225,7 +226,7 @@ BL_TEST(first_error_wins_and_stops_the_others)
     BL_SCOPE(s);
     for (int i = 0; i < 5; i++)
         bl_go(s, wait_stopped, &stopped);
-    (void)!bl_sleep(BL_MS);
+    BL_CHECK(t, parked_wait(5));
     bl_go(s, return_it, (void *)(intptr_t)BL_EIO);
     BL_CHECK_ERR(t, bl_scope_wait(s), BL_EIO);
     BL_CHECK_EQ(t, get(&stopped), 5);
@@ -254,7 +255,7 @@ BL_TEST(error_after_cancellation_counts)
     BL_SCOPE(s);
     bl_go(s, wait_stopped, NULL);
     bl_go(s, fail_when_stopped, (void *)(intptr_t)BL_EPIPE);
-    (void)!bl_sleep(BL_MS);
+    BL_CHECK(t, parked_wait(2));
     bl_scope_cancel(s, BL_EBUSY);
     BL_CHECK_ERR(t, bl_scope_wait(s), BL_EPIPE);
     BL_CHECK_ERR(t, bl_ctx_cause(bl_scope_ctx(s)), BL_EBUSY);
@@ -291,7 +292,7 @@ BL_TEST(causes)
 
     BL_CHECK_EQ(t, bl_scope_open(&s, NULL), 0);
     bl_go(&s, return_it, (void *)(intptr_t)BL_EIO);
-    (void)!bl_sleep(BL_MS);
+    BL_CHECK_ERR(t, bl_sleep(BL_HOUR), BL_ECANCELED);
     BL_CHECK_ERR(t, bl_scope_close(&s), BL_EIO);
 }
 
@@ -425,7 +426,7 @@ BL_TEST(many_waiters_are_woken)
     BL_SCOPE(s);
     for (int i = 0; i < 5000; i++)
         bl_go(s, wait_stopped, &stopped);
-    (void)!bl_sleep(BL_MS);
+    BL_CHECK(t, parked_wait(5000));
     bl_scope_cancel(s, 0);
     BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
     BL_CHECK_EQ(t, get(&stopped), 5000);
@@ -527,7 +528,7 @@ BL_TEST(waiting_for_room_ends_with_either_scope)
         BL_SCOPE(holder, .shield = true);
         bl_go(s, wait_stopped, NULL);
         bl_go(starters, start_one, &st);
-        (void)!bl_sleep(BL_MS);
+        BL_CHECK(t, parked_wait(2));
         BL_CHECK_EQ(t, get(&st.result), 1);
         if (which == 0)
             bl_scope_cancel(s, 0);
