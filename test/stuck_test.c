@@ -132,16 +132,24 @@ static int start_one(void *arg)
     return bl_go(st->s, st->fn, b);
 }
 
-/* Starts fn in s with a box that, without keep, nobody else knows of. */
-static void leak_start(bl_scope *s, bl_fn fn, box **keep)
+/* Runs fn to its end, on a stack of its own. */
+static void run_aside(bl_fn fn, void *arg)
 {
-    start st = {s, fn, keep};
     bl_scope first;
     BL_CHECK_EQ(t, bl_scope_open(&first, NULL), 0);
-    BL_CHECK_EQ(t, bl_go(&first, start_one, &st), 0);
+    BL_CHECK_EQ(t, bl_go(&first, fn, arg), 0);
     BL_CHECK_EQ(t, bl_scope_close(&first), 0);
-    BL_CHECK(t, parked_wait(1));
 }
+
+/* Starts fn in s with a box that, without keep, nobody else knows of. n are parked then. */
+static void leak_start_as(bl_scope *s, bl_fn fn, box **keep, size_t n)
+{
+    start st = {s, fn, keep};
+    run_aside(start_one, &st);
+    BL_CHECK(t, parked_wait(n));
+}
+
+static void leak_start(bl_scope *s, bl_fn fn, box **keep) { leak_start_as(s, fn, keep, 1); }
 
 RUN_TEST(left_behind_on_what_nobody_has)
 {
@@ -218,24 +226,28 @@ RUN_TEST(what_memory_leads_to_is_in_reach)
     kept = NULL;
 }
 
-static int sleeper(void *arg)
+static int sleep_and_send(void *arg)
 {
     box *b = arg;
     int v = 1;
-    int r = bl_sleep(20 * BL_MS);
+    int r = bl_sleep(BL_HOUR);
     return r < 0 ? r : bl_chan_send(b->c, &v);
 }
 
+static int start_sleeper(void *arg)
+{
+    box *b = box_new();
+    int r = bl_go((bl_scope *)arg, box_recv, b);
+    return r < 0 ? r : bl_go((bl_scope *)arg, sleep_and_send, b);
+}
+
+/* Nobody else has it. */
 RUN_TEST(what_a_sleeper_has_is_in_reach)
 {
     BL_SCOPE(s);
-    box b = {.c = bl_chan_new(sizeof(int), 0)};
-    BL_CHECK_EQ(t, bl_go(s, sleeper, &b), 0);
-    int v = 0;
-    BL_CHECK_EQ(t, bl_chan_recv(b.c, &v), 0);
-    BL_CHECK_EQ(t, v, 1);
+    run_aside(start_sleeper, s);
+    BL_CHECK(t, parked_wait(2));
     BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
-    bl_chan_release(b.c);
 }
 
 static int done_recv(void *arg)
@@ -652,19 +664,16 @@ static int start_reader(void *arg)
     return r == 0 ? bl_go(s, b->fn, b) : r;
 }
 
-static void reader_start(bl_test *t, bl_scope *s, reader *b)
+static void reader_start(bl_scope *s, reader *b)
 {
-    bl_scope first;
     b->to = (bl_chan *)s;
-    BL_CHECK_EQ(t, bl_scope_open(&first, NULL), 0);
-    BL_CHECK_EQ(t, bl_go(&first, start_reader, b), 0);
-    BL_CHECK_EQ(t, bl_scope_close(&first), 0);
+    run_aside(start_reader, b);
 }
 
 static void beside_a_reader(bl_test *t, reader b)
 {
     BL_SCOPE(s);
-    reader_start(t, s, &b);
+    reader_start(s, &b);
     while (load_acquire(&b.tid) == 0 || bl__thread_sleeps(b.tid) != 1)
         BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
@@ -706,9 +715,9 @@ static void beside_one_that_computes(bl_test *t, bl_fn fn, bool more)
 {
     reader b = {.fn = fn};
     BL_SCOPE(s);
-    reader_start(t, s, &b);
+    reader_start(s, &b);
     if (more)
-        leak_start(s, box_recv, NULL);
+        leak_start_as(s, box_recv, NULL, 2); /* and recv_one */
     while (load_acquire(&b.tid) == 0 || b.to != NULL)
         BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
     bl__regs regs;
