@@ -707,6 +707,7 @@ BL_TEST(served_under_load)
         call_parks(s, &c);
         BL_CHECK_EQ(t, bl_write(p.a, "x", 1), 1);
         BL_CHECK(t, call_returns(&c));
+        BL_CHECK_EQ(t, call_result(&c), 1);
     }
     BL_CHECK_ERR(t, bl_fd_wait(p.b, BL_READABLE, 1), BL_ETIMEDOUT);
     BL_CHECK_ERR(t, bl_read_until(p.b, &byte, 1, bl_in(BL_MS)), BL_ETIMEDOUT);

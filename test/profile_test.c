@@ -81,7 +81,7 @@ static int counts_root(void *arg)
     until_waiting(RECEIVERS + 2);
 
     char *text = written("goroutine", 1, &bytes);
-    BL_CHECK(t, has_line(text, "goroutine profile: total ", "43"));
+    BL_CHECK(t, has_line(text, "goroutine profile: total 43", ""));
 #ifdef BL__HAVE_LIBBACKTRACE /* else the library's own functions are not known */
     BL_CHECK(t, has_line(text, "40 @ 0x", ""));
 #endif
@@ -99,14 +99,14 @@ static int counts_root(void *arg)
     BL_CHECK(t, !has_line(text, "goroutine 99 ", "")); /* what a peer has sent is no goroutine */
     free(text);
     text = written("goroutineleak", 1, &bytes);
-    BL_CHECK(t, has_line(text, "goroutineleak profile: total ", "0"));
+    BL_CHECK(t, has_line(text, "goroutineleak profile: total 0", ""));
     free(text);
     text = written("threadcreate", 1, &bytes);
     BL_CHECK(t, has_line(text, "threadcreate profile: total ", ""));
     free(text);
     text = written(NULL, 0, &bytes);
-    BL_CHECK(t, has_line(text, "belay_goroutines{state=\"waiting\"} ", "42"));
-    BL_CHECK(t, has_line(text, "belay_goroutines_started_total ", "43"));
+    BL_CHECK(t, has_line(text, "belay_goroutines{state=\"waiting\"} 42", ""));
+    BL_CHECK(t, has_line(text, "belay_goroutines_started_total 43", ""));
     BL_CHECK(t, bytes > 6 && strcmp(text + bytes - 6, "# EOF\n") == 0);
     free(text);
     bl_chan_close(quiet);
