@@ -119,6 +119,7 @@ static int leave_one_in_root(void *arg)
 BL_TEST_PLAIN(the_root_scope_ends_with_the_main_goroutine)
 {
     root_result = 0;
+    setenv("BELAY_GRACE", "60s", 1);
     bl_time start = bl_now();
     BL_CHECK_EQ(t, bl_run(leave_one_in_root, NULL, NULL), 0);
     BL_CHECK_ERR(t, root_result, BL_ECANCELED);
@@ -163,11 +164,12 @@ BL_TEST_PLAIN(a_run_waits_for_goroutines_of_plain_threads)
     pthread_join(thread, NULL);
 }
 
-static atomic_int let_go, gone;
+static atomic_int kept, let_go, gone;
 
 static int keep_the_thread(void *arg)
 {
     (void)arg;
+    kept = 1;
     while (!let_go)
         usleep(1000);
     gone = 1;
@@ -178,6 +180,8 @@ static int leave_one_running(void *arg)
 {
     (void)arg;
     bl_go(bl_root(), keep_the_thread, NULL);
+    while (!kept)
+        bl_yield();
     return 0;
 }
 

@@ -558,6 +558,7 @@ enum { RISERS = 20 };
 typedef struct riser {
     bl_time due;
     int place;
+    const bl__m *on; /* the thread that it woke on */
     atomic_int *asleep;
 } riser;
 
@@ -567,11 +568,13 @@ static int rise(void *arg)
     atomic_fetch_add(r->asleep, 1);
     BL_CHECK_ERR(t, bl_chan_recv_until(NULL, NULL, r->due),
                  BL_ETIMEDOUT); /* a sleep to a point in time */
+    r->on = bl__this_m();
     r->place = atomic_fetch_add(&counter, 1);
     return 0;
 }
 
-/* False: it took so long that the first was due before the last slept, which proves nothing. */
+/* False: it took so long that the first was due before the last slept, or a thread lost the processor,
+ * perhaps before its goroutine took its place, which proves nothing. */
 static bool all_rise(riser r[RISERS])
 {
     atomic_int asleep = 0;
@@ -580,13 +583,15 @@ static bool all_rise(riser r[RISERS])
     bl_time first = bl_in(50 * BL_MS);
     for (int i = 0; i < RISERS; i++) {
         int turn = i * 7 % RISERS; /* started in another order */
-        r[turn] = (riser){first + turn * 2 * BL_MS, -1, &asleep};
+        r[turn] = (riser){first + turn * 2 * BL_MS, -1, NULL, &asleep};
         bl_go(s, rise, &r[turn]);
     }
     while (atomic_load(&asleep) < RISERS)
         bl_yield();
     bool in_time = bl_now() < first; /* on one processor: who was asleep then, is parked */
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    for (int i = 1; i < RISERS; i++)
+        in_time = in_time && r[i].on == r[0].on;
     return in_time;
 }
 

@@ -627,7 +627,7 @@ static int self_wait(void *arg)
     (void)arg;
     BL_SCOPE(s);
     bl_after_func(&timer, s, 0, wait_for_itself, &timer);
-    return bl_sleep(BL_SEC);
+    return bl_chan_recv(NULL, NULL);
 }
 
 BL_TEST_PLAIN(misuse)
