@@ -53,8 +53,12 @@ for ((i = 0; i < 1000; i++)); do
     grep -q ready "$work/said" && break
     sleep 0.01
 done
-sleep 0.3
-run "$belay" trace -o "$work/converted" "$work/killed"; expect 'it runs' 0
+for ((i = 0; i < 1000; i++)); do # what is recorded is written by and by
+    run "$belay" trace -o "$work/converted" "$work/killed"
+    [ "$status" -eq 0 ] && python3 "$root/test/trace/walk.py" "$work/converted" | grep -qE '^goroutines: [1-9][0-9]{2}' && break
+    sleep 0.1
+done
+expect 'it runs' 0
 kill -KILL "$pid"
 wait "$pid" 2>/dev/null
 check 'killed' "$work/killed"
