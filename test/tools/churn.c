@@ -1,13 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* churn.c: goroutines that live for some milliseconds, until stdin ends, for test/look_test.sh. */
+/* churn.c: goroutines that live for some milliseconds, and a few that stay, until stdin ends, for
+ * test/look_test.sh. */
 #include <belay.h>
 
 #include <stdio.h>
+
+enum { STAY = 5, MOST = 20 };
 
 static int napper(void *arg)
 {
     (void)arg;
     return bl_sleep(5 * BL_MS);
+}
+
+static int stayer(void *arg)
+{
+    (void)arg;
+    return bl_sleep(BL_HOUR);
 }
 
 static int starter(void *arg)
@@ -21,7 +30,9 @@ static int main_goroutine(void *arg)
 {
     char c;
     (void)arg;
-    BL_SCOPE(s, .name = "churn", .limit = 20);
+    BL_SCOPE(s, .name = "churn", .limit = MOST);
+    for (int i = 0; i < STAY; i++)
+        bl_go(s, stayer, NULL);
     bl_go(s, starter, s);
     puts("ready");
     fflush(stdout);
