@@ -395,16 +395,25 @@ RUN_TEST(no_child_is_seen)
     sleeper_end(&s);
 }
 
-/* A process that looks again and again at a thread of its own. */
+/* A process that looks again and again at a thread of its own, which it has done once. */
 static int looking_start(void)
 {
+    int begun[2];
+    char byte;
+    BL_REQUIRE(t, pipe(begun) == 0);
     int pid = fork();
-    if (pid != 0)
-        return pid;
-    sleeper s;
-    sleeper_start(&s, call_read);
-    for (;;)
-        (void)bl__registers_each(word_compare, &(word){0}, NULL);
+    if (pid == 0) {
+        sleeper s;
+        sleeper_start(&s, call_read);
+        for (bool told = false;;) {
+            (void)bl__registers_each(word_compare, &(word){0}, NULL);
+            told = told || write(begun[1], "x", 1) == 1;
+        }
+    }
+    close(begun[1]);
+    BL_CHECK_EQ(t, read(begun[0], &byte, 1), 1);
+    close(begun[0]);
+    return pid;
 }
 
 /* It is killed while one is made, and waited for. */
