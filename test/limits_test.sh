@@ -156,6 +156,9 @@ else
     expect_err 'no /proc' '^belay: all goroutines are asleep; whether that is a deadlock cannot be told: '
 fi
 
+# ---- Without standard streams: nothing of the library's gets their numbers, to be read or printed into
+run env BELAY_TRACE="$work/trace" bash -c '"$0" streams 0<&- 1>&- 2>&-' "$program"; expect 'no streams' 0
+
 # ---- valgrind: what the program and the library still hold is not told as lost
 if [ -n "$sanitize" ] || ! command -v valgrind >/dev/null; then
     skip 'valgrind' 'it is not installed, or the build has a sanitizer'

@@ -35,10 +35,10 @@ bool bl__poll_has(int fd) { return fd == poll_fd(); }
 static int poll_make(void)
 {
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = POLL_BREAKER};
-    int ep = epoll_create1(EPOLL_CLOEXEC);
+    int ep = bl__fd_own(epoll_create1(EPOLL_CLOEXEC));
     if (ep < 0)
         return -errno;
-    int breaker = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int breaker = bl__fd_own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     int err = 0;
     if (breaker < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, breaker, &e) < 0)
         err = -errno;

@@ -43,6 +43,7 @@
 
 #include "arch/sanitize.h"
 #include "core/proc.h"
+#include "os/os.h"
 
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
@@ -116,7 +117,8 @@ int bl__stack_init(size_t size)
     bl__rt.stack_slot = mem.slot;
     if (mem.guard == 0) {
         mem.guard = guard_probe();
-        mem.pidfd = bl__san_on_valgrind() ? -1 : (int)syscall(SYS_pidfd_open, getpid(), 0);
+        mem.pidfd =
+            bl__san_on_valgrind() ? -1 : bl__fd_own((int)syscall(SYS_pidfd_open, getpid(), 0));
     }
     mem.batch = BATCH_FIRST;
     mem.arena = ARENA_FIRST;

@@ -212,7 +212,8 @@ static int trace_open(const char *where)
 {
     if (!path_make(where))
         return BL_EINVAL;
-    int fd = open(recorder.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+    int fd =
+        bl__fd_own(open(recorder.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666));
     if (fd < 0)
         return -errno;
     if (lseek(fd, 0, SEEK_CUR) < 0 || !header_write(fd)) {

@@ -157,8 +157,8 @@ static void ring_open(void)
         return;
     uint32_t state = RING_REFUSED;
     if (bl__uring_open(&ring.u) == 0) {
-        ring.event =
-            eventfd(0, EFD_CLOEXEC); /* a read of one that does not block would fail at once */
+        /* A read of one that does not block would fail at once. */
+        ring.event = bl__fd_own(eventfd(0, EFD_CLOEXEC));
         ring.kick = (struct iovec){&ring.kicks, sizeof ring.kicks};
         ring.flying = 0;
         store_relaxed(&ring.ends, 0u);

@@ -81,6 +81,17 @@ int bl__fd_raise(int fd)
     return fd;
 }
 
+int bl__fd_own(int fd)
+{
+    if (fd < 0 || fd > STDERR_FILENO)
+        return fd;
+    int own = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (own < 0)
+        return fd;
+    close(fd);
+    return own;
+}
+
 int64_t bl__thread_cpu(int tid)
 {
     struct timespec ts; /* the clock as pthread_getcpuclockid makes it, for who has no pthread_t */

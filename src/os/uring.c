@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/atomic.h"
+#include "os/os.h"
 
 enum { SUBMISSIONS = 2, COMPLETIONS = 256 };
 
@@ -38,7 +39,7 @@ static int uring_map(bl__uring *u, const struct io_uring_params *p)
 int bl__uring_open(bl__uring *u)
 {
     struct io_uring_params p = {.flags = IORING_SETUP_CQSIZE, .cq_entries = COMPLETIONS};
-    u->fd = (int)syscall(SYS_io_uring_setup, SUBMISSIONS, &p);
+    u->fd = bl__fd_own((int)syscall(SYS_io_uring_setup, SUBMISSIONS, &p));
     if (u->fd < 0)
         return -ENOSYS; /* or it is forbidden, or not of this size: to the caller that is the same */
     int err = (p.features & FEATURES) == FEATURES ? uring_map(u, &p) : -ENOSYS;

@@ -5,6 +5,7 @@
 #include <belay/map.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -550,6 +551,35 @@ static int run_filtered(void)
     return end("filtered", bl_run(crowd, NULL, NULL));
 }
 
+/* ---- Started without standard streams, whose numbers stay free ---------------------------------- */
+
+static int nap(void *arg)
+{
+    (void)arg;
+    return usleep(1000);
+}
+
+static int use_all(void *arg)
+{
+    int ends[2], none = 0;
+    char byte;
+    (void)arg;
+    if (pipe(ends) != 0)
+        return BL_ENOMEM;
+    int from = fcntl(ends[0], F_DUPFD, 100), to = fcntl(ends[1], F_DUPFD, 100);
+    close(ends[0]);
+    close(ends[1]);
+    if (bl_read_until(from, &byte, 1, bl_in(BL_MS)) != BL_ETIMEDOUT || bl_blocking(nap, NULL) != 0)
+        return BL_EIO;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        none += fcntl(fd, F_GETFD) < 0;
+    close(from);
+    close(to);
+    return none == 3 ? 0 : BL_EBADF;
+}
+
+static int run_streams(void) { return bl_run(use_all, NULL, NULL) != 0; }
+
 /* ---- What is held by globals until the end ------------------------------------------------------ */
 
 static bl_chan *kept_chan;
@@ -712,7 +742,7 @@ int main(int argc, char **argv)
         {"debugged", run_debugged}, {"threads", run_threads}, {"again", run_again},
         {"stray", run_stray},       {"late", run_late},       {"callers", run_callers},
         {"deadlock", run_deadlock}, {"writers", run_writers}, {"filtered", run_filtered},
-        {"kept", run_kept},
+        {"kept", run_kept},         {"streams", run_streams},
     };
     number = argc > 2 ? atol(argv[2]) : 100;
     for (size_t i = 0; argc > 1 && i < sizeof cases / sizeof *cases; i++)
