@@ -69,6 +69,21 @@ static inline int bl__san_on_valgrind(void)
 #endif
 }
 
+/* In between the caller reads memory that may never have been written: valgrind says nothing of it. */
+static inline void bl__san_guess_begin(void)
+{
+#ifdef BL__VALGRIND
+    VALGRIND_DISABLE_ERROR_REPORTING;
+#endif
+}
+
+static inline void bl__san_guess_end(void)
+{
+#ifdef BL__VALGRIND
+    VALGRIND_ENABLE_ERROR_REPORTING;
+#endif
+}
+
 static inline void bl__san_stack_made(void *lo, void *hi)
 {
 #ifdef BL__VALGRIND

@@ -858,9 +858,8 @@ static void reach_upstreams(bl__reach *r)
         }
 }
 
-bool bl__reach_solve(bl__reach *r, size_t limit)
+static void reach_solve(bl__reach *r)
 {
-    r->left = limit;
     reach_records_sort(r);
     reach_locate(r);
     for (uint32_t known = 0; known < r->items_count && !r->failed;) {
@@ -894,6 +893,14 @@ bool bl__reach_solve(bl__reach *r, size_t limit)
     for (uint32_t i = 0; i < r->items_count; i++)
         if (r->items[i].open)
             bl__reach_mark(r, i);
+}
+
+bool bl__reach_solve(bl__reach *r, size_t limit)
+{
+    r->left = limit;
+    bl__san_guess_begin();
+    reach_solve(r);
+    bl__san_guess_end();
     return !r->failed;
 }
 

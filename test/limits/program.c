@@ -2,6 +2,7 @@
 /* What limits_test.sh runs under limits, signals, debuggers and the like: program CASE [NUMBER]. */
 #define _GNU_SOURCE /* NOLINT: what the C library reads */
 #include <belay.h>
+#include <belay/debug.h>
 #include <belay/map.h>
 
 #include <errno.h>
@@ -585,6 +586,8 @@ static int run_streams(void) { return bl_run(use_all, NULL, NULL) != 0; }
 static bl_chan *kept_chan;
 static bl_syncmap *kept_map;
 
+static int wait_for_ever(void *arg) { return bl_chan_recv(arg, NULL); }
+
 static int keep(void *arg)
 {
     int ends[2];
@@ -595,6 +598,11 @@ static int keep(void *arg)
     if (kept_chan == NULL || kept_map == NULL || pipe(ends) != 0 ||
         bl_syncmap_store(kept_map, &(int){1}, kept_chan) < 0 || bl_write(ends[1], &byte, 1) != 1)
         return BL_ENOMEM;
+    BL_SCOPE(s);
+    for (int i = 0; i < 20; i++)
+        bl_go(s, wait_for_ever, kept_chan);
+    bl_yield();
+    (void)bl_leaks(NULL, 0); /* reads all memory, whatever is in it */
     return bl_read(ends[0], &byte, 1) == 1 ? 0 : BL_EIO;
 }
 
