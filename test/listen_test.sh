@@ -80,6 +80,10 @@ if [ -x "$build/belay" ]; then
     ok 'in order' bash -c "sed 1,2d '$work/out' | awk '/^ *[0-9]/ { print \$1 }' | sort -nc"
     run "$build/belay" top -once http://127.0.0.1:1; expect 'nobody listens' 1
     run "$build/belay" top -once ftp://127.0.0.1; expect 'no address' 2
+    kill -STOP "$server"
+    run "$build/belay" top -once "http://127.0.0.1:$said/"; expect 'it is stopped' 1
+    expect_err 'it is stopped' ': no answer$'
+    kill -CONT "$server"
 fi
 get /nothing; expect_out 'not found' '^HTTP/1.1 404 Not Found.$'
 get '/debug/pprof/goroutine?debug=x'; expect_out 'no number' '^HTTP/1.1 400 Bad Request.$'

@@ -229,7 +229,7 @@ static void refused_say(const char *url)
     if (errno == EPROTO)
         complain("%s: no debug endpoint of belay answers there", url);
     else
-        complain("%s: %s", url, strerror(errno));
+        complain("%s: %s", url, errno == EAGAIN ? "no answer" : strerror(errno));
 }
 
 source *source_url(const char *url, int *err)
