@@ -281,10 +281,10 @@ typedef struct bl_options {
  * scopes of plain threads are waited for, too, and not cancelled. What has not ended the root
  * scope's grace after that is reported as leaked, and bl_run returns all the same. Goroutines run
  * with the caller's signal mask.
- * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it, or what else the system says of a thread
- * (BL_EPERM: it filters clone3), BL_EINVAL: bad options, each said on stderr, too; BL_EBUSY: already running, or a goroutine that an earlier run has left still keeps
- * its thread (in the child of a fork for good, and that is said). To be called from a plain
- * thread; may be called again after it has returned.
+ * BL_ENOMEM or BL_EAGAIN: no memory or no threads for it (or as the system says: BL_EPERM, where it
+ * filters clone3), BL_EINVAL: bad options, each said on stderr, too; BL_EBUSY: already running, or
+ * a goroutine that an earlier run has left still keeps its thread (in the child of a fork for good,
+ * and that is said). To be called from a plain thread; may be called again after it has returned.
  */
 int bl_run(bl_fn fn, void *arg, const bl_options *opts);
 
