@@ -114,6 +114,8 @@ wait "$alike"
 ok 'it ends' test $? -eq 0
 run "$belay" profile; expect 'nothing to profile' 2
 run "$belay" profile 4194303; expect 'no such process' 1
+run "$belay" profile 4194303 4194302; expect 'two processes' 1 # as pgrep may print them
+expect_err 'two processes' 'a running program is given by its number alone$'
 run "$belay" profile "$work/none"; expect 'no such file' 1
 expect_err 'it says so' 'none: No such file or directory'
 run "$belay" profile -help; expect_out 'help of profile' '^Usage: belay profile PID$'

@@ -199,7 +199,7 @@ int profile_main(char **argv)
     if (path[0] == '\0' || path[1] == '\0') /* an endpoint as a whole */
         argv[last] = text_own("%.*s/debug/pprof/goroutine", (int)(path - file), file);
     if (file[0] != '-' && strstr(file, "://") == NULL && access(file, R_OK) != 0) {
-        complain("%s: %s; a running program is given by its number", file, strerror(errno));
+        complain("%s: %s; a running program is given by its number alone", file, strerror(errno));
         return EXIT_FAILED;
     }
     return file_profile(argv);
