@@ -387,10 +387,10 @@ BL_TEST_PLAIN(runs_one_after_another)
     BL_REQUIRE(t, pthread_create(&threads[1], NULL, holder, (void *)2) == 0);
     BL_REQUIRE(t, pthread_create(&threads[2], NULL, watcher, NULL) == 0);
     bl_time end = bl_in(stress_seconds() * BL_SEC / 4);
-    while (bl_now() < end && !bl_failed(t)) {
+    do {
         BL_CHECK_EQ(t, bl_run(short_run, &rnd, NULL), 0);
         BL_CHECK_EQ(t, bl_goroutines(), 0);
-    }
+    } while (bl_now() < end && !bl_failed(t));
     now.over = true;
     now.stop = true;
     for (int i = 0; i < 3; i++)

@@ -143,10 +143,10 @@ BL_TEST_PLAIN(runs_among_threads)
     begin();
     for (uintptr_t i = 0; i < THREADS; i++)
         BL_REQUIRE(t, pthread_create(&threads[i], NULL, thread_main, (void *)(i + 1)) == 0);
-    while (bl_now() < until && !bl_failed(t)) {
+    do {
         uint64_t seed = random_next(&rnd);
         BL_CHECK_EQ(t, bl_run(a_run, &seed, NULL), 0);
-    }
+    } while (bl_now() < until && !bl_failed(t));
     atomic_store(&now.stop, true);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
@@ -176,10 +176,10 @@ BL_TEST_PLAIN(threads_come_to_a_run)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
     bl_time until = bl_in(stress_seconds() * BL_SEC / 2);
-    while (bl_now() < until && !bl_failed(t)) {
+    do {
         uint64_t seed = random_next(&rnd);
         begin();
         BL_CHECK_EQ(t, bl_run(threads_come, &seed, NULL), 0);
         end();
-    }
+    } while (bl_now() < until && !bl_failed(t));
 }

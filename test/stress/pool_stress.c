@@ -177,6 +177,7 @@ BL_TEST(every_job_is_accounted_for)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
     bl_time end = bl_in(stress_seconds() * BL_SEC);
-    while (bl_now() < end && !bl_failed(t))
+    do
         round_run(&rnd);
+    while (bl_now() < end && !bl_failed(t));
 }

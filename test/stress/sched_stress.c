@@ -143,7 +143,7 @@ BL_TEST(trees)
     bl_time end = bl_in(stress_seconds() * BL_SEC);
     int procs = bl_procs();
     size_t others = bl_goroutines();
-    while (bl_now() < end && !bl_failed(t)) {
+    do {
         now.seed = random_next(&rnd);
         now.started = now.ended = now.refused = 0;
         now.budget = 3000;
@@ -153,7 +153,7 @@ BL_TEST(trees)
             family_raise(4, &rnd);
         BL_CHECK_EQ(t, now.started, now.ended);
         BL_CHECK_EQ(t, bl_goroutines(), others);
-    }
+    } while (bl_now() < end && !bl_failed(t));
     bl_set_procs(procs);
 }
 
@@ -168,11 +168,11 @@ BL_TEST_PLAIN(runs_one_after_another)
 {
     uint64_t rnd = random_seed((uint64_t)bl_now());
     bl_time end = bl_in(stress_seconds() * BL_SEC / 4);
-    while (bl_now() < end && !bl_failed(t)) {
+    do {
         now.seed = random_next(&rnd);
         now.started = now.ended = 0;
         (void)!bl_run(short_run, &rnd, NULL);
         BL_CHECK_EQ(t, now.started, now.ended);
         BL_CHECK_EQ(t, bl_goroutines(), 0);
-    }
+    } while (bl_now() < end && !bl_failed(t));
 }

@@ -73,8 +73,9 @@ static int pair(void *arg)
 {
     uint64_t rnd = random_seed(*(uint64_t *)arg + bl_id());
     bl_time end = bl_in((bl_dur)stress_seconds() * BL_SEC);
-    while (bl_now() < end)
+    do
         one_round(&rnd);
+    while (bl_now() < end);
     return 0;
 }
 
