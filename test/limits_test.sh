@@ -182,10 +182,17 @@ done
 for procs in 1 2 8; do
     for case in forks writers 'signals 0' 'signals 1' threads callers again late; do
         read -ra words <<<"$case"
-        run env BELAY_PROCS=$procs "$program" "${words[@]}"
+        grace=1m
+        [[ $case != again && $case != late ]] || grace=50ms # which leave something
+        run env BELAY_PROCS=$procs BELAY_GRACE=$grace "$program" "${words[@]}"
         expect "$case, $procs processors" 0
         expect_out "$case, $procs processors" "^${words[0]}: done$"
-        ok "$case, $procs processors: no complaint" test "$(wc -l <"$work/out")" -eq 1
+        ok "$case, $procs processors: once" test "$(wc -l <"$work/out")" -eq 1
+        if [ $grace = 50ms ]; then
+            expect_err "$case, $procs processors: what it leaves" '^belay: leak: '
+        else
+            [ -n "$sanitize" ] || ok "$case, $procs processors: no complaint" test ! -s "$work/err"
+        fi
     done
 done
 
