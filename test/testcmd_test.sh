@@ -95,7 +95,7 @@ if [ -w /dev/full ]; then
     expect 'results that are lost' 1
     expect_err 'are no success' '^belay: standard output cannot be written$'
 fi
-run "$belay" test -race -race=false -json=true -json=0 -x=false -run 'passes|skips' ./ends
+run "$belay" test -race -race=false -json=true -json=0 -x=false -x -run 'passes|skips' ./ends
 expect 'switches with values, as in Go' 0
 ok 'the last of them counts' bash -c "grep -q '^ok' '$work/out' && ! grep -q sanitize '$work/err'"
 run "$belay" test -race=yes ./ends; expect 'another value' 2
