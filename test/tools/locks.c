@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* locks.c: waits for locks that each somebody else has, until stdin ends, for test/look_test.sh. */
 #include <belay.h>
+#include <belay/debug.h>
 
 #include <pthread.h>
 #include <stdio.h>
@@ -49,6 +50,7 @@ static int main_goroutine(void *arg)
 {
     bl_scope *s = bl_root();
     pthread_t thread;
+    bl_stat st;
     char c;
     (void)arg;
     (void)bl_set_procs(1);
@@ -62,8 +64,9 @@ static int main_goroutine(void *arg)
     r |= bl_go(s, wait_for, &by_main) | bl_go(s, wait_for, &by_thread) |
          bl_go(s, wait_for, &by_nobody) | bl_go(s, wait_for, &overwritten) |
          bl_go(s, wait_to_write, &read_by_two) | bl_go(s, wait_to_write, &written);
-    for (int i = 0; i < 100; i++)
-        bl_yield(); /* on the one processor: all wait */
+    do /* all wait: readers, writers, and for each mutex one */
+        bl_yield();
+    while (bl_stats(&st), st.waiting < 2 + 2 + 4);
     memset(&overwritten, 0x5a, sizeof overwritten);
     puts("ready");
     fflush(stdout);
