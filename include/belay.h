@@ -270,8 +270,8 @@ typedef struct bl_options {
                           takes one; reaching it is said; BELAY_MAX_THREADS; 10,000 */
     int on_leak;       /* BL_LEAK_…; BELAY_ON_LEAK=report|fail|ignore; report */
     int on_deadlock;   /* BL_DEADLOCK_…; BELAY_ON_DEADLOCK=report|exit|abort; report */
-    int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; fn counts
-                          as running, and the grace begins when it has returned. 0: off */
+    int signals;       /* 1: SIGINT and SIGTERM cancel the root scope, the second one kills; so no wait
+                          for what fn can get at is a deadlock; the grace begins when fn returns. 0: off */
     int on_quit;       /* BL_QUIT_…; BELAY_SIGQUIT=exit|dump|off; exit */
 } bl_options;
 
