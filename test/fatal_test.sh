@@ -47,6 +47,7 @@ normalise() {
 # in which instruction it fails depends on the compiler.
 own_frames() {
     awk -v frames="$frames" '
+        !frames { sub(/, locked at .*/, "") }
         /^goroutine [0-9]+ \[/ || /^thread N \[/ { print; inside = 1; name = last = ""; next }
         /^created by/ || /^$/ || /^(waits on|waits to|holds|labels:|cause:|in scope|closes|sends to|releases|locks|unlocks|lowers|raises|calls|the copy) / { inside = 0; print; next }
         !inside { print; next }

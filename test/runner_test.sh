@@ -38,7 +38,7 @@ lines 'leaks' '^--- FAIL: leaks' 'leak: 1 goroutine was left' 'goroutine [0-9]+ 
 lines 'in the root scope' '^--- FAIL: root_left ' 'leak: 2 goroutines were left in the root scope when the test had ended:$' \
     '^ +created by start_in_root in goroutine' '^ +created by Test_root_left in goroutine'
 lines 'in the root scope, beside others' '^--- FAIL: root_left_among ' 'leak: 1 goroutine was left in the root scope'
-lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex$'
+lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex, locked at .*/all_test.c:150$'
 [ -n "$sanitize" ] || lines 'the crash' '^fatal error: ' '^Test_crashes$' # sanitizers say it themselves
 lines 'crashes' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
 lines 'NULL for a function' '^fatal error: bl_subtest of nil func value$' '^no_subtest$' '^fatal error: bl_cleanup of nil func value$' '^no_cleanup$' \

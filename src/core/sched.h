@@ -315,7 +315,7 @@ static inline bool bl__holds_any(const bl__g *g)
     return ((uintptr_t)g->held | (uintptr_t)g->held_rw | g->reads_count) != 0; /* one branch */
 }
 /* Asked before each of these reports, if not NULL, whether it is to be made. */
-extern bool (*bl__held_hook)(const bl__g *g, const char *kind);
+extern bool (*bl__held_hook)(const bl__g *g, const char *kind, const void *lock);
 
 #if BL__RACE
 /* Whose g is, a number, or 0 (nobody's): asked, if not NULL, when it begins, for the races that it

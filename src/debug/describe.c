@@ -11,6 +11,7 @@
 
 #include "core/label.h"
 #include "core/proc.h"
+#include "debug/lockorder.h"
 #include "debug/peek.h"
 #include "debug/symbol.h"
 #include "io/fd.h"
@@ -402,14 +403,25 @@ const bl__site *bl__describe_made(const bl__g *g)
     }
 }
 
-static void read_print(bl__out *o, const void *at)
+/* Behind a lock that g holds. */
+static void taken_print(bl__out *o, const bl__g *g, const void *lock)
+{
+    bl__symbol s;
+    if (bl__order_place(g, lock, &s))
+        bl__out_printf(o, ", locked at %s:%d", s.file, s.line);
+    bl__out_printf(o, "\n");
+}
+
+static void read_print(bl__out *o, const bl__g *g, const void *at)
 {
     bl__out_printf(o, "holds sync.RWMutex");
     bl__describe_place(o, at);
-    bl__out_printf(o, " for reading\n");
+    bl__out_printf(o, " for reading");
+    taken_print(o, g, at);
 }
 
-static void held_print(bl__out *o, const void *lock, const char *kind, const bl__g *at)
+static void held_print(bl__out *o, const bl__g *g, const void *lock, const char *kind,
+                       const bl__g *at)
 {
     bl__held_head head;
     for (int i = 0; i < HELD_SHOWN && lock != NULL && bl__peek(&head, lock, sizeof head); i++) {
@@ -417,18 +429,18 @@ static void held_print(bl__out *o, const void *lock, const char *kind, const bl_
             return;
         bl__out_printf(o, "holds %s", kind);
         bl__describe_place(o, lock);
-        bl__out_printf(o, "\n");
+        taken_print(o, g, lock);
         lock = head.next;
     }
 }
 
 void bl__describe_held(bl__out *o, const bl__g *g, const bl__g *at)
 {
-    held_print(o, g->held, "sync.Mutex", at);
-    held_print(o, g->held_rw, "sync.RWMutex", at);
+    held_print(o, g, g->held, "sync.Mutex", at);
+    held_print(o, g, g->held_rw, "sync.RWMutex", at);
     for (uint32_t i = 0; i < g->reads_count && i < BL__READS; i++)
         if (g->reads[i] != NULL)
-            read_print(o, g->reads[i]);
+            read_print(o, g, g->reads[i]);
     if (g->reads_count > BL__READS)
         bl__out_printf(o, "...%u more for reading...\n", g->reads_count - BL__READS);
 }

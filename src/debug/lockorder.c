@@ -481,10 +481,24 @@ static void lock_print(bl__out *o, const void *lock, uint32_t mode)
 
 static const char *const mode_words[] = {"", "", " for reading"};
 
+/* pc is behind the call that has locked; 0: not known. */
+static bool locked_at(uintptr_t pc, bl__symbol *s)
+{
+    *s = (bl__symbol){0};
+    if (pc != 0)
+        bl__symbol_each(pc - 1, order_symbol_take, s);
+    return s->file != NULL;
+}
+
+bool bl__order_place(const bl__g *g, const void *lock, bl__symbol *s)
+{
+    return load_relaxed(&bl__order_on) && locked_at(place_of(g, lock), s);
+}
+
 static void edge_print(bl__out *o, const report *r, uint32_t i)
 {
     const edge *e = &r->edges[i];
-    bl__symbol s = {0};
+    bl__symbol s;
     if (e->id != 0)
         bl__out_printf(o, "\ngoroutine %llu", (unsigned long long)e->id);
     else
@@ -494,9 +508,7 @@ static void edge_print(bl__out *o, const report *r, uint32_t i)
     bl__out_printf(o, "%s, holding ", mode_words[e->to_mode]);
     lock_print(o, r->locks[i], e->from_mode);
     bl__out_printf(o, "%s", mode_words[e->from_mode]);
-    if (e->from_pc != 0)
-        bl__symbol_each(e->from_pc - 1, order_symbol_take, &s);
-    if (s.file != NULL)
+    if (locked_at(e->from_pc, &s))
         bl__out_printf(o, ", locked at %s:%d", s.file, s.line);
     bl__out_printf(o, "\n");
     bl__trace trace = {.total = e->frames};

@@ -20,14 +20,14 @@
 
 const bl__g bl__orphan;
 
-bool (*bl__held_hook)(const bl__g *g, const char *kind);
+bool (*bl__held_hook)(const bl__g *g, const char *kind, const void *lock);
 
 /* The lock by its address: to read its name takes a fifth of a second, and others wait for it
  * meanwhile. */
 static void held_report(const bl__g *g, const char *kind, const void *lock)
 {
     const bl__site *site = g->site;
-    if (bl__held_hook != NULL && !bl__held_hook(g, kind))
+    if (bl__held_hook != NULL && !bl__held_hook(g, kind, lock))
         return;
     if (g->id == 0)
         bl__warn("leak: a thread ended holding a %s at %p - whoever waits for it is stuck", kind,

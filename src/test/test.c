@@ -13,6 +13,7 @@
 #include "arch/race.h"
 #include "core/label.h"
 #include "core/lock.h"
+#include "debug/lockorder.h"
 #include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/stuck.h"
@@ -381,8 +382,9 @@ bl_test *bl__test_given(bl_test *t)
     return t;
 }
 
-bool bl__test_held(const bl__g *g, const char *kind)
+bool bl__test_held(const bl__g *g, const char *kind, const void *lock)
 {
+    bl__symbol at;
     bl_test *t = bl__test_of(g);
     if (bl__tests.leak == BL__LEAK_OFF || (t != NULL && (t->allow & BL_ALLOW_LOCKS) != 0))
         return false;
@@ -390,8 +392,14 @@ bool bl__test_held(const bl__g *g, const char *kind)
         return true;
     if (bl__tests.leak == BL__LEAK_FAIL)
         bl__test_fail(t);
-    bl__test_log(t, g->site->file, g->site->line,
-                 "leak: the goroutine that was started here ended holding a %s", kind);
+    if (bl__order_place(g, lock, &at))
+        bl__test_log(t, g->site->file, g->site->line,
+                     "leak: the goroutine that was started here ended holding a %s, locked at "
+                     "%s:%d",
+                     kind, at.file, at.line);
+    else
+        bl__test_log(t, g->site->file, g->site->line,
+                     "leak: the goroutine that was started here ended holding a %s", kind);
     return true;
 }
 

@@ -193,7 +193,7 @@ uint64_t bl__test_race_owner(const bl__g *g);
 
 /* A goroutine ends holding a lock: the test that it is of fails. For bl__held_hook: it is to be
  * reported. */
-bool bl__test_held(const bl__g *g, const char *kind);
+bool bl__test_held(const bl__g *g, const char *kind, const void *lock);
 
 /* For bl__order_owner and bl__order_say: locks that a test takes in two orders fail it. */
 uint64_t bl__test_order_owner(const bl__g *g);
