@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bubble.h"
 #include "core/proc.h"
 
 enum { TIMERS = 3000, STEPS = 30000 };
@@ -209,6 +210,29 @@ static void instants(bl_test *t, bool refused)
 
 BL_TEST(the_next_instant_is_known) { instants(t, false); }
 BL_TEST(without_memory_the_next_instant_is_known) { instants(t, true); }
+
+/* So it is where a slot of the wheel has more than are brought from it at a time. */
+BL_TEST(the_next_instant_is_known_of_a_crowd)
+{
+    enum { TICK = 1 << 20, SLOT = 64 * TICK };
+    model *m = calloc(1, sizeof *m);
+    BL_REQUIRE(t, m != NULL);
+    m->now = (bl_time)BL__BUBBLE_BEGIN / SLOT * SLOT; /* the clock is not to be there yet */
+    bl__timers_begin(&m->queue, m->now, 16);
+    for (size_t i = 0; i < TIMERS; i++) {
+        m->timers[i].bl__when =
+            m->now + SLOT + (i < 32 ? 5 * TICK : (bl_time)(i % 2 == 0 ? 9 : 6) * TICK);
+        bl__timers_insert(&m->queue, &m->timers[i]);
+    }
+    bl__timers_settle(&m->queue);
+    BL_CHECK_EQ(t, m->queue.first - m->now, SLOT + 5 * TICK);
+    size_t first = 0;
+    for (size_t i = 0; i < m->queue.count; i++)
+        first += m->queue.entries[i].when == m->queue.first;
+    BL_CHECK_EQ(t, first, 32);
+    bl__timers_forget(&m->queue);
+    free(m);
+}
 
 /* One instant for all: more than are brought from the wheel at a time. */
 BL_TEST(a_crowd_fires_at_one_instant)

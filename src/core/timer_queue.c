@@ -316,7 +316,7 @@ void bl__timers_settle(bl__timers *ts)
     uint64_t start = 0;
     bl__lock(&ts->lock, BL__RANK_HEAP);
     while (next_slot(ts, &start) != NULL &&
-           (ts->count == 0 || start <= tick_of(ts->entries[0].when)))
+           (ts->moving != NULL || ts->count == 0 || start <= tick_of(ts->entries[0].when)))
         advance(ts, start + 1);
     first_update(ts);
     bl__unlock(&ts->lock);
