@@ -156,6 +156,17 @@ else
     expect_err 'no /proc' '^belay: all goroutines are asleep; whether that is a deadlock cannot be told: '
 fi
 
+# ---- The first process of a container ends with its crash, whose signal does not kill it
+if [ -n "$sanitize" ]; then
+    skip 'the first process' 'sanitizers have handlers of their own'
+elif ! run unshare -rpf true || [ "$status" -ne 0 ]; then
+    skip 'the first process' "there can be no namespace: $(head -n 1 "$work/err")"
+else
+    run unshare -rpf --kill-child "$program" raises
+    expect 'the first process' 139
+    expect_err 'the first process' '^\[signal SIGSEGV: '
+fi
+
 # ---- Without standard streams: nothing of the library's gets their numbers, to be read or printed into
 run env BELAY_TRACE="$work/trace" bash -c '"$0" streams 0<&- 1>&- 2>&-' "$program"; expect 'no streams' 0
 

@@ -167,8 +167,10 @@ static void die(int sig, bool fault)
     struct sigaction dfl = {.sa_handler = SIG_DFL};
     bl__fatal_last();
     sigaction(sig, &dfl, NULL);
-    if (!fault)
-        syscall(SYS_tgkill, getpid(), gettid(), sig);
+    if (fault)
+        return; /* to where it is met again */
+    syscall(SYS_tgkill, getpid(), gettid(), sig);
+    _exit(128 + sig); /* the first process of a container is not killed by its own signals */
 }
 
 /* The report of this thread crashed. What it had found of the stack is worth printing, once. */

@@ -740,6 +740,16 @@ static int run_late(void)
     return end("late", r);
 }
 
+/* ---- A crash of which the kernel lets nothing come ---- */
+
+static int raises(void *arg)
+{
+    (void)arg;
+    return raise(SIGSEGV);
+}
+
+static int run_raises(void) { return end("raises", bl_run(raises, NULL, NULL)); }
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -750,7 +760,7 @@ int main(int argc, char **argv)
         {"debugged", run_debugged}, {"threads", run_threads}, {"again", run_again},
         {"stray", run_stray},       {"late", run_late},       {"callers", run_callers},
         {"deadlock", run_deadlock}, {"writers", run_writers}, {"filtered", run_filtered},
-        {"kept", run_kept},         {"streams", run_streams},
+        {"kept", run_kept},         {"streams", run_streams}, {"raises", run_raises},
     };
     number = argc > 2 ? atol(argv[2]) : 100;
     for (size_t i = 0; argc > 1 && i < sizeof cases / sizeof *cases; i++)
