@@ -490,6 +490,8 @@ chmod +x interrupt/cc
 run env CC="$PWD/interrupt/cc" "$belay" test ./interrupt
 expect '^C while it compiles' 130
 ok 'is no error of the program' bash -c "! grep -q 'the command was' '$work/err'"
+run env CC="$PWD/interrupt/cc" "$belay" test -c ./interrupt
+expect '^C while it compiles and would run nothing' 130
 
 if command -v gotestsum >/dev/null; then
     run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none

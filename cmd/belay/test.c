@@ -281,6 +281,14 @@ static size_t dir_run(const test_files *files, size_t at, const test_flags *f, o
     return n;
 }
 
+static int test_end(int status)
+{
+    fflush(stdout);
+    if (process_interrupted())
+        process_die(process_interrupted());
+    return status;
+}
+
 int test_command(char **argv)
 {
     test_flags f;
@@ -300,7 +308,7 @@ int test_command(char **argv)
     if (!err && (f.compile || f.build.out))
         err = test_files_keep(&files, &f);
     if (err || f.compile)
-        return err;
+        return test_end(err);
     if (f.junit && test_junit_begin(f.junit) != 0)
         return EXIT_FAILED;
     /* What -ubsan finds ends the program as abort does: it fails its test, with the goroutine's traceback. ThreadSanitizer
@@ -317,9 +325,5 @@ int test_command(char **argv)
         all.failed = true;
     if (all.failed && !f.json)
         puts("FAIL");
-    if (process_interrupted()) {
-        fflush(stdout);
-        process_die(process_interrupted());
-    }
-    return all.failed ? EXIT_FAILED : 0;
+    return test_end(all.failed ? EXIT_FAILED : 0);
 }
