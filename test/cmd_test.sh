@@ -205,8 +205,40 @@ static int root(void *arg)
 }
 int main(void) { return bl_run(root, NULL, NULL); }
 END
+    cat >churns.c <<'END'
+#include <belay.h>
+#include <stdlib.h>
+static int step(void *arg)
+{
+    void *volatile kept = malloc(40);
+    bl_yield();
+    free(kept);
+    return arg != NULL;
+}
+static int churns(void *arg)
+{
+    for (;;) {
+        BL_SCOPE(s);
+        for (int i = 0; i < 20; i++)
+            bl_go(s, step, arg);
+    }
+}
+static int root(void *arg)
+{
+    for (int i = 0; i < 8; i++)
+        bl_go(bl_root(), churns, arg);
+    (void)!bl_sleep(100 * BL_MS);
+    exit(0);
+}
+int main(void) { return bl_run(root, NULL, NULL); }
+END
     for cc in gcc clang; do
         command -v "$cc" >/dev/null || continue
+        CC=$cc "$belay" build -asan churns.c -o churns
+        for _ in 1 2 3; do
+            ASAN_OPTIONS=detect_leaks=1 BELAY_PROCS=8 run ./churns
+            expect "-asan: $cc: nor what one has that others switch to meanwhile" 0
+        done
         ASAN_OPTIONS=detect_leaks=1 CC=$cc run "$belay" run -asan exits.c; expect "-asan: $cc: what a goroutine has has not leaked" 0
         CC=$cc run "$belay" run -asan later.c; expect "-asan: $cc: a variable behind its scope" 0
         CC=$cc run "$belay" run -asan freed.c; expect_err "-asan: $cc: whose error" '^goroutine 2 \[running\]:$'

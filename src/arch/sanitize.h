@@ -44,6 +44,7 @@
 #if BL__ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+void bl__lsan_wait(void); /* stack.c */
 #endif
 #if BL__TSAN
 #include <sanitizer/tsan_interface.h>
@@ -163,6 +164,7 @@ static inline void bl__san_fiber_free(void *fiber)
 static inline void bl__san_switch_start(void **save, void *fiber, void *lo, void *hi)
 {
 #if BL__ASAN
+    bl__lsan_wait();
     __sanitizer_start_switch_fiber(save, lo, (size_t)((char *)hi - (char *)lo));
 #endif
 #if BL__TSAN
