@@ -48,6 +48,7 @@ ok 'nobody of the runner' bash -c "! grep -q '^bl__test_' '$work/err' '$work/out
 lines 'late' '^panic: test timed out after 0.05s: late$' '^goroutine [0-9]+ .sleep' '^--- FAIL: late'
 lines 'subtests' '^--- FAIL: subs ' '^    --- FAIL: subs/c ' '^        all_test.c:[0-9]+: failed$'
 lines 'the one that dies beside others' '^--- FAIL: besides_crash'
+lines 'a scope that is late' '^--- FAIL: scope_late' '^    belay: leak: scope "late one" .* has not stopped:$' '^ +stops_late$' 'failed: bl_scope_wait'
 lines 'a ticker' '^--- FAIL: ticker_left' 'all_test.c:[0-9]+: leak: the ticker that was made here was not stopped$'
 lines 'a timer' '^--- FAIL: timer_left' 'all_test.c:[0-9]+: leak: the timer that was started here was not stopped'
 lines 'a function to come' '^--- FAIL: after_left' 'all_test.c:[0-9]+: leak: the timer that was started here was not stopped'

@@ -22,8 +22,9 @@
  * the test: goroutines that are left, and those that it has started in the root scope, which nobody
  * cancels, and that have not ended by then. So do locks that a goroutine held at its end,
  * descriptors of bl_accept and bl_connect that are open, timers and tickers that are neither
- * stopped nor ended by a scope, and contexts that were neither cancelled nor released. A crash or
- * fatal error fails the test that it happened in, and the others are still run. In a subtest it
+ * stopped nor ended by a scope, and contexts that were neither cancelled nor released. What has not
+ * stopped in the grace of another scope of the test's is told in its log alone. A crash or fatal
+ * error fails the test that it happened in, and the others are still run. In a subtest it
  * fails that, and its test is run again for the subtests behind it: those that have ended are not,
  * and bl_subtest returns for them what it returned before, or false for the one that crashed.
  *

@@ -661,12 +661,16 @@ void bl__exit_leaked(void)
     leaked_watch();
 }
 
+void (*bl__late_say)(void (*print)(bl__out *o, void *arg), void *arg);
+
 void bl__report_late(void (*fn)(bl__out *o, void *arg), void *arg)
 {
     (void)add_relaxed(&leaked.late, 1u);
     if (bl__rt.options.on_leak == BL_LEAK_FAIL)
         leaked_watch();
-    if (bl__rt.options.on_leak != BL_LEAK_IGNORE)
+    if (bl__late_say != NULL)
+        bl__late_say(fn, arg);
+    else if (bl__rt.options.on_leak != BL_LEAK_IGNORE)
         bl__report_run(STDERR_FILENO, fn, arg);
 }
 

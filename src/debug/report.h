@@ -26,6 +26,8 @@ void bl__report_stuck(bl__out *o, bool (*want)(const bl__g *g, void *arg), void 
  * Where leaks fail the program, an exit while they are still not joined does. */
 void bl__report_late(void (*fn)(bl__out *o, void *arg), void *arg);
 void bl__report_late_joined(void);
+/* Of the test runner, NULL elsewhere: says it instead. */
+extern void (*bl__late_say)(void (*print)(bl__out *o, void *arg), void *arg);
 
 /* Prints that left goroutines were left when the program ended, and each of them. */
 void bl__report_leaks(size_t left);

@@ -257,7 +257,8 @@ void bl__test_log_report(bl_test *t, const char *file, int line, const char *tex
             bl__text_put(&b, part, (size_t)n);
         close(fd);
     }
-    bl__test_log_text(t, file, line, b.at, b.len);
+    if (b.len > 0)
+        bl__test_log_text(t, file, line, b.at, b.len);
     bl__text_free(&b);
 }
 
@@ -431,6 +432,14 @@ void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg)
     if (bl__tests.leak == BL__LEAK_FAIL)
         bl__test_fail(t);
     bl__test_log_report(t, NULL, 0, "", print, arg);
+}
+
+/* What is late once the test has returned is told of as left. */
+void bl__test_late_say(void (*print)(bl__out *o, void *arg), void *arg)
+{
+    bl_test *t = bl__test_of(bl__self());
+    if (t != NULL && bl_ctx_err(bl_scope_ctx(&t->work)) == 0)
+        bl__test_log_report(t, NULL, 0, "", print, arg);
 }
 
 /* ---- What has ended in a worker before this one ---- */

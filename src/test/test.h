@@ -199,6 +199,9 @@ bool bl__test_held(const bl__g *g, const char *kind, const void *lock);
 uint64_t bl__test_order_owner(const bl__g *g);
 void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg);
 
+/* For bl__late_say: what is late in a scope or pool of the test is in its log. */
+void bl__test_late_say(void (*print)(bl__out *o, void *arg), void *arg);
+
 /* Runs fn(arg) as a goroutine of its own, which may end early, and waits for it though t be
  * cancelled; its result. */
 int bl__test_run_aside(bl_test *t, bl_fn fn, void *arg, bool shield);

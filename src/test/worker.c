@@ -171,6 +171,7 @@ void bl__test_worker(const bl__items *items, int events)
     if (bl__tests.leak != BL__LEAK_OFF && bl__tests.bench == NULL) {
         bl__order_owner = bl__test_order_owner;
         bl__order_say = bl__test_order_say;
+        bl__late_say = bl__test_late_say;
     }
     bl__test_left_begin();
     bl_options o = {.procs = items->len > 0 ? items->at[0].procs : 1,

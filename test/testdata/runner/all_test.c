@@ -293,6 +293,21 @@ BL_TEST(besides_crash)
     abort();
 }
 
+static int stops_late(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .shield = true);
+    return bl_sleep(200 * BL_MS);
+}
+
+BL_TEST(scope_late)
+{
+    BL_SCOPE(s, .name = "late one", .grace = BL_MS);
+    BL_CHECK_EQ(t, bl_go(s, stops_late, NULL), 0);
+    bl_scope_cancel(s, 0);
+    BL_CHECK_ERR(t, bl_scope_wait(s), 0);
+}
+
 /* ---- What else is left behind ---- */
 
 BL_TEST(ticker_left) { (void)bl_ticker_new(bl_root(), BL_HOUR); }
