@@ -47,7 +47,11 @@ done
 
 # ---- and away again: what was installed last
 if [ "$build" = "$root/build/release" ]; then
-    ok 'uninstall' make -s -C "$root" uninstall DESTDIR="$work/stage"
+    run make -s -C "$root" uninstall DESTDIR="$work/stage" PREFIX=/opt
+    expect 'uninstall from where it is not' 2
+    expect_err 'is told of' '^not /opt: what was installed last is listed in '
+    ok 'and takes nothing away' test -n "$(find "$work/stage" -name libbelay.so)"
+    ok 'uninstall' make -s -C "$root" uninstall DESTDIR="$work/stage" PREFIX=/usr/local/
     ok 'nothing is left' test -z "$(find "$work/stage" ! -type d -o -name '[Bb]elay')"
 fi
 
