@@ -628,6 +628,13 @@ static int close_outer_first(void *arg)
     return 0;
 }
 
+static int go_on_gone(void *arg)
+{
+    static bl_scope gone; /* as one whose frame others have used since */
+    memset(&gone, 1, sizeof gone);
+    return bl_go(&gone, go_on_gone, arg);
+}
+
 static int close_it(void *arg) { return bl_scope_close(arg); }
 static int close_by_stranger(void *arg)
 {
@@ -688,6 +695,8 @@ BL_TEST_PLAIN(misuse)
     for (nothing_way = 0; nothing_way < 4; nothing_way++)
         CHECK_FATAL(t, go_of_nothing_later, "go of nil func value");
     CHECK_FATAL(t, go_on_closed, "bl_go on a closed scope");
+    CHECK_FATAL(t, go_on_gone,
+                "bl_go on a scope that is not open: it never was, or its block has ended");
     CHECK_FATAL(t, close_twice, "scope closed twice");
     CHECK_FATAL(t, close_outer_first, "which was opened inside it");
     CHECK_FATAL(t, close_by_stranger, "scope closed by a goroutine that did not open it");

@@ -27,7 +27,7 @@ void bl__scope_dead(const bl_scope *s, const char *what)
     if (load_relaxed(&s->bl__magic) == BL__SCOPE_CLOSED)
         bl__fatal("belay: %s on a closed scope: %s (opened at %s:%d)", what, scope_name(s),
                   s->bl__made->file, s->bl__made->line);
-    bl__fatal("belay: %s on a scope that was never opened", what);
+    bl__fatal("belay: %s on a scope that is not open: it never was, or its block has ended", what);
 }
 
 /* ---- Starting goroutines ---- */
