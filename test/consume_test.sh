@@ -56,7 +56,7 @@ if [ "$build" = "$root/build/release" ]; then
 fi
 
 # ---- What is installed names no folder of who has built it, and a program keeps its library beside the next version's
-for file in "$prefix/bin/belay" "$(find "$prefix" -name 'libbelay.so.*.*.*')" "$(find "$prefix" -name libbelay.a)"; do
+for file in "$prefix/bin/belay" "$(find "$prefix" -name 'libbelay.so.*.*.*' ! -name '*.py')" "$(find "$prefix" -name libbelay.a)"; do
     ok "${file##*/}: no folder of the build's" test "$(strings -a "$file" | grep -cF "$root/")" -eq 0
 done
 ok 'soname' test -n "$(readelf -d "$(find "$prefix" -name libbelay.so)" | grep "SONAME.*\[libbelay\.so\.$(
