@@ -16,7 +16,8 @@ target_compile_options(belay_flags INTERFACE
     # Reports walk stacks from any instruction.
     -fasynchronous-unwind-tables)
 
-# What is installed names no folder of who has built it, and is the same wherever that was. gdb finds the sources with
+# What is installed names no folder of who has built it, and is the same wherever that was (but for what gcc's
+# UndefinedBehaviorSanitizer says, which it does not map). gdb finds the sources with
 # set substitute-path /usr/src/belay-VERSION TREE.
 if(PROJECT_IS_TOP_LEVEL)
     foreach(folder ${PROJECT_BINARY_DIR} ${PROJECT_SOURCE_DIR}) # of two that fit the last counts

@@ -52,6 +52,8 @@ if [ "$build" = "$root/build/release" ]; then
     expect_err 'is told of' '^not /opt: what was installed last is listed in '
     ok 'and takes nothing away' test -n "$(find "$work/stage" -name libbelay.so)"
     ok 'uninstall' make -s -C "$root" uninstall DESTDIR="$work/stage" PREFIX=/usr/local/
+    mkdir -p "$work/kept$(head -n 1 "$build/install_manifest.txt")"
+    run make -s -C "$root" uninstall DESTDIR="$work/kept"; expect 'what cannot be removed' 2
     ok 'nothing is left' test -z "$(find "$work/stage" ! -type d -o -name '[Bb]elay')"
 fi
 
