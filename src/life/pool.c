@@ -417,15 +417,14 @@ static bl__g *queue_admit(bl_pool *p)
     return w->g;
 }
 
-/* What a job, fn, has left behind that would be the next one's. */
-static void job_clean(const bl_pool *p, bl__g *g, bl_fn fn)
+/* What a job has left behind that would be the next one's. */
+static void job_clean(const bl_pool *p, bl__g *g)
 {
-    if (__builtin_expect(g->inner != &p->inner, 0)) {
-        g->fn = fn; /* whom the traceback shows */
-        bl__fatal("belay: a pool's job ended with a scope left open: %s (opened at %s:%d); "
+    if (__builtin_expect(g->inner != &p->inner, 0))
+        bl__fatal("belay: a pool's job ended with a scope left open: %s (opened by %s at %s:%d); "
                   "close it with bl_scope_close, or declare it with BL_SCOPE",
-                  g->inner->bl__made->what, g->inner->bl__made->file, g->inner->bl__made->line);
-    }
+                  g->inner->bl__made->what, g->inner->bl__made->func, g->inner->bl__made->file,
+                  g->inner->bl__made->line);
     if (__builtin_expect(bl__holds_any(g), 0))
         bl__held_at_end(g);
     if (__builtin_expect(g->labels != p->labels, 0)) {
@@ -504,7 +503,7 @@ static void worker_run(bl_pool *p, bl__g *g)
     bool more = worker_take_slow(p, &job);
     while (more) {
         int result = job_run(p, g, job);
-        job_clean(p, g, job.fn);
+        job_clean(p, g);
         bool failed = result < 0 && job_failed(p, result);
         take_lock(p);
         p->running--;
@@ -521,7 +520,7 @@ static int pool_worker(void *arg)
     g->parent = p->maker; /* and not who has submitted its first job */
     g->inner = &p->inner;
     g->ctx = p->inner.bl__ctx;
-    job_clean(p, g, NULL);
+    job_clean(p, g);
 #if BL__RACE
     struct bl__job_fibers fibers = {.next = 0};
     g->job_fibers = &fibers;
