@@ -15,6 +15,7 @@
 
 #include "core/label.h"
 #include "core/proc.h"
+#include "debug/fatal.h"
 #include "debug/report.h"
 
 #include "fatal.h"
@@ -453,6 +454,21 @@ BL_TEST_PLAIN(a_run_does_not_end_while_a_thread_reports_a_fatal_error)
 {
     CHECK_FATAL(t, end_beside_fatal, "fatal error: close of nil channel");
     CHECK_FATAL(t, end_beside_fatal, "nil_close");
+}
+
+/* Forked before there was any run. */
+BL_TEST_PLAIN(a_run_of_a_child_waits_for_no_report_of_its_parent)
+{
+    bl__fatal_dying.owner = (uint32_t)gettid();
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(20);
+        _exit(bl_run(nothing, NULL, NULL) != 0);
+    }
+    bl__fatal_dying.owner = 0;
+    int status = -1;
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, status, 0);
 }
 
 static int go_on_closed(void *arg)

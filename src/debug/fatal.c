@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/trace.h"
@@ -35,7 +36,8 @@ bool bl__fatal_enter(void)
 
 void bl__fatal_await(void)
 {
-    if (load_relaxed(&bl__fatal_dying.owner) != 0)
+    uint32_t owner = load_relaxed(&bl__fatal_dying.owner);
+    if (owner != 0 && syscall(SYS_tgkill, getpid(), owner, 0) == 0) /* else it was our parent's */
         (void)bl__fatal_enter();
 }
 
