@@ -340,9 +340,9 @@ static int call_counted(call *c)
     return r;
 }
 
-/* Who is woken in vain waits for a hog's next turn: twenty of them in the millisecond after which it has
- * starved. However slow the machine is, for it those are as many; and without end, where it is given
- * nothing then, but for luck. */
+/* Who is woken in vain waits for a hog's next turn: twenty of them in the millisecond after which it
+ * has starved. However slow the machine is, for it those are as many; and without end, where it is
+ * given nothing then, but for luck. */
 BL_TEST(rwmutex_starves_nobody)
 {
     bl_rwmutex m = {0};

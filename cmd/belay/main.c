@@ -69,7 +69,8 @@ static int dispatch(char **argv)
     return EXIT_USAGE;
 }
 
-/* Closed, they would be the numbers of files and pipes of ours. Who writes there still hears that it fails. */
+/* Closed, they would be the numbers of files and pipes of ours. Who writes there still hears that it
+ * fails. */
 static void streams_fill(void)
 {
     int fd;

@@ -70,7 +70,8 @@ static inline int bl__san_on_valgrind(void)
 #endif
 }
 
-/* In between the caller reads memory that may never have been written: valgrind says nothing of it. */
+/* In between the caller reads memory that may never have been written, of which valgrind says
+ * nothing. */
 static inline void bl__san_guess_begin(void)
 {
 #ifdef BL__VALGRIND

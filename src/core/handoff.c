@@ -713,14 +713,17 @@ static void held_up_look(bool helpers, bl_time now)
 }
 
 /* Goroutines wait in queues, and processors are idle: a bubble wakes nobody for those that it makes
- * ready. They may be done in no time; but not if it is so twice. */
+ * ready. They may be done in no time; but not if it is so twice. While there is no thread for them,
+ * nobody is to be woken. */
 static bl__look queue_look(bool helpers)
 {
     uint32_t made = load_acquire(&bl__rt.ps_made); /* ORD(procs): with ps_grow */
     bool was = handoff.queued, queued = load_relaxed(&bl__rt.queued) != 0;
     for (uint32_t i = 0; i < made && !queued; i++)
         queued = !bl__runq_empty(bl__rt.ps[i]);
-    handoff.queued = queued && helpers;
+    if (!queued)
+        store_relaxed(&bl__rt.wake_refused, 0u);
+    handoff.queued = queued && helpers && !load_relaxed(&bl__rt.wake_refused);
     return !handoff.queued ? BL__LOOK_NOTHING : was ? BL__LOOK_WORK : BL__LOOK_SOON;
 }
 

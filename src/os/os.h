@@ -55,8 +55,9 @@ int bl__thread_state_sleeps(bl__thread_state *s);
 /* The same file under a high number, out of the way of those that the program gets and may expect;
  * else fd itself. */
 int bl__fd_raise(int fd);
-/* The same file under a number that is none of the standard streams', of which a program may have been started
- * without some, and yet print or read; else fd itself. What stays open goes through one of the two. */
+/* The same file under a number that is none of the standard streams', of which a program may have
+ * been started without some, and yet print or read; else fd itself. What stays open goes through
+ * one of the two. */
 int bl__fd_own(int fd);
 /* Nanoseconds of CPU time that it has had; -1: it cannot be told. */
 int64_t bl__thread_cpu(int tid);
