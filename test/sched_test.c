@@ -308,22 +308,26 @@ static int one_processor(void)
     return before;
 }
 
-/* True: nobody was moved to another thread. */
+/* True: all were on one thread all the time, the caller too, who starts them and counts their turns. */
 static bool yield_in_turn(runner *r)
 {
     atomic_bool stop = false;
+    const bl__m *on = bl__this_m();
     bool moved = false;
     BL_SCOPE(s);
     for (int i = 0; i < RUNNERS; i++) {
         r[i] = (runner){.stop = &stop};
         bl_go(s, runner_yield, &r[i]);
     }
-    while (atomic_load(&r[0].turns) < 2000)
+    while (atomic_load(&r[0].turns) < 2000) {
+        moved = moved || bl__this_m() != on;
         bl_yield();
+    }
+    moved = moved || bl__this_m() != on;
     stop = true;
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     for (int i = 0; i < RUNNERS; i++)
-        moved = moved || r[i].moved || r[i].on != r[0].on;
+        moved = moved || r[i].moved || r[i].on != on;
     return !moved;
 }
 
