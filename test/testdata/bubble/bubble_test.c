@@ -234,9 +234,13 @@ BL_TEST(real)
 }
 
 /* A signal comes from outside, also when all wait and nothing else is to come. */
+static atomic_bool listening;
 static int signals_late(void *arg)
 {
     (void)arg;
+    while (!atomic_load(&listening))
+        if (bl_sleep(BL_MS) != 0)
+            return 0;
     return bl_sleep(50 * BL_MS) != 0 ? 0 : raise(SIGUSR1);
 }
 
@@ -246,6 +250,7 @@ static void signal_fn(bl_test *t, void *arg)
     (void)arg;
     bl_chan *c = bl_scope_chan(bl_test_scope(t), sizeof got, 1);
     BL_REQUIRE_ERR(t, bl_notify(bl_test_scope(t), c, SIGUSR1), 0);
+    atomic_store(&listening, true);
     BL_CHECK_ERR(t, bl_chan_recv(c, &got), 0);
     BL_CHECK_EQ(t, got, SIGUSR1);
     bl_chan *never = bl_scope_chan(bl_test_scope(t), sizeof got, 0);
@@ -256,6 +261,7 @@ BL_TEST(signals)
 {
     bl_chan *own = bl_scope_chan(bl_test_scope(t), sizeof(int), 1); /* before there is one inside */
     BL_REQUIRE_ERR(t, bl_notify(bl_test_scope(t), own, SIGUSR1), 0);
+    listening = false;
     bl_go(bl_test_scope(t), signals_late, NULL);
     bl_bubble(t, signal_fn, NULL);
 }
