@@ -81,6 +81,10 @@ if [ -x "$build/belay" ]; then
     run "$build/belay" top -once http://127.0.0.1:1; expect 'nobody listens' 1
     run "$build/belay" top -once ftp://127.0.0.1; expect 'no address' 2
     kill -STOP "$server"
+    for ((i = 0; i < 1000; i++)); do # each of its threads stops when it gets to it
+        grep -q '^State:.[^T]' "/proc/$server"/task/*/status || break
+        sleep 0.01
+    done
     run "$build/belay" top -once "http://127.0.0.1:$said/"; expect 'it is stopped' 1
     expect_err 'it is stopped' ': no answer$'
     kill -CONT "$server"
