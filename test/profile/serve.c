@@ -27,10 +27,14 @@ __attribute__((noinline)) static int locker(void *arg)
 static int serve(void *arg)
 {
     char c;
+    bl_stat st;
     BL_SCOPE(s);
     bl_chan *never = bl_scope_chan(s, sizeof(int), 0);
     for (int i = 0; i < 7; i++)
         bl_go(s, receiver, never);
+    do /* all wait */
+        bl_yield();
+    while (bl_stats(&st), st.waiting < 7);
     for (int i = 0; i < 3; i++)
         bl_go(s, locker, NULL);
     int r = bl_debug_listen(s, arg);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* alike.c: five goroutines that wait in one place and two in another, until stdin ends. */
 #include <belay.h>
+#include <belay/debug.h>
 
 #include <stdio.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@ __attribute__((noinline)) static int sleeper(void *arg)
 static int alike(void *arg)
 {
     char c;
+    bl_stat st;
+    int r;
     bl_dur hour = BL_HOUR;
     (void)arg;
     BL_SCOPE(s);
@@ -28,7 +31,9 @@ static int alike(void *arg)
         bl_go(s, receiver, never);
     for (int i = 0; i < 2; i++)
         bl_go(s, sleeper, &hour);
-    int r = bl_sleep(20 * BL_MS);
+    do /* all wait */
+        r = bl_sleep(BL_MS);
+    while (bl_stats(&st), r == 0 && st.waiting < 5 + 2);
     puts("ready");
     fflush(stdout);
     return r != 0 ? r : bl_read(0, &c, 1) < 0; /* all are idle */

@@ -2,6 +2,7 @@
 /* churn.c: goroutines that live for some milliseconds, and a few that stay, until stdin ends, for
  * test/look_test.sh. */
 #include <belay.h>
+#include <belay/debug.h>
 
 #include <stdio.h>
 
@@ -29,10 +30,14 @@ static int starter(void *arg)
 static int main_goroutine(void *arg)
 {
     char c;
+    bl_stat st;
     (void)arg;
     BL_SCOPE(s, .name = "churn", .limit = MOST);
     for (int i = 0; i < STAY; i++)
         bl_go(s, stayer, NULL);
+    do /* they sleep */
+        bl_yield();
+    while (bl_stats(&st), st.waiting < STAY);
     bl_go(s, starter, s);
     puts("ready");
     fflush(stdout);

@@ -37,6 +37,7 @@ int sleeper(void *arg)
 
 int main_goroutine(void *arg)
 {
+    bl_stat st;
     (void)arg;
     BL_SCOPE(s, .name = "waiters");
     never = bl_scope_chan(s, sizeof(int), 0);
@@ -44,7 +45,9 @@ int main_goroutine(void *arg)
     bl_go(s, value_waiter, NULL);
     bl_go(s, door_waiter, NULL);
     bl_go(s, sleeper, NULL);
-    bl_yield();
+    do /* all wait */
+        bl_yield();
+    while (bl_stats(&st), st.waiting < 3);
     int err = bl_dump(STDOUT_FILENO);
     bl_mutex_unlock(&door);
     bl_scope_cancel(s, BL_ECANCELED);

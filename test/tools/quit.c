@@ -2,6 +2,7 @@
 /* quit.c: programs that quit_test.sh sends SIGQUIT to. Each says "ready" once it may be sent, and
  * ends with status 7 when a line is written to its standard input. */
 #include <belay.h>
+#include <belay/debug.h>
 
 #include <signal.h>
 #include <stdio.h>
@@ -57,6 +58,7 @@ static int noticer(void *arg)
 static int main_goroutine(void *arg)
 {
     bl_chan *c = bl_scope_chan(bl_root(), sizeof(int), 1);
+    bl_stat st;
     (void)arg;
     if (is("notify")) {
         if (bl_notify(bl_root(), c, SIGQUIT) != 0)
@@ -65,6 +67,9 @@ static int main_goroutine(void *arg)
     } else {
         bl_go(bl_root(), waiter, c);
     }
+    do /* it waits */
+        bl_yield();
+    while (bl_stats(&st), st.waiting < 1);
     for (int i = 0; is("busy") && i < 3; i++)
         bl_go(bl_root(), spinner, NULL);
     bl_yield();

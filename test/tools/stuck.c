@@ -2,6 +2,7 @@
 /* stuck.c: goroutines that wait in every way that the tools show; says "ready" and stays until its
  * standard input ends, or, with an argument, aborts. */
 #include <belay.h>
+#include <belay/debug.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +80,17 @@ static int fired(void *arg)
     return 0;
 }
 
+/* Until so many wait. */
+static int await_waiting(uint64_t n)
+{
+    bl_stat st;
+    int r;
+    do
+        r = bl_sleep(BL_MS);
+    while (bl_stats(&st), r == 0 && st.waiting < n);
+    return r;
+}
+
 static int main_goroutine(void *arg)
 {
     char c;
@@ -89,7 +101,7 @@ static int main_goroutine(void *arg)
     bl_rwmutex_rlock(&table);
     bl_go(s, receiver, (void *)(intptr_t)41);
     bl_go(s, holder, NULL);
-    if (bl_sleep(20 * BL_MS) < 0)
+    if (await_waiting(2) < 0) /* the door is held */
         return 1;
     bl_go(s, locker, NULL);
     bl_go(s, group_waiter, NULL);
@@ -97,7 +109,7 @@ static int main_goroutine(void *arg)
     bl_go(s, seat_taker, NULL);
     bl_go(s, scope_opener, NULL);
     bl_after_func(&alarm_timer, s, BL_MIN * 60, fired, NULL);
-    if (bl_sleep(100 * BL_MS) < 0)
+    if (await_waiting(8) < 0)
         return 1;
     if (write(STDOUT_FILENO, "ready\n", 6) != 6 || arg != NULL)
         abort();
