@@ -111,6 +111,15 @@ for name in build run; do
     expect_out "$name --help: usage" "^Usage: belay $name "
 done
 run "$belay" version; expect version 0; expect_out version '^belay [0-9]+\.[0-9]+\.[0-9]+$'
+for words in 'version extra' 'help run extra' 'version --json'; do
+    read -ra words <<<"$words"
+    run "$belay" "${words[@]}"; expect "a word too many: ${words[*]}" 2
+    expect_err "${words[*]}" "^belay: ${words[0]} does not know what to do with ${words[-1]}; see "
+done
+for words in 'build' 'run' 'help' 'test' 'dump' 'top' ''; do
+    run "$belay" $words ''; expect "an empty word: $words" 2
+    expect_err "an empty word can be seen: $words" "''"
+done
 run "$belay" rnu; expect 'unknown command' 2; expect_err 'unknown command' "did you mean 'belay run'"
 run "$belay" ends.c; expect 'file as command' 2
 expect_err 'file as command' "did you mean 'belay run ends.c'"

@@ -140,9 +140,7 @@ expect_err 'no clone3' 'bl_run returns BL_EPERM: the system gives no thread: ope
 # ---- Without /proc nobody can tell whether there are threads that could wake somebody: that is said, once
 if [ -n "$sanitize" ]; then
     skip 'no /proc' 'sanitizers need it'
-elif ! run unshare -rm true || [ "$status" -ne 0 ]; then
-    skip 'no /proc' "there can be no namespace: $(head -n 1 "$work/err")"
-else
+elif can_unshare 'no /proc' -rm; then
     last_run='deadlock without /proc'
     unshare -rm sh -c 'mount -t tmpfs none /proc && exec "$@"' sh timeout -k 2 60 "$program" deadlock \
         >"$work/out" 2>"$work/err" &
@@ -159,9 +157,7 @@ fi
 # ---- The first process of a container ends with its crash, whose signal does not kill it
 if [ -n "$sanitize" ]; then
     skip 'the first process' 'sanitizers have handlers of their own'
-elif ! run unshare -rpf true || [ "$status" -ne 0 ]; then
-    skip 'the first process' "there can be no namespace: $(head -n 1 "$work/err")"
-else
+elif can_unshare 'the first process' -rpf; then
     run unshare -rpf --kill-child "$program" raises
     expect 'the first process' 139
     expect_err 'the first process' '^\[signal SIGSEGV: '

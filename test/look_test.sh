@@ -132,8 +132,21 @@ expect 'top in a pipe' 0
 sleep 1.2 # until main, which sits in a read, has not yielded for a second
 run "$belay" top -once "$pid"
 expect_out 'it warns' '^! goroutine 1 \([a-z0-9_]+\) has not yielded for [0-9.]+s: it waits in a system call$'
+run "$belay" top -once=true --sort=id "$pid"
+expect 'values behind =' 0
 run "$belay" top -sort name "$pid"
 expect 'no such column' 2
+run "$belay" top -srot id "$pid"
+expect 'no such flag' 2
+expect_err 'the nearest' '^belay: unknown flag -srot; did you mean -sort\?$'
+run "$belay" top -filter
+expect 'no value' 2
+expect_err 'it says so' '^belay: -filter needs a value; '
+for url in unix: http:// http:///debug; do
+    run "$belay" profile $url
+    expect "profile $url" 2
+    expect_err "profile $url" "^belay: $url is no address: http://HOST:PORT or unix:/PATH$"
+done
 run "$belay" dump "$pid"
 expect 'again' 0
 ok 'the program goes on' kill -0 "$pid"

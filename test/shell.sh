@@ -8,6 +8,7 @@
 #   expect_out NAME REGEX      … and its standard output has a line that matches (grep -E)
 #   expect_err NAME REGEX      … and its standard error has one
 #   ok NAME COMMAND…           passes if the command succeeds; it may look at $work/out and $work/err
+#   can_unshare NAME FLAG      says that NAME is skipped, and fails, where unshare can do nothing with FLAG
 #
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -65,6 +66,12 @@ ok() { # NAME COMMAND…
     last_run="$*"
     if "$@" >"$work/ok" 2>&1; then pass; else fail "$name" "it failed"; fi
     rm -f "$work/ok"
+}
+
+can_unshare() { # NAME FLAG
+    run unshare "$2" true
+    [ "$status" -eq 0 ] || echo "skip $1: there can be no namespace: $(head -n 1 "$work/err")"
+    return "$status"
 }
 
 finish() {

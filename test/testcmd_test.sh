@@ -315,6 +315,18 @@ rm -r "$folder"
 ln -s "$work/cache" "$folder"
 homeless; expect 'a link that somebody has put there' 1
 
+# ---- A cache in which nothing may run
+
+if can_unshare 'a cache without programs' -rm; then
+    mkdir noexec
+    # shellcheck disable=SC2016
+    run env BELAY_CACHE="$PWD/noexec" unshare -rm sh -c \
+        'mount -t tmpfs -o noexec none "$BELAY_CACHE" && exec "$@"' sh "$belay" test homeless
+    expect 'a cache without programs' 1
+    expect_out 'what helps' \
+        'cannot be run: Permission denied; BELAY_CACHE names another place for programs$'
+fi
+
 # ---- Progress, on a terminal ----
 
 mkdir slow

@@ -132,6 +132,14 @@ run "$belay" trace; expect 'nothing to convert' 2
 run "$belay" trace "$root/README.md"; expect 'no trace' 1
 expect_err 'it says so' 'README.md is not a trace: '
 run "$belay" trace -x y; expect 'no such flag' 2
+run "$belay" trace "-o=$work/named" "$work/trace"; expect 'a value behind =' 0
+for out in - ''; do
+    run "$belay" trace -o "$out" "$work/trace"; expect "no file's name: -o '$out'" 2
+    expect_err 'it says so' ': it needs the name of a file, which https://ui.perfetto.dev opens$'
+done
+cp "$work/trace" "$work/kept"
+run "$belay" trace -o "$work/trace" "$work/trace"; expect 'onto itself' 2
+ok 'it is still there' cmp "$work/kept" "$work/trace"
 run "$belay" trace -o /nowhere/at/all "$work/trace"; expect 'no place for it' 1
 run "$belay" trace -help; expect_out 'help' '^Usage: belay trace \[-o OUT\] FILE$'
 finish

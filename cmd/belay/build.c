@@ -55,7 +55,7 @@ static int check_files(const flags *f, const char *out)
         struct stat st;
         if (stat(file, &st) < 0) {
             const char *why = strerror(errno);
-            complain("%s: %s%s", file, why,
+            complain("%s: %s%s", text_shown(file), why,
                      is_source(file) ? "" : "; what is for the program goes behind --");
             return EXIT_USAGE;
         }

@@ -64,8 +64,7 @@ static void goroutine_print(const target *t, stacks *s, const goroutine *g)
 
 int dump_main(char **argv)
 {
-    if (argv[0] != NULL && (strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "-help") == 0 ||
-                            strcmp(argv[0], "--help") == 0))
+    if (argv[0] != NULL && help_asked(argv[0]))
         return help_command("dump");
     if (argv[0] == NULL || argv[1] != NULL) {
         complain("dump takes the number of one process, as in 'belay dump 4711'");

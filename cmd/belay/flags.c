@@ -5,9 +5,19 @@
 
 static const char *const flag_names[] = {"race", "asan", "g", "o", "x", "h", "help", NULL};
 
-static int flag_unknown(const char *command, const char *word, const char *name)
+const char *flags_name(const char *word, const char **value)
 {
-    const char *nearest = text_nearest(name, flag_names);
+    if (word[0] != '-' || word[1] == '\0')
+        return NULL;
+    const char *start = word + (word[1] == '-' ? 2 : 1);
+    const char *equals = strchrnul(start, '=');
+    *value = *equals ? equals + 1 : NULL;
+    return text_format("%.*s", (int)(equals - start), start);
+}
+
+int flags_unknown(const char *command, const char *word, const char *name, const char *const *names)
+{
+    const char *nearest = text_nearest(name, names);
     if (nearest)
         complain("unknown flag %s; did you mean -%s?", word, nearest);
     else
@@ -35,19 +45,17 @@ int flags_set_mode(flags *f, mode m, bool on, const char *what)
     return 0;
 }
 
-/* One flag, at **argv; moves *argv on to the flag's value if that is a word of its own. */
+/* One flag or file, at **argv; moves *argv on to the flag's value if that is a word of its own. */
 static int flag_read(flags *f, const char *command, char ***argv)
 {
-    const char *word = **argv;
-    const char *start = word + (word[1] == '-' ? 2 : 1);
-    const char *equals = strchr(start, '=');
-    size_t len = equals ? (size_t)(equals - start) : strlen(start);
-    char name[32] = "";
-    if (len < sizeof name)
-        memcpy(name, start, len);
-
+    const char *word = **argv, *value, *name = flags_name(word, &value);
+    if (!name) {
+        words_add(&f->files, word);
+        return 0;
+    }
     if (strcmp(name, "o") == 0) {
-        const char *value = equals ? equals + 1 : *++*argv;
+        if (!value)
+            value = *++*argv;
         if (!value || !*value || strcmp(value, "--") == 0) {
             complain("-o needs a value: the name of the program to write");
             return EXIT_USAGE;
@@ -59,9 +67,9 @@ static int flag_read(flags *f, const char *command, char ***argv)
     for (const char *const *n = flag_names; *n; n++)
         known |= strcmp(name, *n) == 0;
     if (!known)
-        return flag_unknown(command, word, name);
+        return flags_unknown(command, word, name, flag_names);
     bool on;
-    int err = flags_switch(name, equals ? equals + 1 : NULL, &on);
+    int err = flags_switch(name, value, &on);
     if (err)
         return err;
     if (strcmp(name, "race") == 0)
@@ -76,10 +84,6 @@ int flags_parse(flags *f, const char *command, char **argv)
 {
     *f = (flags){.command = command};
     for (; *argv && strcmp(*argv, "--") != 0; argv++) {
-        if ((*argv)[0] != '-' || (*argv)[1] == '\0') {
-            words_add(&f->files, *argv);
-            continue;
-        }
         int err = flag_read(f, command, &argv);
         if (err)
             return err;

@@ -29,6 +29,13 @@ typedef struct flags {
  */
 int flags_parse(flags *f, const char *command, char **argv);
 
+/* The name of the flag that word is, without dashes, and what stands behind its =, or NULL. NULL: it is no flag. */
+const char *flags_name(const char *word, const char **value);
+
+/* Complains of the flag that word is, which is none of names (NULL behind the last): EXIT_USAGE. */
+int flags_unknown(const char *command, const char *word, const char *name,
+                  const char *const *names);
+
 /* Reads the value of a switch, which Go's scripts give it (-race=false): NULL is true. 0, or, after it has
  * complained, EXIT_USAGE. */
 int flags_switch(const char *name, const char *value, bool *on);

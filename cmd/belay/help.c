@@ -266,6 +266,12 @@ static const struct {
 
 void help_all(FILE *to) { fputs(overview, to); }
 
+bool help_asked(const char *word)
+{
+    word += strncmp(word, "--", 2) == 0;
+    return strcmp(word, "-h") == 0 || strcmp(word, "-help") == 0;
+}
+
 int help_command(const char *name)
 {
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
@@ -278,6 +284,6 @@ int help_command(const char *name)
     if (nearest)
         complain("no help on %s; did you mean 'belay help %s'?", name, nearest);
     else
-        complain("no help on %s; 'belay help' lists what there is", name);
+        complain("no help on %s; 'belay help' lists what there is", text_shown(name));
     return EXIT_USAGE;
 }

@@ -17,16 +17,29 @@
 #include <string.h>
 #include <unistd.h>
 
-static int version_main(void)
+static int superfluous(const char *command, const char *word)
 {
+    complain("%s does not know what to do with %s; see 'belay help %s'", command, text_shown(word),
+             command);
+    return EXIT_USAGE;
+}
+
+static int version_main(char **argv)
+{
+    if (argv[0] && help_asked(argv[0]))
+        return help_command("version");
+    if (argv[0])
+        return superfluous("version", argv[0]);
     puts("belay " BELAY_VERSION);
     return 0;
 }
 
 static int help_main(char **argv)
 {
+    if (argv[0] && argv[1])
+        return superfluous("help", argv[1]);
     if (argv[0])
-        return help_command(argv[0]);
+        return help_command(help_asked(argv[0]) ? "help" : argv[0]);
     help_all(stdout);
     return 0;
 }
@@ -54,9 +67,8 @@ static int dispatch(char **argv)
         return trace_main(argv + 2);
     if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0 ||
         strcmp(name, "-version") == 0)
-        return version_main();
-    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-help") == 0 ||
-        strcmp(name, "-h") == 0)
+        return version_main(argv + 2);
+    if (strcmp(name, "help") == 0 || help_asked(name))
         return help_main(argv + 2);
 
     const char *nearest = text_nearest(name, help_names);
@@ -65,7 +77,7 @@ static int dispatch(char **argv)
     else if (text_ends_with(name, ".c"))
         complain("unknown command %s; did you mean 'belay run %s'?", name, name);
     else
-        complain("unknown command %s; 'belay help' lists the commands", name);
+        complain("unknown command %s; 'belay help' lists the commands", text_shown(name));
     return EXIT_USAGE;
 }
 

@@ -174,8 +174,7 @@ static int file_profile(char **argv)
 
 int profile_main(char **argv)
 {
-    if (argv[0] != NULL && (strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "-help") == 0 ||
-                            strcmp(argv[0], "--help") == 0))
+    if (argv[0] != NULL && help_asked(argv[0]))
         return help_command("profile");
     if (argv[0] == NULL) {
         complain("profile takes the number of a process, a file or a URL, as in "
@@ -188,18 +187,24 @@ int profile_main(char **argv)
     size_t last = 0;
     for (size_t i = 0; argv[i] != NULL; i++)
         last = i;
-    if (strncmp(argv[last], "unix:", 5) == 0) { /* which pprof does not know */
-        int fd = source_unix_file(argv[last]);
+    const char *file = argv[last], *host = strstr(file, "://");
+    if (strcmp(file, "unix:") == 0 || (host != NULL && (host[3] == '\0' || host[3] == '/'))) {
+        complain("%s is no address: http://HOST:PORT or unix:/PATH", file);
+        return EXIT_USAGE;
+    }
+    if (strncmp(file, "unix:", 5) == 0) { /* which pprof does not know */
+        int fd = source_unix_file(file);
         if (fd < 0)
             return EXIT_FAILED;
-        argv[last] = text_own("/proc/%d/fd/%d", (int)getpid(), fd);
+        file = argv[last] = text_own("/proc/%d/fd/%d", (int)getpid(), fd);
+        host = NULL;
     }
-    const char *file = argv[last], *host = strstr(file, "://");
     const char *path = host != NULL ? host + 3 + strcspn(host + 3, "/") : "none";
     if (path[0] == '\0' || path[1] == '\0') /* an endpoint as a whole */
         argv[last] = text_own("%.*s/debug/pprof/goroutine", (int)(path - file), file);
-    if (file[0] != '-' && strstr(file, "://") == NULL && access(file, R_OK) != 0) {
-        complain("%s: %s; a running program is given by its number alone", file, strerror(errno));
+    if (file[0] != '-' && host == NULL && access(file, R_OK) != 0) {
+        complain("%s: %s; a running program is given by its number alone", text_shown(file),
+                 strerror(errno));
         return EXIT_FAILED;
     }
     return file_profile(argv);

@@ -218,7 +218,7 @@ int target_open(target *t, const char *pid)
     long n = strtol(pid, &end, 10);
     *t = (target){.pid = (pid_t)n};
     if (errno != 0 || *end != '\0' || end == pid || n < 1 || n > INT32_MAX) {
-        complain("%s is not the number of a process; 'pgrep NAME' finds it", pid);
+        complain("%s is not the number of a process; 'pgrep NAME' finds it", text_shown(pid));
         return EXIT_USAGE;
     }
     char *path = text_own("/proc/%d/maps", (int)t->pid);

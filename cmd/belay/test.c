@@ -113,7 +113,8 @@ static bool program_start(running *r, const test_file *file, const test_flags *f
             words_add(&command, f->args.at[i]);
         if (getppid() == parent && chdir(file->dir) == 0)
             execv(file->program, command.at);
-        fprintf(stderr, "%s: %s\n", file->program, strerror(errno));
+        fprintf(stderr, "belay: %s cannot be run: %s%s\n", file->program, strerror(errno),
+                errno == EACCES ? "; BELAY_CACHE names another place for programs" : "");
         _exit(127);
     }
     close(fds[1]);

@@ -94,8 +94,8 @@ int test_files_find(test_files *files, const words *places)
         while (len > 1 && dir[len - 1] == '/')
             len--;
         dir = len > 0 ? text_format("%.*s", (int)len, dir) : ".";
-        if (stat(dir, &st) < 0) {
-            complain("%s: %s", dir, strerror(errno));
+        if (stat(*place ? dir : place, &st) < 0) {
+            complain("%s: %s", *place ? dir : text_shown(place), strerror(errno));
             return EXIT_USAGE;
         }
         int err = 0;

@@ -55,30 +55,33 @@ static int own_flag(test_flags *f, const char *name, bool on)
     return 0;
 }
 
-/* One flag at **argv; moves on to its value. */
+/* One flag or place, at **argv; moves on to its value. */
 static int flag_take(test_flags *f, char ***argv)
 {
-    const char *word = **argv;
-    const char *start = word + (word[1] == '-' ? 2 : 1);
-    if (strncmp(start, "test.", 5) == 0)
-        start += 5;
-    const char *equals = strchr(start, '=');
-    char *name = text_format("%.*s", (int)(equals ? equals - start : (long)strlen(start)), start);
+    const char *word = **argv, *value, *name = flags_name(word, &value);
+    if (!name) {
+        words_add(&f->places, word);
+        return 0;
+    }
+    if (strncmp(name, "test.", 5) == 0)
+        name += 5;
     if (among(name, own)) {
         bool on;
-        int err = flags_switch(name, equals ? equals + 1 : NULL, &on);
+        int err = flags_switch(name, value, &on);
         return err ? err : own_flag(f, name, on);
     }
     bool mine = among(name, own_with_value);
     bool takes = mine || among(name, with_value);
     if (!takes && !among(name, without))
         return unknown(word, name);
-    const char *value = equals ? equals + 1 : takes ? (*argv)[1] : "true";
+    bool apart = takes && !value;
+    if (!value)
+        value = takes ? (*argv)[1] : "true";
     if (!value || (mine && !*value)) {
         complain("-%s needs a value; 'belay help test' says which", name);
         return EXIT_USAGE;
     }
-    *argv += takes && !equals;
+    *argv += apart;
     if (mine) {
         *(strcmp(name, "o") == 0       ? &f->build.out
           : strcmp(name, "junit") == 0 ? &f->junit
@@ -105,10 +108,6 @@ int test_flags_parse(test_flags *f, char **argv)
 {
     *f = (test_flags){.build = {.command = "test", .test = true}};
     for (; *argv; argv++) {
-        if ((*argv)[0] != '-' || (*argv)[1] == '\0') {
-            words_add(&f->places, *argv);
-            continue;
-        }
         if (strcmp(*argv, "-args") == 0 || strcmp(*argv, "--args") == 0) {
             while (*++argv)
                 words_add(&f->args, *argv);

@@ -3,6 +3,7 @@
  * top.c: a live table of a program's goroutines, with plain escape sequences, which every terminal of
  * today knows. Each second the program is read anew (local.c, remote.c); it is never stopped.
  */
+#include "flags.h"
 #include "help.h"
 #include "look.h"
 #include "process.h"
@@ -133,34 +134,52 @@ static int live(screen *s)
     return EXIT_FAILED;
 }
 
+static int sort_take(screen *s, const char *name)
+{
+    int i = 0;
+    while (view_sort_names[i] != NULL && strcmp(view_sort_names[i], name) != 0)
+        i++;
+    if (view_sort_names[i] == NULL) {
+        complain("-sort %s: there are since, switches, stack, state and id", text_shown(name));
+        return EXIT_USAGE;
+    }
+    s->v.sort = (view_sort)i;
+    return 0;
+}
+
+/* The flag at **argv; moves on to its value. */
+static int flag_take(screen *s, char ***argv, bool *once)
+{
+    static const char *const names[] = {"once", "sort", "filter", NULL};
+    const char *word = **argv, *value, *name = flags_name(word, &value);
+    if (strcmp(name, "once") == 0)
+        return flags_switch(name, value, once);
+    if (strcmp(name, "sort") != 0 && strcmp(name, "filter") != 0)
+        return flags_unknown("top", word, name, names);
+    if (value == NULL && (value = (*argv)[1]) == NULL) {
+        complain("-%s needs a value; 'belay help top' says which", name);
+        return EXIT_USAGE;
+    }
+    *argv += value == (*argv)[1];
+    if (strcmp(name, "sort") == 0)
+        return sort_take(s, value);
+    strncpy(s->v.filter, value, sizeof s->v.filter - 1);
+    return 0;
+}
+
 /* Flags and what to look at. */
 static int arguments_take(screen *s, char **argv, bool *once, const char **where)
 {
+    const char *value;
+    int err;
     for (; *argv != NULL; argv++) {
-        const char *word = argv[0];
-        const char *name = word + (word[0] == '-') + (word[0] == '-' && word[1] == '-');
-        if (name == word) {
-            if (*where != NULL)
-                break;
-            *where = word;
-        } else if (strcmp(name, "once") == 0) {
-            *once = true;
-        } else if (strcmp(name, "sort") == 0 && argv[1] != NULL) {
-            int i = 0;
-            argv++;
-            while (view_sort_names[i] != NULL && strcmp(view_sort_names[i], *argv) != 0)
-                i++;
-            if (view_sort_names[i] == NULL) {
-                complain("-sort %s: there are since, switches, stack, state and id", *argv);
-                return EXIT_USAGE;
-            }
-            s->v.sort = (view_sort)i;
-        } else if (strcmp(name, "filter") == 0 && argv[1] != NULL) {
-            strncpy(s->v.filter, *++argv, sizeof s->v.filter - 1);
+        if (flags_name(*argv, &value) != NULL) {
+            if ((err = flag_take(s, &argv, once)) != 0)
+                return err;
+        } else if (*where != NULL) {
+            break;
         } else {
-            complain("unknown flag %s, or its value is missing; 'belay help top' lists the flags",
-                     word);
-            return EXIT_USAGE;
+            *where = *argv;
         }
     }
     if (*where != NULL && *argv == NULL)
@@ -175,8 +194,7 @@ int top_main(char **argv)
     screen s = {.lines = 0};
     bool once = false;
     const char *where = NULL;
-    if (argv[0] != NULL && (strcmp(argv[0], "-h") == 0 || strcmp(argv[0], "-help") == 0 ||
-                            strcmp(argv[0], "--help") == 0))
+    if (argv[0] != NULL && help_asked(argv[0]))
         return help_command("top");
     int err = arguments_take(&s, argv, &once, &where);
     if (err)

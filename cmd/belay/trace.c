@@ -10,6 +10,7 @@
  * has lost what was before. So each event is taken for true, and what it presupposes is supplied. At a pause of the
  * recording all tracks end, and what is known afterwards begins anew; a track of its own shows the pauses.
  */
+#include "flags.h"
 #include "help.h"
 #include "look.h"
 #include "perfetto.h"
@@ -596,25 +597,40 @@ static int file_convert(const char *from, const char *to)
     return err;
 }
 
+/* What the words ask for that cannot be: EXIT_USAGE. */
+static int words_check(const char *from, const char *to)
+{
+    if (from == NULL || *from == '\0')
+        complain("trace takes a file that was recorded with BELAY_TRACE=FILE");
+    else if (to == NULL)
+        return 0;
+    else if (*to == '\0' || strcmp(to, "-") == 0)
+        complain("-o %s: it needs the name of a file, which https://ui.perfetto.dev opens",
+                 text_shown(to));
+    else if (path_same(from, to))
+        complain("-o %s would overwrite what is to be converted", to);
+    else
+        return 0;
+    return EXIT_USAGE;
+}
+
 int trace_main(char **argv)
 {
-    const char *from = NULL, *to = NULL;
+    const char *from = NULL, *to = NULL, *value;
     for (; *argv != NULL; argv++) {
-        const char *flag = argv[0][0] == '-' && argv[0][1] == '-' ? *argv + 1 : *argv;
-        if (strcmp(flag, "-h") == 0 || strcmp(flag, "-help") == 0)
+        const char *name = flags_name(*argv, &value);
+        if (help_asked(*argv))
             return help_command("trace");
-        if (strcmp(flag, "-o") == 0 && argv[1] != NULL && to == NULL) {
-            to = *++argv;
-        } else if (flag[0] == '-' || from != NULL) {
-            complain("trace takes a file and -o OUT, and not %s; see 'belay help trace'", *argv);
+        if (name != NULL && strcmp(name, "o") == 0) {
+            to = value != NULL ? value : argv[1] != NULL ? *++argv : "";
+        } else if (name != NULL || from != NULL) {
+            complain("trace takes a file and -o OUT, and not %s; see 'belay help trace'",
+                     text_shown(*argv));
             return EXIT_USAGE;
         } else {
             from = *argv;
         }
     }
-    if (from == NULL) {
-        complain("trace takes a file that was recorded with BELAY_TRACE=FILE");
-        return EXIT_USAGE;
-    }
-    return file_convert(from, to != NULL ? to : text_format("%s.pftrace", from));
+    int err = words_check(from, to);
+    return err ? err : file_convert(from, to != NULL ? to : text_format("%s.pftrace", from));
 }

@@ -157,6 +157,8 @@ bool text_ends_with(const char *text, const char *end)
     return len >= end_len && strcmp(text + len - end_len, end) == 0;
 }
 
+const char *text_shown(const char *word) { return *word ? word : "''"; }
+
 bool path_same(const char *a, const char *b)
 {
     struct stat sa;

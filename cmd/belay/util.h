@@ -35,6 +35,9 @@ void temporary_complain(void);
 
 bool text_ends_with(const char *text, const char *end);
 
+/* A word as a message shows it: one that is empty would not be seen. */
+const char *text_shown(const char *word);
+
 /* Both paths are of one file. */
 bool path_same(const char *a, const char *b);
 
