@@ -374,6 +374,24 @@ static void check_report(const char *text, size_t *goroutines, size_t *frames)
 
 static void own_print(bl__out *o, void *arg) { bl__report_goroutines(o, want_own, arg); }
 
+static bool want_none(const bl__g *g, void *arg)
+{
+    (void)g, (void)arg;
+    return false;
+}
+
+static void none_print(bl__out *o, void *arg) { bl__report_goroutines(o, want_none, arg); }
+
+/* They have ended between the first line of a report, which says how many they are, and the rest. */
+BL_TEST(report_of_who_has_ended)
+{
+    int fd = memfd_create("report", 0);
+    bl__report_run(fd, none_print, NULL);
+    char *text = text_of(fd);
+    BL_CHECK_EQ(t, strcmp(text, "\nby now they have ended, or gone on\n"), 0);
+    free(text);
+}
+
 static void *reporter_main(void *arg)
 {
     size_t goroutines = 0, frames = 0, *reports = arg;

@@ -78,6 +78,10 @@ for stack in 1 4096 16k 17000 1m 100m 256m; do
     run env BELAY_STACK=$stack "$program" crowd 20
     expect "BELAY_STACK=$stack" 0
 done
+for stack in 1 8191 15k; do
+    run env BELAY_STACK=$stack "$program" crowd 20
+    expect_err "BELAY_STACK=$stack" '^belay: BELAY_STACK=[0-9]+ is less than [0-9]+, so [0-9]+ is used$'
+done
 for stack in 257m 99999999999999999999 9999999999999999k -1 0 abc '64k ' 1g; do
     run env "BELAY_STACK=$stack" "$program" crowd 20
     expect "BELAY_STACK=$stack" 0
@@ -112,6 +116,13 @@ expect 'BELAY_DEBUG' 0
 expect_err 'a word that is none' '^belay: BELAY_DEBUG=handof=1 is none of handoff, .*, so it is ignored$'
 expect_err 'a value that is no number' '^belay: BELAY_DEBUG=resources=yes gives no number to resources, '
 expect_err 'no value' '^belay: BELAY_DEBUG=lockorder gives no number to lockorder, '
+run env BELAY_DEBUG='blockprofile=-5,traceall=1x' "$program" crowd 20
+expect_err 'a value below zero' '^belay: BELAY_DEBUG=blockprofile=-5 gives no number to blockprofile, .* so it is ignored$'
+expect_err 'a value with more behind it' '^belay: BELAY_DEBUG=traceall=1x gives no number to traceall, '
+for value in yes 2 01; do
+    run env BELAY_SUMMARY=$value "$program" crowd 20
+    expect_err "BELAY_SUMMARY=$value" "^belay: BELAY_SUMMARY=$value is neither 0 nor 1, so 0 is used$"
+done
 run env BELAY_DEBUG='handoff=0,lockorder=0, blockprofile=1000,cold=1,spare=9' "$program" crowd 20
 ok 'BELAY_DEBUG: no complaint' test ! -s "$work/err"
 run env BELAY_GRACE=99999999999999999999h "$program" crowd 20

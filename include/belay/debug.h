@@ -105,10 +105,10 @@ void bl_profile_schedlatency(bl_dur rate);
  * what https://ui.perfetto.dev opens.
  *
  * where: the name of a file, in which %p is the number of the process; or "ring" or "ring=64m", the
- * flight recorder, which keeps the last of it in memory, 8 MiB a processor or what is given, and
- * writes it to belay-PID.trace when the process dies of a crash or a fatal error. BELAY_TRACE=where
- * does the same from the first run on. A file grows until bl_trace_stop or the end of the program;
- * one that was killed lacks the last 100 ms.
+ * flight recorder, which keeps the last of it in memory, 8 MiB a processor or what is given (128 KiB
+ * at least), and writes it to belay-PID.trace when the process dies of a crash or a fatal error.
+ * BELAY_TRACE=where does the same from the first run on. A file grows until bl_trace_stop or the end
+ * of the program; one that was killed lacks the last 100 ms.
  *
  * An event is 8 to 16 bytes and takes some 25 ns. A processor that has more than some 400,000 a
  * second for long is not recorded all the time, so that this costs less than a twentieth: the trace

@@ -76,13 +76,21 @@ static struct {
 
 int64_t bl__debug_setting(const char *name) { return bl__debug_setting_or(name, 0); }
 
+/* A number up to the next word, or -1. */
+static int64_t setting_value(const char *text)
+{
+    char *end;
+    long long value = strtoll(text, &end, 10);
+    return end != text && strchr(", ", *end) != NULL && value >= 0 ? value : -1;
+}
+
 int64_t bl__debug_setting_or(const char *name, int64_t otherwise)
 {
     const char *at = getenv("BELAY_DEBUG");
     size_t n = strlen(name);
     while (at != NULL && *at != '\0') {
-        if (strncmp(at, name, n) == 0 && at[n] == '=')
-            return strtoll(at + n + 1, NULL, 10);
+        if (strncmp(at, name, n) == 0 && at[n] == '=' && setting_value(at + n + 1) >= 0)
+            return setting_value(at + n + 1);
         at += strcspn(at, ", ");
         at += strspn(at, ", ");
     }
@@ -110,16 +118,13 @@ static void debug_settings_check(void)
         int i = 0;
         while (names[i] != NULL && (strlen(names[i]) != n || strncmp(names[i], at, n) != 0))
             i++;
-        char *end = NULL;
-        if (n + 1 < all)
-            (void)strtoll(at + n + 1, &end, 10);
         if (names[i] == NULL)
             bl__warn("BELAY_DEBUG=%.*s is none of handoff, sample, lockorder, resources, "
                      "blockprofile, mutexprofile, schedprofile, traceall, so it is ignored",
                      (int)all, at);
-        else if (end != at + all)
-            bl__warn("BELAY_DEBUG=%.*s gives no number to %s, as %s=1 does", (int)all, at, names[i],
-                     names[i]);
+        else if (n == all || setting_value(at + n + 1) < 0)
+            bl__warn("BELAY_DEBUG=%.*s gives no number to %s, as %s=1 does, so it is ignored",
+                     (int)all, at, names[i], names[i]);
         at += all;
     }
 }

@@ -396,6 +396,7 @@ void bl__thread_may_end(void);
 
 /* stack.c */
 int bl__stack_init(size_t size);
+size_t bl__stack_least(void);
 bool bl__stack_refill(bl__p *p);   /* p's cache, which is empty; false: there are none */
 void bl__stack_await(bl__task *t); /* t has found none */
 bool bl__stack_retry(void);        /* for those; false: there still are none, or nobody waits */

@@ -105,6 +105,18 @@ static long long env_number_or(const char *name, long long most, long long fallb
     return n != 0 ? n : fallback;
 }
 
+static size_t stack_default(void)
+{
+    long long n = env_number("BELAY_STACK", BL__STACK_MOST, STACK_DEFAULT);
+    long long least = (long long)bl__stack_least();
+    if (n == 0)
+        return STACK_DEFAULT;
+    if (n >= least)
+        return (size_t)n;
+    bl__warn("BELAY_STACK=%lld is less than %lld, so %lld is used", n, least, least);
+    return (size_t)least;
+}
+
 const char *bl__options_wrong(const bl_options *o, long long *value, long long *most)
 {
     bool huge = o->stack_size > (size_t)LLONG_MAX;
@@ -148,7 +160,7 @@ static int options_take(const bl_options *given)
     if (o.procs > BL__MAX_PROCS)
         o.procs = BL__MAX_PROCS;
     if (o.stack_size == 0)
-        o.stack_size = (size_t)env_number_or("BELAY_STACK", BL__STACK_MOST, STACK_DEFAULT);
+        o.stack_size = stack_default();
     if (o.max_threads == 0)
         o.max_threads = (int)env_number_or("BELAY_MAX_THREADS", INT_MAX, THREADS_DEFAULT);
     if (o.on_leak == 0)
@@ -159,6 +171,7 @@ static int options_take(const bl_options *given)
         o.on_quit = env_word("BELAY_SIGQUIT", quit, BL_QUIT_EXIT);
     bl__grace_check();
     bl__traceback_check();
+    bl__summary_check();
     bl__rt.options = o;
     bl__rt.layout = &bl__layout;
     bl__rt.max_threads = (uint32_t)o.max_threads;

@@ -101,11 +101,13 @@ static int guard_probe(void)
     return kind;
 }
 
+size_t bl__stack_least(void) { return 4 * (size_t)sysconf(_SC_PAGESIZE); }
+
 int bl__stack_init(size_t size)
 {
     mem.page = (size_t)sysconf(_SC_PAGESIZE);
-    if (size < 4 * mem.page)
-        size = 4 * mem.page;
+    if (size < bl__stack_least())
+        size = bl__stack_least();
     if (BL__RACE && size < RACE_LEAST) /* reports are made on the stack of who races */
         size = RACE_LEAST;
     size = (size + mem.page - 1) / mem.page * mem.page;

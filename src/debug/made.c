@@ -11,8 +11,6 @@
  */
 #include "debug/made.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "core/lock.h"
@@ -206,8 +204,7 @@ static const void *run_owner(const bl__g *g)
 
 void bl__made_run_begin(void)
 {
-    const char *summary = getenv("BELAY_SUMMARY");
-    bool wanted = bl__debug_setting_or("resources", summary != NULL && strcmp(summary, "1") == 0);
+    bool wanted = bl__debug_setting_or("resources", bl__summary_wanted());
     if (wanted && load_relaxed(&bl__made_hook) == NULL)
         bl__made_begin(run_owner);
 }

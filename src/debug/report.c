@@ -337,18 +337,18 @@ static void blocking_print(bl__out *o, const bl__g *helper)
     bl__describe_wait(o, helper);
 }
 
-/* others: goroutines like it, which are not shown. */
-static void item_print(bl__out *o, const item *it, const bl__report_all *what,
+/* others: goroutines like it, which are not shown. False: it has ended, or gone on. */
+static bool item_print(bl__out *o, const item *it, const bl__report_all *what,
                        const bl__alike *others)
 {
     shown now;
     bl__g helper;
     if (it->at == NULL) {
         spawned_print(o, it, what->system);
-        return;
+        return true;
     }
     if (!item_look(it, &now, what->leaked ? LOOKS_LATE : LOOKS))
-        return;
+        return false;
     head_print(o, &now.g, it->at, what->leaked);
     if (!now.have)
         bl__out_printf(o, "\t%sstack unavailable\n",
@@ -365,6 +365,7 @@ static void item_print(bl__out *o, const item *it, const bl__report_all *what,
     if (others != NULL)
         bl__alike_print(o, others);
     bl__out_printf(o, "\n");
+    return true;
 }
 
 /* ---- All goroutines ---- */
@@ -469,7 +470,7 @@ static void items_each(bl__out *o, const bl__report_all *what,
 static void one_print(bl__out *o, const item *it, const bl__report_all *what)
 {
     if (!told_before(o, it, what))
-        item_print(o, it, what, NULL);
+        (void)item_print(o, it, what, NULL);
 }
 
 /* ---- Those that are alike ---- */
@@ -524,15 +525,19 @@ static void one_group(bl__out *o, const item *it, const bl__report_all *what)
     groups.alike[groups.count++] = (bl__alike){.key = key};
 }
 
+/* Where nobody has asked they were counted before, and may have ended since. */
 static void groups_print(bl__out *o, const bl__report_all *what)
 {
     groups.count = 0;
     groups.left = 0;
     items_each(o, what, one_group);
+    bool shown = groups.left > 0 || told.again.count > 0;
     for (uint32_t i = 0; i < groups.count; i++)
-        item_print(o, &groups.items[i], what, &groups.alike[i]);
+        shown = item_print(o, &groups.items[i], what, &groups.alike[i]) || shown;
     if (groups.left > 0)
         bl__out_printf(o, "...%llu more goroutines...\n\n", (unsigned long long)groups.left);
+    if (!shown && !what->asked)
+        bl__out_printf(o, "by now they have ended, or gone on\n");
 }
 
 void bl__report_each(bl__out *o, const bl__report_all *what)
@@ -625,10 +630,22 @@ static void summary_print(bl__out *o, void *arg)
                    (unsigned long long)(started - ended));
 }
 
-void bl__report_summary(void)
+bool bl__summary_wanted(void)
 {
     const char *set = getenv("BELAY_SUMMARY");
-    if (set != NULL && strcmp(set, "1") == 0)
+    return set != NULL && strcmp(set, "1") == 0;
+}
+
+void bl__summary_check(void)
+{
+    const char *set = getenv("BELAY_SUMMARY");
+    if (set != NULL && *set != '\0' && strcmp(set, "0") != 0 && !bl__summary_wanted())
+        bl__warn("BELAY_SUMMARY=%s is neither 0 nor 1, so 0 is used", set);
+}
+
+void bl__report_summary(void)
+{
+    if (bl__summary_wanted())
         bl__report_run(STDERR_FILENO, summary_print, NULL);
 }
 

@@ -37,6 +37,9 @@ void bl__report_refused(int err);
 
 /* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left. */
 void bl__report_summary(void);
+bool bl__summary_wanted(void);
+/* Says what is wrong with BELAY_SUMMARY. */
+void bl__summary_check(void);
 
 /* From now on a program that would exit with 0 exits with 3. */
 void bl__exit_leaked(void);
