@@ -148,6 +148,20 @@ run "$program" filtered; expect 'no clone3' 1
 expect_out 'no clone3' ': BL_EPERM$'
 expect_err 'no clone3' 'bl_run returns BL_EPERM: the system gives no thread: operation not permitted; '
 
+# ---- Or one by which those that are stuck are known: then that is said. The names of threads, which prctl gives,
+# are given in another way.
+if [ -n "$sanitize" ]; then
+    skip 'system calls that are filtered' 'sanitizers need them'
+else
+    run "$program" 'no prctl'; expect 'no prctl' 0
+    expect_err 'no prctl' '^belay: leak: 1 goroutine is probably leaked: '
+    for call in pipe2 tee; do
+        run "$program" "no $call"; expect "no $call" 0
+        expect_err "no $call" "^belay: whether goroutines are stuck cannot be told: the system refuses $call, "
+        ok "no $call: once" test "$(wc -l <"$work/err")" -eq 1
+    done
+fi
+
 # ---- Without /proc nobody can tell whether there are threads that could wake somebody: that is said, once
 if [ -n "$sanitize" ]; then
     skip 'no /proc' 'sanitizers need it'

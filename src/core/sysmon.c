@@ -18,6 +18,7 @@
 #include "arch/sanitize.h"
 #include "core/trace.h"
 #include "debug/fatal.h"
+#include "debug/kernel.h"
 #include "debug/stuck.h"
 #include "life/notify.h"
 #include "os/futex.h"
@@ -110,6 +111,7 @@ static void starved_look(bl_time *tried)
 static int64_t finder_turn(void)
 {
     int64_t due = bl__finder_due(bl__clock());
+    bl__kernel_refused_say();
     if (due > 0)
         return due;
     bl__finder_look();

@@ -35,6 +35,30 @@ typedef struct kernel_look {
     int infos;      /* /proc/self/fdinfo */
 } kernel_look;
 
+static const char *kernel_refused; /* atomic: a call that a filter does not let pass, or NULL */
+
+/* The last call has failed for that: what it would show is not known. */
+static bool kernel_refuses(const char *call)
+{
+    bool filtered = errno == EPERM || errno == EACCES || errno == ENOSYS;
+    if (filtered)
+        store_relaxed(&kernel_refused, call);
+    return filtered;
+}
+
+void bl__kernel_refused_say(void)
+{
+    static bool said; /* sysmon's own */
+    const char *call = load_relaxed(&kernel_refused);
+    if (call == NULL || said)
+        return;
+    said = true;
+    bl__warn("whether goroutines are stuck cannot be told: the system refuses %s, without which "
+             "what is under way in pipes and sockets is not seen; a filter of system calls has to "
+             "let it pass",
+             call);
+}
+
 /* ---- What /proc says ---- */
 
 /* The number behind the mark, in each line of text, which ends; how much of it is whole lines. */
@@ -87,8 +111,11 @@ static bool kernel_has_more(int fd, size_t n)
 
 static bool kernel_pipe(const kernel_look *k, int fd)
 {
+    bool holds = kernel_has_more(fd, 0);
     ssize_t n = tee(fd, k->scratch[1], KERNEL_BYTES, SPLICE_F_NONBLOCK);
     size_t have = 0;
+    if (n < 0 && holds && kernel_refuses("tee"))
+        return false;
     while (n > 0 && have < (size_t)n) {
         ssize_t part = read(k->scratch[0], k->bytes + have, KERNEL_BYTES - have);
         if (part <= 0)
@@ -122,6 +149,8 @@ static bool kernel_socket(const kernel_look *k, int fd)
     if (kernel_has_more(fd, 0) && socket_option(fd, SO_PEEK_OFF) < 0 && poll(&now, 1, 0) >= 0 &&
         (type == SOCK_STREAM || (now.revents & POLLERR) == 0))
         n = recv(fd, k->bytes, KERNEL_BYTES, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && kernel_refuses("recvfrom"))
+        return false;
     n = n > 0 ? n : 0;
     kernel_bytes(k, (size_t)n);
     return domain != AF_UNIX || (unread == 0 && !kernel_has_more(fd, (size_t)n));
@@ -216,7 +245,7 @@ static bool kernel_fd(const kernel_look *k, int fds, const char *name)
     char to[64] = "";
     int fd = (int)strtol(name, NULL, 10);
     if (readlinkat(fds, name, to, sizeof to - 1) < 0)
-        return true;
+        return !kernel_refuses("readlinkat");
     if (strcmp(to, "anon_inode:[eventpoll]") == 0 && !bl__poll_has(fd))
         kernel_text(k, k->infos, name, "data:");
     else if (strcmp(to, "anon_inode:[eventfd]") == 0)
@@ -237,8 +266,9 @@ bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg)
     DIR *fds = opendir("/proc/self/fd");
     k.infos = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     k.bytes = mmap(NULL, KERNEL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    bool ready = fds != NULL && k.infos >= 0 && k.bytes != MAP_FAILED &&
-                 pipe2(k.scratch, O_CLOEXEC | O_NONBLOCK) == 0;
+    bool ready = fds != NULL && k.infos >= 0 && k.bytes != MAP_FAILED;
+    if (ready && pipe2(k.scratch, O_CLOEXEC | O_NONBLOCK) != 0)
+        ready = kernel_refuses("pipe2") && false;
     bool known = ready && !kernel_signal_holds() && !kernel_aio_holds();
     while (ready && (e = readdir(fds)) != NULL)
         known = kernel_fd(&k, dirfd(fds), e->d_name) && known;

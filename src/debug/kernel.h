@@ -18,4 +18,8 @@
  * look with. */
 bool bl__kernel_each(void (*fn)(uint64_t word, void *arg), void *arg);
 
+/* Says once if a filter of system calls keeps that from being known. Sysmon's, since who looks may
+ * hold all others up. */
+void bl__kernel_refused_say(void);
+
 #endif

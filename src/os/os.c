@@ -269,9 +269,20 @@ int bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_
     return err;
 }
 
+/* Where prctl(2) is filtered. */
+static void thread_name_write(const char *name)
+{
+    int fd = open("/proc/thread-self/comm", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    (void)!write(fd, name, strlen(name));
+    close(fd);
+}
+
 void bl__thread_began(const char *name)
 {
-    pthread_setname_np(pthread_self(), name);
+    if (pthread_setname_np(pthread_self(), name) != 0)
+        thread_name_write(name);          /* registers.c knows the library's threads by it */
     add_acq_rel(&starting, (uint32_t)-1); /* ORD(starting): who then looks sees the name */
 }
 
