@@ -366,7 +366,7 @@ static __attribute__((noinline)) int path_stat(int at, const char *path, int fla
 }
 
 /* One entry of the open directory. Links and what is neither file nor directory are left out. */
-static int entry_visit(app *a, DIR *d, const char *dir, const struct dirent *e, dirs *todo)
+static int entry_visit(app *a, DIR *d, const char *dir, const struct dirent *e, dirs *unread)
 {
     const char *name = e->d_name;
     unsigned char type = e->d_type;
@@ -389,14 +389,14 @@ static int entry_visit(app *a, DIR *d, const char *dir, const struct dirent *e, 
         type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_UNKNOWN;
     }
     if (type == DT_DIR)
-        return dirs_push(todo, path);
+        return dirs_push(unread, path);
     if (type == DT_REG)
         return job_send(a, path);
     free(path);
     return 0;
 }
 
-static int dir_walk(app *a, const char *dir, dirs *todo)
+static int dir_walk(app *a, const char *dir, dirs *unread)
 {
     int err, r = 0;
     DIR *d = dir_open(dir, &err);
@@ -406,7 +406,7 @@ static int dir_walk(app *a, const char *dir, dirs *todo)
     }
     struct dirent *e;
     while (r == 0 && (e = dir_next(d, &err)))
-        r = entry_visit(a, d, dir, e, todo);
+        r = entry_visit(a, d, dir, e, unread);
     if (r == 0 && err)
         complain(a, dir, strerror(err));
     closedir(d);
@@ -433,18 +433,18 @@ static int root_walk(app *a, const char *root)
     size_t len = strlen(path);
     while (len > 1 && path[len - 1] == '/' && path[len - 2] == '/')
         path[--len] = 0;
-    dirs todo = {0};
-    int r = dirs_push(&todo, path);
-    while (r == 0 && todo.n > 0) {
-        path = todo.path[--todo.n];
+    dirs unread = {0};
+    int r = dirs_push(&unread, path);
+    while (r == 0 && unread.n > 0) {
+        path = unread.path[--unread.n];
         r = bl_ctx_err(bl_ctx_current());
         if (r == 0)
-            r = dir_walk(a, path, &todo);
+            r = dir_walk(a, path, &unread);
         free(path);
     }
-    while (todo.n > 0)
-        free(todo.path[--todo.n]);
-    free(todo.path);
+    while (unread.n > 0)
+        free(unread.path[--unread.n]);
+    free(unread.path);
     return r;
 }
 
