@@ -19,12 +19,14 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "arch/sanitize.h"
 #include "arch/switch.h"
 #include "core/proc.h"
 #include "core/sched.h"
+#include "debug/fatal.h"
 #include "debug/out.h"
 #include "debug/own.h"
 #include "debug/peek.h"
@@ -462,6 +464,21 @@ static void *sample_filtered(void *arg)
 }
 
 /* A filter may be one thread's alone. It dies who does what is not allowed. */
+/* The child was made while another thread of its parent's reported the end of that. */
+BL_TEST_PLAIN(fatal_error_of_a_child)
+{
+    int status = 0, null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    pid_t pid = fork();
+    if (pid == 0) {
+        store_relaxed(&bl__fatal_dying.owner, (uint32_t)getppid());
+        dup2(null, STDERR_FILENO);
+        bl_chan_close(NULL);
+    }
+    close(null);
+    BL_REQUIRE(t, waitpid(pid, &status, 0) == pid);
+    BL_CHECK(t, WIFEXITED(status) && WEXITSTATUS(status) == 2);
+}
+
 BL_TEST_PLAIN(no_samples_by_a_thread_with_a_filter)
 {
     enum { NO_FILTERS = -2 };

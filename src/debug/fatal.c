@@ -22,22 +22,28 @@ enum { EXIT_FATAL = 2 };
 
 bl__dying bl__fatal_dying;
 
+/* Else it was a thread of our parent's, which forked before there was a run, and so no handler. */
+static bool dying_is_here(uint32_t owner)
+{
+    return owner != 0 && syscall(SYS_tgkill, getpid(), owner, 0) == 0;
+}
+
 bool bl__fatal_enter(void)
 {
-    uint32_t self = (uint32_t)gettid(), nobody = 0;
-    if (cas_relaxed(&bl__fatal_dying.owner, &nobody, self)) { /* never given back */
-        store_relaxed(&bl__rt.frozen, 1u);
-        return false;
+    uint32_t self = (uint32_t)gettid(), owner = 0;
+    while (!cas_relaxed(&bl__fatal_dying.owner, &owner, self)) { /* never given back */
+        if (owner == self)
+            return true;
+        while (dying_is_here(owner))
+            pause();
     }
-    while (nobody != self)
-        pause();
-    return true;
+    store_relaxed(&bl__rt.frozen, 1u);
+    return false;
 }
 
 void bl__fatal_await(void)
 {
-    uint32_t owner = load_relaxed(&bl__fatal_dying.owner);
-    if (owner != 0 && syscall(SYS_tgkill, getpid(), owner, 0) == 0) /* else it was our parent's */
+    if (dying_is_here(load_relaxed(&bl__fatal_dying.owner)))
         (void)bl__fatal_enter();
 }
 
