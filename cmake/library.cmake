@@ -17,6 +17,11 @@ list(APPEND belay_sources ${assembly})
 
 find_package(Threads REQUIRED)
 
+# What programs are compiled with, so that no frame of theirs reaches over a stack's guard; as by cmd/belay/build.c.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+    set(belay_user_flags -fstack-clash-protection)
+endif()
+
 # What is compiled beside the static library of dev or release is compiled some files at a time, since most of what a compiler
 # reads is headers, which takes two thirds of the time. Whether each file is complete by itself is for those two to see.
 function(belay_together name)
@@ -28,6 +33,7 @@ function(belay_library_common name)
     # Where the library's code lies: src/arch/own.h.
     target_compile_options(${name} PRIVATE "$<$<COMPILE_LANGUAGE:C>:SHELL:-include \"${PROJECT_SOURCE_DIR}/src/arch/own.h\">")
     target_compile_definitions(${name} PUBLIC __NO_CTYPE=1) # see belay.h
+    target_compile_options(${name} INTERFACE $<$<COMPILE_LANGUAGE:C,CXX>:${belay_user_flags}>)
     target_include_directories(${name}
         PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>

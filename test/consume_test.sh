@@ -99,6 +99,14 @@ for program in static_c shared_c static_cxx; do
     prints_45 "CMake: $program" "$work/cmake/$program"
 done
 
+# ---- A frame that is bigger than the stack is an overflow, and not somebody's memory
+if [ "$(uname -m)" = x86_64 ]; then
+    ok 'pkg-config: frames' grep -q -- ' -fstack-clash-protection' <(pkg-config --cflags belay)
+    for program in static_c shared_c static_cxx; do
+        ok "CMake: frames of $program" grep -q -- -fstack-clash-protection "$work/cmake/CMakeFiles/$program.dir/flags.make"
+    done
+fi
+
 # ---- The installed command
 run "$prefix/bin/belay" run "$consume/program.c"; expect 'installed command' 0
 expect_out 'installed command' '^45$'
