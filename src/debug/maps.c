@@ -43,7 +43,8 @@ enum {
 #define HEAP_ALIGNED ((uintptr_t)64 << 20)
 
 /* The descriptors are opened when a run begins, and kept: one that came and went while the program
- * runs could take a number that the program has just closed and expects to get again. */
+ * runs could take a number that the program has just closed and expects to get again. There is none
+ * of a folder of /proc, which would show threads in a chroot as well: it would be a way out of it. */
 static struct {
     int maps;
     int pages;
