@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <termios.h>
 #include <time.h>
 
 #include "arch/sanitize.h"
@@ -224,6 +225,29 @@ BL_TEST(terminals_open_one_way)
     BL_CHECK_ERR(t, bl_write(from, &byte, 1), BL_EBADF);
     BL_CHECK_EQ(t, bl_close(to), 0);
     BL_CHECK_EQ(t, bl_close(from), 0);
+    BL_CHECK_EQ(t, bl_close(master), 0);
+}
+
+/* One that has room has less than a pipe, and a new line may take all of it. */
+BL_TEST(terminal_that_nobody_reads)
+{
+    static char text[20000];
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        bl_skip(t, "there are no pseudoterminals here");
+    BL_REQUIRE(t, grantpt(master) == 0 && unlockpt(master) == 0);
+    for (int line = 1; line <= 64; line++) {
+        int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+        BL_REQUIRE(t, slave >= 0);
+        for (size_t i = 0; i < sizeof text; i++)
+            text[i] = i % (size_t)line == 0 ? "\n\t"[line % 2] : 'x';
+        ssize_t r;
+        while ((r = bl_write_until(slave, text, sizeof text, bl_in(BL_MS))) > 0)
+            continue;
+        BL_CHECK_ERR(t, (int)r, BL_ETIMEDOUT);
+        BL_CHECK_EQ(t, tcflush(master, TCIFLUSH), 0); /* drops what came */
+        BL_CHECK_EQ(t, bl_close(slave), 0);
+    }
     BL_CHECK_EQ(t, bl_close(master), 0);
 }
 

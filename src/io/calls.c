@@ -5,7 +5,7 @@
  * O_NONBLOCK is a flag of the open file, which other processes may share (a terminal, an inherited
  * pipe): it is not ours to set. So sockets get MSG_DONTWAIT. Other files get RWF_NOWAIT where the
  * kernel takes it, which for pipes is 6.4 and later; what does not is asked by poll(2) first, and
- * then written to in pieces that a pipe with room takes whole. Files that epoll does not take
+ * then written to in pieces that a pipe, or a tty, with room takes whole. Files that epoll does not take
  * (regular ones, folders, disks) get the plain call, and are recognised each time: RWF_NOWAIT would
  * read short of what is not in memory. (With BELAY_IO the regular ones are regular.c's.) The two
  * exceptions are accept and connect, which have no such flag: a listening socket is set O_NONBLOCK
@@ -44,7 +44,7 @@
 #define RWF_NOSIGNAL 0x00000100
 #endif
 
-enum { IOV_BATCH = 16, TRY_PAUSE = 50, TRY_PAUSE_MOST = 10000 /* us */ };
+enum { IOV_BATCH = 16, TRY_PAUSE = 50, TRY_PAUSE_MOST = 10000 /* us */, TTY_ROOM = 256 };
 
 /* A call: what it was given, and how it is tried. */
 typedef struct io_call io_call;
@@ -124,6 +124,8 @@ static __attribute__((noinline)) int kind_find(bl__fd *f, int fd)
         bool tcp = getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 &&
                    protocol == IPPROTO_TCP;
         kind = tcp ? BL__FD_TCP : BL__FD_SOCKET;
+    } else if (S_ISCHR(st.st_mode) && isatty(fd)) {
+        kind = BL__FD_TTY;
     }
     store_relaxed(&f->kind, kind);
     return kind;
@@ -186,7 +188,8 @@ ONCE file_read(const io_call *c, int kind)
         store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK);
         kind = BL__FD_ASK;
     }
-    if (kind == BL__FD_ASK && c->iov->iov_len != 0 && (r = ask(c->fd, POLLIN)) < 0)
+    if ((kind == BL__FD_ASK || kind == BL__FD_TTY) && c->iov->iov_len != 0 &&
+        (r = ask(c->fd, POLLIN)) < 0)
         return r; /* a read of nothing never waits */
     CALL(r, readv(c->fd, c->iov, c->iovcnt));
     return r;
@@ -254,6 +257,17 @@ ONCE nowait_write(const io_call *c)
     return r;
 }
 
+/* How much of the n bytes at p a tty takes without waiting that has room, says poll(2). The other
+ * end of a pseudo-terminal has 256 bytes then, or more; but what the line discipline rewrites takes
+ * them all, however little it is. */
+static size_t tty_piece(const char *p, size_t n)
+{
+    size_t len = 0;
+    while (len < n && len < TTY_ROOM && p[len] != '\n' && p[len] != '\r' && p[len] != '\t')
+        len++;
+    return len == 0 && n > 0 ? 1 : len;
+}
+
 ONCE file_write(const io_call *c, int kind)
 {
     ssize_t r;
@@ -264,12 +278,14 @@ ONCE file_write(const io_call *c, int kind)
         store_relaxed(&c->f->kind, (uint8_t)BL__FD_ASK_WRITE);
         kind = BL__FD_ASK_WRITE;
     }
-    if (kind != BL__FD_ASK && kind != BL__FD_ASK_WRITE)
+    if (kind != BL__FD_ASK && kind != BL__FD_ASK_WRITE && kind != BL__FD_TTY)
         return guarded_write(c->fd, c->iov, c->iovcnt, 0);
     struct iovec piece = {NULL, 0};
     if (c->iovcnt > 0)
         piece = c->iov[0];
-    if (piece.iov_len > PIPE_BUF)
+    if (kind == BL__FD_TTY)
+        piece.iov_len = tty_piece(piece.iov_base, piece.iov_len);
+    else if (piece.iov_len > PIPE_BUF)
         piece.iov_len = PIPE_BUF;
     if (piece.iov_len > 0 && (r = ask(c->fd, POLLOUT)) < 0)
         return r; /* a write of nothing never waits */

@@ -41,7 +41,8 @@ enum {
     BL__FD_LISTENER,  /* a socket that bl_accept has set O_NONBLOCK on */
     BL__FD_NOWAIT,    /* takes RWF_NOWAIT: pipes */
     BL__FD_ASK_WRITE, /* reads take it, for a write poll(2) has to be asked first: eventfds */
-    BL__FD_ASK,       /* for both: ttys and what else does not */
+    BL__FD_ASK,       /* for both: what else does not take it */
+    BL__FD_TTY,       /* the same */
     BL__FD_REGULAR    /* never noted: a regular file */
 };
 
