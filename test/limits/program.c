@@ -303,10 +303,12 @@ static int stray_main(void *arg)
 {
     (void)arg;
     BL_SCOPE(s);
+    bl_stat st;
     stray_chan = bl_scope_chan(s, 0, 0);
     bl_go(s, stray_holder, NULL);
-    if (bl_sleep(5 * BL_MS) < 0)
-        return BL_EINTR;
+    do /* it has the lock, and waits */
+        bl_yield();
+    while (bl_stats(&st), st.waiting < 1);
     {
         BL_SCOPE(children);
         bl_go(children, stray, NULL);
@@ -650,6 +652,7 @@ static int run_kept(void) { return end("kept", bl_run(keep, NULL, NULL)); }
 
 static int hold[2]; /* a pipe */
 static bl_mutex never_free;
+static atomic_bool blocks;
 
 static int wait_for_lock(void *arg)
 {
@@ -663,6 +666,7 @@ static int block_thread(void *arg)
 {
     char byte;
     (void)arg;
+    blocks = true;
     return read(hold[0], &byte, 1) == 1 ? 0 : BL_EIO;
 }
 
@@ -679,7 +683,10 @@ static int leave_blocked(void *arg)
 {
     (void)arg;
     bl_go(bl_root(), block_thread, NULL);
-    return bl_sleep(5 * BL_MS);
+    int r = 0;
+    while (r == 0 && !blocks)
+        r = bl_sleep(BL_MS);
+    return r;
 }
 
 static int run_again(void)
@@ -739,23 +746,23 @@ static int late_leave(void *arg)
     return bl_sleep(BL_MS);
 }
 
-static int sleep_long(void *arg)
-{
-    (void)arg;
-    return bl_sleep(50 * BL_MS);
-}
+static int stay(void *arg) { return bl_chan_recv(arg, NULL) == BL_ECLOSED ? 0 : BL_EIO; }
 
 static int late_next(void *arg)
 {
+    int r = 0;
+    bl_chan *c = bl_scope_chan(bl_root(), 0, 0);
     (void)arg;
-    bl_go(bl_root(), sleep_long, NULL);
-    bl_go(bl_root(), sleep_long, NULL);
+    bl_go(bl_root(), stay, c);
+    bl_go(bl_root(), stay, c);
     late_step = 2;
-    int r = bl_sleep(20 * BL_MS);
+    while (r == 0 && late_step != 3)
+        r = bl_sleep(BL_MS);
     bl_mutex_lock(&never_free); /* those who wait for it are of another run, and passed over */
     bl_mutex_unlock(&never_free);
     if (bl_goroutines() != 3)
         printf("%zu goroutines\n", bl_goroutines());
+    bl_chan_close(c);
     return r;
 }
 
