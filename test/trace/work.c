@@ -14,6 +14,7 @@
 #include <belay/debug.h>
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,12 +45,19 @@ static int napper(void *arg)
     return bl_sleep(2 * BL_MS);
 }
 
-static int blocker(void *arg) /* holds up its thread, and so is handed off */
+static int going_on(void *arg)
 {
-    (void)arg;
-    usleep(20000);
-    bl_yield();
-    usleep(20000);
+    atomic_store((atomic_bool *)arg, true);
+    return 0;
+}
+
+static int blocker(void *arg) /* holds up its thread until another has its processor */
+{
+    atomic_bool gone_on = false;
+    if (bl_go(arg, going_on, &gone_on) != 0)
+        return BL_ENOMEM;
+    while (!atomic_load(&gone_on))
+        usleep(1000);
     return 0;
 }
 
@@ -103,7 +111,7 @@ static void round_of_all(void)
         bl_go(s, receiver, c);
         bl_go(s, locker, &m);
     }
-    bl_go(s, blocker, NULL);
+    bl_go(s, blocker, s);
     bl_go(s, napper, NULL);
     bl_go(s, caller, NULL);
     for (int i = 0; i < 100; i++)
