@@ -89,7 +89,7 @@ static int lock_of_the_dead_in_a_blocking_call(void *arg)
     (void)arg;
     BL_SCOPE(s, .name = "index");
     bl_go(s, forgets_the_index, NULL);
-    if (bl_sleep(20 * BL_MS) < 0)
+    if (until_left(1) < 0)
         return 1;
     bl_go(s, behind_the_index, s);
     return go_on();

@@ -161,7 +161,7 @@ static int feed_part(void *arg)
     for (int i = 0; i < 3; i++)
         if (bl_chan_recv(f.items, &item) < 0)
             return 1;
-    if (bl_sleep(5 * BL_MS) < 0)
+    if (until_waiting(2) < 0) /* it and the main goroutine */
         return 1;
     bl_ctx_cancel(f.ctx, 0);
     int r = bl_scope_wait(s); /* @feed_wait */

@@ -16,6 +16,7 @@
 #define BL_TEST_LEAKS_H
 
 #include <belay.h>
+#include <belay/debug.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +34,25 @@ static inline int go_on(void)
     int r;
     while ((r = bl_sleep(200 * BL_MS)) == 0)
         continue;
+    return r;
+}
+
+/* Until no more than n goroutines are left. */
+static inline int until_left(size_t n)
+{
+    int r = 0;
+    while (r == 0 && bl_goroutines() > n)
+        r = bl_sleep(BL_MS);
+    return r;
+}
+
+/* Until n others wait: a busy machine may keep a goroutine from its first step for as long as it likes. */
+static inline int until_waiting(uint64_t n)
+{
+    bl_stat st;
+    int r = 0;
+    while (bl_stats(&st), r == 0 && st.waiting < n)
+        r = bl_sleep(BL_MS);
     return r;
 }
 

@@ -140,7 +140,7 @@ static int two_orders_at_exit(void *arg)
     bl_waitgroup_add(&k.both, 2);
     bl_go(bl_root(), transfer_there, &k);
     bl_go(bl_root(), transfer_back, &k);
-    return bl_sleep(20 * BL_MS);
+    return until_waiting(2);
 }
 
 typedef struct ring {
@@ -265,7 +265,7 @@ static int kept_on_error(void *arg)
 {
     (void)arg;
     bl_go(bl_root(), registrar, "a long name");
-    if (bl_sleep(5 * BL_MS) < 0)
+    if (until_left(1) < 0)
         return 1;
     bl_go(bl_root(), registry_reader, NULL);
     return go_on();
@@ -277,7 +277,7 @@ static int kept_on_error_said(void *arg)
 {
     (void)arg;
     bl_go(bl_root(), registrar, "another long name");
-    return bl_sleep(20 * BL_MS);
+    return until_left(1);
 }
 
 typedef struct journal {
@@ -327,7 +327,7 @@ static int config_sum(void *arg)
     config *c = arg;
     bl_rwmutex_rlock(&c->lock);
     bl_chan_close(c->inside);
-    int r = bl_sleep(20 * BL_MS); /* and meanwhile a writer comes */
+    int r = until_waiting(2); /* the main goroutine, and a writer who has come */
     int sum = config_get(c, 0) + config_get(c, 1);
     bl_rwmutex_runlock(&c->lock);
     return r < 0 ? r : sum;
@@ -425,7 +425,7 @@ static int store_part(void *arg)
     store *st = calloc(1, sizeof *st);
     BL_SCOPE(s, .name = "store");
     bl_go(s, store_load, st);
-    if (bl_sleep(5 * BL_MS) < 0)
+    if (until_left(2) < 0) /* the main goroutine and this one */
         return 1;
     bl_go(s, store_save, st);
     int r = bl_scope_wait(s); /* @store_wait */
@@ -485,7 +485,7 @@ static int feed_part(void *arg)
     f.news = bl_scope_chan(s, 0, 0); /* @news_chan */
     for (int i = 0; i < 3; i++) {
         bl_go(s, parts[i], &f);
-        if (bl_sleep(5 * BL_MS) < 0)
+        if (until_waiting((uint64_t)i + 2) < 0) /* they and the main goroutine */
             return 1;
     }
     return bl_scope_wait(s); /* @feed_wait */
@@ -531,8 +531,11 @@ static int shard_use(void *arg)
     shard *sh = shard_new(arg);
     BL_SCOPE(s, .name = "shard");
     bl_go(s, shard_hold, sh);
-    if (bl_sleep(5 * BL_MS) < 0)
-        return 1;
+    while (bl_mutex_try_lock(&sh->lock)) { /* until that one has it */
+        bl_mutex_unlock(&sh->lock);
+        if (bl_sleep(BL_MS) < 0)
+            return 1;
+    }
     bl_mutex_lock(&sh->lock); /* @shard_lock */
     bl_mutex_unlock(&sh->lock);
     free(sh);

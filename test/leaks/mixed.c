@@ -20,6 +20,7 @@ static int speak(void *arg)
     room *r = arg;
     int m = 1;
     bl_mutex_lock(&r->lock);
+    r->taken = true;
     int err = bl_chan_send(r->messages, &m); /* @speak_send */
     bl_mutex_unlock(&r->lock);
     return err;
@@ -28,7 +29,9 @@ static int speak(void *arg)
 static int listen_to(void *arg)
 {
     room *r = arg;
-    int m, err = bl_sleep(5 * BL_MS);
+    int m, err = 0;
+    while (!r->taken)
+        bl_yield();
     bl_mutex_lock(&r->lock); /* @listen_lock */
     err = err < 0 ? err : bl_chan_recv(r->messages, &m);
     bl_mutex_unlock(&r->lock);
@@ -156,7 +159,7 @@ static int select_part(void *arg)
     BL_SCOPE(s, .name = "select");
     r.messages = bl_scope_chan(s, sizeof(int), 0); /* @select_chan */
     bl_go(s, select_with_lock, &r);
-    if (bl_sleep(5 * BL_MS) < 0)
+    if (until_waiting(2) < 0) /* it and the main goroutine */
         return 1;
     return publish(&r, 1);
 }
@@ -190,7 +193,7 @@ static int wait_with_two(void *arg)
 static int change_count(void *arg)
 {
     room *r = arg;
-    if (bl_sleep(5 * BL_MS) < 0)
+    if (until_waiting(3) < 0) /* all others */
         return 1;
     bl_rwmutex_lock(&r->members); /* @change_lock */
     bl_mutex_lock(&r->lock);

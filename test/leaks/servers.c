@@ -368,13 +368,17 @@ typedef struct request {
     bl_chan *reply;
 } request;
 
+static int gave_up; /* atomic: who has asked first */
+
 static int serve_requests(void *arg)
 {
     bl_chan *requests = arg;
     request r;
     while (bl_chan_recv(requests, &r) == 0) {
-        int v = 1;
-        if (bl_sleep(20 * BL_MS) != 0 || bl_chan_send(r.reply, &v) != 0) /* @serve_send */
+        int v = 1, err = 0;
+        while (err == 0 && !__atomic_load_n(&gave_up, __ATOMIC_RELAXED))
+            err = bl_sleep(BL_MS);
+        if (err != 0 || bl_chan_send(r.reply, &v) != 0) /* @serve_send */
             return 1;
         bl_chan_release(r.reply);
     }
@@ -389,6 +393,7 @@ static int ask(void *arg)
     if (bl_chan_send((bl_chan *)arg, &r) != 0) /* @ask_send */
         return 1;
     (void)!bl_chan_recv_until(r.reply, &v, bl_in(5 * BL_MS));
+    __atomic_store_n(&gave_up, 1, __ATOMIC_RELAXED);
     bl_chan_release(r.reply);
     return 0;
 }
@@ -659,7 +664,7 @@ static int bank_part(void *arg)
     (void)arg;
     BL_SCOPE(s, .name = "bank");
     bl_go(s, transfer, &cents);
-    int r = bl_sleep(5 * BL_MS);
+    int r = until_left(2); /* the main goroutine and this one */
     bl_go(s, transfer, &cents);
     return r != 0 ? r : bl_scope_wait(s); /* @bank_wait */
 }

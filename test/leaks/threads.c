@@ -23,7 +23,9 @@ static void *stock_then_prices(void *arg)
 {
     bl_mutex_lock(&stock);
     bl_sem_release(&begun, 1);
-    usleep(100000);
+    for (; bl_mutex_try_lock(&prices);
+         usleep(1000)) /* until the goroutine, or the other thread, has it */
+        bl_mutex_unlock(&prices);
     bl_mutex_lock(&prices);
     bl_mutex_unlock(&prices);
     bl_mutex_unlock(&stock);
@@ -128,8 +130,11 @@ static int load(void *arg)
 static void *rebuild(void *arg)
 {
     bl_rwmutex_lock(&index_lock);
+    bl_stat st;
     bl_sem_release(&begun, 1);
-    usleep(100000);
+    do /* it and the main goroutine */
+        usleep(1000);
+    while (bl_stats(&st), st.waiting < 2);
     bl_once_do(&loaded, load, NULL);
     bl_rwmutex_unlock(&index_lock);
     return arg;

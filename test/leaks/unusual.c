@@ -133,27 +133,40 @@ static int full_pool_waits_for_its_submitter(void *arg)
     return go_on();
 }
 
+typedef struct batch {
+    bl_waitgroup wg;
+    bl_pool *pool;
+} batch;
+
+/* It lasts until the others are dropped. */
 static int job_done(void *arg)
 {
-    int r = bl_sleep(20 * BL_MS);
-    bl_waitgroup_done(arg);
+    batch *b = arg;
+    bl_pool_stat st;
+    int r = 0;
+    while (bl_pool_stats(b->pool, &st), r == 0 && st.discarded == 0)
+        r = bl_sleep(BL_MS);
+    bl_waitgroup_done(&b->wg);
     return r;
 }
 
 static int stops_pool_and_waits(void *arg)
 {
-    bl_waitgroup wg = {0};
+    batch b = {.pool = NULL};
+    bl_pool_stat st;
     (void)arg;
     BL_SCOPE(s, .name = "batch");
-    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 8});
+    b.pool = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 8});
     for (int i = 0; i < 4; i++) {
-        bl_waitgroup_add(&wg, 1);
-        if (bl_pool_submit(p, job_done, &wg) < 0)
+        bl_waitgroup_add(&b.wg, 1);
+        if (bl_pool_submit(b.pool, job_done, &b) < 0)
             return 1;
     }
-    if (bl_sleep(5 * BL_MS) < 0 || bl_pool_stop(p, BL_NEVER) != 3)
+    while (bl_pool_stats(b.pool, &st), st.running == 0)
+        bl_yield();
+    if (bl_pool_stop(b.pool, BL_NEVER) != 3)
         return 1;
-    return bl_waitgroup_wait(&wg); /* for those that were dropped, too @batch_wait */
+    return bl_waitgroup_wait(&b.wg); /* for those that were dropped, too @batch_wait */
 }
 
 /*? dropped_jobs_are_not_done deadlock
@@ -211,7 +224,7 @@ static int first_user(void *arg)
 static int second_user(void *arg)
 {
     registry *r = arg;
-    int err = bl_sleep(10 * BL_MS);
+    int err = until_waiting(3);            /* all others */
     bl_once_do(&r->once, wait_ready, arg); /* @ready_once */
     bl_waitgroup_done(&r->ready);
     return err;
@@ -521,7 +534,7 @@ static int keep_settings(void *arg)
 
 static int read_settings(void *arg)
 {
-    int r = bl_sleep(10 * BL_MS);
+    int r = until_left(3);       /* the main goroutine and both of these */
     bl_rwmutex_rlock(&settings); /* @settings_rlock */
     bl_rwmutex_runlock(&settings);
     return r + (arg != NULL);

@@ -14,7 +14,7 @@ static int gate_pass(void *arg)
 {
     gate *g = arg;
     bl_mutex_lock(&g->lock);
-    int r = bl_sleep(20 * BL_MS) < 0 ? 1 : bl_cond_wait(&g->opened, &g->lock); /* @gate_wait */
+    int r = until_left(3) < 0 ? 1 : bl_cond_wait(&g->opened, &g->lock); /* @gate_wait */
     bl_mutex_unlock(&g->lock);
     return r;
 }
@@ -49,13 +49,14 @@ static int signalled_before_the_wait(void *arg)
 typedef struct queue {
     bl_mutex lock;
     bl_cond filled;
-    int items, closed;
+    int items, closed, waiting;
 } queue;
 
 static int queue_worker(void *arg)
 {
     queue *q = arg;
     bl_mutex_lock(&q->lock);
+    q->waiting++;
     while (q->items == 0 && !q->closed)
         if (bl_cond_wait(&q->filled, &q->lock) < 0) /* @queue_wait */
             break;
@@ -75,9 +76,11 @@ static int signal_for_many(void *arg)
     BL_SCOPE(s, .name = "workers");
     for (int i = 0; i < 3; i++)
         bl_go(s, queue_worker, &q);
-    if (bl_sleep(5 * BL_MS) < 0)
-        return 1;
-    bl_mutex_lock(&q.lock);
+    for (bl_mutex_lock(&q.lock); q.waiting < 3; bl_mutex_lock(&q.lock)) {
+        bl_mutex_unlock(&q.lock);
+        if (bl_sleep(BL_MS) < 0)
+            return 1;
+    }
     q.closed = 1;
     bl_cond_signal(&q.filled); /* where it should be a broadcast */
     bl_mutex_unlock(&q.lock);

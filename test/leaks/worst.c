@@ -16,7 +16,7 @@ static int out_of_memory(void *arg)
     (void)arg;
     BL_SCOPE(s, .name = "last");
     bl_go(s, send_one, bl_scope_chan(s, sizeof(int), 0)); /* @nobody_chan */
-    if (bl_sleep(10 * BL_MS) < 0 || setrlimit(RLIMIT_AS, &none) != 0)
+    if (until_waiting(1) < 0 || setrlimit(RLIMIT_AS, &none) != 0)
         return 1; /* not a page more */
     for (size_t n = (size_t)1 << 20; n > 8; n /= 2)
         while (malloc(n) != NULL)
