@@ -54,10 +54,10 @@ else
     expect 'enough address space' 0
 fi
 
-# ---- Threads. The limit counts all of a user's, and does not bind root.
+# ---- Threads. The limit counts all of a user's, and does not bind root: so it is one of whom there is nobody else.
 user=()
 if [ "$(id -u)" -eq 0 ]; then
-    user=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+    user=(setpriv --reuid=$((60000 + $$ % 5000)) --regid=65534 --clear-groups)
     chmod 755 "$work"
 fi
 if ! run "${user[@]}" "$program" || [ "$status" -ne 0 ]; then
@@ -243,7 +243,7 @@ done
 start_debugged() { # PROCS
     : >"$work/debugged"
     pid=
-    BELAY_PROCS=$1 timeout --foreground -k 2 60 "$program" debugged >"$work/debugged" 2>&1 \
+    BELAY_GRACE=1m BELAY_PROCS=$1 timeout --foreground -k 2 60 "$program" debugged >"$work/debugged" 2>&1 \
         </dev/null &
     job=$!
     for _ in $(seq 1000); do
