@@ -756,7 +756,7 @@ void bl_ticker_stop(bl_ticker *t);                  /* nothing is received after
  * was sent is sent once. Until scope s closes or bl_notify_stop. Several channels may want one
  * signal, and one channel several; a second call for c in s adds to the first. While any is there
  * the signal does not do what it did before; after the last one it does again. While a channel is
- * there a program in which everybody waits is no deadlock. (Go: os/signal.Notify.)
+ * there a program in which all wait is no deadlock. Blocked signals come, too. (Go: signal.Notify.)
  * 0; BL_EINVAL: no signal given, or one that no program can take or that stands for its own
  * faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL); BL_ENOMEM. Fatal if c is NULL, and while no run is
  * under way. Does not wait.

@@ -322,6 +322,46 @@ BL_TEST_PLAIN(the_second_kills)
     BL_CHECK(t, WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
 }
 
+/* In a process without other threads. */
+static int all_blocked(void *arg)
+{
+    int got = 0;
+    bl_chan *c = bl_scope_chan(bl_root(), sizeof(int), 1);
+    kill(getpid(), SIGUSR2); /* before somebody wants it, or after */
+    for (int i = 0; i < 3; i++) {
+        BL_SCOPE(s);
+        if (bl_notify(s, c, SIGUSR2) != 0 || (i > 0 && kill(getpid(), SIGUSR2) != 0) ||
+            bl_chan_recv_until(c, &got, bl_in(10 * BL_SEC)) != 0 || got != SIGUSR2)
+            return 1;
+    }
+    kill(getpid(), SIGTERM);
+    (void)arg;
+    return bl_chan_recv(NULL, NULL) == BL_ECANCELED ? 0 : 2;
+}
+
+BL_TEST_PLAIN(signals_that_all_threads_block)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigset_t all, now;
+        struct sigaction sa;
+        signal(SIGUSR2, SIG_DFL);
+        sigfillset(&all);
+        sigdelset(&all, SIGALRM);
+        pthread_sigmask(SIG_SETMASK, &all, NULL);
+        alarm(30);
+        if (bl_run(all_blocked, NULL, &(bl_options){.signals = 1}) != 0)
+            _exit(1);
+        kill(getpid(), SIGUSR2); /* stays pending */
+        sigpending(&now);
+        sigaction(SIGUSR2, NULL, &sa);
+        _exit(sigismember(&now, SIGUSR2) == 1 && sa.sa_handler == SIG_DFL ? 0 : 2);
+    }
+    int status = 0;
+    BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
+    BL_CHECK_EQ(t, status, 0);
+}
+
 #if !BL__TSAN /* which keeps signals back in such a child, for calls that it ignores */
 /* The child of a fork has nobody to act on its signals, and dies of them as any other program. */
 static int fork_and_kill(void *arg)

@@ -182,6 +182,8 @@ static void *sysmon_main(void *arg)
     while (!load_acquire(&bl__rt.stopping)) { /* ORD(stop) */
         bl_time now = bl__clock();
         store_relaxed(&bl__rt.coarse, now);
+        if (bl__signals_lent())
+            bl__signals_borrow();
         if (bl__signals_pending())
             bl__signals_deliver();
         bl__solo_give_up();

@@ -15,10 +15,16 @@
  *
  * A signal's handler is there while somebody wants it: notify.wanted counts registrations, and the
  * run itself where it has bl_options.signals. With the last one what was there before is put back.
+ *
+ * A signal that the caller of bl_run blocks is blocked in all threads of the run, and would reach
+ * none. It is lent to sysmon, which blocks all others, while somebody wants it (Go: ensureSigM).
+ * sysmon blocks it again before the handler goes: the program's own, or the kernel's, is for threads
+ * that do not block it.
  */
 #include "life/notify.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,8 +51,9 @@ typedef struct registration {
 
 static struct {
     uint32_t lock;
-    registration *first;              /* lock */
-    uint32_t wanted[SIGNALS];         /* lock: by signal - 1: who wants it */
+    registration *first;      /* lock */
+    uint64_t lent;            /* lock: signals whose handler stays until sysmon blocks them */
+    uint32_t wanted[SIGNALS]; /* lock: by signal - 1: who wants it */
     struct sigaction before[SIGNALS]; /* lock: what was there when somebody wanted it first */
 } notify;
 
@@ -84,14 +91,26 @@ static void on_signal(int sig)
 
 /* ---- Who wants which: under notify.lock ---- */
 
+/* sysmon is to see what is lent to it, and wanted. */
+static void lent_changed(void)
+{
+    store_release(&bl__signals.lent_changed, 1u); /* ORD(lent): with bl__signals_borrow */
+    bl__sysmon_notify();
+}
+
 /* 0, or why the signal cannot be had. */
 static int signal_want(int sig)
 {
     struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART | SA_ONSTACK};
-    if (notify.wanted[sig - 1] == 0) {
+    bool lent = notify.lent & bit(sig); /* the handler is there still */
+    if (notify.wanted[sig - 1] == 0 && !lent) {
         sigfillset(&sa.sa_mask); /* one after the other, on a stack that may be small */
         if (sigaction(sig, &sa, &notify.before[sig - 1]) != 0)
             return BL_EINVAL;
+        if (sigismember(&bl__rt.signals, sig) == 1) {
+            notify.lent |= bit(sig);
+            lent_changed();
+        }
     }
     notify.wanted[sig - 1]++;
     return 0;
@@ -99,7 +118,20 @@ static int signal_want(int sig)
 
 static void signal_unwant(int sig)
 {
-    if (--notify.wanted[sig - 1] == 0)
+    if (--notify.wanted[sig - 1] != 0)
+        return;
+    if (notify.lent & bit(sig))
+        lent_changed();
+    else
+        sigaction(sig, &notify.before[sig - 1], NULL);
+}
+
+/* One that was lent and is wanted no more; the program may have set its own meanwhile. */
+static void lent_end(int sig)
+{
+    struct sigaction now;
+    notify.lent &= ~bit(sig);
+    if (sigaction(sig, NULL, &now) == 0 && now.sa_handler == on_signal)
         sigaction(sig, &notify.before[sig - 1], NULL);
 }
 
@@ -262,6 +294,24 @@ static void send_to_all(uint64_t pending)
     bl__unlock(&notify.lock);
 }
 
+void bl__signals_borrow(void)
+{
+    store_relaxed(&bl__signals.lent_changed, 0u);
+    bl__lock(&notify.lock, BL__RANK_NOTIFY);
+    for (int sig = 1; sig <= SIGNALS; sig++) {
+        sigset_t one;
+        bool wanted = notify.wanted[sig - 1] != 0;
+        if (!(notify.lent & bit(sig)))
+            continue;
+        sigemptyset(&one);
+        sigaddset(&one, sig);
+        pthread_sigmask(wanted ? SIG_UNBLOCK : SIG_BLOCK, &one, NULL);
+        if (!wanted)
+            lent_end(sig);
+    }
+    bl__unlock(&notify.lock);
+}
+
 void bl__signals_deliver(void)
 {
     uint64_t pending = swap_acq_rel(&bl__signals.pending, UINT64_C(0)); /* ORD(signal): on_signal */
@@ -296,6 +346,9 @@ void bl__signals_end(void)
         (void)registration_end(notify.first);
     if (load_relaxed(&bl__signals.stops) != 0)
         mask_unwant(bit(SIGINT) | bit(SIGTERM));
+    for (int sig = 1; sig <= SIGNALS; sig++)
+        if (notify.lent & bit(sig))
+            lent_end(sig); /* there is no sysmon any more */
     bl__unlock(&notify.lock);
     store_relaxed(&bl__signals.stops, 0u);
 }

@@ -16,6 +16,7 @@ typedef struct bl__signal_state {
     uint32_t
         stopped; /* atomic: the signal that cancelled the root scope; while the run has none: 0 */
     int32_t pid; /* immutable in a run: whose signals; the child of a fork has another */
+    uint32_t lent_changed; /* atomic: sysmon is to block other signals than it does */
     uint32_t stops; /* atomic: SIGINT and SIGTERM cancel the root scope (bl_options.signals) */
 } bl__signal_state;
 
@@ -24,6 +25,13 @@ extern bl__signal_state bl__signals;
 /* By sysmon: acts on what is pending. */
 static inline bool bl__signals_pending(void) { return load_relaxed(&bl__signals.pending) != 0; }
 void bl__signals_deliver(void);
+
+/* By sysmon: takes the signals that nobody else would, and no others. */
+static inline bool bl__signals_lent(void)
+{
+    return load_acquire(&bl__signals.lent_changed) != 0; /* ORD(lent): with lent_changed */
+}
+void bl__signals_borrow(void);
 
 /* A signal could still wake a goroutine. */
 static inline bool bl__signals_armed(void) { return load_relaxed(&bl__signals.armed) != 0; }
