@@ -44,7 +44,8 @@
 #if BL__ASAN
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
-void bl__lsan_wait(void); /* stack.c */
+void bl__lsan_switch_begin(void); /* stack.c */
+void bl__lsan_switch_end(void);
 #endif
 #if BL__TSAN
 #include <sanitizer/tsan_interface.h>
@@ -165,7 +166,7 @@ static inline void bl__san_fiber_free(void *fiber)
 static inline void bl__san_switch_start(void **save, void *fiber, void *lo, void *hi)
 {
 #if BL__ASAN
-    bl__lsan_wait();
+    bl__lsan_switch_begin();
     __sanitizer_start_switch_fiber(save, lo, (size_t)((char *)hi - (char *)lo));
 #endif
 #if BL__TSAN
@@ -185,6 +186,7 @@ static inline void bl__san_switch_finish(void *saved)
 {
 #if BL__ASAN
     __sanitizer_finish_switch_fiber(saved, NULL, NULL);
+    bl__lsan_switch_end();
 #endif
     (void)saved;
 }

@@ -71,6 +71,10 @@ enum {
 #define ARENA_MOST ((size_t)1 << 30)
 #define CANARY 0x62656c6179737461u
 
+#if BL__ASAN
+static uint32_t lsan_switching; /* atomic: threads that are between two stacks */
+#endif
+
 enum { GUARD_MADVISE = 1, GUARD_MPROTECT, GUARD_NONE };
 
 static struct {
@@ -135,6 +139,9 @@ void bl__stack_forked(void)
 {
     mem.guard = 0;
     mem.pidfd = -1;
+#if BL__ASAN
+    store_relaxed(&lsan_switching, 0u); /* the parent's other threads */
+#endif
 #if BL__RACE
     bl__race_forked();
 #endif
@@ -576,18 +583,25 @@ void bl__each_stack(void (*fn)(const bl__g *g, void *arg), void *arg)
  * Rejected: __lsan_register_root_region for each, for which it reads /proc/self/maps each time, and
  * has all pages of the stack made: 3 s for 10,000 goroutines. Not for an arena, which has guards.
  */
-enum { LSAN_TAKES = 5, LSAN_SWITCH = 5000 }; /* seconds; microseconds, that a switch takes */
+enum { LSAN_TAKES = 5, LSAN_PAUSE = 100, LSAN_PAUSES = 20000 }; /* seconds; microseconds */
 
 static const void **lsan_copies; /* each begins with the next */
 static uint32_t lsan_exits;      /* atomic: the thread that exits, or 0 */
 
 /* Before a switch. Not for ever: destructors come later, and may wait for one of those. */
-void bl__lsan_wait(void)
+void bl__lsan_switch_begin(void)
 {
+    add_relaxed(&lsan_switching, 1u);
+    fence_seq_cst(); /* ORD(lsan): either it sees that the process exits, or that is waited for */
     uint32_t exits = load_relaxed(&lsan_exits);
-    if (exits != 0 && exits != (uint32_t)gettid())
-        (void)sleep(LSAN_TAKES);
+    if (exits == 0 || exits == (uint32_t)gettid())
+        return;
+    bl__lsan_switch_end();
+    (void)sleep(LSAN_TAKES);
+    add_relaxed(&lsan_switching, 1u);
 }
+
+void bl__lsan_switch_end(void) { add_release(&lsan_switching, -1u); /* ORD(lsan-switch) */ }
 
 __attribute__((no_sanitize("address"))) static void lsan_copy(const bl__g *g, void *arg)
 {
@@ -609,7 +623,10 @@ static void lsan_copy_all(void)
 {
     if (load_relaxed(&bl__rt.threads) != 0) {
         store_relaxed(&lsan_exits, (uint32_t)gettid());
-        (void)usleep(LSAN_SWITCH); /* until those have ended that have begun */
+        fence_seq_cst(); /* ORD(lsan) */
+        /* ORD(lsan-switch): what was left is seen in its record */
+        for (int i = 0; i < LSAN_PAUSES && load_acquire(&lsan_switching) != 0; i++)
+            (void)usleep(LSAN_PAUSE);
     }
     bl__each_goroutine(lsan_copy, NULL);
 }
