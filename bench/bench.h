@@ -21,6 +21,7 @@
  *   MutexYield8      8, one mutex            lock, add 1, yield, unlock          wall / n of all
  *   Sleep100k        100,000                 all of it: each sleeps 0 to 100 ms  wall from the first
  *                                            at random                           start to the last end
+ *   Tick5ms          1                       wakes from a sleep of 5 ms          CPU time / n, of 100
  *   Million          1,000,000               start one, until it is blocked in   wall / n
  *                                            a receive from one channel
  *   Sieve            501                     the first 500 primes, a goroutine   wall / n

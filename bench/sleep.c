@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* sleep.c: a hundred thousand goroutines that sleep 0 to 100 ms each. */
+/* sleep.c: a hundred thousand goroutines that sleep 0 to 100 ms each; and one that wakes every 5 ms. */
 #include <belay.h>
 
 #include <stdio.h>
@@ -21,9 +21,19 @@ static int sleeper_run(void *arg)
     return 0;
 }
 
-static int run(void *arg)
+/* What a program costs that has next to nothing to do. */
+static void ticks(void)
 {
-    (void)arg;
+    const size_t n = bench_scale(100);
+    int64_t cpu = -bench_cpu_ns();
+    for (size_t i = 0; i < n; i++)
+        bench_check(bl_sleep(5 * BL_MS) == 0, "a sleep is not cut short");
+    cpu += bench_cpu_ns();
+    bench_report("Tick5ms", bl_procs(), n, (double)cpu / (double)n, NULL);
+}
+
+static void sleepers(void)
+{
     const size_t n = bench_scale(100000);
     sleeper *all = malloc(n * sizeof *all);
     int64_t *late = malloc(n * sizeof *late);
@@ -53,6 +63,13 @@ static int run(void *arg)
     free(all);
     free(late);
     bench_check(earliest >= 0, "no sleep ends early");
+}
+
+static int run(void *arg)
+{
+    (void)arg;
+    ticks();
+    sleepers();
     return 0;
 }
 

@@ -640,40 +640,6 @@ BL_TEST_PLAIN(no_descriptor_is_left_open)
     BL_CHECK_EQ(t, lowest_free(), before);
 }
 
-/* While a processor says that it goes on, sysmon's next look is put off (core/watch.c), but
- * with ThreadSanitizer. */
-ONE_PROC(looks_are_put_off)
-{
-    const bl__watch *w = &bl__rt.watch;
-    bl_time first = BL_NEVER, most = 0;
-    (void)arg;
-    while (load_relaxed(&w->timer) != 0) {
-        bl__watch_feed(bl__this_m()->p, bl__clock());
-        bl_time until = load_relaxed(&w->until);
-        if (until != BL_NEVER && until > first && load_relaxed(&w->most) == most)
-            return BL_CHECK(t, until <= most) ? 0 : BL_EINVAL;
-        if (first == BL_NEVER || until == BL_NEVER || load_relaxed(&w->most) != most) {
-            first = until; /* of its next sleep */
-            most = load_relaxed(&w->most);
-        }
-    }
-    return BL_CHECK(t, BL__TSAN || BL__RACE) ? 0 : BL_EINVAL;
-}
-
-/* Its sleep is broken off by a signal that cannot be blocked, which setuid sends to all threads. */
-ONE_PROC(looks_are_put_off_after_a_signal)
-{
-    const bl__watch *w = &bl__rt.watch;
-    (void)arg;
-    for (int i = 0; i < 100 && load_relaxed(&w->timer) != 0; i++) {
-        do
-            bl__watch_feed(bl__this_m()->p, bl__clock());
-        while (load_relaxed(&w->until) == BL_NEVER);
-        BL_CHECK_EQ(t, setuid(getuid()), 0);
-    }
-    return BL_CHECK(t, load_relaxed(&w->timer) != 0 || BL__TSAN || BL__RACE) ? 0 : BL_EINVAL;
-}
-
 /* ---- No false deadlock ------------------------------------------------------------------------ */
 
 static void *write_late(void *arg)

@@ -373,8 +373,9 @@ static void sleep_end(bl__m *m, bool spare)
 /* Not all processors are idle any more, which sysmon must know if it counts on it. */
 void bl__sysmon_rouse(void)
 {
-    fence_seq_cst(); /* ORD(deep): idle_all is stored before deep is loaded; sysmon the other way round */
-    if (load_relaxed(&bl__rt.sysmon_deep))
+    fence_seq_cst(); /* ORD(deep): idle_all is stored before deep and until are loaded; sysmon, and calm
+                        in watch.c, the other way round */
+    if (load_relaxed(&bl__rt.sysmon_deep) && !bl__watch_bring())
         bl__sysmon_notify();
 }
 
@@ -431,6 +432,7 @@ static void m_sleep(bl__m *m)
     int64_t timeout = sleep_begin(m);
     bool polls = bl__rt.poll.sleeper == m;
     bl__unlock(&bl__rt.lock);
+    bl__watch_calm();
     if (polls) {
         poll_sleep(m, timeout);
         if (m->p != NULL)

@@ -236,9 +236,12 @@ enum { BL__IO_URING = 1, BL__IO_THREADS, BL__IO_HANDOFF };
 /* sysmon's sleep; watch.c. */
 #define BL__WATCH_AFTER (1500 * BL_US)
 typedef struct bl__watch {
-    bl_time until; /* atomic: what the timer is set to; BL_NEVER: sysmon does not sleep by it */
-    bl_time most;  /* atomic: it is not put off beyond; sysmon's */
-    int timer;     /* atomic: its descriptor, plus 1; 0: there is none */
+    bl_time until;  /* atomic: what the timer is set to; BL_NEVER: sysmon does not sleep by it */
+    bl_time most;   /* atomic: it is not put off beyond; BL_NEVER: it dozes, and nothing has run */
+    bl_time rest;   /* atomic: how long it dozes while nothing runs; sysmon's */
+    bl_time calmed; /* atomic: when it was last left to rest on */
+    uint32_t begun, ended; /* atomic: changes of until, in debug builds */
+    int timer;             /* atomic: its descriptor, plus 1; 0: there is none */
 } bl__watch;
 
 /* The runtime: the one object of file scope. */
@@ -324,7 +327,7 @@ typedef struct bl__sched {
     pthread_t sysmon;
     const void *sysmon_top; /* atomic: where its own frames begin, for debug/maps.c; or NULL */
     uint32_t sysmon_wake;   /* atomic: what it sleeps on; 1 wakes it */
-    uint32_t sysmon_deep;   /* atomic: it sleeps without an end */
+    uint32_t sysmon_deep;   /* atomic: it sleeps as long as all processors are idle */
     uint32_t solo_asked;    /* lock to write, atomic to read: who holds the one busy P may begin */
     uint32_t solo_unwanted; /* atomic: a P that is idle while solo is wanted */
     uint64_t adopted;       /* lock: how often somebody got a P */
@@ -518,6 +521,10 @@ void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
 void bl__watch_open(void);
 void bl__watch_forked(void);
 bool bl__watch_sleep(void);
+bool bl__watch_doze(int64_t pause);
+bool bl__watch_bring(void);
+bool bl__watch_brought(void);
+void bl__watch_calm(void);
 void bl__watch_break(void);
 void bl__watch_put_off(bl_time now);
 

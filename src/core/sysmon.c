@@ -12,8 +12,8 @@
  *
  * It looks every 1.5 ms while anything runs, or as much later as that is put off (watch.c); after
  * 0.5 where the next look is to decide, and every 50 us where work waits or there was a hand-off
- * within the last second, 20 us after one. With all processors idle for 10 ms it sleeps until
- * somebody wakes it.
+ * within the last second, 20 us after one. While all processors are idle it sleeps until 1.5 ms
+ * after one is not; when they have been for a second, until somebody wakes it.
  */
 #include "arch/sanitize.h"
 #include "core/trace.h"
@@ -129,15 +129,10 @@ static void unseen_say(int64_t recheck)
              "other threads, which could wake one, are not seen");
 }
 
-/* All processors are idle: finds out whether that is for ever, and sleeps until it is told that
- * something has changed: true. What it is told while it looks has to count: so notices are taken
- * back before the looks, not after. */
-static bool deep_sleep(int64_t recheck)
+/* All processors have been idle for a while: finds out whether that is for ever, and how long there
+ * is nothing to see to if they stay so. */
+static int64_t deep_look(int64_t recheck)
 {
-    store_relaxed(&bl__rt.sysmon_deep, 1u);
-    /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
-    (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
-    fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
     bool again = deadlock_check();
     if (again)
         unseen_say(recheck);
@@ -148,10 +143,30 @@ static bool deep_sleep(int64_t recheck)
     if (load_relaxed(&bl__rt.hold) && pause > LONGEST)
         pause = LONGEST;
     bl__trace_tick(BL_NEVER);
-    if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending())
-        bl__futex_wait(&bl__rt.sysmon_wake, 0, due < pause ? due : pause);
+    return due < pause ? due : pause;
+}
+
+/* Why sysmon has ceased to sleep: its time is up, something has run, or it was told to look. */
+typedef enum { TIME_UP, SOMETHING_RAN, TOLD } sysmon_woken;
+
+/* All processors are idle, and have been for `quiet`. What it is told while it looks has to count: so
+ * notices are taken back before the looks, not after. */
+static sysmon_woken idle_sleep(int64_t quiet, int64_t recheck, bool dozes)
+{
+    store_relaxed(&bl__rt.sysmon_deep, 1u);
+    /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
+    (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
+    fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
+    int64_t pause = quiet < LONGEST ? LONGEST - quiet : deep_look(recheck);
+    sysmon_woken by = SOMETHING_RAN;
+    if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending()) {
+        bool dozed = dozes && bl__watch_doze(pause);
+        if (!dozed)
+            bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
+        by = dozed && bl__watch_brought() ? SOMETHING_RAN : TIME_UP;
+    }
     store_relaxed(&bl__rt.sysmon_deep, 0u);
-    return swap_acquire(&bl__rt.sysmon_wake, 0u) != 0; /* ORD(sysmon) */
+    return swap_acquire(&bl__rt.sysmon_wake, 0u) != 0 ? TOLD : by; /* ORD(sysmon) */
 }
 
 /* The sleeper that kept the time may have been given something to run, while all others sleep for
@@ -169,12 +184,37 @@ static void pause_for(int64_t pause)
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
 
+/* While all processors are idle. */
+typedef struct {
+    bl_time since;   /* 0: they are not */
+    int64_t recheck; /* when to look again whether somebody outside could still wake one */
+    bool deep;       /* nothing has run for a whole sleep: the next one goes by no timer */
+} sysmon_rests;
+
+static void idle_turn(sysmon_rests *r, bl_time now)
+{
+    r->since = r->since != 0 ? r->since : now;
+    bool quiet = now - r->since >= LONGEST;
+    if (!quiet && load_relaxed(&bl__rt.watch.timer) == 0) {
+        pause_for(USUAL);
+        return;
+    }
+    if (quiet)
+        bl__handoff_calm();
+    sysmon_woken by = idle_sleep(now - r->since, r->recheck, !r->deep);
+    r->deep = quiet && by == TIME_UP;
+    if (by == TOLD)
+        r->since = 0;
+    if (by == SOMETHING_RAN)
+        r->recheck = LONGEST;
+    else if (quiet)
+        r->recheck = r->recheck < RECHECK_MOST ? r->recheck * 4 : r->recheck;
+}
+
 static void *sysmon_main(void *arg)
 {
-    int64_t recheck = LONGEST;
-    bl_time eager_until = 0;
-    bl_time idle_since = 0; /* 0: it is not */
-    bl_time tried = 0, chores_at = 0;
+    sysmon_rests rests = {.recheck = LONGEST};
+    bl_time eager_until = 0, tried = 0, chores_at = 0;
     (void)arg;
     bl__thread_began("belay-sysmon");
     store_relaxed(&bl__rt.sysmon_top, __builtin_frame_address(0));
@@ -199,8 +239,8 @@ static void *sysmon_main(void *arg)
                 (void)finder_turn();
         }
         if (!idle) {
-            recheck = LONGEST;
-            idle_since = 0;
+            rests.recheck = LONGEST;
+            rests.since = 0;
             timers_watch(now);
             bl__look found = bl__handoff_look(now < eager_until);
             bool asked = bl__solo_watch(now);
@@ -214,15 +254,7 @@ static void *sysmon_main(void *arg)
                 bl__solo_unask();
             continue;
         }
-        idle_since = idle_since != 0 ? idle_since : now;
-        if (now - idle_since < LONGEST) {
-            pause_for(USUAL);
-            continue;
-        }
-        bl__handoff_calm();
-        if (deep_sleep(recheck))
-            idle_since = 0;
-        recheck = recheck < RECHECK_MOST ? recheck * 4 : recheck;
+        idle_turn(&rests, now);
     }
     bl__handoff_calm();
     store_relaxed(&bl__rt.sysmon_top, NULL); /* before another has the stack */

@@ -11,7 +11,18 @@ import (
 	"time"
 )
 
+func ticks() {
+	n := scale(100)
+	cpu := cpuTime()
+	for i := 0; i < n; i++ {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cpu = cpuTime() - cpu
+	report("Tick5ms", n, float64(cpu)/float64(n), "")
+}
+
 func main() {
+	ticks()
 	n := scale(100000)
 	wants := make([]time.Duration, n)
 	late := make([]time.Duration, n)

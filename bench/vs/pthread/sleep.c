@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* sleep.c: threads that sleep 0 to 100 ms each; a tenth as many as there are goroutines
- * elsewhere. */
+ * elsewhere. And one that wakes every 5 ms. */
 #include "threads.h"
 
 #include <stdio.h>
@@ -23,9 +23,21 @@ static void *sleeper_run(void *arg)
     return NULL;
 }
 
+static void ticks(void)
+{
+    const size_t n = bench_scale(100);
+    int64_t cpu = -bench_cpu_ns();
+    for (size_t i = 0; i < n; i++)
+        bench_check(nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL) == 0,
+                    "a sleep is not cut short");
+    cpu += bench_cpu_ns();
+    bench_report("Tick5ms", threads_procs(), n, (double)cpu / (double)n, NULL);
+}
+
 int main(int argc, char **argv)
 {
     threads_init(argc, argv);
+    ticks();
     const size_t n = bench_scale(10000);
     sleeper *all = malloc(n * sizeof *all);
     int64_t *late = malloc(n * sizeof *late);
