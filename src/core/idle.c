@@ -24,7 +24,7 @@
 #include "os/futex.h"
 #include "os/os.h"
 
-enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 48 };
+enum { SPIN_NS = 20000, STALE_NS = 4000, SPIN_PAUSES = 48, CHECK_AFTER = 10000000 };
 
 void bl__p_idle(bl__p *p)
 {
@@ -370,14 +370,18 @@ static void sleep_end(bl__m *m, bool spare)
     bl__unlock(&bl__rt.lock);
 }
 
-/* Not all processors are idle any more, which sysmon must know if it counts on it. */
-void bl__sysmon_rouse(void)
+/* sysmon is to look in so long, or before, should it sleep for longer: what it has looked at has
+ * changed. */
+static void sysmon_call(int64_t after)
 {
-    fence_seq_cst(); /* ORD(deep): idle_all is stored before deep and until are loaded; sysmon, and calm
-                        in watch.c, the other way round */
-    if (load_relaxed(&bl__rt.sysmon_deep) && !bl__watch_bring())
+    fence_seq_cst(); /* ORD(deep): the change is stored before deep and until are loaded; sysmon, and
+                        rest_on in watch.c, the other way round */
+    if (load_relaxed(&bl__rt.sysmon_deep) && !bl__watch_bring(after))
         bl__sysmon_notify();
 }
+
+void bl__sysmon_rouse(void) { sysmon_call(BL__WATCH_AFTER); }
+void bl__sysmon_check(void) { sysmon_call(CHECK_AFTER); }
 
 /* The sleep of the one in the poller. What it finds goes to a processor of its own, if one is
  * idle. */
@@ -440,7 +444,7 @@ static void m_sleep(bl__m *m)
         return;
     }
     if (timeout == INT64_MAX && bl__all_idle() && bl__timers_first() == BL_NEVER)
-        bl__sysmon_notify();              /* is anybody left who can wake us? */
+        bl__sysmon_check();
     while (load_acquire(&m->wake) == 0) { /* ORD(wake): with the store in wake_one */
         if (load_relaxed(&bl__rt.stopping))
             break;

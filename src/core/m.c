@@ -341,7 +341,7 @@ static void blocked_add(bl__m *m, const char *at)
         m->blocked_next->blocked_prev = m;
     bl__rt.blocked = m;
     bl__unlock(&bl__rt.lock);
-    bl__sysmon_notify(); /* whether anybody is left who could wake it may be in question now */
+    bl__sysmon_check(); /* whether anybody is left who could wake it may be in question now */
 }
 
 static void blocked_remove(bl__m *m)

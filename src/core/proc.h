@@ -516,13 +516,14 @@ int bl__sysmon_start(void);
 void bl__sysmon_stop(void);
 void bl__sysmon_notify(void);
 void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
+void bl__sysmon_check(void); /* is anybody left who can wake us? */
 
 /* watch.c */
 void bl__watch_open(void);
 void bl__watch_forked(void);
 bool bl__watch_sleep(void);
 bool bl__watch_doze(int64_t pause);
-bool bl__watch_bring(void);
+bool bl__watch_bring(int64_t after);
 bool bl__watch_brought(void);
 void bl__watch_calm(void);
 void bl__watch_break(void);

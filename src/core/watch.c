@@ -176,9 +176,9 @@ bool bl__watch_doze(int64_t pause)
     return true;
 }
 
-static bool bring(bl__watch *w)
+static bool bring(bl__watch *w, int64_t after)
 {
-    bl_time now = bl__clock(), near = now + BL__WATCH_AFTER;
+    bl_time now = bl__clock(), near = now + after;
     bl_time was = load_relaxed(&w->until);
     do {
         if (was == BL_NEVER)
@@ -191,12 +191,12 @@ static bool bring(bl__watch *w)
     return timer_follow(w, near) == 0;
 }
 
-/* A processor is not idle any more. False: sysmon does not sleep by the timer. */
-bool bl__watch_bring(void)
+/* sysmon is to look in so long, or before. False: it does not sleep by the timer. */
+bool bl__watch_bring(int64_t after)
 {
     bl__watch *w = &bl__rt.watch;
     change_begin(w);
-    bool sleeps = bring(w);
+    bool sleeps = bring(w, after);
     change_end(w);
     return sleeps;
 }
@@ -213,7 +213,7 @@ static void rest_on(bl__watch *w, bl_time was, bl_time until)
         fence_seq_cst(); /* ORD(deep): until is stored before idle_all is loaded; rouse the other way
                             round */
         if (!bl__all_idle())
-            (void)bring(w);
+            (void)bring(w, BL__WATCH_AFTER);
     }
     change_end(w);
 }
