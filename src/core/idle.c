@@ -3,8 +3,8 @@
  * idle.c: threads that have nothing to run: looking for work, sleeping, being woken.
  *
  * As in Go's runtime, a thread that runs out of work looks into the others' queues for a moment
- * ("spinning") before it sleeps, and whoever queues work wakes a thread only if a processor is idle
- * and nobody spins. A spinning thread that finds work wakes the next one, so that waking ramps up
+ * ("spinning") before it sleeps, if one of them is busy, and whoever queues work wakes a thread only
+ * if a processor is idle and nobody spins. A spinning thread that finds work wakes the next one, so that waking ramps up
  * one by one and not in a herd.
  *
  * No wake-up is lost. A producer stores into its queue, then loads idle_ps and spinning; a thread
@@ -273,6 +273,14 @@ static bl__task *steal_round(bl__p *p, const bool *stale, uint32_t known)
     return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, BL__RING / 2) : NULL;
 }
 
+/* Could there be work for this processor within the next microseconds? From one that is busy, or from
+ * the poller. Else it comes at a time that is known, or from threads that wake others anyway. */
+static bool may_come(void)
+{
+    return load_relaxed(&bl__rt.idle_all) + 1 < load_acquire(&bl__rt.ps_made) || /* ORD(procs) */
+           load_relaxed(&bl__rt.poll.waiters) != 0;
+}
+
 /* All others are idle and nothing comes from them: a bubble may be waiting for this one to rest
  * too. */
 static bool alone_in_bubbles(uint32_t procs)
@@ -524,7 +532,7 @@ bl__task *bl__find_task(bl__m *m)
                 m->spinning = 1;
                 add_acq_rel(&bl__rt.spinning, 1u); /* ORD(spin): with the compare in wake_one */
             }
-            if (m->spinning && (t = spin(m)) != NULL)
+            if (m->spinning && may_come() && (t = spin(m)) != NULL)
                 return found(m, t);
         }
         if (load_relaxed(&bl__rt.poll.waiters) != 0 && load_relaxed(&bl__rt.poll.sleeper) == NULL &&
