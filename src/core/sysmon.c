@@ -147,7 +147,7 @@ static int64_t deep_look(int64_t recheck)
 }
 
 /* Why sysmon has ceased to sleep: its time is up, something has run, or it was told to look. */
-typedef enum { TIME_UP, SOMETHING_RAN, TOLD } sysmon_woken;
+typedef enum { WOKEN_BY_TIME, WOKEN_BY_WORK, WOKEN_TO_LOOK } sysmon_woken;
 
 /* All processors are idle, and have been for `quiet`. What it is told while it looks has to count: so
  * notices are taken back before the looks, not after. */
@@ -158,15 +158,15 @@ static sysmon_woken idle_sleep(int64_t quiet, int64_t recheck, bool dozes)
     (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
     fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
     int64_t pause = quiet < LONGEST ? LONGEST - quiet : deep_look(recheck);
-    sysmon_woken by = SOMETHING_RAN;
+    sysmon_woken by = WOKEN_BY_WORK;
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending()) {
         bool dozed = dozes && bl__watch_doze(pause);
         if (!dozed)
             bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
-        by = dozed && bl__watch_brought() ? SOMETHING_RAN : TIME_UP;
+        by = dozed && bl__watch_brought() ? WOKEN_BY_WORK : WOKEN_BY_TIME;
     }
     store_relaxed(&bl__rt.sysmon_deep, 0u);
-    return swap_acquire(&bl__rt.sysmon_wake, 0u) != 0 ? TOLD : by; /* ORD(sysmon) */
+    return swap_acquire(&bl__rt.sysmon_wake, 0u) != 0 ? WOKEN_TO_LOOK : by; /* ORD(sysmon) */
 }
 
 /* The sleeper that kept the time may have been given something to run, while all others sleep for
@@ -202,10 +202,10 @@ static void idle_turn(sysmon_rests *r, bl_time now)
     if (quiet)
         bl__handoff_calm();
     sysmon_woken by = idle_sleep(now - r->since, r->recheck, !r->deep);
-    r->deep = quiet && by == TIME_UP;
-    if (by == TOLD)
+    r->deep = quiet && by == WOKEN_BY_TIME;
+    if (by == WOKEN_TO_LOOK)
         r->since = 0;
-    if (by == SOMETHING_RAN)
+    if (by == WOKEN_BY_WORK)
         r->recheck = LONGEST;
     else if (quiet)
         r->recheck = r->recheck < RECHECK_MOST ? r->recheck * 4 : r->recheck;
