@@ -240,7 +240,7 @@ BL_TEST(terminal_that_nobody_reads)
         int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
         BL_REQUIRE(t, slave >= 0);
         for (size_t i = 0; i < sizeof text; i++)
-            text[i] = i % (size_t)line == 0 ? "\n\t"[line % 2] : 'x';
+            text[i] = (char)(i % (size_t)line == 0 ? "\n\t"[line % 2] : 'x');
         ssize_t r;
         while ((r = bl_write_until(slave, text, sizeof text, bl_in(BL_MS))) > 0)
             continue;
