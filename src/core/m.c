@@ -115,12 +115,17 @@ void pthread_exit(void *result)
 }
 #endif
 
+enum { LEFT_FRAMES = 64 << 10 };
+
 /* A plain thread ends, whose record goes; or, by no act of the runtime's, one of its own. */
 static void thread_free(void *arg)
 {
     bl__m *m = arg;
-    if (is_runtimes(m))
+    if (is_runtimes(m)) {
+        char *here = __builtin_frame_address(0);
+        bl__san_stack_reuse(here - LEFT_FRAMES, here); /* pthread_exit has left them as they were */
         thread_lost(m);
+    }
     if (m->ends == 0 && pthread_setspecific(thread_key, m) == 0) {
         m->ends = 1; /* other keys' destructors may unlock what it has; this one is called again */
         return;
