@@ -602,12 +602,10 @@ static int words_check(const char *from, const char *to)
 {
     if (from == NULL || *from == '\0')
         complain("trace takes a file that was recorded with BELAY_TRACE=FILE");
-    else if (to == NULL)
-        return 0;
-    else if (*to == '\0' || strcmp(to, "-") == 0)
+    else if (to != NULL && (*to == '\0' || strcmp(to, "-") == 0))
         complain("-o %s: it needs the name of a file, which https://ui.perfetto.dev opens",
                  text_shown(to));
-    else if (path_same(from, to))
+    else if (to != NULL && path_same(from, to))
         complain("-o %s would overwrite what is to be converted", to);
     else
         return 0;
