@@ -103,6 +103,22 @@ ONE_PROC(blocks_after_a_sleep)
     return 0;
 }
 
+/* Who has blocked is expected to block again, also when all have been idle since. */
+ONE_PROC(looks_soon_for_who_has_blocked)
+{
+    bl__watch *w = &bl__rt.watch;
+    (void)arg;
+    BL_REQUIRE(t, pipe(fds) == 0);
+    store_relaxed(&w->after, BL__WATCH_AFTER);
+    while (load_relaxed(&w->timer) != 0 && load_relaxed(&w->after) == BL__WATCH_AFTER) {
+        blocks_once();
+        BL_CHECK_EQ(t, bl_sleep(2 * BL_MS), 0);
+    }
+    close(fds[0]);
+    close(fds[1]);
+    return 0;
+}
+
 /* Short work many times, so that sysmon is brought forward and left to rest on. */
 ONE_PROC(blocks_after_many_short_ones)
 {

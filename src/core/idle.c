@@ -388,7 +388,7 @@ static void sysmon_call(int64_t after)
         bl__sysmon_notify();
 }
 
-void bl__sysmon_rouse(void) { sysmon_call(BL__WATCH_AFTER); }
+void bl__sysmon_rouse(void) { sysmon_call(load_relaxed(&bl__rt.watch.after)); }
 void bl__sysmon_check(void) { sysmon_call(CHECK_AFTER); }
 
 /* The sleep of the one in the poller. What it finds goes to a processor of its own, if one is

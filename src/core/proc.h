@@ -239,6 +239,7 @@ typedef struct bl__watch {
     bl_time until;  /* atomic: what the timer is set to; BL_NEVER: sysmon does not sleep by it */
     bl_time most;   /* atomic: it is not put off beyond; BL_NEVER: it dozes, and nothing has run */
     bl_time rest;   /* atomic: how long it dozes while nothing runs; sysmon's */
+    bl_time after;  /* atomic: how long after one is busy it looks; sysmon's */
     bl_time calmed; /* atomic: when it was last left to rest on */
     uint32_t begun, ended; /* atomic: changes of until, in debug builds */
     int timer;             /* atomic: its descriptor, plus 1; 0: there is none */
@@ -522,7 +523,7 @@ void bl__sysmon_check(void); /* is anybody left who can wake us? */
 void bl__watch_open(void);
 void bl__watch_forked(void);
 bool bl__watch_sleep(void);
-bool bl__watch_doze(int64_t pause);
+bool bl__watch_doze(int64_t pause, int64_t after);
 bool bl__watch_bring(int64_t after);
 bool bl__watch_brought(void);
 void bl__watch_calm(void);

@@ -149,18 +149,25 @@ static int64_t deep_look(int64_t recheck)
 /* Why sysmon has ceased to sleep: its time is up, something has run, or it was told to look. */
 typedef enum { WOKEN_BY_TIME, WOKEN_BY_WORK, WOKEN_TO_LOOK } sysmon_woken;
 
+/* While all processors are idle. */
+typedef struct {
+    bl_time since;   /* 0: they are not */
+    int64_t recheck; /* when to look again whether somebody outside could still wake one */
+    bool deep;       /* nothing has run for a whole sleep: the next one goes by no timer */
+} sysmon_rests;
+
 /* All processors are idle, and have been for `quiet`. What it is told while it looks has to count: so
  * notices are taken back before the looks, not after. */
-static sysmon_woken idle_sleep(int64_t quiet, int64_t recheck, bool dozes)
+static sysmon_woken idle_sleep(const sysmon_rests *r, int64_t quiet, int64_t after)
 {
     store_relaxed(&bl__rt.sysmon_deep, 1u);
     /* ORD(sysmon): what a notice that is swallowed here was about is seen below */
     (void)swap_acquire(&bl__rt.sysmon_wake, 0u);
     fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
-    int64_t pause = quiet < LONGEST ? LONGEST - quiet : deep_look(recheck);
+    int64_t pause = quiet < LONGEST ? LONGEST - quiet : deep_look(r->recheck);
     sysmon_woken by = WOKEN_BY_WORK;
     if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending()) {
-        bool dozed = dozes && bl__watch_doze(pause);
+        bool dozed = !r->deep && bl__watch_doze(pause, after);
         if (!dozed)
             bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
         by = dozed && bl__watch_brought() ? WOKEN_BY_WORK : WOKEN_BY_TIME;
@@ -184,14 +191,7 @@ static void pause_for(int64_t pause)
     store_relaxed(&bl__rt.sysmon_wake, 0u);
 }
 
-/* While all processors are idle. */
-typedef struct {
-    bl_time since;   /* 0: they are not */
-    int64_t recheck; /* when to look again whether somebody outside could still wake one */
-    bool deep;       /* nothing has run for a whole sleep: the next one goes by no timer */
-} sysmon_rests;
-
-static void idle_turn(sysmon_rests *r, bl_time now)
+static void idle_turn(sysmon_rests *r, bl_time now, bool eager)
 {
     r->since = r->since != 0 ? r->since : now;
     bool quiet = now - r->since >= LONGEST;
@@ -201,7 +201,7 @@ static void idle_turn(sysmon_rests *r, bl_time now)
     }
     if (quiet)
         bl__handoff_calm();
-    sysmon_woken by = idle_sleep(now - r->since, r->recheck, !r->deep);
+    sysmon_woken by = idle_sleep(r, now - r->since, eager ? SHORT : USUAL);
     r->deep = quiet && by == WOKEN_BY_TIME;
     if (by == WOKEN_TO_LOOK)
         r->since = 0;
@@ -254,7 +254,7 @@ static void *sysmon_main(void *arg)
                 bl__solo_unask();
             continue;
         }
-        idle_turn(&rests, now);
+        idle_turn(&rests, now, now < eager_until);
     }
     bl__handoff_calm();
     store_relaxed(&bl__rt.sysmon_top, NULL); /* before another has the stack */

@@ -14,9 +14,10 @@
  * ever.
  *
  * While all processors are idle sysmon dozes until there is something to look into, for a second at
- * most (`rest`). The first processor that is idle no more brings it forward to 1.5 ms from then; when
- * all are idle again before that, the last one has it rest on. Where that happens all the time, as
- * in a server with little to do, it is done once in a millisecond.
+ * most (`rest`). The first processor that is idle no more brings it forward to 1.5 ms from then, or to
+ * 50 us within a second after a hand-off (`after`); when all are idle again before that, the last one
+ * has it rest on. Where that happens all the time, as in a server with little to do, it is done once
+ * in a millisecond.
  *
  * sysmon looks PUT_OFF_MOST after the first of them, whatever they say, for its chores.
  *
@@ -162,8 +163,9 @@ bool bl__watch_sleep(void)
     return true;
 }
 
-/* sysmon's, after it has said that it counts on all processors to be idle (sysmon_deep). */
-bool bl__watch_doze(int64_t pause)
+/* sysmon's, after it has said that it counts on all processors to be idle (sysmon_deep): until one has
+ * been busy for `after`. */
+bool bl__watch_doze(int64_t pause, int64_t after)
 {
     bl__watch *w = &bl__rt.watch;
     if (timer_fd() < 0)
@@ -172,6 +174,7 @@ bool bl__watch_doze(int64_t pause)
     bl_time rest = bl__clock() + pause;
     store_relaxed(&w->most, BL_NEVER);
     store_relaxed(&w->rest, rest);
+    store_relaxed(&w->after, after);
     timer_sleep(w, rest, pause + BL_MS);
     return true;
 }
@@ -213,7 +216,7 @@ static void rest_on(bl__watch *w, bl_time was, bl_time until)
         fence_seq_cst(); /* ORD(deep): until is stored before idle_all is loaded; rouse the other way
                             round */
         if (!bl__all_idle())
-            (void)bring(w, BL__WATCH_AFTER);
+            (void)bring(w, load_relaxed(&w->after));
     }
     change_end(w);
 }
