@@ -212,6 +212,26 @@ ONE_PROC(blocks_after_the_timer_was_closed)
     return 0;
 }
 
+/* Also by one that gave up its rights before, with a signal that breaks off sysmon's sleep: nobody takes that for
+ * what closing it has made of the next one. */
+ONE_PROC(the_timer_is_closed_after_a_signal)
+{
+    const bl__watch *w = &bl__rt.watch;
+    (void)arg;
+    for (int i = 0; i < 20 && load_relaxed(&w->timer) != 0; i++) {
+        do
+            bl__watch_feed(bl__this_m()->p, bl__clock());
+        while (load_relaxed(&w->until) == BL_NEVER);
+        BL_CHECK_EQ(t, setuid(getuid()), 0);
+    }
+    int fd = timer_find();
+    if (fd >= 0)
+        close(fd);
+    while (load_relaxed(&w->timer) != 0)
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    return 0;
+}
+
 /* While all are idle but for a moment now and then, sysmon is brought forward, and then left to rest on. */
 ONE_PROC(rests_while_all_rest)
 {

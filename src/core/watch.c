@@ -143,11 +143,12 @@ static void timer_sleep(bl__watch *w, bl_time until, int64_t longest)
                         way round */
     int r = timer_follow(w, until);
     change_end(w);
-    if (r == 0 && load_relaxed(&bl__rt.sysmon_wake) == 0)
-        r = poll(&p, 1, (int)(longest / BL_MS));
+    bool gone = r < 0; /* somebody has closed it, who closes all that there are */
+    if (!gone && load_relaxed(&bl__rt.sysmon_wake) == 0 && poll(&p, 1, (int)(longest / BL_MS)) < 0)
+        gone = errno != EINTR;
     store_relaxed(&w->until, BL_NEVER);
-    if ((r < 0 && errno != EINTR) || (p.revents & ~POLLIN) != 0)
-        store_relaxed(&w->timer, 0); /* somebody has closed it, who closes all that there are */
+    if (gone || (p.revents & ~POLLIN) != 0)
+        store_relaxed(&w->timer, 0);
 }
 
 /* sysmon's: sleeps for BL__WATCH_AFTER, or as long as it is put off. False: it has not slept. */
