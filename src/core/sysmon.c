@@ -73,15 +73,16 @@ static bool deadlock_check(void)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     bool quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping);
     uint32_t threads = bl__rt.threads; /* under the lock they are all there that it counts */
+    uint64_t adopted = bl__rt.adopted;
     bl__unlock(&bl__rt.lock);
     if (!quiet || bl__goroutines() == 0)
         return false;
     if (others_could_wake(threads))
         return true;
     /* A thread may have come, done something and gone meanwhile; or a goroutine and a plain thread
-     * wake each other, and each look met the one that waits. */
+     * wake each other, and each look met the one that waits; or a goroutine has started a thread. */
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
-    quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping) &&
+    quiet = nothing_runs() && !load_relaxed(&bl__rt.stopping) && bl__rt.adopted == adopted &&
             load_relaxed(&bl__rt.plain_changes) == changes;
     bl__unlock(&bl__rt.lock);
     if (!quiet) /* a helper may have gone to rest, which wakes nobody: so look again */
