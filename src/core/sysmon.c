@@ -167,7 +167,8 @@ static sysmon_woken idle_sleep(const sysmon_rests *r, int64_t quiet, int64_t aft
     fence_seq_cst(); /* ORD(deep): deep is stored before idle_all is loaded; idle.c */
     int64_t pause = quiet < LONGEST ? LONGEST - quiet : deep_look(r->recheck);
     sysmon_woken by = WOKEN_BY_WORK;
-    if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending()) {
+    if (bl__all_idle() && !load_relaxed(&bl__rt.stopping) && !bl__signals_pending() &&
+        !bl__signals_lent()) {
         bool dozed = !r->deep && bl__watch_doze(pause, after);
         if (!dozed)
             bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
@@ -189,7 +190,7 @@ static void pause_for(int64_t pause)
 {
     if (pause != USUAL || !bl__watch_sleep())
         bl__futex_wait(&bl__rt.sysmon_wake, 0, pause);
-    store_relaxed(&bl__rt.sysmon_wake, 0u);
+    (void)swap_acquire(&bl__rt.sysmon_wake, 0u); /* ORD(sysmon): before the looks */
 }
 
 static void idle_turn(sysmon_rests *r, bl_time now, bool eager)
