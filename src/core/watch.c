@@ -77,8 +77,7 @@ static int timer_set(bl_time at)
 static void change_begin(bl__watch *w)
 {
 #ifdef BL__DEBUG
-    add_acq_rel(&w->begun,
-                1u); /* ORD(changes): with change_end, of which the stress test sees both */
+    add_acq_rel(&w->begun, 1u); /* ORD(changes): with change_end; the stress test sees both */
 #else
     (void)w;
 #endif
