@@ -463,7 +463,6 @@ static void *sample_filtered(void *arg)
     return NULL;
 }
 
-/* A filter may be one thread's alone. It dies who does what is not allowed. */
 /* The child was made while another thread of its parent's reported the end of that. */
 BL_TEST_PLAIN(fatal_error_of_a_child)
 {
@@ -479,6 +478,7 @@ BL_TEST_PLAIN(fatal_error_of_a_child)
     BL_CHECK(t, WIFEXITED(status) && WEXITSTATUS(status) == 2);
 }
 
+/* A filter may be one thread's alone. It dies who does what is not allowed. */
 BL_TEST_PLAIN(no_samples_by_a_thread_with_a_filter)
 {
     enum { NO_FILTERS = -2 };
