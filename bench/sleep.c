@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sleep.c: a hundred thousand goroutines that sleep 0 to 100 ms each; and one that wakes every 5 ms. */
+/* sleep.c: a hundred thousand goroutines that sleep 0 to 100 ms each, and one that wakes every
+ * 5 ms. */
 #include <belay.h>
 
 #include <stdio.h>

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# The flags of the project's own code: target belay_flags. Users of the library get none of them (belay_user_flags: library.cmake).
+# The flags of the project's own code: target belay_flags. Users of the library get none of them, but
+# belay_user_flags (library.cmake).
 set(CMAKE_C_FLAGS_RELEASE "-O2 -g")
 set(CMAKE_C_FLAGS_DEBUG "-O1 -g")
 set(belay_asan_flags -fsanitize=address,undefined -fno-sanitize-recover=undefined

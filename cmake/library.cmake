@@ -17,7 +17,8 @@ list(APPEND belay_sources ${assembly})
 
 find_package(Threads REQUIRED)
 
-# What programs are compiled with, so that no frame of theirs reaches over a stack's guard; as by cmd/belay/build.c.
+# What programs are compiled with, so that no frame of theirs reaches over a stack's guard; as by
+# cmd/belay/build.c.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
     set(belay_user_flags -fstack-clash-protection)
 endif()

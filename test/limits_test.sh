@@ -54,7 +54,8 @@ else
     expect 'enough address space' 0
 fi
 
-# ---- Threads. The limit counts all of a user's, and does not bind root: so it is one of whom there is nobody else.
+# ---- Threads. The limit counts all of a user's, and does not bind root: so it is one of whom there
+# is nobody else.
 user=()
 if [ "$(id -u)" -eq 0 ]; then
     user=(setpriv --reuid=$((60000 + $$ % 5000)) --regid=65534 --clear-groups)
@@ -148,8 +149,8 @@ run "$program" filtered; expect 'no clone3' 1
 expect_out 'no clone3' ': BL_EPERM$'
 expect_err 'no clone3' 'bl_run returns BL_EPERM: the system gives no thread: operation not permitted; '
 
-# ---- Or one by which those that are stuck are known: then that is said. The names of threads, which prctl gives,
-# are given in another way.
+# ---- Or one by which those that are stuck are known: then that is said. The names of threads, which
+# prctl gives, are given in another way.
 if [ -n "$sanitize" ]; then
     skip 'system calls that are filtered' 'sanitizers need them'
 else

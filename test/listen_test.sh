@@ -46,8 +46,8 @@ expect_out 'their type' '^Content-Type: application/openmetrics-text; version=1.
 expect_out 'their end' '^# EOF$'
 get '/debug/pprof/goroutine?debug=1'; expect_out 'text' '^7 @( 0x[0-9a-f]+)+$'
 expect_out 'a function' '	receiver	'
-# Of the library's own goroutines: what they do, and not how they are switched. The one that accepts may still be on its
-# way back to that when what it has accepted is answered.
+# Of the library's own goroutines: what they do, and not how they are switched. The one that accepts
+# may still be on its way back to that when what it has accepted is answered.
 accepts() { # of the text in out
     awk '/^goroutine / { head = $0; getline; if ($0 == "server_main") print head }' "$work/out" |
         grep -qE '^goroutine [0-9]+ \[IO wait(, [0-9]+s)?\]:$'

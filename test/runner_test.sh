@@ -335,8 +335,8 @@ BL_TEST(clean) { add_all(t, 1); }
 BL_TEST(again) { add_all(t, 2); }
 BL_TEST_PLAIN(alone) { BL_CHECK(t, n == 7); }
 END
-    # Who races has the shadow of it before, and is not beside the other: ThreadSanitizer misses two accesses at the same
-    # instant, which a page fault makes a long one.
+    # Who races has the shadow of it before, and is not beside the other: ThreadSanitizer misses two
+    # accesses at the same instant, which a page fault makes a long one.
     [ ! -e "$build/libbelay_race.a" ] || { # race_test builds it; not by two at a time
         run env -u CC "$belay" test -race -cpu 1 "$work/all/race_test.c"
         expect 'a race' 1

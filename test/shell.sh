@@ -8,7 +8,7 @@
 #   expect_out NAME REGEX      … and its standard output has a line that matches (grep -E)
 #   expect_err NAME REGEX      … and its standard error has one
 #   ok NAME COMMAND…           passes if the command succeeds; it may look at $work/out and $work/err
-#   can_unshare NAME FLAG      says that NAME is skipped, and fails, where unshare can do nothing with FLAG
+#   can_unshare NAME FLAG      says that NAME is skipped, and fails, where unshare FLAG does not work
 #
 # shellcheck shell=bash
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * watch_test.c: sysmon's sleeps (core/watch.c). However it sleeps, a goroutine that blocks in the kernel is found, and
- * what it waits for is done by one that is queued behind it: else it would wait for ever.
+ * watch_test.c: sysmon's sleeps (core/watch.c). However it sleeps, a goroutine that blocks in the
+ * kernel is found, and what it waits for is done by one that is queued behind it: else it would
+ * wait for ever.
  */
 // procs: own
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
@@ -28,7 +29,8 @@ static bl_test *const t; /* the test that the caller is of */
     }                                                                                              \
     static int name##_main(void *arg)
 
-/* While a processor says that it goes on, sysmon's next look is put off, but with ThreadSanitizer. */
+/* While a processor says that it goes on, sysmon's next look is put off, but with
+ * ThreadSanitizer. */
 ONE_PROC(looks_are_put_off)
 {
     const bl__watch *w = &bl__rt.watch;
@@ -212,8 +214,8 @@ ONE_PROC(blocks_after_the_timer_was_closed)
     return 0;
 }
 
-/* Also by one that gave up its rights before, with a signal that breaks off sysmon's sleep: nobody takes that for
- * what closing it has made of the next one. */
+/* Also by one that gave up its rights before, with a signal that breaks off sysmon's sleep: nobody
+ * takes that for what closing it has made of the next one. */
 ONE_PROC(the_timer_is_closed_after_a_signal)
 {
     const bl__watch *w = &bl__rt.watch;
@@ -232,7 +234,8 @@ ONE_PROC(the_timer_is_closed_after_a_signal)
     return 0;
 }
 
-/* While all are idle but for a moment now and then, sysmon is brought forward, and then left to rest on. */
+/* While all are idle but for a moment now and then, sysmon is brought forward, and then left to
+ * rest on. */
 ONE_PROC(rests_while_all_rest)
 {
     const bl__watch *w = &bl__rt.watch;

@@ -29,7 +29,8 @@ typedef struct flags {
  */
 int flags_parse(flags *f, const char *command, char **argv);
 
-/* The name of the flag that word is, without dashes, and what stands behind its =, or NULL. NULL: it is no flag. */
+/* The name of the flag that word is, without dashes, and what stands behind its =, or NULL. NULL: it
+ * is no flag. */
 const char *flags_name(const char *word, const char **value);
 
 /* Complains of the flag that word is, which is none of names (NULL behind the last): EXIT_USAGE. */

@@ -140,7 +140,9 @@ static const char profile_text[] =
     "Example: belay profile $(pgrep server)\n"
     "         belay profile http://localhost:6060\n"
     "         belay profile 'unix:/run/server:/debug/pprof/block?seconds=10'\n"
-    "         belay profile -peek receiver block.pb.gz\n";
+    "         belay profile -peek receiver block.pb.gz\n"
+    "\n"
+    "Status: 0, 1 it cannot be read, 2 the command line was wrong.\n";
 
 static const char dump_text[] =
     "Usage: belay dump PID\n"

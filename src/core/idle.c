@@ -4,8 +4,8 @@
  *
  * As in Go's runtime, a thread that runs out of work looks into the others' queues for a moment
  * ("spinning") before it sleeps, if one of them is busy, and whoever queues work wakes a thread only
- * if a processor is idle and nobody spins. A spinning thread that finds work wakes the next one, so that waking ramps up
- * one by one and not in a herd.
+ * if a processor is idle and nobody spins. A spinning thread that finds work wakes the next one, so
+ * that waking ramps up one by one and not in a herd.
  *
  * No wake-up is lost. A producer stores into its queue, then loads idle_ps and spinning; a thread
  * going to sleep stores idle_ps and spinning, then looks into all queues once more. Between its two

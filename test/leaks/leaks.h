@@ -46,7 +46,8 @@ static inline int until_left(size_t n)
     return r;
 }
 
-/* Until n others wait: a busy machine may keep a goroutine from its first step for as long as it likes. */
+/* Until n others wait: a busy machine may keep a goroutine from its first step for as long as it
+ * likes. */
 static inline int until_waiting(uint64_t n)
 {
     bl_stat st;

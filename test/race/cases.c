@@ -45,9 +45,10 @@ static void joined(bl_scope **s) { (void)bl_scope_wait(*s); }
     __attribute__((cleanup(joined), unused)) bl_scope *s##_joined = (s)
 
 /*
- * What races, or does not. ThreadSanitizer misses two accesses at the same instant, so there are several, and the shadow of
- * shared is there before (child_run): a first store to it is a page fault, between what ThreadSanitizer reads and what it
- * writes, and all of the other's accesses may fall into that.
+ * What races, or does not. ThreadSanitizer misses two accesses at the same instant, so there are
+ * several, and the shadow of shared is there before (child_run): a first store to it is a page fault,
+ * between what ThreadSanitizer reads and what it writes, and all of the other's accesses may fall
+ * into that.
  */
 static long shared;
 static void touch(void)

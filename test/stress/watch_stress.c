@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * watch_stress.c: processors become idle and busy all the time, so that sysmon's sleep is brought forward by some and
- * left to rest on by others (core/watch.c).
+ * watch_stress.c: processors become idle and busy all the time, so that sysmon's sleep is brought
+ * forward by some and left to rest on by others (core/watch.c).
  *
- * Invariants, while nobody is about to change what they are about: if a goroutine runs, and sysmon counts on all
- * processors to be idle, it is to wake in BL__WATCH_AFTER; and the kernel's timer rings then, or before. A library for
- * debugging says who changes it.
+ * Invariants, while nobody is about to change what they are about: if a goroutine runs, and sysmon
+ * counts on all processors to be idle, it is to wake in BL__WATCH_AFTER; and the kernel's timer
+ * rings then, or before. A library for debugging says who changes it.
  */
 //belay:cflags -D_GNU_SOURCE -I../../src -fno-strict-aliasing
 #include <belay/test.h>
