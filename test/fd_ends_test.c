@@ -251,6 +251,49 @@ BL_TEST(terminal_that_nobody_reads)
     BL_CHECK_EQ(t, bl_close(master), 0);
 }
 
+enum { TTY_WRITERS = 3, TTY_LINES = 12, TTY_LINE = 20 };
+
+static int tty_lines(void *arg)
+{
+    char line[TTY_LINE];
+    int fd = *(int *)arg;
+    memset(line, (int)('a' + bl_id() % 26), sizeof line);
+    line[sizeof line - 1] = '\n';
+    for (int i = 0; i < TTY_LINES; i++)
+        BL_CHECK_EQ(t, bl_write(fd, line, sizeof line), (ssize_t)sizeof line);
+    return 0;
+}
+
+/* A line that goes to a terminal with room is a whole: no other comes in between. */
+BL_TEST(lines_on_a_terminal)
+{
+    char text[TTY_WRITERS * TTY_LINES * (TTY_LINE + 1)]; /* a terminal has room for more */
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0)
+        bl_skip(t, "there are no pseudoterminals here");
+    BL_REQUIRE(t, grantpt(master) == 0 && unlockpt(master) == 0);
+    int slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    BL_REQUIRE(t, slave >= 0);
+    for (int round = 0; round < 50; round++) {
+        BL_SCOPE(s);
+        for (int i = 0; i < TTY_WRITERS; i++)
+            BL_CHECK_EQ(t, bl_go(s, tty_lines, &slave), 0);
+        BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+        for (size_t got = 0; got < sizeof text;) {
+            ssize_t r = bl_read(master, text + got, sizeof text - got);
+            BL_REQUIRE(t, r > 0);
+            got += (size_t)r;
+        }
+        for (size_t i = 0; i < sizeof text; i++) {
+            size_t at = i % (TTY_LINE + 1);
+            BL_REQUIRE(t, at < TTY_LINE - 1 ? text[i] == text[i - at]
+                                            : text[i] == "\r\n"[at - TTY_LINE + 1]);
+        }
+    }
+    BL_CHECK_EQ(t, bl_close(slave), 0);
+    BL_CHECK_EQ(t, bl_close(master), 0);
+}
+
 BL_TEST(connect_refused)
 {
     struct sockaddr_in at;

@@ -22,12 +22,13 @@ static const char *const rank_names[BL__RANKS] = {
     [BL__RANK_NOTIFY] = "notify",   [BL__RANK_SCOPE] = "scope",
     [BL__RANK_COND] = "cond",       [BL__RANK_WAITERS] = "waiters",
     [BL__RANK_CHAN] = "channel",    [BL__RANK_BLOCKING] = "blocking",
-    [BL__RANK_FD] = "descriptor",   [BL__RANK_G] = "goroutine",
-    [BL__RANK_CTX] = "context",     [BL__RANK_HEAP] = "timer heap",
-    [BL__RANK_SCHED] = "scheduler", [BL__RANK_STACKS] = "stacks",
-    [BL__RANK_POOL] = "pool",       [BL__RANK_MADE] = "made",
-    [BL__RANK_ORDER] = "order",     [BL__RANK_PROFILE] = "profile",
-    [BL__RANK_MAP] = "map",         [BL__RANK_TRACE] = "trace",
+    [BL__RANK_FD] = "descriptor",   [BL__RANK_TTY] = "terminal",
+    [BL__RANK_G] = "goroutine",     [BL__RANK_CTX] = "context",
+    [BL__RANK_HEAP] = "timer heap", [BL__RANK_SCHED] = "scheduler",
+    [BL__RANK_STACKS] = "stacks",   [BL__RANK_POOL] = "pool",
+    [BL__RANK_MADE] = "made",       [BL__RANK_ORDER] = "order",
+    [BL__RANK_PROFILE] = "profile", [BL__RANK_MAP] = "map",
+    [BL__RANK_TRACE] = "trace",
 };
 
 __attribute__((noinline)) void bl__rank_note(const uint32_t *lock, bl__rank rank)

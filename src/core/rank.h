@@ -35,6 +35,7 @@ typedef enum bl__rank {
     BL__RANK_CHAN,     /* channels; several by address */
     BL__RANK_BLOCKING, /* calls of bl_blocking, and the helpers that run them */
     BL__RANK_FD,       /* a descriptor */
+    BL__RANK_TTY,      /* who writes to a terminal (io/calls.c); the calls of it under it */
     BL__RANK_G,        /* a goroutine that waits on no object */
     BL__RANK_CTX,      /* a context */
     BL__RANK_HEAP,     /* a processor's timers */

@@ -38,13 +38,15 @@
 #include "io/fd.h"
 #include "io/once.h"
 #include "io/regular.h"
+#include "os/futex.h"
 #include "os/os.h"
 
 #ifndef RWF_NOSIGNAL
 #define RWF_NOSIGNAL 0x00000100
 #endif
 
-enum { IOV_BATCH = 16, TRY_PAUSE = 50, TRY_PAUSE_MOST = 10000 /* us */, TTY_ROOM = 256 };
+enum { IOV_BATCH = 16, TRY_PAUSE = 50, TRY_PAUSE_MOST = 10000 /* us */ };
+enum { TTY_ROOM = 256, TTY_NAP = 50000, TTY_NAPS = 20000 }; /* bytes; ns */
 
 /* A call: what it was given, and how it is tried. */
 typedef struct io_call io_call;
@@ -268,6 +270,42 @@ static size_t tty_piece(const char *p, size_t n)
     return len == 0 && n > 0 ? 1 : len;
 }
 
+uint32_t bl__tty_lock; /* one for all: several descriptors may be of the same */
+
+/* False: it takes too long, since who writes is held up by the kernel. */
+static bool tty_turn(void)
+{
+    for (int i = 0; i < TTY_NAPS; i++) {
+        if (bl__trylock(&bl__tty_lock, BL__RANK_TTY))
+            return true;
+        bl__futex_wait(&bl__tty_lock, 1, TTY_NAP);
+    }
+    return false;
+}
+
+/* As many bytes as there is room for, at most PIPE_BUF, in pieces. No other's of this process come in
+ * between, as if it were one call: the kernel, too, has threads wait for their turn. */
+ONCE tty_write(const io_call *c, const char *p, size_t n)
+{
+    ssize_t r = 0;
+    size_t done = 0;
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE,
+                           &cancel); /* a plain thread would keep the lock */
+    bool turn = tty_turn();
+    do {
+        struct iovec piece = {(char *)p + done, tty_piece(p + done, n - done)};
+        if (piece.iov_len > 0 && (r = ask(c->fd, POLLOUT)) < 0)
+            break; /* a write of nothing never waits */
+        r = guarded_write(c->fd, &piece, 1, 0);
+        done += r > 0 ? (size_t)r : 0;
+    } while (r > 0 && done < n && load_acquire(&c->f->use) == c->use); /* ORD(fd): with close */
+    if (turn)
+        bl__unlock(&bl__tty_lock);
+    pthread_setcancelstate(cancel, NULL);
+    return done > 0 ? (ssize_t)done : r;
+}
+
 ONCE file_write(const io_call *c, int kind)
 {
     ssize_t r;
@@ -283,10 +321,10 @@ ONCE file_write(const io_call *c, int kind)
     struct iovec piece = {NULL, 0};
     if (c->iovcnt > 0)
         piece = c->iov[0];
-    if (kind == BL__FD_TTY)
-        piece.iov_len = tty_piece(piece.iov_base, piece.iov_len);
-    else if (piece.iov_len > PIPE_BUF)
+    if (piece.iov_len > PIPE_BUF)
         piece.iov_len = PIPE_BUF;
+    if (kind == BL__FD_TTY)
+        return tty_write(c, piece.iov_base, piece.iov_len);
     if (piece.iov_len > 0 && (r = ask(c->fd, POLLOUT)) < 0)
         return r; /* a write of nothing never waits */
     return guarded_write(c->fd, &piece, 1, 0);

@@ -48,6 +48,7 @@ bl__fd *bl__fd_pages[BL__FD_PAGES];
  * their pages are not to be copied. */
 static void fds_forked(void)
 {
+    bl__tty_lock = 0;
     for (uint32_t i = 0; i < load_relaxed(&fds.pages_end) * BL__FD_PAGE; i++) {
         bl__fd *f = bl__fd_old((int)i);
         if (f == NULL ||

@@ -72,6 +72,7 @@ typedef struct bl__fd_seen {
 } bl__fd_seen;
 
 enum { BL__FD_PAGE = 1024, BL__FD_PAGES = 16384 };
+extern uint32_t bl__tty_lock;              /* somebody writes to a terminal; calls.c */
 extern bl__fd *bl__fd_pages[BL__FD_PAGES]; /* atomic; immutable once set */
 
 /* The record of fd, if there is one. */
