@@ -222,25 +222,43 @@ static inline __attribute__((always_inline)) ssize_t socket_read_one(const io_ca
 
 static uint32_t nosignal_missing; /* atomic: the kernel does not know RWF_NOSIGNAL */
 
-/* pwritev2 with SIGPIPE blocked; one that was pending before stays. */
-ONCE guarded_write(int fd, const struct iovec *iov, int iovcnt, int flags)
+/* SIGPIPE is blocked for some writes, the last one with result r; one that was pending before stays. */
+typedef struct pipe_guard {
+    sigset_t before, pending;
+} pipe_guard;
+
+static void guard_begin(pipe_guard *g)
 {
-    const struct timespec now = {0, 0};
-    sigset_t pipe_only, before, pending;
-    ssize_t r;
+    sigset_t pipe_only;
     sigemptyset(&pipe_only);
     sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
+    sigpending(&g->pending);
+    pthread_sigmask(SIG_BLOCK, &pipe_only, &g->before);
+}
+
+static void guard_end(const pipe_guard *g, ssize_t r)
+{
+    const struct timespec now = {0, 0};
+    sigset_t pipe_only;
+    sigemptyset(&pipe_only);
+    sigaddset(&pipe_only, SIGPIPE);
+    if (r == BL_EPIPE && !sigismember(&g->pending, SIGPIPE))
+        while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &g->before, NULL);
+}
+
+ONCE guarded_write(int fd, const struct iovec *iov, int iovcnt, int flags)
+{
+    pipe_guard guard;
+    ssize_t r;
+    guard_begin(&guard);
     if (flags != 0) {
         CALL(r, pwritev2(fd, iov, iovcnt, -1, flags));
     } else {
         CALL(r, writev(fd, iov, iovcnt));
     }
-    if (r == BL_EPIPE && !sigismember(&pending, SIGPIPE))
-        while (sigtimedwait(&pipe_only, NULL, &now) < 0 && errno == EINTR)
-            continue;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    guard_end(&guard, r);
     return r;
 }
 
@@ -289,19 +307,22 @@ ONCE tty_write(const io_call *c, const char *p, size_t n)
 {
     ssize_t r = 0;
     size_t done = 0;
+    pipe_guard guard;
     int cancel;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE,
                            &cancel); /* a plain thread would keep the lock */
+    guard_begin(&guard);             /* the number may be a pipe's by now */
     bool turn = tty_turn();
     do {
         struct iovec piece = {(char *)p + done, tty_piece(p + done, n - done)};
         if (piece.iov_len > 0 && (r = ask(c->fd, POLLOUT)) < 0)
             break; /* a write of nothing never waits */
-        r = guarded_write(c->fd, &piece, 1, 0);
+        CALL(r, writev(c->fd, &piece, 1));
         done += r > 0 ? (size_t)r : 0;
     } while (r > 0 && done < n && load_acquire(&c->f->use) == c->use); /* ORD(fd): with close */
     if (turn)
         bl__unlock(&bl__tty_lock);
+    guard_end(&guard, r);
     pthread_setcancelstate(cancel, NULL);
     return done > 0 ? (ssize_t)done : r;
 }
