@@ -15,7 +15,7 @@ flags=(-std=gnu11 -O1 -g -Wall -Wextra -Werror -pthread)
 program=$work/program
 unset BELAY_PROCS BELAY_STACK BELAY_MAX_THREADS BELAY_TRACEBACK BELAY_SUMMARY BELAY_ON_LEAK
 unset BELAY_ON_DEADLOCK BELAY_IO
-export BELAY_GRACE=50ms ASAN_OPTIONS=detect_leaks=0
+export BELAY_GRACE=1m ASAN_OPTIONS=detect_leaks=0
 ulimit -c 0
 
 ok 'the program compiles' "$compiler" "${flags[@]}" -I"$root/include" \
@@ -215,7 +215,7 @@ done
 for procs in 1 2 8; do
     for case in forks writers 'signals 0' 'signals 1' threads callers again late; do
         read -ra words <<<"$case"
-        grace=1m
+        grace=$BELAY_GRACE
         [[ $case != again && $case != late ]] || grace=50ms # which leave something
         run env BELAY_PROCS=$procs BELAY_GRACE=$grace "$program" "${words[@]}"
         expect "$case, $procs processors" 0
@@ -244,7 +244,7 @@ done
 start_debugged() { # PROCS
     : >"$work/debugged"
     pid=
-    BELAY_GRACE=1m BELAY_PROCS=$1 timeout --foreground -k 2 60 "$program" debugged >"$work/debugged" 2>&1 \
+    BELAY_PROCS=$1 timeout --foreground -k 2 60 "$program" debugged >"$work/debugged" 2>&1 \
         </dev/null &
     job=$!
     for _ in $(seq 1000); do
