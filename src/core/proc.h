@@ -517,7 +517,7 @@ int bl__sysmon_start(void);
 void bl__sysmon_stop(void);
 void bl__sysmon_notify(void);
 void bl__sysmon_rouse(void); /* a processor is not idle any more; idle.c */
-void bl__sysmon_check(void); /* is anybody left who can wake us? */
+void bl__sysmon_check(void); /* what it looks for while all are idle may have changed */
 
 /* watch.c */
 void bl__watch_open(void);

@@ -494,8 +494,7 @@ static void *finder_main(void *arg)
         finder_search();
         uint32_t looked = FINDER_LOOKS;
         (void)cas_acq_rel(&finder.state, &looked, (uint32_t)FINDER_WAITS); /* ORD(finder) */
-        if (load_relaxed(&bl__rt.sysmon_deep))
-            bl__sysmon_notify(); /* which sleeps until there may be more to see */
+        bl__sysmon_check(); /* which may sleep until there is more to see */
     }
 }
 
