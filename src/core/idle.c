@@ -470,7 +470,9 @@ static void m_sleep(bl__m *m)
 
 bool bl__all_idle(void) { return load_relaxed(&bl__rt.idle_all) >= load_relaxed(&bl__rt.ps_made); }
 
-/* Gives back the processor, looks once more, and sleeps. */
+/* Gives back the processor, looks once more, and sleeps. Who sees work takes a processor again and
+ * spins, however many do: else it would look into no queue, and be here again at once, as long as
+ * one says that it spins and does not, since it has lost its CPU or finds no processor. */
 static void rest(bl__m *m)
 {
     bool shared = load_relaxed(&bl__rt.procs) > 1;
@@ -492,8 +494,10 @@ static void rest(bl__m *m)
     if (work_visible()) {
         bl__lock(&bl__rt.lock, BL__RANK_SCHED);
         bl__p *p = bl__p_acquire();
-        if (p != NULL)
-            bl__m_adopt(m, p, false);
+        if (p != NULL) {
+            add_acq_rel(&bl__rt.spinning, 1u); /* ORD(spin) */
+            bl__m_adopt(m, p, true);
+        }
         bl__unlock(&bl__rt.lock);
         if (p != NULL) {
             bl__sysmon_rouse();

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* idle_test.c: threads that look for work (core/idle.c). */
+// procs: own
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/test.h>
+
+#include <stdatomic.h>
+
+#include "arch/relax.h"
+#include "core/proc.h"
+
+static bl_test *const t; /* the test that the caller is of */
+
+enum { FEW = 100 };
+
+static atomic_int started, may_end, ran;
+
+static int busy_until_told(void *arg)
+{
+    (void)arg;
+    atomic_store(&started, 1);
+    while (!atomic_load(&may_end))
+        bl__cpu_relax();
+    return 0;
+}
+
+static int run_and_tell(void *arg)
+{
+    (void)arg;
+    atomic_store(&ran, 1);
+    return 0;
+}
+
+static uint64_t adoptions(void)
+{
+    bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    uint64_t n = bl__rt.adopted;
+    bl__unlock(&bl__rt.lock);
+    return n;
+}
+
+/* A thread runs out of work while another says that it looks for some, and does not: it has lost
+ * its CPU. The first one sees what is queued, and takes it; it does not go to rest and come back. */
+static int work_is_seen(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, busy_until_told, NULL), 0);
+    while (!atomic_load(&started))
+        bl__cpu_relax();
+    add_acq_rel(&bl__rt.spinning, 1u); /* ORD(spin) */
+    for (int i = 0; i < 2; i++) /* the later one is to run next here, and nobody else's for now */
+        BL_CHECK_EQ(t, bl_go(s, run_and_tell, NULL), 0);
+    uint64_t before = adoptions();
+    atomic_store(&may_end, 1);
+    while (!atomic_load(&ran) && adoptions() - before < FEW)
+        bl__cpu_relax();
+    BL_CHECK_LT(t, adoptions() - before, (uint64_t)FEW);
+    add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
+    return bl_scope_wait(s);
+}
+
+BL_TEST_PLAIN(work_is_taken_by_who_sees_it)
+{
+    bl_options opts = {.procs = 2};
+    BL_CHECK_EQ(t, bl_run(work_is_seen, NULL, &opts), 0);
+}
