@@ -49,17 +49,24 @@ ONE_PROC(looks_are_put_off)
     return BL_CHECK(t, BL__TSAN || BL__RACE) ? 0 : BL_EINVAL;
 }
 
-/* Its sleep is broken off by a signal that cannot be blocked, which setuid sends to all threads. */
-ONE_PROC(looks_are_put_off_after_a_signal)
+/* Breaks sysmon's sleep off, n times: by the signal that setuid sends to all threads and that cannot
+ * be blocked. */
+static void sleeps_break_off(int n)
 {
     const bl__watch *w = &bl__rt.watch;
-    (void)arg;
-    for (int i = 0; i < 100 && load_relaxed(&w->timer) != 0; i++) {
+    for (int i = 0; i < n && load_relaxed(&w->timer) != 0; i++) {
         do
             bl__watch_feed(bl__this_m()->p, bl__clock());
         while (load_relaxed(&w->until) == BL_NEVER);
         BL_CHECK_EQ(t, setuid(getuid()), 0);
     }
+}
+
+ONE_PROC(looks_are_put_off_after_a_signal)
+{
+    const bl__watch *w = &bl__rt.watch;
+    (void)arg;
+    sleeps_break_off(100);
     return BL_CHECK(t, load_relaxed(&w->timer) != 0 || BL__TSAN || BL__RACE) ? 0 : BL_EINVAL;
 }
 
@@ -220,12 +227,7 @@ ONE_PROC(the_timer_is_closed_after_a_signal)
 {
     const bl__watch *w = &bl__rt.watch;
     (void)arg;
-    for (int i = 0; i < 20 && load_relaxed(&w->timer) != 0; i++) {
-        do
-            bl__watch_feed(bl__this_m()->p, bl__clock());
-        while (load_relaxed(&w->until) == BL_NEVER);
-        BL_CHECK_EQ(t, setuid(getuid()), 0);
-    }
+    sleeps_break_off(20);
     int fd = timer_find();
     if (fd >= 0)
         close(fd);
