@@ -118,6 +118,8 @@ run "$belay" profile 4194303 4194302; expect 'two processes' 1 # as pgrep may pr
 expect_err 'two processes' 'a running program is given by its number alone$'
 run "$belay" profile "$work/none"; expect 'no such file' 1
 expect_err 'it says so' 'none: No such file or directory'
+run "$belay" profile "$work"; expect 'profile of a directory' 1
+expect_err 'profile of a directory' "^belay: $work: Is a directory; a running program is given by its number alone\$"
 run "$belay" profile -help; expect_out 'help of profile' '^Usage: belay profile PID$'
 run "$belay" top -once -sort id "$pid"
 expect 'top' 0

@@ -131,6 +131,8 @@ fi
 run "$belay" trace; expect 'nothing to convert' 2
 run "$belay" trace "$root/README.md"; expect 'no trace' 1
 expect_err 'it says so' 'README.md is not a trace: '
+run "$belay" trace "$work"; expect 'a directory' 1
+expect_err 'a directory' "^belay: $work: Is a directory\$"
 run "$belay" trace -x y; expect 'no such flag' 2
 run "$belay" trace "-o=$work/named" "$work/trace"; expect 'a value behind =' 0
 for out in - ''; do

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* One goroutine, as text: its state, its frames, and where it was started. */
@@ -172,6 +173,15 @@ static int file_profile(char **argv)
     return EXIT_FAILED;
 }
 
+/* Why it cannot be read, as an errno; 0: it can. */
+static int file_error(const char *path)
+{
+    struct stat st;
+    if (access(path, R_OK) != 0 || stat(path, &st) != 0)
+        return errno;
+    return S_ISDIR(st.st_mode) ? EISDIR : 0;
+}
+
 int profile_main(char **argv)
 {
     if (argv[0] != NULL && help_asked(argv[0]))
@@ -202,9 +212,10 @@ int profile_main(char **argv)
     const char *path = host != NULL ? host + 3 + strcspn(host + 3, "/") : "none";
     if (path[0] == '\0' || path[1] == '\0') /* an endpoint as a whole */
         argv[last] = text_own("%.*s/debug/pprof/goroutine", (int)(path - file), file);
-    if (file[0] != '-' && host == NULL && access(file, R_OK) != 0) {
+    int err = file[0] != '-' && host == NULL ? file_error(file) : 0;
+    if (err != 0) {
         complain("%s: %s; a running program is given by its number alone", text_shown(file),
-                 strerror(errno));
+                 strerror(err));
         return EXIT_FAILED;
     }
     return file_profile(argv);
