@@ -126,6 +126,10 @@ expect_err 'file as command' "did you mean 'belay run ends.c'"
 run "$belay" zebra; expect 'strange command' 2; expect_err 'strange command' "'belay help' lists"
 run "$belay" help buidl; expect 'help on nothing' 2
 expect_err 'help on nothing' "did you mean 'belay help build'"
+run "$belay" help envrionment; expect 'help on no topic' 2
+expect_err 'help on no topic' "did you mean 'belay help environment'"
+run "$belay" envrionment; expect 'a topic is no command' 2
+expect_err 'a topic is no command' "'belay help' lists the commands\$"
 
 # ---- Flags and files
 run "$belay" run -asn ends.c; expect 'unknown flag' 2

@@ -255,9 +255,6 @@ static const char environment_text[] =
     "\n"
     "Example: BELAY_PROCS=1 belay run hello.c\n";
 
-const char *const help_names[] = {"build", "run", "test", "dump",    "profile",
-                                  "trace", "top", "help", "version", NULL};
-
 static const struct {
     const char *name;
     const char *text;
@@ -268,6 +265,12 @@ static const struct {
     {"trace", trace_text},     {"help", help_text},
     {"version", version_text}, {"environment", environment_text},
 };
+
+/* The topics first, then the commands. */
+static const char *const page_names[] = {"environment", "build",   "run",   "test",
+                                         "dump",        "profile", "trace", "top",
+                                         "help",        "version", NULL};
+const char *const *const help_names = page_names + 1;
 
 void help_all(FILE *to) { fputs(overview, to); }
 
@@ -285,7 +288,7 @@ int help_command(const char *name)
             return 0;
         }
     }
-    const char *nearest = text_nearest(name, help_names);
+    const char *nearest = text_nearest(name, page_names);
     if (nearest)
         complain("no help on %s; did you mean 'belay help %s'?", name, nearest);
     else

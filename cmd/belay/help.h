@@ -16,6 +16,6 @@ int help_command(const char *name);
 bool help_asked(const char *word);
 
 /* The commands' names, NULL behind the last. */
-extern const char *const help_names[];
+extern const char *const *const help_names;
 
 #endif
