@@ -541,6 +541,43 @@ BL_TEST(waiting_for_room_ends_with_either_scope)
     }
 }
 
+/* The only place there is goes on to who waits for it. */
+BL_TEST(limit_of_one)
+{
+    gauge g = {0};
+    BL_SCOPE(s, .limit = 1);
+    for (int i = 0; i < 20; i++)
+        BL_CHECK_EQ(t, bl_go(s, under_limit, &g), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, g.most, 1);
+    BL_CHECK_EQ(t, g.done, 20);
+}
+
+static int receive_one(void *arg) { return bl_chan_recv(arg, NULL); }
+
+/* A timer's function is started although all places are taken; its end makes no room. */
+BL_TEST(limit_and_who_is_started_beyond_it)
+{
+    gauge g = {0};
+    BL_SCOPE(s, .limit = 1);
+    bl_chan *within = bl_scope_chan(s, 0, 0), *beyond = bl_scope_chan(s, 0, 0);
+    starter st = {s, &g, 1};
+    bl_timer timer = {0};
+    BL_SCOPE(starters);
+    BL_CHECK_EQ(t, bl_go(s, receive_one, within), 0);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, 0, receive_one, beyond), 0);
+    BL_CHECK_EQ(t, bl_go(starters, start_one, &st), 0);
+    BL_CHECK(t, parked_wait(3));
+    BL_CHECK_EQ(t, bl_chan_send(beyond, NULL), 0);
+    BL_CHECK(t, !bl_timer_stop_wait(&timer));
+    for (int i = 0; i < 100; i++)
+        bl_yield();
+    BL_CHECK_EQ(t, get(&st.result), 1);
+    BL_CHECK_EQ(t, bl_chan_send(within, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(starters), 0);
+    BL_CHECK_EQ(t, get(&st.result), 0);
+}
+
 /* ---- Options, plain threads, misuse ---- */
 
 RUN_TEST(root)
