@@ -162,6 +162,20 @@ BL_TEST(cond_wait_gives_up_with_the_mutex_locked)
     BL_CHECK(t, c.bl__mutex == NULL);
 }
 
+/* One mutex at a time: those who have given up are forgotten with theirs. */
+BL_TEST(cond_goes_with_another_mutex_when_nobody_waits)
+{
+    bl_cond c = {0};
+    bl_mutex mutexes[2] = {0};
+    for (int i = 0; i < 4; i++) {
+        bl_mutex *m = &mutexes[i % 2];
+        bl_mutex_lock(m);
+        BL_CHECK_ERR(t, bl_cond_wait_until(&c, m, bl_in(BL_US)), BL_ETIMEDOUT);
+        bl_mutex_unlock(m);
+        bl_cond_signal(&c);
+    }
+}
+
 /* A signal and a deadline at the same time: either the first waiter has the signal, or the
  * second. */
 BL_TEST(cond_signal_is_not_lost_to_a_waiter_that_gives_up)
