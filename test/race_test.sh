@@ -57,6 +57,14 @@ expect_err 'report: call of libc' '^  calloc\(\)$'
 run "$cases" map_set_set
 ok "report: who made a map" bash -c "sed -n '/^Block of/,/^$/p' '$work/err' | grep -q '^  map_two()$'"
 run "$cases" mutex_overwritten; expect_err 'report: the call' '^  bl_mutex_(lock|unlock)\(\)$'
+for way in pipe_write_overwritten:bl_pipe_write:pipe_write_offered read_into_shared:bl_read:read_user \
+    received_into_shared:bl_recvfrom:recvfrom_user written_from_shared:bl_write:write_user \
+    sent_from_shared:bl_sendto:sendto_user cond_overwritten:bl_cond_signal:cond_user \
+    timer_overwritten:bl_timer_stop:timer_user sem_made_in_use:bl_sem_release:sem_user; do
+    IFS=: read -r case call caller <<<"$way"
+    run "$cases" "$case"
+    ok "report: the place of $call" bash -c "grep -A2 '^  $call()$' '$work/err' | grep -q '^  $caller()$'"
+done
 run "$cases" join; expect 'clean' 0
 ok 'clean: says nothing' test ! -s "$work/err"
 run env BELAY_RACE=exitcode=7 "$cases" siblings; expect 'exitcode' 7

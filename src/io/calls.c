@@ -422,6 +422,15 @@ static void call_race_take(const io_call *c, size_t got)
     (void)c, (void)got;
 }
 
+/* The address that a call has filled in, as far as there was room. */
+static void addr_race_write(const io_call *c, socklen_t room)
+{
+    if (c->len == NULL)
+        return;
+    bl__race_write(c->addr, *c->len < room ? *c->len : room);
+    bl__race_write(c->len, sizeof *c->len);
+}
+
 /* A socket without a connection can be written to, says the poller, and the one that it is to go to
  * takes nothing: each try is an event itself. So from the second on there is a pause before it. */
 static __attribute__((noinline)) int full_pause(const io_call *c, bl_dur *pause, bl_time deadline)
@@ -618,7 +627,11 @@ ssize_t bl_read_until(int fd, void *buf, size_t n, bl_time deadline)
     return BL__LIKELY(r != BL_ENOTSOCK) ? r : read_any(fd, buf, n, deadline);
 }
 
-ssize_t bl_read(int fd, void *buf, size_t n) { return bl_read_until(fd, buf, n, BL_NEVER); }
+ssize_t bl_read(int fd, void *buf, size_t n)
+{
+    BL__RACE_FRAME();
+    return bl_read_until(fd, buf, n, BL_NEVER);
+}
 
 /* done: so many bytes are written, in that use of the number. */
 static __attribute__((noinline)) ssize_t write_any(int fd, void *buf, size_t n, ssize_t done,
@@ -643,7 +656,11 @@ ssize_t bl_write_until(int fd, const void *buf, size_t n, bl_time deadline)
     return write_any(fd, (void *)buf, n, r, use, deadline);
 }
 
-ssize_t bl_write(int fd, const void *buf, size_t n) { return bl_write_until(fd, buf, n, BL_NEVER); }
+ssize_t bl_write(int fd, const void *buf, size_t n)
+{
+    BL__RACE_FRAME();
+    return bl_write_until(fd, buf, n, BL_NEVER);
+}
 
 ssize_t bl_writev_until(int fd, const struct iovec *iov, int count, bl_time deadline)
 {
@@ -656,6 +673,7 @@ ssize_t bl_writev_until(int fd, const struct iovec *iov, int count, bl_time dead
 
 ssize_t bl_writev(int fd, const struct iovec *iov, int count)
 {
+    BL__RACE_FRAME();
     return bl_writev_until(fd, iov, count, BL_NEVER);
 }
 
@@ -667,11 +685,18 @@ ssize_t bl_recvfrom_until(int fd, void *buf, size_t n, int flags, struct sockadd
     io_call c = {.try_once = socket_read, .fd = fd, .flags = flags, .iov = &iov, .iovcnt = 1};
     c.addr = addr;
     c.len = addr != NULL ? len : NULL;
-    return flags & MSG_WAITALL ? BL_EINVAL : io_start(&c, BL_READABLE, deadline);
+    if (flags & MSG_WAITALL)
+        return BL_EINVAL;
+    socklen_t room = c.len != NULL ? *c.len : 0;
+    ssize_t r = io_start(&c, BL_READABLE, deadline);
+    if (r >= 0)
+        addr_race_write(&c, room);
+    return r;
 }
 
 ssize_t bl_recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
+    BL__RACE_FRAME();
     return bl_recvfrom_until(fd, buf, n, flags, addr, len, BL_NEVER);
 }
 
@@ -689,6 +714,7 @@ ssize_t bl_sendto_until(int fd, const void *buf, size_t n, int flags, const stru
 ssize_t bl_sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
                   socklen_t len)
 {
+    BL__RACE_FRAME();
     return bl_sendto_until(fd, buf, n, flags, addr, len, BL_NEVER);
 }
 
@@ -741,7 +767,10 @@ static int accept_call(int fd, struct sockaddr *addr, socklen_t *len, bl_time de
     c.len = addr != NULL ? len : NULL;
     struct iovec none = {NULL, 0};
     c.iov = &none;
+    socklen_t room = c.len != NULL ? *c.len : 0;
     int r = (int)io_start(&c, BL_READABLE, deadline);
+    if (r >= 0)
+        addr_race_write(&c, room);
     bl__fd *made = r >= 0 ? bl__fd_old(r) : NULL;
     if (made != NULL &&
         (load_relaxed(&made->kind) != BL__FD_UNKNOWN || load_relaxed(&made->registered)))
@@ -752,11 +781,13 @@ static int accept_call(int fd, struct sockaddr *addr, socklen_t *len, bl_time de
 
 int bl_accept_until(int fd, struct sockaddr *addr, socklen_t *len, bl_time deadline)
 {
+    BL__RACE_FRAME();
     return accept_call(fd, addr, len, deadline, CALLER);
 }
 
 int bl_accept(int fd, struct sockaddr *addr, socklen_t *len)
 {
+    BL__RACE_FRAME();
     return accept_call(fd, addr, len, BL_NEVER, CALLER);
 }
 

@@ -71,6 +71,8 @@ static void chan_start(bl_timer *t, bl_dur d)
 
 int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site)
 {
+    BL__RACE_FRAME();
+    bl__race_use(t);
     bl__asked();
     timer_lock(t);
     (void)timer_halt(t);
@@ -84,6 +86,8 @@ int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site)
 
 bl_chan *bl_timer_chan(bl_timer *t)
 {
+    BL__RACE_FRAME();
+    bl__race_use(t);
     if (load_acquire(&t->bl__self) != t) { /* ORD(timer-self): with timer_lock */
         timer_lock(t);
         bl__unlock(&t->bl__lock);
@@ -115,10 +119,17 @@ static bool timer_stop(bl_timer *t, const char *what)
     return was;
 }
 
-bool bl_timer_stop(bl_timer *t) { return timer_stop(t, "stop of a bubble's timer"); }
+bool bl_timer_stop(bl_timer *t)
+{
+    BL__RACE_FRAME();
+    bl__race_use(t);
+    return timer_stop(t, "stop of a bubble's timer");
+}
 
 bool bl_timer_reset(bl_timer *t, bl_dur d)
 {
+    BL__RACE_FRAME();
+    bl__race_use(t);
     bl__asked();
     timer_lock(t);
     timer_check_bubble(t, "resets", "reset of a bubble's timer");
@@ -135,6 +146,8 @@ bool bl_timer_reset(bl_timer *t, bl_dur d)
 
 int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, const bl__site *site)
 {
+    BL__RACE_FRAME();
+    bl__race_use(t);
     bl__asked();
     bl__scope_check(s, "bl_after_func");
     bl__fn_check(fn);
@@ -161,6 +174,8 @@ int bl__after_func(bl_timer *t, bl_scope *s, bl_dur d, bl_fn fn, void *arg, cons
 
 bool bl_timer_stop_wait(bl_timer *t)
 {
+    BL__RACE_FRAME();
+    bl__race_use(t);
     timer_lock(t);
     timer_check_bubble(t, "stops", "stop of a bubble's timer");
     bool was = timer_halt(t);

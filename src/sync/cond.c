@@ -26,7 +26,9 @@ int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline)
 {
     bl__g *g = bl__self();
     bl__waiter w;
+    BL__RACE_FRAME();
     BL__CHECK_COPY(c, "sync.Cond");
+    bl__race_use(c);
     bl__mutex_check_owner(m, g);
     bl__waiter_init(&w, g);
 
@@ -54,12 +56,18 @@ int bl_cond_wait_until(bl_cond *c, bl_mutex *m, bl_time deadline)
     return r;
 }
 
-int bl_cond_wait(bl_cond *c, bl_mutex *m) { return bl_cond_wait_until(c, m, BL_NEVER); }
+int bl_cond_wait(bl_cond *c, bl_mutex *m)
+{
+    BL__RACE_FRAME();
+    return bl_cond_wait_until(c, m, BL_NEVER);
+}
 
 void bl_cond_signal(bl_cond *c)
 {
     bl__asked();
+    BL__RACE_FRAME();
     BL__CHECK_COPY(c, "sync.Cond");
+    bl__race_use(c);
     bl__lock(&c->bl__lock, BL__RANK_COND);
     BL__CHECK(bl__waitq_empty(cond_queue(c)) == (c->bl__mutex == NULL));
     bl__waiter *w = bl__waitq_claim_front(cond_queue(c));
@@ -75,7 +83,9 @@ void bl_cond_broadcast(bl_cond *c)
 {
     bl__asked();
     bl__woken woken = {NULL, NULL};
+    BL__RACE_FRAME();
     BL__CHECK_COPY(c, "sync.Cond");
+    bl__race_use(c);
     bl__lock(&c->bl__lock, BL__RANK_COND);
     BL__CHECK(bl__waitq_empty(cond_queue(c)) == (c->bl__mutex == NULL));
     bl__waiter *w;

@@ -121,6 +121,7 @@ static int pipe_wait(bl_pipe *p, bl_case meet, bl_time deadline)
 
 ssize_t bl_pipe_read_until(bl_pipe *p, void *buf, size_t n, bl_time deadline)
 {
+    BL__RACE_FRAME();
     bl__asked();
     offer from;
     if (n == 0)
@@ -155,6 +156,7 @@ static size_t taken_await(way *w)
 
 ssize_t bl_pipe_write_until(bl_pipe *p, const void *buf, size_t n, bl_time deadline)
 {
+    BL__RACE_FRAME();
     bl__asked();
     way *w = &p->other->in;
     size_t done = 0;
@@ -177,10 +179,12 @@ ssize_t bl_pipe_write_until(bl_pipe *p, const void *buf, size_t n, bl_time deadl
 
 ssize_t bl_pipe_read(bl_pipe *p, void *buf, size_t n)
 {
+    BL__RACE_FRAME();
     return bl_pipe_read_until(p, buf, n, BL_NEVER);
 }
 
 ssize_t bl_pipe_write(bl_pipe *p, const void *buf, size_t n)
 {
+    BL__RACE_FRAME();
     return bl_pipe_write_until(p, buf, n, BL_NEVER);
 }

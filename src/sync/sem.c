@@ -43,6 +43,8 @@ static bool sem_take(bl_sem *s, int64_t k)
 
 void bl_sem_init(bl_sem *s, int64_t n)
 {
+    BL__RACE_FRAME();
+    bl__race_write(s, sizeof *s);
     if (n < 0)
         bl__fatal("sync: negative semaphore count");
     *s = (bl_sem){.bl__self = s, .bl__count = n};
@@ -88,7 +90,11 @@ int bl_sem_acquire_until(bl_sem *s, int64_t k, bl_time deadline)
     return r;
 }
 
-int bl_sem_acquire(bl_sem *s, int64_t k) { return bl_sem_acquire_until(s, k, BL_NEVER); }
+int bl_sem_acquire(bl_sem *s, int64_t k)
+{
+    BL__RACE_FRAME();
+    return bl_sem_acquire_until(s, k, BL_NEVER);
+}
 
 bool bl_sem_try_acquire(bl_sem *s, int64_t k)
 {

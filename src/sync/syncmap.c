@@ -252,6 +252,7 @@ bool bl__syncmap_load_and_delete(bl_syncmap *m, const void *key, size_t key_size
 
 bool bl__syncmap_delete(bl_syncmap *m, const void *key, size_t key_size)
 {
+    BL__RACE_FRAME();
     return bl__syncmap_load_and_delete(m, key, key_size, NULL);
 }
 

@@ -57,7 +57,11 @@ void bl_waitgroup_add(bl_waitgroup *wg, int n)
     bl__woken_ready(&woken);
 }
 
-void bl_waitgroup_done(bl_waitgroup *wg) { bl_waitgroup_add(wg, -1); }
+void bl_waitgroup_done(bl_waitgroup *wg)
+{
+    BL__RACE_FRAME();
+    bl_waitgroup_add(wg, -1);
+}
 
 int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
 {
@@ -94,7 +98,11 @@ int bl_waitgroup_wait_until(bl_waitgroup *wg, bl_time deadline)
     return r;
 }
 
-int bl_waitgroup_wait(bl_waitgroup *wg) { return bl_waitgroup_wait_until(wg, BL_NEVER); }
+int bl_waitgroup_wait(bl_waitgroup *wg)
+{
+    BL__RACE_FRAME();
+    return bl_waitgroup_wait_until(wg, BL_NEVER);
+}
 
 typedef struct waitgroup_call {
     bl_waitgroup *wg;

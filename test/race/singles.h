@@ -768,6 +768,7 @@ CASE(prints)
 }
 
 #include "memory.h"
+#include "objects.h"
 #include "pipes.h"
 #include "shapes.h"
 
@@ -811,6 +812,17 @@ static const single singles[] = {
     CLEAN(one_token),
     RACES(two_tokens),
     RACES(mutex_overwritten),
+    RACES(cond_overwritten),
+    RACES(timer_overwritten),
+    CLEAN(timer_again),
+    RACES(sem_made_in_use),
+    CLEAN(sem_again),
+    RACES(read_into_shared),
+    RACES(received_into_shared),
+    RACES(written_from_shared),
+    RACES(sent_from_shared),
+    RACES(address_is_written),
+    CLEAN(behind_the_address),
     RACES(mutex_copied),
     CLEAN(mutex_in_a_frame),
     RACES(group_as_mutex),
