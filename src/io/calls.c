@@ -466,11 +466,9 @@ static inline __attribute__((always_inline)) ssize_t try_counted(const io_call *
     uint8_t kind = load_acquire(&c->f->kind); /* ORD(fdkind): with renew */
     bool awaited = is_socket(kind) || kind == BL__FD_NOWAIT;
     ssize_t r = BL_ECLOSED;
-    if (BL__LIKELY(awaited)) {
-        add_relaxed(busy, 1u);
-        fence_seq_cst(); /* ORD(fdbusy): the count before the look; the other way round in bl_close */
-    }
-    if (BL__LIKELY(load_acquire(&c->f->use) == c->use)) /* ORD(fd) */
+    if (BL__LIKELY(awaited))
+        add_seq_cst(busy, 1u); /* ORD(fdbusy): the count before the look; with bl_close's fence */
+    if (BL__LIKELY(load_seq_cst(&c->f->use) == c->use)) /* ORD(fdbusy, fd) */
         r = try_told(c, try_once, side);
     if (BL__LIKELY(awaited))
         add_release(busy, -1u); /* ORD(fdbusy): with bl_close */
