@@ -235,6 +235,30 @@ if [ -n "${BELAY_TEST_LONG:-}" ]; then # seconds, and gigabytes of address space
     run "$work/gcc" 8500 alive; expect 'gcc: too many goroutines' 2
     expect_err 'gcc: too many goroutines' 'more than 8000 goroutines under the race detector.*clang'
 fi
+# What ThreadSanitizer has reported a race for it looks at no more, for reads; the next test is another.
+cat >"$work/again_test.c" <<'END'
+#include <belay/test.h>
+static int word;
+static int set(void *arg)
+{
+    (void)arg;
+    word = 1;
+    return 0;
+}
+static void read_beside(bl_test *t)
+{
+    BL_REQUIRE(t, bl_go(bl_test_scope(t), set, NULL) == 0);
+    BL_REQUIRE(t, bl_sleep(2 * BL_MS) == 0);
+    BL_CHECK_GE(t, word, 0);
+}
+BL_TEST(reads) { read_beside(t); }
+BL_TEST(reads_too) { read_beside(t); }
+END
+for cc in clang gcc; do
+    command -v $cc >/dev/null || continue
+    run env CC=$cc "$belay" test -race -count=2 -cpu 1,4 "$work/again_test.c"
+    ok "$cc: each test that reads beside a write fails, each time" test "$(grep -c '^--- FAIL: reads' "$work/out")" -eq 8
+done
 cat >"$work/short.c" <<'END'
 #include <belay.h>
 #include <errno.h>

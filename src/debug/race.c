@@ -30,6 +30,7 @@ enum {
     RACE_THREADS = 8,
     RACE_OPTIONS = 1024,
     RACE_KNOWN = 128,
+    RACE_WORDS = 1024,
     RACE_MET = 1024,
     RACE_SIDES = 2
 };
@@ -86,7 +87,40 @@ static struct {
     uint32_t count;             /* atomic: a test that begins sets it to 0 */
 } races_known;
 
-void bl__race_anew(void) { store_relaxed(&races_known.count, 0u); }
+/*
+ * And what it has reported a race for it marks as memory that is never written, so that it is not
+ * stopped there again: later reads of the word are not looked at, and the second test that reads
+ * where it should not would pass. It has, inside, what forgets the accesses to a range, that mark
+ * too; there is no other way to take it back.
+ */
+__attribute__((weak)) void bl__tsan_memory_reset(
+    void *fiber, uintptr_t pc, uintptr_t addr,
+    uintptr_t size) __asm__("_ZN6__tsan16MemoryResetRangeEPNS_11ThreadStateEmmm");
+static struct {
+    uintptr_t at[RACE_WORDS]; /* atomic */
+    uint32_t count;           /* atomic: a test that begins sets it to 0 */
+} races_marked;
+
+static void word_marked(void *report)
+{
+    int tid, size, write, atomic;
+    void *addr = NULL;
+    __tsan_get_report_mop(report, 0, &tid, &addr, &size, &write, &atomic, page.trace,
+                          RACE_FRAMES - 1);
+    uint32_t n = load_relaxed(&races_marked.count);
+    if (n == RACE_WORDS)
+        return;
+    store_relaxed(&races_marked.at[n], (uintptr_t)addr & ~(uintptr_t)7);
+    store_release(&races_marked.count, n + 1); /* ORD(race-marked): with the test that begins */
+}
+
+void bl__race_anew(void)
+{
+    store_relaxed(&races_known.count, 0u);
+    uint32_t n = swap_acquire(&races_marked.count, 0u); /* ORD(race-marked): with word_marked */
+    for (uint32_t i = 0; i < n && bl__tsan_memory_reset != NULL; i++)
+        bl__tsan_memory_reset(__tsan_get_current_fiber(), 0, load_relaxed(&races_marked.at[i]), 8);
+}
 
 /* Who had a part in the last RACE_MET reports. */
 static uint64_t races_met[RACE_MET][RACE_SIDES]; /* atomic */
@@ -507,6 +541,8 @@ static void race_report(void *report)
      * other. */
     if (strcmp(location_read(report, locs, &start, &size, &tid), "tls") == 0)
         return;
+    if (bl_test_main != NULL)
+        word_marked(report);
     race_threads_read(report, threads);
     race_owners_read(report, mops);
     if (bl_test_main != NULL && report_is_known(report, mops))
