@@ -7,6 +7,7 @@
  */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 //belay:libs -Wl,--wrap=bl__stuck_search,--wrap=bl__sample_take,--wrap=bl__tracer_read
+//belay:libs -Wl,--wrap=bl__peek,--wrap=bl__notes_threads_wait
 #include <belay/debug.h>
 #include <belay/test.h>
 
@@ -24,7 +25,7 @@
 #include "core/atomic.h"
 #include "core/proc.h"
 #include "debug/sample.h"
-#include "debug/stuck.h"
+#include "debug/stuck_notes.h"
 #include "debug/table.h"
 #include "debug/tracer.h"
 #include "os/os.h"
@@ -844,6 +845,101 @@ RUN_TEST(who_waits_again_and_again_is_alive)
     BL_CHECK_EQ(t, bl_scope_wait(s), 0);
     close(fd);
 }
+
+/* A mutex that a search has handed on: before it first reads whose it is, and once more before it
+ * does so after its last look at plain threads. */
+static struct {
+    bl_mutex m;
+    uint32_t turn; /* atomic: how often it is to be handed on */
+    uint32_t has;  /* atomic: how often it was */
+} handed;
+
+static __thread uint32_t turn_next; /* of the thread that searches: 0: it does not */
+
+/* NOLINTBEGIN(clang-diagnostic-reserved-identifier): the linker's names (--wrap) */
+bool __real_bl__peek(void *to, const void *from, size_t n);
+bool __wrap_bl__peek(void *to, const void *from, size_t n);
+
+bool __wrap_bl__peek(void *to, const void *from, size_t n)
+{
+    if (turn_next != 0 && from == &handed.m) {
+        store_release(&handed.turn, turn_next);
+        while (load_acquire(&handed.has) < turn_next)
+            sched_yield();
+    }
+    return __real_bl__peek(to, from, n);
+}
+
+bool __real_bl__notes_threads_wait(bl__notes *n);
+bool __wrap_bl__notes_threads_wait(bl__notes *n);
+
+bool __wrap_bl__notes_threads_wait(bl__notes *n)
+{
+    turn_next += turn_next == 1;
+    return __real_bl__notes_threads_wait(n);
+}
+/* NOLINTEND(clang-diagnostic-reserved-identifier) */
+
+static int has_it(void *arg)
+{
+    uint32_t turn = (uint32_t)(uintptr_t)arg;
+    bl_mutex_lock(&handed.m);
+    store_release(&handed.has, turn);
+    while (load_acquire(&handed.turn) <= turn && bl_sleep(BL_MS) == 0)
+        ;
+    bl_mutex_unlock(&handed.m);
+    return 0;
+}
+
+static void *thread_has_it(void *arg)
+{
+    has_it(arg);
+    return arg;
+}
+
+static void *search_thread(void *arg)
+{
+    bl__search *s = arg;
+    turn_next = 1;
+    bl__stuck_search(s);
+    turn_next = 0;
+    store_release(&handed.turn, UINT32_MAX);
+    return arg;
+}
+
+static void handed_on(bl_test *t, bool to_thread)
+{
+    bl__stuck found[MOST];
+    bl__search search = {.limit = SIZE_MAX, .leaks = true, .found = found, .most = MOST};
+    pthread_t waits, searches;
+    BL_SCOPE(s);
+    handed.turn = handed.has = 0;
+    bl_mutex_lock(&handed.m);
+    BL_CHECK_EQ(t, bl_go(s, has_it, (void *)1), 0);
+    BL_CHECK(t, parked_wait(1));
+    if (to_thread)
+        BL_REQUIRE(t, pthread_create(&waits, NULL, thread_has_it, (void *)2) == 0);
+    else
+        BL_CHECK_EQ(t, bl_go(s, has_it, (void *)2), 0);
+    while (to_thread && load_relaxed(&bl__rt.plain_blocked) == 0)
+        bl_yield();
+    BL_CHECK(t, parked_wait(to_thread ? 1 : 2));
+    BL_CHECK_EQ(t, bl_go(s, has_it, (void *)3), 0);
+    BL_CHECK(t, parked_wait(to_thread ? 2 : 3));
+    BL_REQUIRE(t, pthread_create(&searches, NULL, search_thread, &search) == 0);
+    while (load_acquire(&handed.turn) < 1 && bl_sleep(BL_MS) == 0)
+        ;
+    bl_mutex_unlock(&handed.m);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    pthread_join(searches, NULL);
+    if (to_thread)
+        pthread_join(waits, NULL);
+    BL_CHECK_EQ(t, search.count, 0);
+}
+
+/* Who was seen parked at the end of a search may have the mutex by the time that is read again. */
+RUN_TEST(who_has_it_is_looked_at_after_that_is_read) { handed_on(t, false); }
+RUN_TEST(a_thread_that_has_it_is_looked_at_after_that_is_read) { handed_on(t, true); }
 
 /* ---- Beside the end of a run ---- */
 

@@ -641,9 +641,8 @@ static bool is_by_memory(bl__notes *n)
     return left != stuck;
 }
 
-/* Whoever has switched since was alive, and so is whom those wake. The rest was parked all the time
- * in which it was read who has what. */
-static void movers_revive(bl__notes *n)
+/* Whoever has switched since was alive. True: somebody has. */
+static bool movers_revive(bl__notes *n)
 {
     bool moved = false;
     for (uint32_t i = 0; i < n->count; i++) {
@@ -653,16 +652,26 @@ static void movers_revive(bl__notes *n)
         bl__node_revive(n, d);
         moved = true;
     }
-    if (moved && n->looked)
-        spread_reach(n);
-    else if (moved)
-        spread(n);
+    return moved;
+}
+
+/* And so is whom those wake. To find them it is read anew who has what, and that may be one who was
+ * parked still when it was looked at; so all are looked at once more. The rest was parked all the
+ * time in which that was read. */
+static void movers_follow(bl__notes *n)
+{
+    while (!n->failed && movers_revive(n)) {
+        if (n->looked)
+            spread_reach(n);
+        else
+            spread(n);
+        n->failed = !bl__notes_threads_wait(n);
+    }
 }
 
 static void answer(bl__notes *n)
 {
     bl__search *s = n->s;
-    movers_revive(n);
     for (uint32_t i = 0; i < n->count; i++) {
         const bl__node *d = &n->nodes[i];
         bl__stuck one = {d->id, d->at, d->switches};
@@ -793,6 +802,7 @@ static void search_run(bl__notes *n)
     if (!n->failed && somebody_may_be(n))
         n->failed = !bl__notes_threads_wait(n);
     runners_tell(n);
+    movers_follow(n);
     s->undecided = n->failed;
     if (!n->failed)
         answer(n);
