@@ -33,6 +33,7 @@
  * Only when nothing else can go on is it an error.
  */
 #include <errno.h>
+#include <link.h>
 #include <linux/mman.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +84,7 @@ static struct {
     size_t gap;     /* bytes of the guard */
     int guard;      /* stack_lock to write, atomic: GUARD_… */
     int pidfd;      /* of this process, for process_madvise; -1: it does not do it */
+    bool code;      /* stacks may be executed, as those of threads */
     size_t guards;  /* stack_lock: made by mprotect */
     bool unguarded; /* stack_lock: said that some have none */
     size_t batch;   /* stack_lock */
@@ -103,6 +105,18 @@ static int guard_probe(void)
         kind = GUARD_MADVISE;
     munmap(p, mem.page);
     return kind;
+}
+
+/* A program, or one of its libraries, asks for stacks that may be executed: gcc makes code on them
+ * for the address of a nested function that uses its caller's variables. */
+static int stack_is_code(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    (void)size;
+    (void)arg;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_GNU_STACK)
+            return (info->dlpi_phdr[i].p_flags & PF_X) != 0;
+    return 0;
 }
 
 size_t bl__stack_least(void) { return 4 * (size_t)sysconf(_SC_PAGESIZE); }
@@ -126,6 +140,7 @@ int bl__stack_init(size_t size)
         mem.pidfd =
             bl__san_on_valgrind() ? -1 : bl__fd_own((int)syscall(SYS_pidfd_open, getpid(), 0));
     }
+    mem.code = dl_iterate_phdr(stack_is_code, NULL) != 0;
     mem.batch = BATCH_FIRST;
     mem.arena = ARENA_FIRST;
     while (mem.arena < 8 * mem.slot)
@@ -214,6 +229,8 @@ static bl__arena *arena_new(void)
         return NULL;
     }
     madvise(base, bytes, MADV_NOHUGEPAGE);
+    if (mem.code) /* where a policy forbids it, it forbids that to threads as well */
+        (void)mprotect(base, bytes, PROT_READ | PROT_WRITE | PROT_EXEC);
     size_t slots = bytes / (mem.slot + sizeof(bl__reg));
     *a = (bl__arena){.next = bl__rt.arenas,
                      .base = base,
