@@ -108,6 +108,10 @@ kill -QUIT "$pid"
 end
 expect 'after the run: the default action' 131
 
+run env --default-signal=QUIT "$work/quit" last
+expect 'the last that a run does' 2
+expect_err 'is said, too' '^SIGQUIT: quit$'
+
 run env BELAY_SIGQUIT=never "$work/quit" after
 expect_err 'a setting that there is not' '^belay: BELAY_SIGQUIT=never is not one of exit, dump, off, so exit is used$'
 finish

@@ -82,6 +82,12 @@ static int nothing(void *arg)
     return 0;
 }
 
+static int quits(void *arg)
+{
+    (void)arg;
+    return raise(SIGQUIT);
+}
+
 int main(int argc, char **argv)
 {
     which = argc > 1 ? argv[1] : "";
@@ -93,6 +99,8 @@ int main(int argc, char **argv)
         bl_run(nothing, NULL, NULL);
         return stdin_wait(NULL);
     }
+    if (is("last"))
+        return bl_run(quits, NULL, NULL);
     bl_options o = {.on_quit = is("option") ? BL_QUIT_DUMP : 0};
     return bl_run(main_goroutine, NULL, &o);
 }
