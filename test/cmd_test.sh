@@ -322,6 +322,21 @@ run sh -c '(ulimit -c 0; exec "$0" run dies.c -- 15)' "$belay"; expect 'SIGTERM'
 run sh -c '"$0" run dies.c -- 9; exit $?' "$belay"; expect 'SIGKILL' 137; expect_err 'SIGKILL: said' 'killed by SIGKILL'
 run "$belay" run spawns.c; expect 'summary' 0
 expect_err 'summary' '^belay: goroutines: [0-9]+ started, [0-9]+ ended, 0 left$'
+cat >exits.c <<'END'
+#include <belay.h>
+#include <stdlib.h>
+#include <unistd.h>
+static int leave(void *arg)
+{
+    if (fork() == 0)
+        exit(0);
+    (void)arg;
+    exit(7);
+}
+int main(void) { return bl_run(leave, NULL, NULL); }
+END
+run "$belay" run exits.c; expect 'exit in a goroutine' 7
+ok 'the summary is said once' test "$(cat "$work/err")" = 'belay: goroutines: 1 started, 0 ended, 1 left when exit was called'
 BELAY_SUMMARY=0 run "$belay" run spawns.c; ok 'summary: off' test ! -s "$work/err"
 cat >starts.c <<'END'
 #include <belay.h>

@@ -575,6 +575,7 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts)
     bl__crash_install();
     bl__signals_begin(bl__rt.options.signals != 0);
     bl__quit_install(bl__rt.options.on_quit);
+    bl__summary_begin();
     bl__made_run_begin();
     if ((err = run_start(&run)) < 0) {
         bl__report_refused(err);

@@ -27,6 +27,7 @@
 #include "debug/describe.h"
 #include "debug/fatal.h"
 #include "debug/peek.h"
+#include "life/notify.h"
 
 enum {
     STACK_SIZE = 128 * 1024,
@@ -620,14 +621,32 @@ static void refused_print(bl__out *o, void *arg)
 
 void bl__report_refused(int err) { bl__report_run(STDERR_FILENO, refused_print, &err); }
 
+static struct {
+    uint32_t due;     /* atomic: of a run that has begun */
+    uint32_t watched; /* atomic: 1 once summary_exit is registered */
+} summary;
+
 static void summary_print(bl__out *o, void *arg)
 {
     uint64_t started, ended;
-    (void)arg;
     bl__counts(&started, &ended);
-    bl__out_printf(o, "belay: goroutines: %llu started, %llu ended, %llu left\n",
+    bl__out_printf(o, "belay: goroutines: %llu started, %llu ended, %llu left%s\n",
                    (unsigned long long)started, (unsigned long long)ended,
-                   (unsigned long long)(started - ended));
+                   (unsigned long long)(started - ended), (const char *)arg);
+}
+
+static void summary_say(const char *when)
+{
+    uint32_t yes = 1;
+    if (cas_relaxed(&summary.due, &yes, 0u))
+        bl__report_run(STDERR_FILENO, summary_print, (void *)(uintptr_t)when);
+}
+
+/* A run that exit was called in does not get to its end. */
+static void summary_exit(void)
+{
+    if (load_relaxed(&bl__rt.running) && getpid() == load_relaxed(&bl__signals.pid))
+        summary_say(" when exit was called");
 }
 
 bool bl__summary_wanted(void)
@@ -643,11 +662,15 @@ void bl__summary_check(void)
         bl__warn("BELAY_SUMMARY=%s is neither 0 nor 1, so 0 is used", set);
 }
 
-void bl__report_summary(void)
+void bl__summary_begin(void)
 {
-    if (bl__summary_wanted())
-        bl__report_run(STDERR_FILENO, summary_print, NULL);
+    uint32_t no = 0;
+    store_relaxed(&summary.due, (uint32_t)bl__summary_wanted());
+    if (bl__summary_wanted() && cas_relaxed(&summary.watched, &no, 1u))
+        atexit(summary_exit);
 }
+
+void bl__report_summary(void) { summary_say(""); }
 
 enum { EXIT_LEAKED = 3 };
 

@@ -35,7 +35,9 @@ void bl__report_leaks(size_t left);
 /* Prints why a run has not begun: what its user can do about it, whom a number does not tell. */
 void bl__report_refused(int err);
 
-/* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left. */
+/* With BELAY_SUMMARY=1 prints how many goroutines were started, have ended and are left: at the end
+ * of a run that has begun, and when exit is called in it. */
+void bl__summary_begin(void);
 void bl__report_summary(void);
 bool bl__summary_wanted(void);
 /* Says what is wrong with BELAY_SUMMARY. */
