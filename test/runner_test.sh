@@ -298,6 +298,34 @@ want = {"passes": "pass", "crashes": "fail", "subs": "fail", "subs/a_b": "pass",
 sys.exit(results != want and repr(results))' "$work/said"
 fi
 
+# What the program prints when the one beside it has ended belongs to the one that is under way.
+mkdir "$work/late"
+cat >"$work/late/late_test.c" <<'END'
+#include <belay/test.h>
+#include <stdio.h>
+static void quick(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_parallel(t);
+}
+static void slow(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_parallel(t);
+    BL_REQUIRE(t, bl_sleep(100 * BL_MS) == 0);
+    fprintf(stderr, "said late\n");
+    bl_fail(t);
+}
+BL_TEST(both)
+{
+    bl_subtest(t, "quick", quick, NULL);
+    bl_subtest(t, "slow", slow, NULL);
+}
+END
+run "$belay" test -json -parallel 2 "$work/late"
+expect 'one fails after the other has passed' 1
+ok 'and what it has printed is its own' grep -q '"Test":"both/slow","Output":"said late' "$work/out"
+
 mkdir "$work/bad" "$work/none"
 echo 'int x = y;' >"$work/bad/bad_test.c"
 run "$belay" test "$work/bad" "$work/all" -run passes

@@ -2,7 +2,8 @@
 /*
  * testjson.c: -json: the lines that a test program prints as events of go's test2json ('go doc test2json').
  * What begins with a ^V is the runner's own, also where a test has left the line before it open; all else is output of the
- * test before it.
+ * test before it. But if that has ended and others are under way it is theirs: of the one, or, as nothing says of which,
+ * the package's.
  */
 #include "test.h"
 
@@ -94,6 +95,69 @@ void test_json_start(const char *package)
     event_put("start", NULL, 0, -1);
 }
 
+/* ---- Which tests are under way ---- */
+
+typedef struct started {
+    struct started *next;
+    char name[];
+} started;
+static started *running;
+
+static void running_add(const char *name)
+{
+    started *one = malloc(sizeof *one + strlen(name) + 1);
+    if (one == NULL) {
+        complain("out of memory");
+        exit(EXIT_FAILED);
+    }
+    strcpy(one->name, name);
+    one->next = running;
+    running = one;
+}
+
+static void running_remove(const char *name)
+{
+    for (started **at = &running, *one; (one = *at) != NULL; at = &one->next)
+        if (strcmp(one->name, name) == 0) {
+            *at = one->next;
+            free(one);
+            return;
+        }
+}
+
+/* A subtest of it is, too. */
+static bool has_running_below(const char *name)
+{
+    size_t n = strlen(name);
+    for (const started *one = running; one != NULL; one = one->next)
+        if (strncmp(one->name, name, n) == 0 && one->name[n] == '/')
+            return true;
+    return false;
+}
+
+/* Output of a test that has ended. */
+static void late_put(const char *line, size_t len)
+{
+    const char *whose = NULL;
+    int n = 0;
+    for (const started *one = running; one != NULL; one = one->next)
+        if (!has_running_below(one->name) && n++ == 0)
+            whose = one->name;
+    if (n > 0) {
+        report_flush();
+        test_is(n == 1 ? whose : NULL, n == 1 ? strlen(whose) : 0);
+    }
+    event_put("output", line, len, -1);
+}
+
+static void output_put(const char *line, size_t len)
+{
+    if (report_action)
+        late_put(line, len);
+    else
+        event_put("output", line, len, -1);
+}
+
 /* "=== RUN   name" */
 static void mark_line(const char *line, size_t len)
 {
@@ -108,6 +172,9 @@ static void mark_line(const char *line, size_t len)
         size_t end = line[len - 1] == '\n' ? len - 1 : len;
         test_is(line + 4 + n, end - 4 - n);
         if (marks[i].action) {
+            running_remove(json_test);
+            if (strcmp(marks[i].action, "pause") != 0)
+                running_add(json_test);
             event_put(marks[i].action, NULL, 0, -1);
             event_put("output", line, len, -1);
         }
@@ -128,6 +195,7 @@ static void result_line(const char *line, size_t len)
                                                         : "fail";
     report_elapsed = strtod(end + 1, NULL);
     test_is(name, end > name ? (size_t)(end - 1 - name) : 0);
+    running_remove(json_test);
     event_put("output", line, len, -1);
 }
 
@@ -146,12 +214,12 @@ void test_json_line(const char *line, size_t len)
 {
     for (size_t at = 1; at < len; at++)
         if (is_own(line + at, len - at)) {
-            event_put("output", line, at, -1);
+            output_put(line, at);
             test_json_line(line + at, len - at);
             return;
         }
     if (!is_own(line, len)) {
-        event_put("output", line, len, -1);
+        output_put(line, len);
         return;
     }
     line++;
@@ -171,6 +239,8 @@ void test_json_end(const char *action, double elapsed)
 {
     report_flush();
     test_is(NULL, 0);
+    while (running != NULL)
+        running_remove(running->name);
     event_put(action, NULL, 0, elapsed);
     fflush(stdout);
 }
