@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* blocking_test.c: functions that run on helper threads. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+//belay:libs -Wl,--wrap=bl__thread_start
 #include <belay/test.h>
 
 #include <limits.h>
@@ -237,6 +238,50 @@ BL_TEST_PLAIN(max_threads_bounds_them)
         BL_CHECK_EQ(t, bl_run(few_threads_main, &helpers, &opts), 0);
     }
     BL_CHECK_EQ(t, bl_run(no_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 1}), 0);
+}
+
+/* The goroutine that is to get no helper, once a call of another counts on that one; 0: none. */
+static atomic_ullong refused;
+
+/* NOLINTBEGIN(clang-diagnostic-reserved-identifier): the linker's names (--wrap) */
+int __real_bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals);
+int __wrap_bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals);
+int __wrap_bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool block_signals)
+{
+    unsigned long long id = bl_id();
+    if (id == 0 || !atomic_compare_exchange_strong(&refused, &id, 0))
+        return __real_bl__thread_start(out, fn, arg, block_signals);
+    while (load_relaxed(&bl__rt.helpers.queued) == 0)
+        usleep(100);
+    return BL_EAGAIN;
+}
+/* NOLINTEND(clang-diagnostic-reserved-identifier) */
+
+static int blocking_refused(void *arg)
+{
+    refused = bl_id();
+    BL_CHECK_ERR(t, bl_blocking(add_one, arg), BL_EAGAIN);
+    return 0;
+}
+
+static int blocking_refused_too(void *arg)
+{
+    while (load_relaxed(&bl__rt.helpers.coming) == 0)
+        bl_yield();
+    BL_CHECK_ERR(t, bl_blocking(add_one, arg), BL_EAGAIN);
+    return 0;
+}
+
+RUN_TEST(who_counts_on_a_helper_that_does_not_come_is_told)
+{
+    int n = 0;
+    if (BL__RACE)
+        bl_skip(t, "its helpers are started by another function");
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, blocking_refused_too, &n), 0);
+    BL_CHECK_EQ(t, bl_go(s, blocking_refused, &n), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, n, 0);
 }
 
 /* ---- Cancellation ---------------------------------------------------------------------------- */
