@@ -60,6 +60,17 @@ bool bl__test_failed(bl_test *t, int end, const char *text, const char *file, in
     return false;
 }
 
+/* Logs what is said, which it frees, and fails t; ends the goroutine if end. False. */
+static bool said_fails(bl_test *t, int end, bl__text *said, const char *file, int line)
+{
+    bl__test_fail(t);
+    bl__test_log_text(t, file, line, said->at, said->len);
+    bl__text_free(said);
+    if (end)
+        bl__test_end_early();
+    return false;
+}
+
 /* ---- Values ---- */
 
 /* -1, 0 or 1, by value whatever the types are; 2: not to be compared (a NaN). */
@@ -118,12 +129,7 @@ bool bl__test_compare(bl_test *t, int how, int end, bl__value a, bl__value b, co
     value_print(&said, a);
     bl__text_printf(&said, "\nright: ");
     value_print(&said, b);
-    bl__test_fail(t);
-    bl__test_log_text(t, file, line, said.at, said.len);
-    bl__text_free(&said);
-    if (end)
-        bl__test_end_early();
-    return false;
+    return said_fails(t, end, &said, file, line);
 }
 
 /* ---- Strings and memory ---- */
@@ -164,12 +170,7 @@ bool bl__test_strings(bl_test *t, int end, const char *a, const char *b, const c
     string_print(&said, a);
     bl__text_printf(&said, "\nright: ");
     string_print(&said, b);
-    bl__test_fail(t);
-    bl__test_log_text(t, file, line, said.at, said.len);
-    bl__text_free(&said);
-    if (end)
-        bl__test_end_early();
-    return false;
+    return said_fails(t, end, &said, file, line);
 }
 
 /* The line of data that begins there, with its end; no more than LINE_MOST bytes. */
@@ -207,9 +208,7 @@ void bl__test_golden_differs(bl_test *t, const char *path, const char *data, siz
     line_print(&said, data, size, begin);
     bl__text_printf(&said, "\nwanted: ");
     line_print(&said, want->at, want->len, begin);
-    bl__test_fail(t);
-    bl__test_log_text(t, NULL, 0, said.at, said.len);
-    bl__text_free(&said);
+    (void)said_fails(t, 0, &said, NULL, 0);
 }
 
 bool bl__test_memory(bl_test *t, int end, const void *a, const void *b, size_t n, const char *text,
@@ -229,12 +228,7 @@ bool bl__test_memory(bl_test *t, int end, const void *a, const void *b, size_t n
         for (size_t i = at; i < n && i < at + 16; i++)
             bl__text_printf(&said, " %02x", sides[side][i]);
     }
-    bl__test_fail(t);
-    bl__test_log_text(t, file, line, said.at, said.len);
-    bl__text_free(&said);
-    if (end)
-        bl__test_end_early();
-    return false;
+    return said_fails(t, end, &said, file, line);
 }
 
 bool bl__test_error(bl_test *t, int end, int64_t got, int64_t wanted, const char *text,
