@@ -173,12 +173,15 @@ BL_TEST(datagrams_keep_their_bounds)
 {
     pair p = udp_pair();
     char buf[64];
-    struct sockaddr_in from;
+    struct sockaddr_storage from;
     socklen_t len = sizeof from;
+    BL_CHECK_ERR(t, bl_recvfrom_until(p.b, buf, sizeof buf, 0, (struct sockaddr *)&from, &len, 0),
+                 BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, len, sizeof from); /* as it was */
     BL_CHECK_EQ(t, bl_sendto(p.a, "one", 3, 0, NULL, 0), 3);
     BL_CHECK_EQ(t, bl_write(p.a, "three", 5), 5);
     BL_CHECK_EQ(t, bl_recvfrom(p.b, buf, sizeof buf, 0, (struct sockaddr *)&from, &len), 3);
-    BL_CHECK_EQ(t, len, sizeof from);
+    BL_CHECK_EQ(t, len, sizeof(struct sockaddr_in));
     BL_CHECK_EQ(t, bl_recvfrom(p.b, buf, sizeof buf, MSG_PEEK, NULL, NULL), 5);
     BL_CHECK_EQ(t, bl_read(p.b, buf, sizeof buf), 5);
     BL_CHECK_ERR(t, bl_recvfrom(p.b, buf, sizeof buf, MSG_DONTWAIT, NULL, NULL), BL_EAGAIN);
@@ -399,6 +402,27 @@ BL_TEST(several_accept)
         BL_CHECK_EQ(t, bl_close(call_result(&calls[i])), 0);
         BL_CHECK_EQ(t, bl_close(fd[i]), 0);
     }
+    BL_CHECK_EQ(t, bl_close(listener), 0);
+}
+
+BL_TEST(accept_says_who_has_connected)
+{
+    struct sockaddr_in at, from;
+    struct sockaddr_storage who = {0};
+    int listener = tcp_listen(&at), fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    socklen_t len = sizeof who, from_len = sizeof from;
+    BL_CHECK_ERR(t, bl_accept_until(listener, (struct sockaddr *)&who, &len, 0), BL_ETIMEDOUT);
+    BL_CHECK_EQ(t, len, sizeof who); /* as it was */
+    BL_CHECK_EQ(t, bl_connect(fd, (struct sockaddr *)&at, sizeof at), 0);
+    int got = bl_accept(listener, (struct sockaddr *)&who, &len);
+    BL_REQUIRE(t, got >= 0);
+    BL_CHECK_EQ(t, getsockname(fd, (struct sockaddr *)&from, &from_len), 0);
+    BL_CHECK_EQ(t, len, sizeof from);
+    BL_CHECK_MEM(t, &who, &from, sizeof from);
+    BL_CHECK_EQ(t, fcntl(got, F_GETFL) & O_NONBLOCK, 0);
+    BL_CHECK_EQ(t, fcntl(got, F_GETFD), FD_CLOEXEC);
+    BL_CHECK_EQ(t, bl_close(got), 0);
+    BL_CHECK_EQ(t, bl_close(fd), 0);
     BL_CHECK_EQ(t, bl_close(listener), 0);
 }
 
