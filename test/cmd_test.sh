@@ -297,6 +297,7 @@ run "$belay" build asks_wrong.c; expect 'unknown directive' 2
 expect_err 'unknown directive' '^belay: asks_wrong\.c:1: unknown directive //belay:lbis; .*mean libs\?$'
 printf "//belay:cflags '-DX\n" >asks_wrong.c
 run "$belay" build asks_wrong.c; expect 'open quote in a directive' 2
+expect_err 'open quote in a directive' '^belay: asks_wrong\.c:1: a quote is not closed in //belay:cflags$'
 CFLAGS="-D'open" run "$belay" build ends.c; expect 'open quote' 2; expect_err 'open quote' 'CFLAGS'
 CC=no-such-compiler run "$belay" build ends.c; expect 'no compiler' 1
 expect_err 'no compiler' '^belay: no-such-compiler: not found; .*CC'

@@ -39,11 +39,12 @@ static void cflags_add(words *cflags, const char *file, const words *given)
     }
 }
 
-static int directive_add(directives *d, const char *file, const char *name, const char *text)
+static int directive_add(directives *d, const char *file, int line, const char *name,
+                         const char *text)
 {
     words given = {0};
     if (!words_add_split(&given, text)) {
-        complain("a quote is not closed in %s%s", prefix, name);
+        complain("%s:%d: a quote is not closed in %s%s", file, line, prefix, name);
         return EXIT_USAGE;
     }
     if (strcmp(name, "cflags") == 0)
@@ -65,7 +66,7 @@ static int directive_read(directives *d, const char *file, int line, char *text)
     name[len] = '\0';
     for (const char *const *n = directive_names; *n; n++)
         if (strcmp(name, *n) == 0)
-            return directive_add(d, file, name, rest);
+            return directive_add(d, file, line, name, rest);
     const char *nearest = text_nearest(name, directive_names);
     complain("%s:%d: unknown directive %s%s; there are cflags, libs and sources%s%s%s", file, line,
              prefix, name, nearest ? ": did you mean " : "", nearest ? nearest : "",

@@ -78,7 +78,9 @@ static const char run_text[] =
     "    belay run examples/treegrep.c -- -m 10 pthread_create /usr/include\n"
     "\n"
     "Status: the program's own, and if a signal killed it, belay dies by the same signal.\n"
-    "1: it could not be built; 2: the command line was wrong.\n";
+    "1: it could not be built; 2: the command line was wrong. A program ends with 2 at a\n"
+    "fatal error, such as a deadlock of all goroutines, with 66 if it raced (-race), and with\n"
+    "3 instead of 0 if goroutines are left and BELAY_ON_LEAK=fail is set.\n";
 
 static const char test_text[] =
     "Usage: belay test [FLAGS] [DIR|DIR/...|FILE_test.c]… [-args ARGS]\n"
