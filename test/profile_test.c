@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* profile_test.c: bl_profile and bl_metrics: what they count, and that a crowd is quick. */
-//belay:cflags -D_GNU_SOURCE
+//belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/debug.h>
 #include <belay/test.h>
 
@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "debug/contention.h"
 
 static bl_test *const t; /* the test that the caller is of */
 
@@ -180,6 +182,53 @@ static int crowd_root(void *arg)
 }
 
 BL_TEST_PLAIN(a_crowd_is_one_stack) { BL_CHECK_EQ(t, bl_run(crowd_root, NULL, NULL), 0); }
+
+/* The sums of a text's stacks: "NANOSECONDS COUNT @ …". */
+static void sums_of(const char *name, int64_t sums[2])
+{
+    size_t bytes;
+    char *text = written(name, 1, &bytes);
+    sums[0] = sums[1] = 0;
+    for (const char *p = text; p != NULL; p = strchr(p, '\n')) {
+        char *end;
+        p += *p == '\n';
+        long long waited = strtoll(p, &end, 10), count = strtoll(end, &end, 10);
+        if (strncmp(end, " @ 0x", 5) == 0) {
+            sums[0] += waited;
+            sums[1] += count;
+        }
+    }
+    free(text);
+}
+
+/* What is in the sample stands for all. */
+static int samples_root(void *arg)
+{
+    enum { WAITS = 20000, MICROSECONDS = 700 };
+    int64_t sums[2];
+    (void)arg;
+    bl_profile_block(BL_MS);
+    for (int i = 0; i < WAITS; i++)
+        bl__contended_block(BL__WAIT_CHAN_RECV, MICROSECONDS * BL_US);
+    bl_profile_block(0);
+    sums_of("block", sums);
+    BL_CHECK_GE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 9);
+    BL_CHECK_LE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 11);
+    BL_CHECK_GE(t, sums[1], WAITS / 10 * 9);
+    BL_CHECK_LE(t, sums[1], WAITS / 10 * 11);
+    bl_profile_mutex(10);
+    for (int i = 0; i < WAITS; i++)
+        bl__contended_unlock(MICROSECONDS * BL_US);
+    bl_profile_mutex(0);
+    sums_of("mutex", sums);
+    BL_CHECK_GE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 9);
+    BL_CHECK_LE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 11);
+    BL_CHECK_GE(t, sums[1], WAITS / 10 * 9);
+    BL_CHECK_LE(t, sums[1], WAITS / 10 * 11);
+    return 0;
+}
+
+BL_TEST_PLAIN(samples_stand_for_all) { BL_CHECK_EQ(t, bl_run(samples_root, NULL, NULL), 0); }
 
 BL_TEST_PLAIN(what_cannot_be_is_refused)
 {

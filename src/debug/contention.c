@@ -3,9 +3,9 @@
  * contention.c: the block, mutex and latency profiles: where goroutines wait, who makes them wait,
  * and how long those that could run wait for a processor.
  *
- * While one of the two is on, a goroutine that parks goes a slower way (core/proc.c), which notes
+ * While one of them is on, a goroutine that parks goes a slower way (core/proc.c), which notes
  * when it began and hands the wait here when it is over; who unlocks a mutex for a waiter hands in
- * how long that has waited. While both are off a park costs one comparison. While latency is
+ * how long that has waited. While all are off a park costs one comparison. While latency is
  * recorded, whoever readies, starts or yields goes the slow way of traces and notes when that was
  * (core/trace.c); who runs then hands in the difference. Sampling and scaling are those of Go's
  * runtime (mprof.go).
@@ -124,14 +124,18 @@ static void contention_add(bl__contended which, int64_t count, bl_dur waited)
 }
 
 /* Of a wait: how many it stands for, and how long it counts; 0: it is not in the sample, which has
- * as much time in all as there was. */
+ * as much time in all as there was, and as many waits: rate / t each in the mean. */
 static int64_t sample(bl_dur rate, bl_dur *waited)
 {
     bl_dur t = *waited > 0 ? *waited : 1;
-    if (t < rate && (bl_dur)draw_of((uint64_t)rate) >= t)
+    if (t >= rate) {
+        *waited = t;
+        return 1;
+    }
+    if ((bl_dur)draw_of((uint64_t)rate) >= t)
         return 0;
-    *waited = t < rate ? rate : t;
-    return t < rate ? rate / t : 1;
+    *waited = rate;
+    return rate / t + ((bl_dur)draw_of((uint64_t)t) < rate % t);
 }
 
 void bl__contended_block(bl__reason reason, bl_dur waited)
