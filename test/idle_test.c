@@ -5,6 +5,9 @@
 #include <belay/test.h>
 
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "arch/relax.h"
 #include "core/proc.h"
@@ -64,4 +67,28 @@ BL_TEST_PLAIN(work_is_taken_by_who_sees_it)
 {
     bl_options opts = {.procs = 2};
     BL_CHECK_EQ(t, bl_run(work_is_seen, NULL, &opts), 0);
+}
+
+static int who_looks(void *arg)
+{
+    (void)arg;
+    return (int)load_relaxed(&bl__rt.spinning);
+}
+
+/* A plain thread has come too late to wake somebody for a run, and is not done with that when
+ * another forks. In the child's own run nobody is woken while it seems to look for work. */
+BL_TEST_PLAIN(who_looks_for_work_is_not_in_the_child_of_a_fork)
+{
+    bl_options opts = {.procs = 1};
+    int status = -1;
+    if (getenv("BELAY_EMULATOR") != NULL)
+        bl_skip(t, "the emulator's own threads do not survive a fork");
+    BL_CHECK_EQ(t, bl_run(who_looks, NULL, &opts), 0);
+    add_acq_rel(&bl__rt.spinning, 1u); /* ORD(spin) */
+    pid_t child = fork();
+    if (child == 0)
+        _exit(bl_run(who_looks, NULL, &opts));
+    add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
+    BL_CHECK_EQ(t, waitpid(child, &status, 0), child);
+    BL_CHECK_EQ(t, status, 0);
 }

@@ -287,6 +287,7 @@ static void fork_child(void)
     bl__fatal_dying.owner = 0;
     if (!load_relaxed(&bl__rt.running)) {
         store_relaxed(&bl__rt.forked_left, load_relaxed(&bl__rt.threads));
+        store_relaxed(&bl__rt.spinning, 0u); /* a plain thread may have been in bl__wake_one */
         return;
     }
     store_relaxed(&bl__rt.forked, 1u);
