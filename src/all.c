@@ -143,3 +143,4 @@
 #include "test/wanted.c"
 #include "test/watched.c"
 #include "test/worker.c"
+#include "test/xml.c"

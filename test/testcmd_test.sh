@@ -446,6 +446,14 @@ assert got == want, got
 suites = [(s.getAttribute("name"), s.getAttribute("tests"), s.getAttribute("failures"), s.getAttribute("errors"))
           for s in doc.getElementsByTagName("testsuite")]
 assert suites == [("./ends/ends_test.c", "7", "3", "0"), ("./bad/bad_test.c", "1", "0", "1")], suites'
+odd=$'odd <&"\303\244\377\355\240\200'
+mkdir "$odd" && cp bad/bad_test.c "$odd"
+run "$belay" test -junit odd.xml "./$odd"
+expect 'with -junit, in a directory whose name is no XML' 1
+command -v python3 >/dev/null && ok 'what XML cannot have is a question mark' python3 -c '
+import xml.dom.minidom as dom
+suite, = dom.parse("odd.xml").getElementsByTagName("testsuite")
+assert suite.getAttribute("name") == "./odd <&\"\u00e4????/bad_test.c", suite.getAttribute("name")'
 run "$belay" test -junit no/where.xml -run passes ./ends
 expect 'a file that cannot be written' 1
 expect_err 'is named' '^belay: -junit no/where.xml: No such file'

@@ -10,22 +10,18 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "test/xml.h"
+
 static const char *result; /* the name of the file … */
 static FILE *out;          /* … and the file */
 static FILE *suites;       /* what there is so far */
 
 static void text_put(const char *text)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c == '<')
-            fputs("&lt;", suites);
-        else if (c == '&')
-            fputs("&amp;", suites);
-        else if (c == '"')
-            fputs("&quot;", suites);
-        else
-            fputc(c >= ' ' || c == '\n' || c == '\t' ? c : '?', suites);
+    size_t n = strlen(text);
+    for (size_t i = 0, len; i < n; i += len) {
+        const char *as = bl__xml_char(text + i, n - i, &len);
+        fwrite(as ? as : text + i, 1, as ? strlen(as) : len, suites);
     }
 }
 

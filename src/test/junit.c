@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "test/test.h"
+#include "test/xml.h"
 
 static struct {
     bl__text cases;
@@ -14,30 +15,11 @@ static struct {
     bl_time began;
 } suite;
 
-/* With what XML needs escaped; what it cannot have at all, and what is no UTF-8, becomes '?'. */
 static void xml_put(bl__text *b, const char *s, size_t n)
 {
-    static const struct {
-        char c;
-        const char *text;
-    } special[] = {{'<', "&lt;"}, {'>', "&gt;"}, {'&', "&amp;"}, {'"', "&quot;"}, {'\n', "\n"}};
-    enum { SPECIAL = sizeof special / sizeof *special };
-    for (size_t i = 0; i < n;) {
-        unsigned char c = (unsigned char)s[i];
-        size_t len = c < 0x80 ? 1 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 0;
-        size_t k = 0;
-        while (k < SPECIAL && special[k].c != s[i])
-            k++;
-        for (size_t tail = 1; tail < len; tail++)
-            if (i + tail >= n || ((unsigned char)s[i + tail] & 0xc0) != 0x80)
-                len = 0;
-        if (k < SPECIAL)
-            bl__text_printf(b, "%s", special[k].text);
-        else if (len == 0 || (c < ' ' && c != '\t') || c == 127 || c > 0xf4)
-            bl__text_put(b, "?", 1);
-        else
-            bl__text_put(b, s + i, len);
-        i += len > 0 ? len : 1;
+    for (size_t i = 0, len; i < n; i += len) {
+        const char *as = bl__xml_char(s + i, n - i, &len);
+        bl__text_put(b, as != NULL ? as : s + i, as != NULL ? strlen(as) : len);
     }
 }
 
