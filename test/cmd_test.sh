@@ -289,8 +289,10 @@ run "$belay" run -x asks.c; expect 'directives' 0; expect_out 'directives: cflag
 expect_err 'directives: libs, behind the library' 'asks\.c .*libbelay.* -lm -Wl,--as-needed'
 mkdir -p below/include
 echo 'enum { FOUND = 7 };' >below/include/found.h
-printf '//belay:cflags -Iinclude -I include -DX\n#include <found.h>\nint main(void) { return FOUND; }\n' >below/finds.c
-run "$belay" run below/finds.c; expect 'directives: -I, seen from the file' 7
+for flag in -Iinclude '-I include'; do
+    printf '//belay:cflags %s -DX\n#include <found.h>\nint main(void) { return FOUND; }\n' "$flag" >below/finds.c
+    run "$belay" run below/finds.c; expect "directives: $flag, seen from the file" 7
+done
 CFLAGS='-UVALUE -DVALUE=9.0' run "$belay" run asks.c; expect_out 'CFLAGS overrule directives' '^3 '
 printf '//belay:lbis m\r\nint main(void) { return 0; }\n' >asks_wrong.c
 run "$belay" build asks_wrong.c; expect 'unknown directive' 2

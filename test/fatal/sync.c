@@ -132,6 +132,22 @@ static int waitgroup_negative(void *arg)
     return 0;
 }
 
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* Also one that has run already. */
+static int once_copied(void *arg)
+{
+    (void)arg;
+    bl_once_do(&once, nothing, NULL);
+    bl_once copy = once;
+    bl_once_do(&copy, nothing, NULL);
+    return 0;
+}
+
 static int once_again(void *arg)
 {
     bl_once_do(&once, once_again, arg);
@@ -188,6 +204,7 @@ static const fatal_case cases[] = {
     {"cond_unlocked", cond_unlocked},
     {"cond_two_mutexes", cond_two_mutexes},
     {"waitgroup_negative", waitgroup_negative},
+    {"once_copied", once_copied},
     {"once_again", once_again},
     {"sem_negative", sem_negative},
     {"rwmutex_upgrade", rwmutex_upgrade},
