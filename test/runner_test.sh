@@ -283,6 +283,40 @@ expect 'a number that is too big' 2
 run "$belay" test -leak off -run leaks "$work/all"
 expect 'leaks are not minded' 0
 
+# With more grace than it takes to see that nobody can wake them.
+mkdir "$work/stuck"
+cat >"$work/stuck/stuck_test.c" <<'END'
+#include <belay/test.h>
+static int stay(void *arg)
+{
+    BL_SCOPE(s, .shield = true);
+    return bl_chan_recv((bl_chan *)arg, NULL);
+}
+static void leave(bl_test *t, bl_scope *s)
+{
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    BL_REQUIRE(t, bl_go(s, stay, c) == 0);
+    bl_yield();
+}
+BL_TEST(leaves) { leave(t, bl_test_scope(t)); }
+BL_TEST(leaves_in_root) { leave(t, bl_root()); }
+BL_TEST(may_leave)
+{
+    bl_test_allow(t, BL_ALLOW_GOROUTINES | BL_ALLOW_CHANNELS);
+    leave(t, bl_test_scope(t));
+    leave(t, bl_root());
+}
+BL_TEST(later) { BL_CHECK(t, bl_sleep(BL_SEC) == 0); }
+END
+for flags in '-leak off' '-leak warn' '-run may_leave|later'; do
+    run env BELAY_GRACE=1s "$belay" test $flags "$work/stuck"
+    expect "stuck goroutines may be left ($flags)" 0
+done
+run env BELAY_GRACE=1s "$belay" test "$work/stuck"
+expect 'and may not' 1
+lines 'and may not' '^--- FAIL: leaves ' '^--- FAIL: leaves_in_root '
+ok 'and the others pass' bash -c "! grep -q '^--- FAIL: may_leave\|^--- FAIL: later' '$work/out'"
+
 run "$belay" test -json -run 'passes|crashes|subs' "$work/all"
 keep
 if command -v python3 >/dev/null; then

@@ -307,6 +307,14 @@ static void astray_said(const bl__g *g, void *arg)
         bl__finder_said(g);
 }
 
+/* Those that t may leave: that they are stuck ends no worker either, before the grace is over. */
+static void may_be_left(const bl__g *g, void *arg)
+{
+    const bl_test *t = arg;
+    if (g->id != bl__self()->id && (bl__scope_within(g, &t->work) || astray(g, arg)))
+        bl__finder_said(g);
+}
+
 static void astray_print(bl__out *o, void *arg) { bl__report_goroutines(o, astray, arg); }
 
 /* Nothing tells them that the test has ended; they may be about to end all the same. True: there
@@ -483,6 +491,8 @@ static int bl__test_controller_main(void *arg)
     bl__test_kids(t);
     (void)bl_scope_close(&t->subs);
     bl_scope_cancel(&t->work, BL_ECANCELED);
+    if ((t->allow & BL_ALLOW_GOROUTINES) != 0 || bl__tests.leak != BL__LEAK_FAIL)
+        bl__each_goroutine(may_be_left, t);
     while (t->cleanups != NULL)
         (void)bl__test_run_aside(t, bl__test_cleanups_main, t, true);
     bool empty = bl__test_work_close(t, &t->work) && !t->left && root_is_clear(t);
