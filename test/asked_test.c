@@ -203,12 +203,22 @@ static int take_turns(void *arg)
     return 0;
 }
 
+/* Lets the other go on. It may be without a processor: sysmon has taken it, since its thread did
+ * not get a CPU for long. */
+static void turn_wait(void)
+{
+    for (uint32_t before = load_relaxed(&turns); load_relaxed(&turns) == before;)
+        bl_yield();
+}
+
 /* Asks the caller's thread as sysmon does, and makes the call: has the other had a turn? Where a call
- * takes long, sysmon asks anew meanwhile; who never yields does not at the next try either. */
+ * takes long, sysmon asks anew meanwhile, or takes the processor; who never yields does not at the
+ * next try either. */
 static bool yields(void (*make)(void))
 {
     bool yielded = false;
     for (int tries = 0; tries < 5 && !yielded; tries++) {
+        turn_wait();
         uint32_t before = load_relaxed(&turns);
         store_relaxed(&bl__this_m()->solo.yield, (uint16_t)1);
         make();
