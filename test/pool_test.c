@@ -219,6 +219,34 @@ BL_TEST(a_waiting_submit_is_a_stop_path)
     BL_CHECK_EQ(t, st.refused, 2);
 }
 
+static int stopped_while_it_ends(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(submitters);
+    BL_SCOPE(s, .ctx = bl_ctx_background());
+    gate g = {.open = bl_scope_chan(s, 0, 0)};
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK(t, gate_await(&g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    call c = submit_call(p, &g);
+    bl_go(submitters, call_run, &c);
+    BL_CHECK(t, call_parked(&c));
+    bl_scope_cancel(submitters, 0); /* it is to run, and does not yet */
+    bl_chan_close(g.open);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    bl_pool_stat st = stats(p);
+    BL_CHECK_EQ(t, st.done, 2);
+    BL_CHECK_EQ(t, st.refused, 1);
+    return 0;
+}
+
+/* The pool does not end before a submit that was stopped has come back to it: it might be freed. */
+BL_TEST_PLAIN(the_end_waits_for_a_submit_that_was_stopped)
+{
+    BL_CHECK_EQ(t, bl_run(stopped_while_it_ends, NULL, &(bl_options){.procs = 1}), 0);
+}
+
 BL_TEST(close_refuses_who_waits)
 {
     BL_SCOPE(s);

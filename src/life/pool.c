@@ -226,8 +226,8 @@ static inline int job_run(const bl_pool *p, bl__g *g, bl__job job)
 
 /* ---- The end ---- */
 
-/* Under both locks: nothing of it is to come, and nobody who waits for room will come back to
- * it. */
+/* Under both locks: nothing of it is to come, and nobody who waits for room will come back to it:
+ * who was stopped in that wait is in the queue until he has. */
 static bool pool_is_over(const bl_pool *p)
 {
     return p->closed != OPEN && p->workers == 0 && p->droppers == NULL && queued(p) == 0 &&
@@ -262,17 +262,21 @@ static void pool_leave(bl_pool *p, bool mine)
 static void pool_close(bl_pool *p, uint32_t why)
 {
     bl__woken woken = {NULL, NULL};
-    bl__waiter *w;
+    bl__waiter *w, *next;
     /* A drain or a stop is what a submit is told of, also after a cancellation. */
     if (p->closed != CLOSED)
         store_relaxed(&p->closed, why);
     int result = why == CLOSED ? SUBMIT_CLOSED : SUBMIT_CANCELLED;
-    while ((w = bl__waitq_claim_front(&p->submitters)) != NULL) {
+    for (w = p->submitters.head; w != NULL; w = next) {
+        next = w->next;
+        if (!bl__claim(w->g)) /* it was stopped, and takes itself out */
+            continue;
+        bl__waitq_remove(&p->submitters, w);
         p->refused++;
         bl__woken_add(&woken, w);
     }
     pool_unlock(p);
-    for (bl__waiter *next = woken.first; (w = next) != NULL;) {
+    for (next = woken.first; (w = next) != NULL;) {
         next = w->next;
         bl__ready(w->g, result);
     }
@@ -410,9 +414,12 @@ static inline bool queue_room(bl_pool *p)
 /* Under both: lets in the job of who has waited longest for room; whom to wake. */
 static bl__g *queue_admit(bl_pool *p)
 {
-    bl__waiter *w = bl__waitq_claim_front(&p->submitters);
+    bl__waiter *w = p->submitters.head;
+    while (w != NULL && !bl__claim(w->g))
+        w = w->next;
     if (w == NULL)
         return NULL;
+    bl__waitq_remove(&p->submitters, w);
     queue_put(p, *(bl__job *)w->val, w->g);
     return w->g;
 }
