@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* stack_code_test.c: a program that asks for stacks which may be executed has such goroutines. */
-//belay:cflags -Wl,-z,execstack
+//belay:libs -Wl,-z,execstack
 #include <belay/test.h>
 
 #ifndef __clang__ /* which has no nested functions */
