@@ -244,6 +244,7 @@ static void add_race(words *command, const words *compiler)
                              "-fno-builtin-memcmp -fno-builtin-strlen -fno-builtin-strcmp "
                              "-fno-builtin-strncmp -fno-builtin-strcpy -fno-builtin-strncpy "
                              "-fno-builtin-strcat -fno-builtin-strncat -fno-builtin-stpcpy "
+                             "-fno-builtin-bzero -fno-builtin-mempcpy "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
                              "-Wl,--export-dynamic-symbol=__tsan_default_options");

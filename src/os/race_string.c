@@ -48,6 +48,17 @@ WEAK char *stpcpy(char *to, const char *from)
     return append(to, from, strlen(from));
 }
 
+/* Declared with _GNU_SOURCE only. */
+WEAK void *bl__race_mempcpy(void *to, const void *from, size_t n) __asm__("mempcpy");
+void *bl__race_mempcpy(void *to, const void *from, size_t n)
+{
+    BL__RACE_FRAME();
+    bl__race_read(from, n);
+    bl__race_write(to, n);
+    memcpy(to, from, n);
+    return (char *)to + n;
+}
+
 char *bl__real_strdup(const char *s) __asm__("__real_strdup") __attribute__((weak));
 WEAK char *bl__race_strdup(const char *s) __asm__("__wrap_strdup"); /* a program may wrap it, too */
 char *bl__race_strdup(const char *s)

@@ -2,6 +2,7 @@
 /* memory.h: more programs of cases.c: whose memory is accessed by whom, and what is nobody's. */
 
 #include <errno.h>
+#include <strings.h>
 
 static char words[64];
 static uint64_t place[4];
@@ -46,7 +47,33 @@ CASE(memset_is_seen)
     return two(first_words, clears_words);
 }
 
+static int zeroes_words(void *arg)
+{
+    (void)arg;
+    await();
+    bzero(words, 4);
+    return 0;
+}
+CASE(bzero_is_seen)
+{
+    UNUSED;
+    return two(first_words, zeroes_words);
+}
+
 /* What ThreadSanitizer does not know. */
+void *mempcpy(void *to, const void *from, size_t n);
+static int copies_words(void *arg)
+{
+    (void)arg;
+    await();
+    (void)mempcpy(words, "xyz", 3);
+    return 0;
+}
+CASE(mempcpy_is_seen)
+{
+    UNUSED;
+    return two(first_words, copies_words);
+}
 static int appends_words(void *arg)
 {
     (void)arg;

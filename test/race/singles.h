@@ -862,6 +862,8 @@ static const single singles[] = {
     RACES(pipe_reads_into_anothers),
     CLEAN(pipe_close_to_end),
     RACES(memset_is_seen),
+    RACES(bzero_is_seen),
+    RACES(mempcpy_is_seen),
     RACES(strcat_is_seen),
     RACES(strtol_is_seen),
     RACES(strdup_is_seen),
