@@ -514,6 +514,7 @@ static int label_child(void *arg)
 
 BL_TEST(labels_are_inherited)
 {
+    const void *owner = bl__self()->labels->owner;
     BL_CHECK(t, label_get("user") == NULL);
     char user[] = "ann";
     BL_CHECK_EQ(t, bl_label("user", user), 0);
@@ -529,4 +530,5 @@ BL_TEST(labels_are_inherited)
     BL_CHECK_STR(t, label_get("user"), "ann");
     BL_CHECK_EQ(t, bl_label("user", NULL), 0);
     BL_CHECK_EQ(t, bl_label("never", NULL), 0);
+    BL_CHECK(t, bl__self()->labels->owner == owner); /* the test's record, which is no label */
 }

@@ -218,7 +218,7 @@ for name in PASS:runs PASS:alone PASS:alone_too SKIP:skips PASS:goroutine PASS:l
     ok "$name" test "$(grep -c -- "^--- ${name/:/: } " "$work/said")" -eq 2
 done
 
-run "$belay" test -v -run 'passes|subs/(a|c#)|last' -bench add -benchtime 50x "$work/all"
+run "$belay" test -v -run 'passes|[s]ubs/(a|c#)|last' -bench add -benchtime 50x "$work/all"
 expect 'the subtests that fail are left out, and the test minds it' 1
 lines 'verbose' '^=== RUN   passes$' 'all_test.c:[0-9]+: said 42$' '^--- PASS: passes .[0-9.]+s.$' '^=== RUN   subs$' \
     '^=== PAUSE subs/a_b$' '^=== CONT  subs/a_b$' '^--- FAIL: subs' '--- PASS: subs/a_b' \
