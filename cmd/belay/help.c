@@ -98,6 +98,7 @@ static const char test_text[] =
     "  -cpu 1,2,4           once with each of these numbers of processors\n"
     "  -parallel N          parallel tests at one time (the processors)\n"
     "  -shuffle on|N        in an order that is drawn, from the seed N\n"
+    "  -seed N              what bubbles draw their order from (0); one that fails says it\n"
     "  -timeout D           of a test program (10m); 0: none\n"
     "  -test-timeout D      of each test (1m); 0: none\n"
     "  -leak MODE           fail, warn or off: goroutines that a test leaves (fail)\n"
