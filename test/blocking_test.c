@@ -240,6 +240,15 @@ BL_TEST_PLAIN(max_threads_bounds_them)
     BL_CHECK_EQ(t, bl_run(no_threads_main, NULL, &(bl_options){.procs = 1, .max_threads = 1}), 0);
 }
 
+/* One of the numbers that are under the helpers' lock. */
+static uint32_t helpers_count(const uint32_t *number)
+{
+    bl__lock(&bl__rt.helpers.lock, BL__RANK_BLOCKING);
+    uint32_t n = *number;
+    bl__unlock(&bl__rt.helpers.lock);
+    return n;
+}
+
 /* The goroutine that is to get no helper, once a call of another counts on that one; 0: none. */
 static atomic_ullong refused;
 
@@ -251,7 +260,7 @@ int __wrap_bl__thread_start(pthread_t *out, void *(*fn)(void *), void *arg, bool
     unsigned long long id = bl_id();
     if (id == 0 || !atomic_compare_exchange_strong(&refused, &id, 0))
         return __real_bl__thread_start(out, fn, arg, block_signals);
-    while (load_relaxed(&bl__rt.helpers.queued) == 0)
+    while (helpers_count(&bl__rt.helpers.queued) == 0)
         usleep(100);
     return BL_EAGAIN;
 }
@@ -266,7 +275,7 @@ static int blocking_refused(void *arg)
 
 static int blocking_refused_too(void *arg)
 {
-    while (load_relaxed(&bl__rt.helpers.coming) == 0)
+    while (helpers_count(&bl__rt.helpers.coming) == 0)
         bl_yield();
     BL_CHECK_ERR(t, bl_blocking(add_one, arg), BL_EAGAIN);
     return 0;
