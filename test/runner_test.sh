@@ -151,7 +151,7 @@ BL_TEST(beside)
 }
 END
 for grace in 1ms 1s; do
-    BELAY_GRACE=$grace run "$belay" test -v "$work/aside"
+    BELAY_GRACE=$grace run "$belay" test -parallel 2 -v "$work/aside"
     lines "a deadlock in a bubble, $grace" '^--- FAIL: left' '^--- PASS: beside'
     ok "ends none that is beside it, $grace" bash -c "! grep -q 'belay: deadlock' '$work/out' '$work/err'"
 done
