@@ -204,6 +204,9 @@ bool bl__after_halt(bl_timer *t)
         (void)bl__timer_disarm(
             t); /* false: it is firing, and will find the record in another use */
         after_unlink(a);
+#if BL__RACE
+        bl__race_acquire(&a->race); /* its own function may have started it anew, and be done */
+#endif
         after_free(a);
         stopped = true;
     }

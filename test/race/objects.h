@@ -71,6 +71,34 @@ CASE(timer_again)
     return 0;
 }
 
+/* Stopped while it is pending: since its function has started it anew, that is done with it. */
+static int timer_resets(void *arg)
+{
+    (void)bl_timer_reset(&timer, BL_HOUR);
+    __atomic_store_n((int *)arg, 1, __ATOMIC_RELAXED); /* no edge */
+    return 0;
+}
+static int timer_of_itself(bool (*stop)(bl_timer *t))
+{
+    int reset = 0;
+    JOINED(s);
+    MUST(bl_after_func(&timer, s, 1, timer_resets, &reset));
+    while (__atomic_load_n(&reset, __ATOMIC_RELAXED) == 0)
+        bl_yield();
+    MUST(stop(&timer) ? 0 : -1);
+    return timer_clearer(NULL);
+}
+CASE(timer_of_itself_stopped)
+{
+    UNUSED;
+    return timer_of_itself(bl_timer_stop);
+}
+CASE(timer_of_itself_awaited)
+{
+    UNUSED;
+    return timer_of_itself(bl_timer_stop_wait);
+}
+
 static int sem_user(void *arg)
 {
     (void)arg;

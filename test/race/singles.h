@@ -815,6 +815,8 @@ static const single singles[] = {
     RACES(cond_overwritten),
     RACES(timer_overwritten),
     CLEAN(timer_again),
+    CLEAN(timer_of_itself_stopped),
+    CLEAN(timer_of_itself_awaited),
     RACES(sem_made_in_use),
     CLEAN(sem_again),
     RACES(read_into_shared),
