@@ -355,10 +355,35 @@ BL_TEST(both)
     bl_subtest(t, "quick", quick, NULL);
     bl_subtest(t, "slow", slow, NULL);
 }
+
+static bl_chan *logged;
+static void waits(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_parallel(t);
+    BL_REQUIRE(t, bl_chan_recv(logged, &(int){0}) == 0);
+}
+static void logs(bl_test *t, void *arg)
+{
+    (void)arg;
+    bl_parallel(t);
+    bl_log(t, "logged early");
+    BL_REQUIRE(t, bl_chan_send(logged, &(int){0}) == 0 && bl_sleep(100 * BL_MS) == 0);
+    bl_log(t, "logged late");
+    BL_REQUIRE(t, bl_chan_send(logged, &(int){0}) == 0);
+}
+BL_TEST(three)
+{
+    logged = bl_scope_chan(bl_test_scope(t), sizeof(int), 0);
+    bl_subtest(t, "one", waits, NULL);
+    bl_subtest(t, "logs", logs, NULL);
+    bl_subtest(t, "other", waits, NULL);
+}
 END
-run "$belay" test -json -parallel 2 "$work/late"
+run "$belay" test -json -parallel 3 "$work/late"
 expect 'one fails after the other has passed' 1
 ok 'and what it has printed is its own' grep -q '"Test":"both/slow","Output":"said late' "$work/out"
+ok 'what is logged is its own where several go on' grep -q '"Test":"three/logs","Output":"[^"]*logged late' "$work/out"
 
 mkdir "$work/bad" "$work/none"
 echo 'int x = y;' >"$work/bad/bad_test.c"

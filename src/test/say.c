@@ -56,15 +56,18 @@ void bl__test_tell(char kind, const bl_test *t, int64_t value, const char *text,
     bl__text_free(&b);
 }
 
-void bl__test_print(const char *text, size_t len)
+/* name: the test that it is about; NULL: the one that stdout was about before. */
+static void say(const char *name, const char *text, size_t len)
 {
     fflush(stdout);
     bl__lock(&saying.lock, BL__RANK_TEST);
+    if (name != NULL)
+        snprintf(saying.last, sizeof saying.last, "%s", name);
     all_write(bl__test_out, text, len);
     bl__unlock(&saying.lock);
 }
 
-static void last_is(const char *name) { snprintf(saying.last, sizeof saying.last, "%s", name); }
+void bl__test_print(const char *text, size_t len) { say(NULL, text, len); }
 
 void bl__test_mark(const char *what, const char *name)
 {
@@ -72,11 +75,7 @@ void bl__test_mark(const char *what, const char *name)
         return;
     bl__text b = {0};
     bl__text_printf(&b, "%s=== %-5s %s\n", bl__tests.json ? "\x16" : "", what, name);
-    fflush(stdout);
-    bl__lock(&saying.lock, BL__RANK_TEST);
-    last_is(name);
-    all_write(bl__test_out, b.at, b.len);
-    bl__unlock(&saying.lock);
+    say(name, b.at, b.len);
     bl__text_free(&b);
 }
 
@@ -132,7 +131,7 @@ void bl__test_log_text(bl_test *t, const char *file, int line, const char *text,
         bl__lock(&saying.lock, BL__RANK_TEST);
         if (strcmp(saying.last, t->name) != 0)
             bl__text_printf(&whole, "%s=== NAME  %s\n", bl__tests.json ? "\x16" : "", t->name);
-        last_is(t->name);
+        snprintf(saying.last, sizeof saying.last, "%s", t->name);
         bl__text_put(&whole, b.at, b.len);
         all_write(bl__test_out, whole.at, whole.len);
         bl__unlock(&saying.lock);
@@ -152,7 +151,7 @@ void bl__test_report(bl_test *t)
                     (double)t->before / (double)BL_SEC);
     bl__text_put(&b, t->out.at, t->out.len);
     if (t->parent->parent == NULL || bl__tests.json)
-        bl__test_print(b.at, b.len);
+        say(t->name, b.at, b.len);
     else
         bl__test_report_to(t->parent, &b);
     bl__text_free(&b);
