@@ -513,6 +513,24 @@ ok 'is no error of the program' bash -c "! grep -q 'the command was' '$work/err'
 run env CC="$PWD/interrupt/cc" "$belay" test -c ./interrupt
 expect '^C while it compiles and would run nothing' 130
 
+mkdir long
+echo '#include <belay/test.h>
+#include <stdio.h>
+BL_TEST(prints)
+{
+    for (int i = 0; i < 100000; i++)
+        fputs("x\303\244", stdout);
+    BL_CHECK(t, true);
+}' >long/long_test.c
+run "$belay" test -json ./long
+expect 'a long line with -json' 0
+command -v python3 >/dev/null && ok 'is several events' python3 -c '
+import json, sys
+lines = open(sys.argv[1], encoding="utf-8").readlines()
+assert max(map(len, lines)) < 10000
+said = "".join(e["Output"] for e in map(json.loads, lines) if e.get("Test") == "prints" and "Output" in e)
+assert "x\u00e4" * 100000 in said' "$work/out"
+
 if command -v gotestsum >/dev/null; then
     run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none
     expect 'gotestsum' 1

@@ -73,6 +73,20 @@ static void event_put(const char *action, const char *output, size_t len, double
     puts("}");
 }
 
+/* A long line is several events, as of test2json, since what reads them does not take one of any
+ * length. No character is in two. */
+static void line_put(const char *line, size_t len)
+{
+    enum { MOST = 4096 };
+    for (size_t n; len > MOST; line += n, len -= n) {
+        n = MOST;
+        while (n > MOST - 3 && ((unsigned char)line[n] & 0xc0) == 0x80)
+            n--;
+        event_put("output", line, n, -1);
+    }
+    event_put("output", line, len, -1);
+}
+
 static void test_is(const char *name, size_t len)
 {
     free(json_test);
@@ -147,7 +161,7 @@ static void late_put(const char *line, size_t len)
         report_flush();
         test_is(n == 1 ? whose : NULL, n == 1 ? strlen(whose) : 0);
     }
-    event_put("output", line, len, -1);
+    line_put(line, len);
 }
 
 static void output_put(const char *line, size_t len)
@@ -155,7 +169,7 @@ static void output_put(const char *line, size_t len)
     if (report_action)
         late_put(line, len);
     else
-        event_put("output", line, len, -1);
+        line_put(line, len);
 }
 
 /* "=== RUN   name" */
@@ -176,11 +190,11 @@ static void mark_line(const char *line, size_t len)
             if (strcmp(marks[i].action, "pause") != 0)
                 running_add(json_test);
             event_put(marks[i].action, NULL, 0, -1);
-            event_put("output", line, len, -1);
+            line_put(line, len);
         }
         return;
     }
-    event_put("output", line, len, -1);
+    line_put(line, len);
 }
 
 /* "--- PASS: name (0.00s)" */
@@ -196,7 +210,7 @@ static void result_line(const char *line, size_t len)
     report_elapsed = strtod(end + 1, NULL);
     test_is(name, end > name ? (size_t)(end - 1 - name) : 0);
     running_remove(json_test);
-    event_put("output", line, len, -1);
+    line_put(line, len);
 }
 
 static bool is_own(const char *line, size_t len)
@@ -231,7 +245,7 @@ void test_json_line(const char *line, size_t len)
         result_line(line, len);
     } else {
         test_is(NULL, 0);
-        event_put("output", line, len, -1);
+        line_put(line, len);
     }
 }
 
