@@ -136,6 +136,7 @@ run "$belay" run -asn ends.c; expect 'unknown flag' 2
 expect_err 'unknown flag' '^belay: unknown flag -asn; did you mean -asan\?$'
 run "$belay" run --rcae ends.c; expect_err 'unknown flag, two dashes' 'did you mean -race\?$'
 run "$belay" build --zzzzz ends.c; expect_err 'strange flag' "'belay help build' lists the flags"
+run "$belay" run ends.c -lm; expect_err "the compiler's flag" '^belay: unknown flag -lm; .* CFLAGS or LDLIBS, '
 run "$belay" build ends.c -o; expect '-o without value' 2; expect_err '-o without value' '-o needs a value'
 run "$belay" build -o -- ends.c; expect '-o, then --' 2
 run "$belay" build -g=yes ends.c; expect 'value for none' 2; expect_err 'value for none' 'takes no value'

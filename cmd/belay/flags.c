@@ -20,6 +20,11 @@ int flags_unknown(const char *command, const char *word, const char *name, const
     const char *nearest = text_nearest(name, names);
     if (nearest)
         complain("unknown flag %s; did you mean -%s?", word, nearest);
+    else if (names == flag_names && name[0] != '\0' && strchr("DILOUWflm", name[0]))
+        complain(
+            "unknown flag %s; what the compiler is given stands in CFLAGS or LDLIBS, or in the "
+            "source: 'belay help build'",
+            word);
     else
         complain("unknown flag %s; 'belay help %s' lists the flags", word, command);
     return EXIT_USAGE;
