@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* notify_test.c: signals sent to channels, and those that end a run. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+//belay:libs -Wl,--wrap=bl__fatal_await
 #include <belay/test.h>
 
 #include <pthread.h>
@@ -356,6 +357,44 @@ BL_TEST_PLAIN(signals_that_all_threads_block)
         sigpending(&now);
         sigaction(SIGUSR2, NULL, &sa);
         _exit(sigismember(&now, SIGUSR2) == 1 && sa.sa_handler == SIG_DFL ? 0 : 2);
+    }
+    int status = 0;
+    BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
+    BL_CHECK_EQ(t, status, 0);
+}
+
+/* A signal when the end of a run has looked for it. */
+/* NOLINTBEGIN(clang-diagnostic-reserved-identifier): the linker's names (--wrap) */
+static bool quit_late;
+void __real_bl__fatal_await(void);
+void __wrap_bl__fatal_await(void);
+
+void __wrap_bl__fatal_await(void)
+{
+    if (quit_late)
+        raise(SIGQUIT);
+    quit_late = false;
+    __real_bl__fatal_await();
+}
+/* NOLINTEND(clang-diagnostic-reserved-identifier) */
+
+static int does_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+/* It was that run's: the next one, which leaves SIGQUIT alone, does not end as if it had come. */
+BL_TEST_PLAIN(sigquit_too_late_for_a_run_is_not_the_next_ones)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(30);
+        signal(SIGQUIT, SIG_DFL);
+        quit_late = true;
+        if (bl_run(does_nothing, NULL, &(bl_options){.on_quit = BL_QUIT_DUMP}) != 0 || quit_late)
+            _exit(1);
+        _exit(bl_run(does_nothing, NULL, &(bl_options){.on_quit = BL_QUIT_OFF}) == 0 ? 0 : 3);
     }
     int status = 0;
     BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);

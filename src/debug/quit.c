@@ -119,10 +119,10 @@ void bl__quit_install(int choice)
 {
     struct sigaction ours = {.sa_handler = on_quit, .sa_flags = SA_RESTART | SA_ONSTACK};
     quit.on_quit = BL_QUIT_OFF;
+    store_relaxed(&quit.asked, (bl_time)0); /* it may have come too late for the run before */
     if (choice == BL_QUIT_OFF || sigaction(SIGQUIT, NULL, &quit.was) != 0 || !is_default(&quit.was))
         return;
     quit.on_quit = choice;
-    store_relaxed(&quit.asked, (bl_time)0);
     sigfillset(&ours.sa_mask);
     sigaction(SIGQUIT, &ours, NULL);
 }
