@@ -44,6 +44,19 @@ bl_time bl__bubble_scope_now(const bl_scope *s)
     return b != NULL ? load_relaxed(&b->now) : bl__clock();
 }
 
+/* A look at all goroutines takes some nanoseconds for each, which at each instant of thousands is too
+ * long. Mostly one has been made ready since the last, and has waited again: if all members waited
+ * durably then, and no more have run since than those that were made ready, these are all that may
+ * be another way now. */
+enum { RAN_MOST = 32, RAN_UNKNOWN };
+
+static struct {
+    bool clean;    /* sched's lock: all members waited durably, and for nobody outside */
+    uint32_t runs; /* sched's lock: runs_count then */
+    uint32_t n;    /* the one that moves, until it rests: of ran, or RAN_UNKNOWN */
+    bl__g *ran[RAN_MOST];
+} last;
+
 /* ---- Beginning and end ---- */
 
 /* In a crowd that ticks together those who have ticked are not to be among those who will: of two
@@ -118,6 +131,7 @@ void bl__bubble_begin(bl__bubble *b)
     bl__lock(&bl__rt.lock, BL__RANK_SCHED);
     b->scope.bl__bubble = b->slot;
     b->next = bl__rt.bubbles;
+    last.clean = false;
     store_relaxed(&bl__rt.bubbles, b); /* who is in it comes later, by way of a queue */
     bl__unlock(&bl__rt.lock);
 }
@@ -231,6 +245,63 @@ static void member_count(const bl__g *g, void *arg)
     b->held += holder != NULL && of_scope(holder->scope) != b;
 }
 
+/* How often somebody began to run. Some picks count twice; none is left out. */
+static uint32_t runs_count(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < load_relaxed(&bl__rt.ps_made); i++)
+        n += load_relaxed(&bl__rt.ps[i]->tick) - bl__rt.ps[i]->empty;
+    return n;
+}
+
+static void ran_add(bl__task *t)
+{
+    if (last.n >= RAN_MOST || t->kind != BL__TASK_G)
+        last.n = RAN_UNKNOWN;
+    else
+        last.ran[last.n++] = (bl__g *)(void *)t;
+}
+
+/* By who has moved: what is queued at p, its processor, where nothing was. What others have stolen
+ * since has run besides, or is among them. */
+static void ran_note(bl__p *p)
+{
+    bl__task *next = load_relaxed(&p->next);
+    if (BL__TSAN) /* which would tell of the look at what is another's by now */
+        return;
+    last.n = 0;
+    if (next != NULL)
+        ran_add(next);
+    for (uint32_t at = load_relaxed(&p->head); at != p->tail && last.n != RAN_UNKNOWN; at++)
+        ran_add(load_relaxed(&p->ring[at % BL__RING]));
+}
+
+/* True: what the last look has counted is still so. */
+static bool look_again(void)
+{
+    if (!last.clean || last.n == RAN_UNKNOWN || runs_count() - last.runs != last.n)
+        return false;
+    for (uint32_t i = 0; i < last.n; i++) {
+        const bl__g *g = last.ran[i];
+        if (load_relaxed(&g->task.status) != BL__G_PARKED || g->reason == BL__WAIT_MUTEX)
+            return false; /* it has ended; or has to be asked for more */
+        const bl__bubble *b = of_scope(g->scope);
+        if (b != NULL && !is_durable(b, g))
+            return false;
+    }
+    return true;
+}
+
+static void look_at_all(void)
+{
+    last.clean = true;
+    for (bl__bubble *b = bl__rt.bubbles; b != NULL; b = b->next)
+        b->members = b->busy = b->held = 0;
+    bl__each_goroutine(member_count, NULL);
+    for (const bl__bubble *b = bl__rt.bubbles; b != NULL; b = b->next)
+        last.clean = last.clean && b->busy == 0 && b->held == 0;
+}
+
 static void wakes_note(bl_timer *t, void *arg)
 {
     bool *wakes = arg;
@@ -246,12 +317,40 @@ static bool timers_wake(bl__bubble *b)
     return wakes;
 }
 
-static bool can_move(bl__bubble *b)
+/* again: after look_again, which is not enough for a deadlock to be told of: a plain thread may be
+ * about to wake somebody. */
+static bool can_move(bl__bubble *b, bool again)
 {
     if (b->dead || b->members == 0 || b->busy != 0)
         return false;
     b->wakes = timers_wake(b);
-    return b->wakes || b->waiter != NULL || (b->held == 0 && !bl__signals_armed());
+    return b->wakes || b->waiter != NULL || (!again && b->held == 0 && !bl__signals_armed());
+}
+
+static bl__bubble **movable_find(bool again)
+{
+    bl__bubble **at = &bl__rt.bubbles;
+    while (*at != NULL && !can_move(*at, again))
+        at = &(*at)->next;
+    return at;
+}
+
+enum { STEP_FIRE, STEP_WAITER, STEP_DEADLOCK };
+
+/* The clock jumps here: without sched's lock somebody may be woken from outside, and run. False: a
+ * timer is being taken out, by who wakes somebody. */
+static bool step_choose(bl__bubble *b)
+{
+    if (!bl__timers_settle(&b->timers))
+        return false;
+    bl_time first = load_relaxed(&b->timers.first);
+    bool due = first <= load_relaxed(&b->now);
+    b->step = due || b->waiter == NULL ? STEP_FIRE : STEP_WAITER;
+    if (!due && b->step == STEP_FIRE && b->wakes)
+        store_relaxed(&b->now, first);
+    else if (!due && b->step == STEP_FIRE)
+        b->step = STEP_DEADLOCK;
+    return true;
 }
 
 bl__bubble *bl__bubbles_find(void)
@@ -259,14 +358,24 @@ bl__bubble *bl__bubbles_find(void)
     if (bl__rt.idle_all != bl__rt.ps_made || bl__rt.away != 0 || bl__rt.queued != 0 ||
         load_relaxed(&bl__rt.stopping))
         return NULL;
-    for (bl__bubble *b = bl__rt.bubbles; b != NULL; b = b->next)
-        b->members = b->busy = b->held = 0;
-    bl__each_goroutine(member_count, NULL);
-    bl__bubble **at = &bl__rt.bubbles;
-    while (*at != NULL && !can_move(*at))
-        at = &(*at)->next;
+    bl__bubble **at = NULL;
+    if (look_again()) {
+#ifdef BL__DEBUG
+        look_at_all();
+        BL__CHECK(last.clean);
+#endif
+        at = movable_find(true);
+    }
+    if (at == NULL || *at == NULL) {
+        look_at_all();
+        at = movable_find(false);
+    }
+    last.runs = runs_count();
+    last.n = 0;
     bl__bubble *b = *at;
-    if (b == NULL || b->next == NULL)
+    if (b == NULL || !step_choose(b))
+        return NULL;
+    if (b->next == NULL)
         return b;
     store_relaxed(at, b->next); /* to the end, so that each has its turn */
     while (*at != NULL)
@@ -310,7 +419,7 @@ static void shuffle(bl__bubble *b)
     bl__unlock(&ts->lock);
 }
 
-static bool waiter_wake(bl__bubble *b)
+static void waiter_wake(bl__bubble *b)
 {
     bl__lock(&b->lock, BL__RANK_WAITERS);
     bl__g *g = b->waiter;
@@ -319,28 +428,24 @@ static bool waiter_wake(bl__bubble *b)
     bl__unlock(&b->lock);
     if (there)
         bl__ready(g, 0);
-    return there;
 }
 
 void bl__bubble_move(bl__m *m, bl__bubble *b)
 {
-    bl__timers_settle(&b->timers);
-    bl_time now = load_relaxed(&b->now), first = load_relaxed(&b->timers.first);
-    if (first > now) {
-        if (waiter_wake(b))
-            return;
-        if (!b->wakes) {
-            bl__bubble_tell(b, BL__BUBBLE_DEADLOCK);
-            return;
-        }
-        store_relaxed(&b->now, first);
-    }
+    last.n = RAN_UNKNOWN;
+    if (b->step == STEP_WAITER)
+        waiter_wake(b);
+    else if (b->step == STEP_DEADLOCK)
+        bl__bubble_tell(b, BL__BUBBLE_DEADLOCK);
+    if (b->step != STEP_FIRE)
+        return;
     shuffle(b);
     m->bubble = b;
     /* Mostly there is little to do at an instant, done before another thread would be awake: nobody
      * is woken, as if one looked for work already. For what takes longer sysmon wakes them. */
     add_acq_rel(&bl__rt.spinning, 1u); /* ORD(spin) */
     bl__timers_run(&b->timers, load_relaxed(&b->now));
+    ran_note(m->p);
     add_acq_rel(&bl__rt.spinning, (uint32_t)-1); /* ORD(spin) */
     m->bubble = NULL;
 }

@@ -48,6 +48,7 @@ typedef struct bl__bubble {
     uint32_t news;                /* BL__BUBBLE_…, for the keeper */
     uint32_t members, busy, held; /* sched's lock: what the last look has counted */
     bool wakes;                   /* sched's lock: and whether a timer wakes or starts somebody */
+    uint8_t step;                 /* sched's lock, then who moves it: what is to be done */
     uint32_t dead;                /* atomic: its time stands from now on */
     uint32_t drawn;               /* atomic: the seed has decided something */
     void *owner;                  /* immutable while in use: the test runner's */
@@ -86,7 +87,8 @@ uint32_t bl__bubble_draw(bl__bubble *b, uint32_t n);
  * BL_ETIMEDOUT. */
 int bl__bubble_wait(void);
 
-/* Under sched's lock: a bubble for which there is something to do, or NULL. */
+/* Under sched's lock: a bubble for which there is something to do, or NULL. If its clock jumps it has
+ * done so. */
 bl__bubble *bl__bubbles_find(void);
 /* Of all there ever were, which are kept. */
 void bl__bubbles_each(void (*fn)(bl__bubble *b, void *arg), void *arg);

@@ -255,6 +255,13 @@ static void timers_look(bl__m *m)
     }
 }
 
+/* Other than by bl__pick; or NULL. */
+static bl__task *picked(bl__p *p, bl__task *t)
+{
+    store_relaxed(&p->tick, p->tick + (t != NULL));
+    return t;
+}
+
 /* Of all there are: one beyond the number wanted may be busy, with work queued behind. stale is of
  * the first known ones: bl_set_procs may have made more since. */
 static bl__task *steal_round(bl__p *p, const bool *stale, uint32_t known)
@@ -268,9 +275,10 @@ static bl__task *steal_round(bl__p *p, const bool *stale, uint32_t known)
         bool take_next = victim->id < known && stale[victim->id];
         bl__task *t = bl__runq_steal(p, victim, take_next);
         if (t != NULL)
-            return t;
+            return picked(p, t);
     }
-    return load_relaxed(&bl__rt.queued) != 0 ? bl__runq_get_global(p, BL__RING / 2) : NULL;
+    return load_relaxed(&bl__rt.queued) != 0 ? picked(p, bl__runq_get_global(p, BL__RING / 2))
+                                             : NULL;
 }
 
 /* Could there be work for this processor within the next microseconds? From one that is busy, or from

@@ -195,9 +195,11 @@ __attribute__((noinline)) void bl__switch_to(bl__m *m, bl__g *from, uint32_t act
 
 static bl__task *pick_global(bl__p *p)
 {
-    if (load_relaxed(&bl__rt.queued) == 0 || p->id >= load_relaxed(&bl__rt.procs))
-        return NULL;
-    return bl__runq_get_global(p, BL__RING / 2);
+    bl__task *t = NULL;
+    if (load_relaxed(&bl__rt.queued) != 0 && p->id < load_relaxed(&bl__rt.procs))
+        t = bl__runq_get_global(p, BL__RING / 2);
+    p->empty += t == NULL;
+    return t;
 }
 
 /* What must not wait for the local queue to run dry. */

@@ -101,6 +101,7 @@ struct bl__p {
     uint32_t shared;    /* atomic to read: owner lets others steal */
     uint32_t rng;       /* owner */
     uint32_t id;        /* immutable */
+    uint32_t empty;     /* owner; sched's lock while idle: picks that found nothing */
     bl__g *free_stacks; /* owner: linked by task.next */
     uint32_t free_stacks_count;
     uint32_t free_spawns_count;
@@ -451,8 +452,9 @@ void bl__timers_begin(bl__timers *ts, bl_time now, uint32_t heap_most); /* a new
 void bl__timers_insert(bl__timers *ts, bl_timer *t);                    /* never fails */
 void bl__timers_remove(bl__timers *ts, bl_timer *t);                    /* t is in it */
 bl_timer *bl__timers_due(bl__timers *ts, bl_time now);                  /* one that is, or NULL */
-/* Makes `first` exact, and has all that are due then in the heap. Takes the lock. */
-void bl__timers_settle(bl__timers *ts);
+/* Makes `first` exact, and has all that are due then in the heap. Takes the lock; false: it is
+ * another's. */
+bool bl__timers_settle(bl__timers *ts);
 void bl__timers_prefetch(const bl__timers *ts); /* those that may be the next */
 void bl__timer_near(bl_timer *t); /* and of who waits for what t sends; life/timer.c */
 void bl__timers_each(bl__timers *ts, void (*fn)(bl_timer *t, void *arg), void *arg);

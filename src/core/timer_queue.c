@@ -311,15 +311,17 @@ void bl__timers_remove(bl__timers *ts, bl_timer *t)
         first_update(ts);
 }
 
-void bl__timers_settle(bl__timers *ts)
+bool bl__timers_settle(bl__timers *ts)
 {
     uint64_t start = 0;
-    bl__lock(&ts->lock, BL__RANK_HEAP);
+    if (!bl__trylock(&ts->lock, BL__RANK_HEAP))
+        return false;
     while (next_slot(ts, &start) != NULL &&
            (ts->moving != NULL || ts->count == 0 || start <= tick_of(ts->entries[0].when)))
         advance(ts, start + 1);
     first_update(ts);
     bl__unlock(&ts->lock);
+    return true;
 }
 
 bl_timer *bl__timers_due(bl__timers *ts, bl_time now)

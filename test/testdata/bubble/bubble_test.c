@@ -374,6 +374,107 @@ BL_TEST(spread)
     BL_CHECK(t, another_thread || bl_procs() == 1);
 }
 
+/* Few of many are made ready at each instant, and wait for what only the bubble can do, or for
+ * something else. What is remembered of the last look at all of them has to be so still, which is
+ * checked in debug builds (core/bubble.c). */
+enum { MIXED = 24, MIXED_STEPS = 60 };
+typedef struct mixed {
+    bl_test *t;
+    uint64_t state;
+} mixed;
+static bl_mutex mixed_lock;
+static bl_chan *mixed_in, *mixed_out;
+static atomic_bool mixed_over;
+
+static int mixed_outside(void *arg)
+{
+    (void)arg;
+    for (int value = 0; !atomic_load(&mixed_over); value++) {
+        (void)!bl_chan_try_send(mixed_out, &value);
+        bool locked = bl_mutex_try_lock(&mixed_lock); /* not to wait for who sleeps inside */
+        (void)!bl_sleep(50 * BL_US);
+        if (locked)
+            bl_mutex_unlock(&mixed_lock);
+        (void)!bl_sleep(50 * BL_US);
+    }
+    return 0;
+}
+
+static int mixed_nap(void *arg)
+{
+    (void)arg;
+    return bl_sleep(BL_MS);
+}
+
+static int mixed_slow(void *arg)
+{
+    (void)arg;
+    usleep(20);
+    return 0;
+}
+
+static void mixed_step(bl_test *t, uint64_t draw)
+{
+    int v = 0;
+    bl_time at = bl_now();
+    bl_dur d = (bl_dur)(draw >> 8) % 1000 * BL_MS;
+    if (draw % 128 < 90) {
+        BL_CHECK_EQ(t, bl_sleep(d), 0);
+        BL_CHECK_EQ(t, bl_now(), d > 0 ? at + d : at);
+    } else if (draw % 128 < 100) {
+        if (bl_chan_try_send(mixed_in, &v) != 0)
+            (void)!bl_chan_recv_until(mixed_in, &v, at + d);
+    } else if (draw % 128 < 104) {
+        (void)!bl_chan_recv_until(mixed_out, &v, at + BL_HOUR);
+    } else if (draw % 128 < 108) {
+        BL_CHECK_EQ(t, bl_blocking(mixed_slow, NULL), 0);
+        BL_CHECK_EQ(t, bl_now(), at);
+    } else if (draw % 128 < 116) {
+        bl_mutex_lock(&mixed_lock);
+        if (draw & 1 << 20)
+            (void)!bl_sleep(d);
+        bl_mutex_unlock(&mixed_lock);
+    } else {
+        BL_SCOPE(s, .timeout = d);
+        BL_CHECK_EQ(t, bl_go(s, mixed_nap, NULL), 0);
+        (void)!bl_scope_wait(s);
+    }
+}
+
+static int mixed_run(void *arg)
+{
+    mixed *m = arg;
+    for (int i = 0; i < MIXED_STEPS; i++) {
+        m->state = m->state * 6364136223846793005u + 1442695040888963407u;
+        mixed_step(m->t, m->state >> 24);
+    }
+    return 0;
+}
+
+static void mixed_fn(bl_test *t, void *arg)
+{
+    mixed all[MIXED];
+    (void)arg;
+    BL_SCOPE(s);
+    mixed_in = bl_scope_chan(s, sizeof(int), 2);
+    for (size_t i = 0; i < MIXED; i++) {
+        all[i] = (mixed){t, i};
+        BL_CHECK_EQ(t, bl_go(s, mixed_run, &all[i]), 0);
+    }
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
+BL_TEST(mixture)
+{
+    BL_SCOPE(s);
+    mixed_over = false;
+    mixed_out = bl_scope_chan(s, sizeof(int), 2);
+    BL_CHECK_EQ(t, bl_go(s, mixed_outside, NULL), 0);
+    bl_bubble(t, mixed_fn, NULL);
+    mixed_over = true;
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
 static void beside(bl_test *t, void *arg)
 {
     bl_parallel(t);
