@@ -337,12 +337,12 @@ static bl__bubble **movable_find(bool again)
 
 enum { STEP_FIRE, STEP_WAITER, STEP_DEADLOCK };
 
-/* The clock jumps here: without sched's lock somebody may be woken from outside, and run. False: a
- * timer is being taken out, by who wakes somebody. */
-static bool step_choose(bl__bubble *b)
+/* The clock jumps here: without sched's lock somebody may be woken from outside, and run. If somebody
+ * has the timers' lock, which ranks before it, `first` may be too early; the next look goes on from
+ * there. */
+static void step_choose(bl__bubble *b)
 {
-    if (!bl__timers_settle(&b->timers))
-        return false;
+    (void)bl__timers_settle(&b->timers);
     bl_time first = load_relaxed(&b->timers.first);
     bool due = first <= load_relaxed(&b->now);
     b->step = due || b->waiter == NULL ? STEP_FIRE : STEP_WAITER;
@@ -350,7 +350,6 @@ static bool step_choose(bl__bubble *b)
         store_relaxed(&b->now, first);
     else if (!due && b->step == STEP_FIRE)
         b->step = STEP_DEADLOCK;
-    return true;
 }
 
 bl__bubble *bl__bubbles_find(void)
@@ -373,8 +372,9 @@ bl__bubble *bl__bubbles_find(void)
     last.runs = runs_count();
     last.n = 0;
     bl__bubble *b = *at;
-    if (b == NULL || !step_choose(b))
+    if (b == NULL)
         return NULL;
+    step_choose(b);
     if (b->next == NULL)
         return b;
     store_relaxed(at, b->next); /* to the end, so that each has its turn */

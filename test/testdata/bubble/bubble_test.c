@@ -374,6 +374,30 @@ BL_TEST(spread)
     BL_CHECK(t, another_thread || bl_procs() == 1);
 }
 
+/* Nearly every tick has an instant of its own. */
+static int ticks_apart(void *arg)
+{
+    BL_SCOPE(s);
+    bl_ticker *ticker = bl_ticker_new(s, (bl_dur)(intptr_t)arg);
+    bl_time v = 0;
+    while (v < BEGIN + 10 * BL_MIN && bl_chan_recv(bl_ticker_chan(ticker), &v) == 0)
+        continue;
+    bl_ticker_stop(ticker);
+    return 0;
+}
+
+static void apart_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    for (int i = 0; i < 300; i++)
+        BL_CHECK_EQ(t, bl_go(s, ticks_apart, (void *)(intptr_t)(BL_SEC + i * BL_MS)), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_GE(t, bl_now(), BEGIN + 10 * BL_MIN);
+}
+
+BL_TEST(apart) { bl_bubble(t, apart_fn, NULL); }
+
 /* Few of many are made ready at each instant, and wait for what only the bubble can do, or for
  * something else. What is remembered of the last look at all of them has to be so still, which is
  * checked in debug builds (core/bubble.c). */
