@@ -344,12 +344,16 @@ static void step_choose(bl__bubble *b)
 {
     (void)bl__timers_settle(&b->timers);
     bl_time first = load_relaxed(&b->timers.first);
-    bool due = first <= load_relaxed(&b->now);
-    b->step = due || b->waiter == NULL ? STEP_FIRE : STEP_WAITER;
-    if (!due && b->step == STEP_FIRE && b->wakes)
+    if (first <= load_relaxed(&b->now)) {
+        b->step = STEP_FIRE;
+    } else if (b->waiter != NULL) {
+        b->step = STEP_WAITER;
+    } else if (b->wakes) {
+        b->step = STEP_FIRE;
         store_relaxed(&b->now, first);
-    else if (!due && b->step == STEP_FIRE)
+    } else {
         b->step = STEP_DEADLOCK;
+    }
 }
 
 bl__bubble *bl__bubbles_find(void)
