@@ -33,13 +33,16 @@ build_settings() {
 
 pass() { passed=$((passed + 1)); }
 
+# FILE: its first lines, and of the others those that do not tell of a test that passed.
+shown() { awk 'NR <= 15 || !/^(=== |--- PASS)/ && said++ < 30' "$1"; }
+
 fail() { # NAME, WHY
     failed=$((failed + 1))
     echo "FAIL $1: $2"
     echo "    command: ${last_run:-}"
-    [ -s "$work/ok" ] && head -n 15 "$work/ok" | sed 's/^/    says:   /'
-    [ -e "$work/out" ] && head -n 15 "$work/out" | sed 's/^/    stdout: /'
-    [ -e "$work/err" ] && head -n 15 "$work/err" | sed 's/^/    stderr: /'
+    [ -s "$work/ok" ] && shown "$work/ok" | sed 's/^/    says:   /'
+    [ -e "$work/out" ] && shown "$work/out" | sed 's/^/    stdout: /'
+    [ -e "$work/err" ] && shown "$work/err" | sed 's/^/    stderr: /'
 }
 
 run() {

@@ -214,12 +214,17 @@ int bl__bubble_wait(void)
 
 /* ---- Looking ---- */
 
-/* All of these run on the thread that has sched's lock, while nothing runs. */
-static bool is_durable(const bl__bubble *b, const bl__g *g)
+/* All of these run on the thread that has sched's lock, while nothing runs. Threads without a
+ * processor may claim somebody meanwhile, who runs when they have had that lock. */
+static bool is_waiting(const bl__g *g)
+{
+    return load_relaxed(&g->task.status) == BL__G_PARKED && load_relaxed(&g->wait) >= BL__W_SOLE;
+}
+
+/* What g, parked, waits for cannot come from outside of b. */
+static bool is_inside(const bl__bubble *b, const bl__g *g)
 {
     uint32_t of = b->id;
-    if (load_relaxed(&g->task.status) != BL__G_PARKED || load_relaxed(&g->wait) < BL__W_SOLE)
-        return false;
     switch ((bl__reason)g->reason) {
     case BL__WAIT_IO:
     case BL__WAIT_BLOCKING: return false;
@@ -229,6 +234,11 @@ static bool is_durable(const bl__bubble *b, const bl__g *g)
     default: break;
     }
     return of == b->id || of == BL__BUBBLE_ANY;
+}
+
+static bool is_durable(const bl__bubble *b, const bl__g *g)
+{
+    return is_waiting(g) && is_inside(b, g);
 }
 
 static void member_count(const bl__g *g, void *arg)
@@ -291,6 +301,16 @@ static bool look_again(void)
     }
     return true;
 }
+
+#ifdef BL__DEBUG
+/* After look_again. Who was claimed since the last look was durable until then. */
+static void member_check(const bl__g *g, void *arg)
+{
+    const bl__bubble *b = of_scope(g->scope);
+    (void)arg;
+    BL__CHECK(b == NULL || !is_waiting(g) || is_inside(b, g));
+}
+#endif
 
 static void look_at_all(void)
 {
@@ -364,8 +384,7 @@ bl__bubble *bl__bubbles_find(void)
     bl__bubble **at = NULL;
     if (look_again()) {
 #ifdef BL__DEBUG
-        look_at_all();
-        BL__CHECK(last.clean);
+        bl__each_goroutine(member_check, NULL);
 #endif
         at = movable_find(true);
     }

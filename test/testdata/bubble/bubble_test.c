@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* bubble_test.c: virtual time; test/runner_test.sh says what has to come of each. */
+#include <belay/debug.h>
 #include <belay/test.h>
 #include <pthread.h>
 #include <signal.h>
@@ -266,6 +267,55 @@ BL_TEST(signals)
     bl_bubble(t, signal_fn, NULL);
 }
 
+/* Who is made ready from outside while the clock is about to jump sees it before or after. */
+enum { HEARD_MOST = 300 };
+
+static void *raises_signals(void *arg)
+{
+    atomic_bool *enough = arg;
+    while (!atomic_load(enough)) {
+        (void)raise(SIGUSR1); /* to this thread, at once: none is left for later */
+        usleep(20);
+    }
+    return NULL;
+}
+
+static int ticks_on(void *arg)
+{
+    atomic_bool *enough = arg;
+    while (!atomic_load(enough)) {
+        bl_time next = bl_now() + BL_US;
+        if (bl_sleep(BL_US) != 0 || bl_now() != next)
+            return BL_EIO;
+    }
+    return 0;
+}
+
+static void noisy_fn(bl_test *t, void *arg)
+{
+    BL_SCOPE(s);
+    int got = 0;
+    bl_chan *c = bl_scope_chan(bl_test_scope(t), sizeof got, 1);
+    BL_REQUIRE_ERR(t, bl_notify(bl_test_scope(t), c, SIGUSR1), 0);
+    bl_go(s, ticks_on, arg);
+    for (int i = 0; i < HEARD_MOST; i++)
+        BL_CHECK_ERR(t, bl_chan_recv(c, &got), 0);
+    atomic_store((atomic_bool *)arg, true);
+    BL_CHECK_ERR(t, bl_scope_wait(s), 0);
+}
+
+BL_TEST(noisy)
+{
+    atomic_bool enough = false;
+    pthread_t thread;
+    bl_chan *own = bl_scope_chan(bl_test_scope(t), sizeof(int), 1);
+    BL_REQUIRE_ERR(t, bl_notify(bl_test_scope(t), own, SIGUSR1), 0); /* before the thread */
+    BL_REQUIRE(t, pthread_create(&thread, NULL, raises_signals, &enough) == 0);
+    bl_bubble(t, noisy_fn, &enough);
+    atomic_store(&enough, true);
+    pthread_join(thread, NULL);
+}
+
 /* ---- Many ---- */
 
 typedef struct hour {
@@ -397,6 +447,25 @@ static void apart_fn(bl_test *t, void *arg)
 }
 
 BL_TEST(apart) { bl_bubble(t, apart_fn, NULL); }
+
+/* The search for stuck goroutines looks at the timers of bubbles, too, and has their lock
+ * meanwhile. */
+static void *looks(void *arg)
+{
+    while (!atomic_load((atomic_bool *)arg))
+        (void)bl_leaks(NULL, 0);
+    return NULL;
+}
+
+BL_TEST(watched)
+{
+    atomic_bool over = false;
+    pthread_t thread;
+    BL_REQUIRE(t, pthread_create(&thread, NULL, looks, &over) == 0);
+    bl_bubble(t, apart_fn, NULL);
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+}
 
 /* Few of many are made ready at each instant, and wait for what only the bubble can do, or for
  * something else. What is remembered of the last look at all of them has to be so still, which is
