@@ -32,6 +32,8 @@
  *   Echo100          one a connection        a request: 64 bytes to a server on   wall / requests
  *   Echo1000                                 loopback and back, one under way
  *                                            on each connection (echo_load.c)
+ *   HourTogether     1,000 tickers in a      an hour of virtual time               wall of it
+ *   HourApart        bubble (hour_test.c)
  *   StallUsleep      1 that blocks 100       one blocking call of 20 ms           the longest gap
  *   StallRead        times, 1 that yields    (block.h; in Go by cgo)              between two runs of
  *   StallLookup      all the time                                                 who yields, median
