@@ -21,8 +21,8 @@ else()
     set(tree_mode MODE_PLAIN)
 endif()
 
-add_executable(belay_cmd ${belay_cmd_sources} ${PROJECT_SOURCE_DIR}/src/test/flags.c
-               ${PROJECT_SOURCE_DIR}/src/test/xml.c)
+add_executable(belay_cmd ${belay_cmd_sources} ${PROJECT_SOURCE_DIR}/src/core/variables.c
+               ${PROJECT_SOURCE_DIR}/src/test/flags.c ${PROJECT_SOURCE_DIR}/src/test/xml.c)
 target_link_libraries(belay_cmd PRIVATE belay_flags belay_cmd_flags)
 target_include_directories(belay_cmd PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 target_compile_definitions(belay_cmd PRIVATE

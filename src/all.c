@@ -44,6 +44,7 @@
 #include "core/timer.c"
 #include "core/timer_queue.c"
 #include "core/trace.c"
+#include "core/variables.c"
 #include "core/wait_reason.c"
 #include "core/watch.c"
 

@@ -126,6 +126,15 @@ for value in yes 2 01; do
 done
 run env BELAY_DEBUG='handoff=0,lockorder=0, blockprofile=1000,cold=1,spare=9' "$program" crowd 20
 ok 'BELAY_DEBUG: no complaint' test ! -s "$work/err"
+for name in $("$build/belay" help environment | grep -oE '^  BELAY_[A-Z_]{5,}' | sort -u); do
+    run env "${name%?}=1" "$program" crowd 20
+    expect_err "${name%?}" "^belay: ${name%?} is unknown, so it is ignored; did you mean $name\?$"
+done
+run env BELAY_TRACEBAKC=all BELAY_MAXTHREAD=9 BELAY_SIG_QUIT=off "$program" crowd 20
+ok 'misspelt variables: a line each' test "$(wc -l <"$work/err")" -eq 3
+run env BELAY_URL=x BELAY_RATE=9 BELAY_ID=7 BELAY_PREFIX=/usr BELAY_SHARED=ON BELAY_BACKTRACE=1 BELAY_LEAKS_ALL=1 \
+    BELAY_TEST_LIMIT=9 BELAY_EMULATOR=x BELAY_PROC= BELAY= BELAY_=1 "$program" crowd 20
+ok "a program's own variables: no complaint" test ! -s "$work/err"
 run env BELAY_GRACE=99999999999999999999h "$program" crowd 20
 expect 'an endless grace' 0
 run env BELAY_PROCS= BELAY_STACK= BELAY_MAX_THREADS= BELAY_GRACE= BELAY_TRACEBACK= BELAY_ON_LEAK= \

@@ -315,6 +315,18 @@ rm -r "$folder"
 ln -s "$work/cache" "$folder"
 homeless; expect 'a link that somebody has put there' 1
 
+# ---- Misspelt variables: by the command, once, since the output of programs that pass is not shown
+
+for flags in '' -v; do
+    run env BELAY_CACH=/nowhere BELAY_ON_LEAKS=fail "$belay" test $flags homeless
+    expect "misspelt variables $flags" 0
+    ok "misspelt variables $flags: said once" test "$(cat "$work/out" "$work/err" | grep -c 'is unknown, so it is ignored')" -eq 2
+    expect_err "misspelt variables $flags" '^belay: BELAY_CACH is unknown, so it is ignored; did you mean BELAY_CACHE\?$'
+done
+run "$belay" test -c -o homeless.test homeless
+run env BELAY_ON_LEAKS=fail ./homeless.test
+ok 'a test program alone says it itself' test "$(grep -c '^belay: BELAY_ON_LEAKS is unknown' "$work/err")" -eq 1
+
 # ---- A cache in which nothing may run
 
 if can_unshare 'a cache without programs' -rm; then

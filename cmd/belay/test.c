@@ -5,6 +5,7 @@
  */
 #include "test.h"
 
+#include "core/variables.h"
 #include "help.h"
 #include "process.h"
 
@@ -298,6 +299,7 @@ int test_command(char **argv)
         return err;
     if (f.build.help)
         return help_command("test");
+    bl__variables_check(complain); /* the programs leave it to us */
     test_files files = {0};
     err = test_files_find(&files, &f.places);
     if (!err && files.len == 0) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "util.h"
 
+#include "core/variables.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -167,41 +169,12 @@ bool path_same(const char *a, const char *b)
            sa.st_ino == sb.st_ino;
 }
 
-/* Edits (a letter put in, left out, changed, or swapped with the next) from a to b; both short. */
-static size_t edit_distance(const char *a, const char *b)
-{
-    enum { MAX = 24 };
-    size_t m = strlen(a);
-    size_t n = strlen(b);
-    if (m > MAX || n > MAX)
-        return MAX;
-    size_t d[MAX + 1][MAX + 1];
-    for (size_t i = 0; i <= m; i++)
-        d[i][0] = i;
-    for (size_t j = 0; j <= n; j++)
-        d[0][j] = j;
-    for (size_t i = 1; i <= m; i++) {
-        for (size_t j = 1; j <= n; j++) {
-            size_t best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
-            if (best > d[i - 1][j] + 1)
-                best = d[i - 1][j] + 1;
-            if (best > d[i][j - 1] + 1)
-                best = d[i][j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                best > d[i - 2][j - 2] + 1)
-                best = d[i - 2][j - 2] + 1;
-            d[i][j] = best;
-        }
-    }
-    return d[m][n];
-}
-
 const char *text_nearest(const char *word, const char *const *names)
 {
     const char *nearest = NULL;
     size_t least = 3; /* more edits than two are another word */
     for (; *names; names++) {
-        size_t distance = edit_distance(word, *names);
+        size_t distance = bl__edits(word, *names);
         if (distance < least && distance < strlen(*names)) {
             least = distance;
             nearest = *names;

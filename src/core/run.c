@@ -16,6 +16,7 @@
 #include "arch/sanitize.h"
 #include "core/label.h"
 #include "core/trace.h"
+#include "core/variables.h"
 #include "debug/crash.h"
 #include "debug/fatal.h"
 #include "debug/layout.h"
@@ -151,6 +152,7 @@ static int options_take(const bl_options *given)
         memcpy(&o, given, size < sizeof o ? size : sizeof o);
     }
     bl__rt.options = o; /* for bl__report_refused */
+    bl__variables_check(bl__warn);
     if (bl__options_wrong(&o, &value, &most) != NULL)
         return BL_EINVAL;
     if (o.procs == 0)

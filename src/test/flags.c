@@ -285,7 +285,8 @@ int bl__test_flags_read(int argc, char **argv)
         if (err != 0)
             return err;
     }
-    if (bl__tests.file == NULL)
+    bl__tests.alone = bl__tests.file == NULL;
+    if (bl__tests.alone)
         bl__tests.file = program_name(program);
     return 0;
 }

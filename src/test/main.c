@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/variables.h"
 #include "test/test.h"
 
 static uint64_t next_random(uint64_t *state)
@@ -114,6 +115,7 @@ int bl_test_main(int argc, char **argv)
     int err = bl__test_flags_read(argc, argv);
     if (err != 0)
         return err;
+    bl__variables_check(bl__tests.alone ? bl__warn : NULL); /* the command has said it */
     if (bl__tests.ncpus == 0)
         bl__tests.cpus[bl__tests.ncpus++] = bl_procs();
     if (bl__tests.parallel == 0)

@@ -50,7 +50,8 @@ typedef struct bl__test_flags {
     bool verbose, json, brief, failfast, update, until_fail;
     const char *run, *skip, *bench, *list;
     const char *junit; /* a file to write */
-    const char *file;  /* the test file, as who runs it calls it */
+    const char *file;  /* the test file, as who runs it calls it … */
+    bool alone;        /* … which nobody has said: it is not the command that runs it */
     const char *fuzz, *fuzzcache;
     bl_dur fuzztime;
     int64_t fuzz_count; /* -fuzztime 1000x */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * variables.c: the environment variables that direct programs and the command. Each is read where
+ * it is used; here are the names alone, so that one which is misspelt is told of.
+ *
+ * A name that is like none of these is nobody's mistake: a program may have variables of its own
+ * that begin so, and the build and the tests of this project do. The command has this file too, so
+ * it uses nothing of the library.
+ */
+#include "core/variables.h"
+
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const variables[] = {
+    "CACHE", "DEBUG",   "GRACE", "IO",      "MAX_THREADS", "ON_DEADLOCK", "ON_LEAK", "PROCS",
+    "RACE",  "SIGQUIT", "STACK", "SUMMARY", "TRACE",       "TRACEBACK",   NULL};
+
+size_t bl__edits(const char *a, const char *b)
+{
+    enum { MAX = 24 };
+    size_t m = strlen(a);
+    size_t n = strlen(b);
+    if (m > MAX || n > MAX)
+        return MAX;
+    size_t d[MAX + 1][MAX + 1];
+    for (size_t i = 0; i <= m; i++)
+        d[i][0] = i;
+    for (size_t j = 0; j <= n; j++)
+        d[0][j] = j;
+    for (size_t i = 1; i <= m; i++) {
+        for (size_t j = 1; j <= n; j++) {
+            size_t best = d[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            if (best > d[i - 1][j] + 1)
+                best = d[i - 1][j] + 1;
+            if (best > d[i][j - 1] + 1)
+                best = d[i][j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                best > d[i - 2][j - 2] + 1)
+                best = d[i - 2][j - 2] + 1;
+            d[i][j] = best;
+        }
+    }
+    return d[m][n];
+}
+
+/* The variable that was meant by a name; NULL: it is one itself, or like none. One edit for five
+ * letters: with more, or in a shorter name, it is as likely another word. */
+static const char *variable_meant(const char *name)
+{
+    const char *nearest = NULL;
+    size_t least = strlen(name);
+    for (const char *const *at = variables; *at != NULL; at++) {
+        size_t edits = bl__edits(name, *at);
+        if (edits == 0)
+            return NULL;
+        if (edits < least && edits * 5 <= strlen(*at)) {
+            least = edits;
+            nearest = *at;
+        }
+    }
+    return nearest;
+}
+
+void bl__variables_check(void (*say)(const char *format, ...))
+{
+    static const char prefix[] = "BELAY_";
+    static bool done;
+    if (done)
+        return;
+    done = true;
+    for (char **at = environ; say != NULL && at != NULL && *at != NULL; at++) {
+        char name[32];
+        const char *set = *at + sizeof prefix - 1;
+        size_t n = strncmp(*at, prefix, sizeof prefix - 1) == 0 ? strcspn(set, "=") : 0;
+        if (n == 0 || n >= sizeof name || strlen(set + n) < 2) /* one that is empty is as unset */
+            continue;
+        memcpy(name, set, n);
+        name[n] = '\0';
+        const char *meant = variable_meant(name);
+        if (meant != NULL)
+            say("%s%s is unknown, so it is ignored; did you mean %s%s?", prefix, name, prefix,
+                meant);
+    }
+}
