@@ -67,6 +67,73 @@ accepted: 5 requests, then context canceled
 finished: 5 requests, success
 END
 
+# ---- chat ----
+
+hears() { # FD TEXT: the next line there is that
+    local line
+    IFS= read -r -t 10 -u "$1" line
+    ok "a client hears '$2'" test "$line" = "$2"
+}
+
+chat_begin() { # sets chat, and port
+    local i
+    "$bin/chat" >"$work/out" 2>"$work/err" &
+    chat=$!
+    last_run="$bin/chat"
+    for ((i = 0; i < 100; i++)); do
+        port=$(sed -n 's/^listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$work/out")
+        [ -z "$port" ] || break
+        sleep 0.1
+    done
+}
+
+chat_end() { # NAME, CLIENTS
+    kill -TERM "$chat"
+    wait "$chat"
+    status=$?
+    expect "$1" 0
+    expect_out "$1: counts them" "^served $2 clients, then: context canceled\$"
+    ok "$1: no complaint" test ! -s "$work/err"
+}
+
+chat_begin
+exec 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port" 7<>"/dev/tcp/127.0.0.1/$port"
+for fd in 6 7; do
+    line=
+    for ((i = 0; i < 100; i++)); do # until it is there as well
+        echo first >&5
+        IFS= read -r -t 0.1 -u $fd line && break
+    done
+    ok 'a client hears another' test "$line" = first
+done
+echo last >&5
+for fd in 6 7; do
+    while [ "$line" = first ] && IFS= read -r -t 10 -u $fd line; do :; done
+    ok 'and all that it says' test "$line" = last
+    line=first
+done
+exec 7>&- # one leaves
+chat_end 'chat ends on SIGTERM' 3
+hears 5 'the server stops'
+hears 6 'the server stops'
+exec 5>&- 6>&-
+
+chat_begin # one that does not read, beside one that has much to say
+exec 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port"
+yes 'a line that is said a great many times' | head -c 40M >&6
+for ((i = 0; i < 100; i++)); do
+    grep -q gone "$work/out" && break
+    sleep 0.1
+done
+expect_out 'who does not keep up is dropped' '^a client is gone: no buffer space available$'
+chat_end 'and all ends as well' 2
+hears 6 'the server stops'
+exec 5>&- 6>&-
+run "$bin/chat" 65536
+expect 'chat with a port that is none' 2
+run "$bin/chat" 7x
+expect 'chat with words for a port' 2
+
 # ---- treegrep ----
 
 tree=$work/tree
