@@ -230,7 +230,7 @@ static bool is_blind(const words *clang)
  * for whose they are at once, and so tells of all of them, which takes twice the time. Exported is what
  * ThreadSanitizer asks of the program (src/debug). gcc's ThreadSanitizer is linked statically, as
  * clang's is: so the library gets at what it has inside (src/arch/race.h), and at what it maps
- * (src/os/race_map.c). strdup: src/os/race_string.c.
+ * (src/os/race_map.c). strdup and its like: src/os/race_string.c.
  */
 static void add_race(words *command, const words *compiler)
 {
@@ -244,7 +244,8 @@ static void add_race(words *command, const words *compiler)
                              "-fno-builtin-memcmp -fno-builtin-strlen -fno-builtin-strcmp "
                              "-fno-builtin-strncmp -fno-builtin-strcpy -fno-builtin-strncpy "
                              "-fno-builtin-strcat -fno-builtin-strncat -fno-builtin-stpcpy "
-                             "-fno-builtin-bzero -fno-builtin-mempcpy "
+                             "-fno-builtin-bzero -fno-builtin-bcopy -fno-builtin-mempcpy "
+                             "-fno-builtin-stpncpy "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan8OnReport* "
                              "-Wl,--export-dynamic-symbol=_ZN6__tsan10OnFinalize* "
                              "-Wl,--export-dynamic-symbol=__tsan_default_options");
@@ -254,7 +255,8 @@ static void add_race(words *command, const words *compiler)
                                  "-Wl,--wrap=_ZN11__sanitizer27SetShadowRegionHugePageModeEmm "
                                  "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
                                  "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim "
-                                 "-Wl,--wrap=strdup");
+                                 "-Wl,--wrap=strdup -Wl,--wrap=gettimeofday -Wl,--wrap=strftime "
+                                 "-Wl,--wrap=__isoc99_sscanf");
     if (blind)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
     if (clang_runtime(compiler))

@@ -360,6 +360,7 @@ int bl__raw_snprintf(char *to, size_t n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int bl__raw_vsnprintf(char *to, size_t n, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
+int bl__raw_sscanf(const char *text, const char *format, ...) __attribute__((format(scanf, 2, 3)));
 int bl__raw_raise(int sig);
 
 int bl__raw_dl_iterate_phdr(int (*fn)(struct dl_phdr_info *, size_t, void *), void *arg)
@@ -377,6 +378,17 @@ int bl__raw_snprintf(char *to, size_t n, const char *format, ...)
     va_list args;
     va_start(args, format);
     int r = bl__raw_vsnprintf(to, n, format, args);
+    va_end(args);
+    return r;
+}
+
+int bl__raw_sscanf(const char *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    look_away();
+    int r = vsscanf(text, format, args);
+    look_again();
     va_end(args);
     return r;
 }

@@ -2,14 +2,20 @@
 /*
  * race_string.c: functions of libc that the program calls in the build for `-race`, and that
  * ThreadSanitizer does not know: libc's own would read and write unseen. The linker takes these if
- * the program has none; strdup, which ThreadSanitizer has and does not look at, by --wrap.
+ * the program has none; by --wrap those that ThreadSanitizer has and does not look at (strdup), and
+ * those of which libc's own is needed.
  */
 #include "arch/race.h"
 
 #if BL__RACE
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <sys/time.h>
+#include <time.h>
 
 #define WEAK __attribute__((weak, visibility("default")))
 
@@ -48,6 +54,36 @@ WEAK char *stpcpy(char *to, const char *from)
     return append(to, from, strlen(from));
 }
 
+WEAK char *stpncpy(char *to, const char *from, size_t most)
+{
+    BL__RACE_FRAME();
+    size_t n = strnlen(from, most);
+    bl__race_read(from, n < most ? n + 1 : n);
+    bl__race_write(to, most);
+    memcpy(to, from, n);
+    memset(to + n, '\0', most - n);
+    return to + n;
+}
+
+WEAK void bcopy(const void *from, void *to, size_t n)
+{
+    BL__RACE_FRAME();
+    bl__race_read(from, n);
+    bl__race_write(to, n);
+    memmove(to, from, n);
+}
+
+/* memchr is ThreadSanitizer's, which sees what it reads. */
+WEAK void *memccpy(void *to, const void *from, int last, size_t most)
+{
+    BL__RACE_FRAME();
+    const char *at = memchr(from, last, most);
+    size_t n = at != NULL ? (size_t)(at - (const char *)from) + 1 : most;
+    bl__race_write(to, n);
+    memcpy(to, from, n);
+    return at != NULL ? (char *)to + n : NULL;
+}
+
 /* Declared with _GNU_SOURCE only. */
 WEAK void *bl__race_mempcpy(void *to, const void *from, size_t n) __asm__("mempcpy");
 void *bl__race_mempcpy(void *to, const void *from, size_t n)
@@ -66,6 +102,44 @@ char *bl__race_strdup(const char *s)
     BL__RACE_FRAME();
     bl__race_read_string(s);
     return bl__real_strdup(s);
+}
+
+int bl__real_gettimeofday(struct timeval *t, void *zone) __asm__("__real_gettimeofday")
+    __attribute__((weak));
+WEAK int bl__race_gettimeofday(struct timeval *t, void *zone) __asm__("__wrap_gettimeofday");
+int bl__race_gettimeofday(struct timeval *t, void *zone)
+{
+    BL__RACE_FRAME();
+    bl__race_write(t, sizeof *t);
+    return bl__real_gettimeofday(t, zone);
+}
+
+/* What it reads of tm the format says. */
+size_t bl__real_strftime(char *to, size_t most, const char *format,
+                         const struct tm *tm) __asm__("__real_strftime") __attribute__((weak));
+WEAK size_t bl__race_strftime(char *to, size_t most, const char *format,
+                              const struct tm *tm) __asm__("__wrap_strftime");
+size_t bl__race_strftime(char *to, size_t most, const char *format, const struct tm *tm)
+{
+    BL__RACE_FRAME();
+    size_t n = bl__real_strftime(to, most, format, tm);
+    if (n > 0)
+        bl__race_write(to, n + 1);
+    return n;
+}
+
+/* libc's looks for the end of the string first; what it writes ThreadSanitizer sees. */
+WEAK int bl__race_sscanf(const char *s, const char *format, ...) __asm__("__wrap___isoc99_sscanf")
+    __attribute__((format(scanf, 2, 3)));
+int bl__race_sscanf(const char *s, const char *format, ...)
+{
+    BL__RACE_FRAME();
+    va_list args;
+    bl__race_read_string(s);
+    va_start(args, format);
+    int n = vsscanf(s, format, args);
+    va_end(args);
+    return n;
 }
 
 /* strspn and strcspn are ThreadSanitizer's, which see what they read. */

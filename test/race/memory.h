@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <strings.h>
+#include <sys/time.h>
+#include <time.h>
 
 static char words[64];
 static uint64_t place[4];
@@ -150,6 +152,49 @@ CASE(strdup_is_seen)
 {
     UNUSED;
     return two(first_words, duplicates_words);
+}
+/* A call that reads or writes what the first of the two has written. */
+#define SEEN(name, first, ...)                                                                     \
+    static int name##_second(void *arg)                                                            \
+    {                                                                                              \
+        (void)arg;                                                                                 \
+        await();                                                                                   \
+        __VA_ARGS__;                                                                               \
+        return 0;                                                                                  \
+    }                                                                                              \
+    CASE(name)                                                                                     \
+    {                                                                                              \
+        UNUSED;                                                                                    \
+        return two(first, name##_second);                                                          \
+    }
+static int number;
+static char copied[64];
+SEEN(sscanf_is_seen, first_words, (void)!sscanf(words, "%d", &number))
+SEEN(sscanf_beside, first_words, (void)!sscanf(words + 1, "%d", &number))
+SEEN(sscanf_writes, first_place, (void)!sscanf("7", "%lu", &place[0]))
+SEEN(memccpy_reads, first_words, (void)!memccpy(copied, words, 'x', 4))
+SEEN(memccpy_writes, first_words, (void)!memccpy(words, "abc", 'x', 4))
+SEEN(memccpy_beside, first_words, (void)!memccpy(words + 1, "abc", 'b', 9))
+SEEN(stpncpy_is_seen, first_words, (void)!stpncpy(words, "abc", 8))
+SEEN(bcopy_is_seen, first_words, bcopy("abc", words, 4))
+SEEN(gettimeofday_is_seen, first_place, gettimeofday((struct timeval *)(void *)place, NULL))
+SEEN(strftime_is_seen, first_words,
+     (void)!strftime(words, sizeof words, "%Y", &(struct tm){.tm_year = 99}))
+SEEN(strftime_beside, first_words, (void)!strftime(words + 1, 4, "%d", &(struct tm){.tm_mday = 9}))
+CASE(copies_of_libc)
+{
+    static const char from[] = "abcdef";
+    char to[9] = "........", time[8];
+    UNUSED;
+    bool good = stpncpy(to, from, 2) == to + 2 && strcmp(to, "ab......") == 0;
+    good &= stpncpy(to, from + 4, 4) == to + 2 && memcmp(to, "ef\0\0....", 9) == 0;
+    good &= memccpy(to, from, 'c', 6) == to + 3 && memcmp(to, "abc\0....", 9) == 0;
+    good &= memccpy(to, from, 'x', 5) == NULL && memcmp(to, "abcde...", 9) == 0;
+    bcopy(to, to + 1, 4);
+    good &= strcmp(to, "aabcd...") == 0;
+    good &= strftime(time, sizeof time, "%Y", &(struct tm){.tm_year = 99}) == 4;
+    good &= strcmp(time, "1999") == 0;
+    return good ? 0 : -1;
 }
 static int cuts_words(void *arg)
 {
