@@ -77,7 +77,8 @@ hears() { # FD TEXT: the next line there is that
 
 chat_begin() { # sets chat, and port
     local i
-    "$bin/chat" >"$work/out" 2>"$work/err" &
+    : >"$work/out" # no port of another before
+    "$bin/chat" >>"$work/out" 2>"$work/err" &
     chat=$!
     last_run="$bin/chat"
     for ((i = 0; i < 100; i++)); do
