@@ -130,15 +130,30 @@ expect_out 'and its seed gives it again' "$third\$"
 mkdir "$work/aside" "$work/ends"
 cat >"$work/aside/aside_test.c" <<'END'
 #include <belay/test.h>
+#include <stdio.h>
+enum { MANY = 400, DEEP = 90 }; /* to print it takes longer than until the search for stuck goroutines looks */
 static bl_mutex m;
 static int ended;
-static int lock_it(void *arg) { bl_mutex_lock(arg); return 0; }
+static int lock_deep(int depth)
+{
+    if (depth > 0)
+        return lock_deep(depth - 1) + 1;
+    bl_mutex_lock(&m);
+    return 0;
+}
+static int lock_it(void *arg)
+{
+    char number[12];
+    snprintf(number, sizeof number, "%d", *(int *)arg);
+    return bl_label("number", number) == 0 ? -lock_deep(DEEP) : BL_ENOMEM;
+}
 static void end_it(void *arg) { __atomic_store_n((int *)arg, 1, __ATOMIC_RELEASE); }
 static void lock_twice(bl_test *t, void *arg)
 {
     BL_SCOPE(s);
     bl_mutex_lock(arg);
-    BL_CHECK_EQ(t, bl_go(s, lock_it, arg), 0);
+    for (int i = 0; i < MANY; i++)
+        BL_CHECK_EQ(t, bl_go_copy(s, lock_it, &i, sizeof i), 0);
     (void)bl_scope_wait(s);
 }
 BL_TEST(left) { bl_parallel(t); bl_cleanup(t, end_it, &ended); bl_bubble(t, lock_twice, &m); }
@@ -151,7 +166,7 @@ BL_TEST(beside)
 }
 END
 for grace in 1ms 1s; do
-    BELAY_GRACE=$grace run "$belay" test -parallel 2 -v "$work/aside"
+    BELAY_GRACE=$grace CFLAGS=-O0 run "$belay" test -parallel 2 -v "$work/aside"
     lines "a deadlock in a bubble, $grace" '^--- FAIL: left' '^--- PASS: beside'
     ok "ends none that is beside it, $grace" bash -c "! grep -q 'belay: deadlock' '$work/out' '$work/err'"
 done

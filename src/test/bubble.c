@@ -98,10 +98,10 @@ static bool bubble_keep(bl__test_bubble *r)
     uint32_t news = bl__bubble_await(r->bubble);
     if ((news & BL__BUBBLE_OVER) != 0)
         return true;
+    bl__each_goroutine(bubble_said, &r->bubble->scope); /* first: to print it may take a while */
     bl__test_fail(r->t);
     bl__test_log_report(r->t, r->site.file, r->site.line,
                         "deadlock: all goroutines in bubble are blocked\n", bubble_print, r);
-    bl__each_goroutine(bubble_said, &r->bubble->scope);
     bl_scope_cancel(&r->bubble->scope, BL_EDEADLK);
     return (bl__bubble_await(r->bubble) & BL__BUBBLE_OVER) != 0;
 }
