@@ -149,6 +149,12 @@ expect_err 'missing file' '^belay: gone\.c: No such file or directory$'
 run "$belay" build; expect 'build: no files' 2; expect_err 'build: no files' "'belay build hello\.c'"
 run "$belay" run ends.c word; expect 'argument without --' 2
 expect_err 'argument without --' '^belay: word: No such file or directory; .* behind --$'
+mkfifo "$work/pipe.c" "$work/pipe_test.c"
+for what in "run $work/pipe.c" "build $work/pipe.c" "test $work/pipe_test.c"; do
+    # shellcheck disable=SC2086
+    run timeout -s KILL 20 "$belay" $what; expect "a pipe: ${what%% *}" 2; expect_err 'a pipe' "^belay: .*/pipe.*\.c: is not a regular file\$"
+done
+rm "$work/pipe.c" "$work/pipe_test.c"
 run "$belay" run .; expect 'directory' 2; expect_err 'directory' '^belay: \.: is a directory'
 run "$belay" run ends.c notes.txt; expect 'no C file' 2; expect_err 'no C file' 'notes\.txt: not a C file.* behind --'
 run "$belay" build -o ends.c ends.c; expect 'overwrite' 2; expect_err 'overwrite' 'would overwrite'

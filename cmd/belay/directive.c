@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char prefix[] = "//belay:";
 static const char *const directive_names[] = {"cflags", "libs", "sources", NULL};
@@ -78,6 +79,11 @@ int directives_read(directives *d, const char *file)
 {
     if (!text_ends_with(file, ".c"))
         return 0;
+    struct stat st;
+    if (stat(file, &st) == 0 && !S_ISREG(st.st_mode)) { /* it could be read once, or never */
+        complain("%s: is not a regular file", file);
+        return EXIT_USAGE;
+    }
     FILE *in = fopen(file, "re");
     if (!in) {
         complain("%s: %s", file, strerror(errno));
