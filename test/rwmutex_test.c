@@ -273,6 +273,59 @@ BL_TEST(rwmutex_writer_lets_readers_in_before_the_next_writer)
     BL_CHECK_EQ(t, writer.turn, 3);
 }
 
+/* Keeps it while k is 0. */
+static int call_wlock_keeps(call *c)
+{
+    bl_rwmutex_lock(c->obj);
+    while (__atomic_load_n(&c->k, __ATOMIC_ACQUIRE) == 0)
+        bl_yield();
+    bl_rwmutex_unlock(c->obj);
+    return 0;
+}
+
+BL_TEST(rwmutex_is_handed_over_by_who_has_switched)
+{
+    bl_rwmutex m = {0};
+    BL_SCOPE(s);
+    bl_rwmutex_lock(&m);
+    call writer = {.fn = call_wlock_keeps, .obj = &m};
+    call_parks(s, &writer);
+    bl_rwmutex_unlock(&m);
+    BL_CHECK_ERR(t, bl_rwmutex_lock_until(&m, 1), BL_ETIMEDOUT);
+    __atomic_store_n(&writer.k, 1, __ATOMIC_RELEASE);
+    BL_CHECK(t, call_returns(&writer));
+}
+
+/* Takes it again before who was woken for it has run. */
+static int call_wlock_barges(call *c)
+{
+    bl_rwmutex_lock(c->obj);
+    bl_rwmutex_unlock(c->obj);
+    bl_rwmutex_lock(c->obj);
+    bl_yield();
+    bl_rwmutex_unlock(c->obj);
+    return 0;
+}
+
+BL_TEST(rwmutex_writer_that_is_woken_in_vain_keeps_its_place)
+{
+    bl_rwmutex m = {0};
+    int turns = 0;
+    BL_SCOPE(s);
+    bl_rwmutex_lock(&m);
+    call barges = {.fn = call_wlock_barges, .obj = &m}, writers[2];
+    call_parks(s, &barges);
+    for (int i = 0; i < 2; i++) {
+        writers[i] = (call){.fn = call_wlock, .obj = &m, .turns = &turns};
+        call_parks(s, &writers[i]);
+    }
+    bl_rwmutex_unlock(&m);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, writers[0].turn, 0);
+    BL_CHECK_EQ(t, writers[1].turn, 1);
+    BL_CHECK_EQ(t, m.bl__word, 0);
+}
+
 BL_TEST(rwmutex_writer_that_gives_up_lets_readers_in)
 {
     bl_rwmutex m = {0};

@@ -98,6 +98,17 @@ BL_TEST(closed_is_ready)
     BL_CHECK_ERR(t, send[1].err, BL_ECLOSED);
     bl_chan_release(open);
     bl_chan_release(closed);
+    for (size_t cap = 0; cap < 2; cap++) { /* also where there is no room for a value */
+        open = bl_chan_new(sizeof(int), 0);
+        closed = bl_chan_new(sizeof(int), cap);
+        BL_CHECK_EQ(t, cap > 0 ? bl_chan_send(closed, &v) : 0, 0);
+        bl_chan_close(closed);
+        bl_case full[] = {BL_SEND(open, &v), BL_SEND(closed, &v)};
+        BL_CHECK_EQ(t, bl_select_until(full, 2, bl_in(BL_SEC)), 1);
+        BL_CHECK_ERR(t, full[1].err, BL_ECLOSED);
+        bl_chan_release(open);
+        bl_chan_release(closed);
+    }
 }
 
 BL_TEST(exactly_one_case_runs)
@@ -191,6 +202,33 @@ BL_TEST(very_many_cases)
     free(cs);
 }
 
+/* More cases than are sorted one by one, and each channel in many of them: its lock is taken once. */
+BL_TEST(very_many_cases_of_few_channels)
+{
+    enum { N = 200, FEW = 7 };
+    bl_chan *c[FEW];
+    bl_case cs[N];
+    int v = 0;
+    for (int i = 0; i < FEW; i++)
+        c[i] = bl_chan_new(sizeof(int), 0);
+    for (int i = 0; i < N; i++)
+        cs[i] = BL_RECV(c[i * 3 % FEW], &v);
+    for (int i = 0; i < FEW; i++) {
+        BL_SCOPE(s);
+        v = 0;
+        BL_CHECK_ERR(t, bl_try_select(cs, N), BL_EAGAIN);
+        bl_go(s, send_to, c[i]);
+        int chosen = bl_select_until(cs, N, bl_in(10 * BL_SEC));
+        BL_REQUIRE(t, chosen >= 0);
+        BL_CHECK(t, cs[chosen].chan == c[i]);
+        BL_CHECK_EQ(t, v, 42);
+    }
+    for (int i = 0; i < FEW; i++) {
+        BL_CHECK_ERR(t, bl_chan_try_send(c[i], &v), BL_EAGAIN);
+        bl_chan_release(c[i]);
+    }
+}
+
 /* ---- Waiting --------------------------------------------------------------------------------- */
 
 enum { CHANS = 4 };
@@ -209,6 +247,8 @@ static int sleeper_run(void *arg)
     bl_case cs[CHANS];
     for (int i = 0; i < CHANS; i++)
         cs[i] = i % 2 ? BL_SEND(s->c[i], &s->value) : BL_RECV(s->c[i], &s->value);
+    for (int i = 0; i < CHANS; i++)
+        cs[i].err = BL_EINVAL; /* of what was there before nothing stays */
     s->which = bl_select(cs, CHANS);
     s->err = s->which >= 0 ? cs[s->which].err : 0;
     return 0;
