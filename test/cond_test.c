@@ -174,6 +174,14 @@ BL_TEST(cond_goes_with_another_mutex_when_nobody_waits)
         bl_mutex_unlock(m);
         bl_cond_signal(&c);
     }
+    BL_SCOPE(s);
+    for (int i = 0; i < 4; i++) { /* as after a broadcast */
+        call waiter = {.fn = call_wait, .obj = &c, .m = &mutexes[i % 2]};
+        call_parks(s, &waiter);
+        bl_cond_broadcast(&c);
+        BL_CHECK(t, call_returns(&waiter));
+        BL_CHECK_EQ(t, call_result(&waiter), 0);
+    }
 }
 
 /* A signal and a deadline at the same time: either the first waiter has the signal, or the

@@ -13,7 +13,10 @@
 #include <unistd.h>
 
 #include "arch/sanitize.h"
+#include "core/bubble.h"
 #include "fatal.h"
+#include "life/timer.h"
+#include "sync/object.h"
 
 static bl_test *const t; /* the test that the caller is of */
 
@@ -474,7 +477,90 @@ BL_TEST(a_thousand_reset_an_after_func)
     BL_CHECK_EQ(t, get(&ran) + get(&trues), 5001);
 }
 
+/* ---- What is about to fire ---- */
+
+typedef struct about {
+    bl_timer timer;
+    bool stopped;
+} about;
+
+static void *stops(void *arg)
+{
+    about *a = arg;
+    a->stopped = bl_timer_stop(&a->timer);
+    return NULL;
+}
+
+/* Who fires the timer waits for the channel; who stops it meanwhile waits for him. */
+static void *stops_between(void *arg)
+{
+    about *a = arg;
+    bl_chan *c = bl_timer_chan(&a->timer);
+    pthread_t thread;
+    bl__object_lock(&c->lock, BL__RANK_CHAN);
+    for (int i = 0; i < 20000 && load_acquire(&a->timer.bl__heap) != NULL; i++)
+        usleep(100);
+    bool started = pthread_create(&thread, NULL, stops, a) == 0;
+    usleep(2000);
+    bl__object_unlock(&c->lock);
+    if (started)
+        pthread_join(thread, NULL);
+    return NULL;
+}
+
+BL_TEST(stopped_while_it_fires)
+{
+    for (int i = 0; i < 3; i++) {
+        about a = {0};
+        pthread_t thread;
+        BL_CHECK_EQ(t, bl_timer_start(&a.timer, 2 * BL_MS), 0);
+        BL_REQUIRE(t, pthread_create(&thread, NULL, stops_between, &a) == 0);
+        pthread_join(thread, NULL);
+        BL_CHECK(t, a.stopped);
+        BL_CHECK(t, is_empty(&a.timer));
+    }
+}
+
 /* ---- Tickers ---- */
+
+/* As one who stops or resets it, and takes long. */
+static void *holds_ticker(void *arg)
+{
+    bl_ticker *ticker = arg;
+    bl__lock(&ticker->timer.bl__lock, BL__RANK_TIMER);
+    usleep(10000);
+    bl__unlock(&ticker->timer.bl__lock);
+    return NULL;
+}
+
+BL_TEST(a_tick_that_finds_it_locked_is_not_the_last)
+{
+    BL_SCOPE(s);
+    bl_time v;
+    pthread_t thread;
+    bl_ticker *ticker = bl_ticker_new(s, BL_MS);
+    BL_REQUIRE(t, ticker && pthread_create(&thread, NULL, holds_ticker, ticker) == 0);
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 3; i++)
+        BL_CHECK_ERR(t, bl_chan_recv_until(bl_ticker_chan(ticker), &v, bl_in(10 * BL_SEC)), 0);
+}
+
+/* Fired late, the ticks that are past by then are left out. */
+static void late_fn(bl_test *bubble, void *arg)
+{
+    BL_SCOPE(s);
+    bl_time begin = bl_now(), v = 0;
+    bl_ticker *ticker = bl_ticker_new(s, BL_SEC);
+    (void)arg;
+    BL_REQUIRE(bubble, ticker);
+    store_relaxed(&bl__bubble_here()->now, begin + 10 * BL_SEC + BL_MS);
+    BL_CHECK_ERR(bubble, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
+    BL_CHECK_EQ(bubble, v, begin + BL_SEC);
+    BL_CHECK_ERR(bubble, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
+    BL_CHECK_EQ(bubble, v, begin + 11 * BL_SEC);
+}
+
+BL_TEST(ticks_that_are_past) { bl_bubble(NULL, late_fn, NULL); }
 
 BL_TEST(ticker_does_not_drift)
 {
@@ -527,6 +613,7 @@ BL_TEST(ticker_stop_and_reset)
     bl_ticker_reset(ticker, BL_MS);
     BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
     BL_CHECK_GE(t, v - begin, BL_MS);
+    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0); /* there is a tick */
     bl_ticker_reset(ticker, BL_HOUR);
     BL_CHECK_ERR(t, bl_chan_try_recv(bl_ticker_chan(ticker), &v), BL_EAGAIN);
     bl_ticker_reset(ticker, BL_US);
