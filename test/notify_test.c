@@ -93,6 +93,33 @@ BL_TEST(before_is_restored)
     BL_CHECK(t, signal(SIGUSR1, SIG_IGN) == catch_it);
 }
 
+static void *reads_one(void *arg)
+{
+    char c;
+    return read(*(int *)arg, &c, 1) == 1 ? arg : NULL;
+}
+
+/* The call of a thread that is at one when a signal comes goes on. */
+BL_TEST(calls_are_not_interrupted)
+{
+    BL_SCOPE(s);
+    int fd[2];
+    pthread_t thread;
+    void *result = NULL;
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
+    BL_CHECK_EQ(t, bl_notify(s, c, SIGUSR1), 0);
+    BL_REQUIRE(t, pipe(fd) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, reads_one, &fd[0]) == 0);
+    BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
+    BL_CHECK_EQ(t, pthread_kill(thread, SIGUSR1), 0);
+    BL_CHECK_EQ(t, bl_chan_recv_until(c, NULL, bl_in(10 * BL_SEC)), 0);
+    BL_CHECK_EQ(t, write(fd[1], "x", 1), 1);
+    pthread_join(thread, &result);
+    BL_CHECK(t, result != NULL);
+    close(fd[0]);
+    close(fd[1]);
+}
+
 BL_TEST(the_channel_is_kept)
 {
     BL_SCOPE(s);
@@ -357,6 +384,37 @@ BL_TEST_PLAIN(signals_that_all_threads_block)
         sigpending(&now);
         sigaction(SIGUSR2, NULL, &sa);
         _exit(sigismember(&now, SIGUSR2) == 1 && sa.sa_handler == SIG_DFL ? 0 : 2);
+    }
+    int status = 0;
+    BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
+    BL_CHECK_EQ(t, status, 0);
+}
+
+static int own_meanwhile(void *arg)
+{
+    BL_SCOPE(s);
+    (void)arg;
+    int r = bl_notify(s, bl_scope_chan(s, sizeof(int), 1), SIGUSR2);
+    signal(SIGUSR2, catch_it);
+    return r;
+}
+
+/* Of a signal that all threads block, too, the program's own handler stays that came last. */
+BL_TEST_PLAIN(a_handler_that_came_later_stays)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        sigset_t all;
+        struct sigaction sa;
+        signal(SIGUSR2, SIG_DFL);
+        sigfillset(&all);
+        sigdelset(&all, SIGALRM);
+        pthread_sigmask(SIG_SETMASK, &all, NULL);
+        alarm(30);
+        if (bl_run(own_meanwhile, NULL, NULL) != 0)
+            _exit(1);
+        sigaction(SIGUSR2, NULL, &sa);
+        _exit(sa.sa_handler == catch_it ? 0 : 2);
     }
     int status = 0;
     BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);

@@ -170,6 +170,54 @@ BL_TEST(without_memory_timers_fire_when_they_are_due)
     BL_CHECK(t, requests > 0);
 }
 
+/* After one was taken out the queue has no time for which there is nothing to do: a thread would
+ * wake for that, and a deadlock be told of only then. */
+BL_TEST(the_first_is_no_time_of_one_that_was_stopped)
+{
+    for (uint32_t heap_most = 0; heap_most <= 4; heap_most += 2) {
+        bl__timers queue = {0};
+        bl_time now = ((bl_now() >> 44) + 1) << 44; /* so that the wheel has all within hours */
+        bl_timer timers[4] = {0};
+        bl__timers_begin(&queue, now, heap_most);
+        BL_CHECK_EQ(t, queue.first, BL_NEVER);
+        for (int i = 0; i < 4; i++) { /* two of them at one instant */
+            timers[i].bl__when = now + (i < 2 ? 1 : i) * BL_HOUR;
+            bl__timers_insert(&queue, &timers[i]);
+        }
+        bl__timers_remove(&queue, &timers[0]);
+        BL_CHECK_LE(t, queue.first, now + BL_HOUR);
+        bl__timers_remove(&queue, &timers[1]);
+        BL_CHECK_GT(t, queue.first, now + BL_HOUR);
+        BL_CHECK_LE(t, queue.first, now + 2 * BL_HOUR);
+        bl__timers_remove(&queue, &timers[3]);
+        bl__timers_remove(&queue, &timers[2]);
+        BL_CHECK_EQ(t, queue.first, BL_NEVER);
+        bl__timers_forget(&queue);
+    }
+}
+
+/* Of a crowded slot the one that is due may be the last to be looked at. */
+BL_TEST(a_crowd_hides_no_timer)
+{
+    bl__timers *queue = calloc(1, sizeof *queue);
+    bl_timer *timers = calloc(TIMERS, sizeof *timers), *due = NULL;
+    BL_REQUIRE(t, queue != NULL && timers != NULL);
+    const bl_time tick = 1 << 20, slot = 64 * tick;
+    bl_time now = (bl_now() / (64 * slot) + 2) * 64 * slot;
+    bl__timers_begin(queue, now, 0);
+    for (int i = 0; i < TIMERS; i++) {
+        timers[i].bl__when = now + slot + (i > 0 ? 40 * tick + i : 1);
+        bl__timers_insert(queue, &timers[i]);
+    }
+    now += slot + 1;
+    while (due == NULL && queue->first <= now)
+        due = bl__timers_due(queue, now);
+    BL_CHECK(t, due == &timers[0]);
+    bl__timers_forget(queue);
+    free(timers);
+    free(queue);
+}
+
 /* As in a bubble: from one instant at which something is due to the next, exactly. */
 static void instants(bl_test *t, bool refused)
 {
