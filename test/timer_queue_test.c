@@ -196,6 +196,25 @@ BL_TEST(the_first_is_no_time_of_one_that_was_stopped)
     }
 }
 
+/* What was armed in a frame that is gone is somebody else's by the end. */
+BL_TEST(memory_of_others_is_not_written_to)
+{
+    for (uint32_t heap_most = 0; heap_most <= 4; heap_most += 4) {
+        bl__timers queue = {0};
+        bl_timer timers[2] = {0}, same;
+        bl__timers_begin(&queue, bl_now(), heap_most);
+        for (int i = 0; i < 2; i++) {
+            timers[i].bl__when = bl_in(BL_MIN);
+            bl__timers_insert(&queue, &timers[i]);
+        }
+        memset(&timers[0], 0x5a, sizeof timers[0]);
+        memset(&same, 0x5a, sizeof same);
+        bl__timers_forget(&queue);
+        BL_CHECK(t, memcmp(&timers[0], &same, sizeof same) == 0);
+        BL_CHECK(t, timers[1].bl__heap == NULL);
+    }
+}
+
 /* Of a crowded slot the one that is due may be the last to be looked at. */
 BL_TEST(a_crowd_hides_no_timer)
 {

@@ -16,6 +16,7 @@
 #include "core/bubble.h"
 #include "fatal.h"
 #include "life/timer.h"
+#include "run.h"
 #include "sync/object.h"
 
 static bl_test *const t; /* the test that the caller is of */
@@ -519,6 +520,34 @@ BL_TEST(stopped_while_it_fires)
         BL_CHECK(t, a.stopped);
         BL_CHECK(t, is_empty(&a.timer));
     }
+}
+
+typedef struct outside {
+    bl_chan *done;
+    int result; /* done */
+} outside;
+
+static void *waits_outside(void *arg)
+{
+    outside *o = arg;
+    bl_timer timer = {0};
+    usleep(20000);
+    (void)bl_timer_start(&timer, 5 * BL_MS);
+    o->result = bl_chan_recv_until(bl_timer_chan(&timer), NULL, bl_in(10 * BL_SEC));
+    (void)bl_timer_stop(&timer);
+    return bl_chan_send(o->done, NULL) == 0 ? arg : NULL;
+}
+
+/* Of a thread that is no part of the run, while all of that sleeps. */
+RUN_TEST(a_thread_arms_one_while_all_rest)
+{
+    outside o = {.done = bl_chan_new(0, 0), .result = 1};
+    pthread_t thread;
+    BL_REQUIRE(t, pthread_create(&thread, NULL, waits_outside, &o) == 0);
+    BL_CHECK_ERR(t, bl_chan_recv(o.done, NULL), 0);
+    pthread_join(thread, NULL);
+    BL_CHECK_ERR(t, o.result, 0);
+    bl_chan_release(o.done);
 }
 
 /* ---- Tickers ---- */
