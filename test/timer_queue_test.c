@@ -14,8 +14,8 @@
 
 enum { TIMERS = 3000, STEPS = 30000 };
 
-static bool
-    refusing; /* every second request for memory of the queue under test; of one goroutine, see the test */
+/* Every second request for memory of the queue under test; of one goroutine, see the test. */
+static bool refusing; /* atomic: all ask */
 static unsigned requests;
 
 // NOLINTBEGIN(clang-diagnostic-reserved-identifier): names of the linker's --wrap
@@ -24,9 +24,13 @@ void *__wrap_malloc(size_t size);
 int __real_posix_memalign(void **p, size_t alignment, size_t size);
 int __wrap_posix_memalign(void **p, size_t alignment, size_t size);
 
-static void refuse_no_more(bool *set) { *set = refusing = false; }
+static void refuse_no_more(bool *set)
+{
+    *set = false;
+    store_relaxed(&refusing, false);
+}
 
-static bool refuse(void) { return refusing && requests++ % 2 == 0; }
+static bool refuse(void) { return load_relaxed(&refusing) && requests++ % 2 == 0; }
 
 void *__wrap_malloc(size_t size)
 {
@@ -131,7 +135,8 @@ static void steps(bl_test *t, size_t in_use, bool refused)
     m->random = seed;
     m->now = bl_now();
     bl__timers_begin(&m->queue, 0, BL__HEAP_MOST);
-    bool set __attribute__((cleanup(refuse_no_more), unused)) = refusing = refused;
+    bool set __attribute__((cleanup(refuse_no_more), unused)) = refused;
+    store_relaxed(&refusing, refused);
     for (int step = 0; step < STEPS; step++) {
         size_t i = draw(m) % TIMERS;
         if (m->armed[i])
@@ -247,7 +252,8 @@ static void instants(bl_test *t, bool refused)
     m->random = seed;
     m->now = 1000000 * BL_HOUR;
     bl__timers_begin(&m->queue, m->now, 16);
-    bool set __attribute__((cleanup(refuse_no_more), unused)) = refusing = refused;
+    bool set __attribute__((cleanup(refuse_no_more), unused)) = refused;
+    store_relaxed(&refusing, refused);
     for (size_t i = 0; i < TIMERS; i++)
         arm(m, i);
     while (m->pending > 0 && m->now < BL_NEVER - 1) {
