@@ -154,6 +154,7 @@ for what in "run $work/pipe.c" "build $work/pipe.c" "test $work/pipe_test.c"; do
     # shellcheck disable=SC2086
     run timeout -s KILL 20 "$belay" $what; expect "a pipe: ${what%% *}" 2; expect_err 'a pipe' "^belay: .*/pipe.*\.c: is not a regular file\$"
 done
+run timeout -k 5 1 "$belay" trace "$work/pipe.c"; expect 'trace waits for a pipe, until a signal' 124
 rm "$work/pipe.c" "$work/pipe_test.c"
 run "$belay" run .; expect 'directory' 2; expect_err 'directory' '^belay: \.: is a directory'
 run "$belay" run ends.c notes.txt; expect 'no C file' 2; expect_err 'no C file' 'notes\.txt: not a C file.* behind --'

@@ -51,16 +51,8 @@ static int dispatch(char **argv)
         help_all(stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(name, "build") == 0)
-        return build_main(argv + 2);
-    if (strcmp(name, "run") == 0)
-        return run_main(argv + 2);
-    if (strcmp(name, "test") == 0)
-        return test_command(argv + 2);
     if (strcmp(name, "dump") == 0)
         return dump_main(argv + 2);
-    if (strcmp(name, "top") == 0)
-        return top_main(argv + 2);
     if (strcmp(name, "profile") == 0)
         return profile_main(argv + 2);
     if (strcmp(name, "trace") == 0)
@@ -70,6 +62,16 @@ static int dispatch(char **argv)
         return version_main(argv + 2);
     if (strcmp(name, "help") == 0 || help_asked(name))
         return help_main(argv + 2);
+
+    process_init(); /* the others end as a signal has them; these have something to end first */
+    if (strcmp(name, "build") == 0)
+        return build_main(argv + 2);
+    if (strcmp(name, "run") == 0)
+        return run_main(argv + 2);
+    if (strcmp(name, "test") == 0)
+        return test_command(argv + 2);
+    if (strcmp(name, "top") == 0)
+        return top_main(argv + 2);
 
     const char *nearest = text_nearest(name, help_names);
     if (nearest)
@@ -99,7 +101,6 @@ int main(int argc, char **argv)
     streams_fill();
     /* Where execvp looks if there is none; gcc does not find its own parts then. */
     (void)setenv("PATH", "/bin:/usr/bin", 0);
-    process_init();
     int status = dispatch(argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
         complain("standard output cannot be written");
