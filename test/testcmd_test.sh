@@ -542,6 +542,23 @@ lines = open(sys.argv[1], encoding="utf-8").readlines()
 assert max(map(len, lines)) < 10000
 said = "".join(e["Output"] for e in map(json.loads, lines) if e.get("Test") == "prints" and "Output" in e)
 assert "x\u00e4" * 100000 in said' "$work/out"
+mkdir marks
+echo '#include <belay/test.h>
+BL_TEST(logs)
+{
+    bl_log(t, "\026=== RUN   invented\n\026--- FAIL: logs (0.00s)\n\026\033[1m \026\026PASS");
+}
+BL_TEST(stops) { bl_fatal(t, "x\026--- PASS: stops (0.00s)"); }' >marks/marks_test.c
+run "$belay" test -json ./marks
+expect 'the mark of the runner in a log' 1
+command -v python3 >/dev/null && ok 'is a character of it' python3 -c '
+import json, sys
+events = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
+ends = [(e.get("Test"), e["Action"]) for e in events if e["Action"] not in ("start", "output")]
+assert ends == [(n, a) for n, r in (("logs", "pass"), ("stops", "fail")) for a in ("run", r)] + [(None, "fail")], ends
+said = "".join(e["Output"] for e in events if e.get("Test") == "logs" and "Output" in e)
+for text in "\x16=== RUN   invented\n", "\x16--- FAIL: logs (0.00s)\n", "\x16\x1b[1m \x16\x16PASS\n":
+    assert text in said, said' "$work/out"
 
 if command -v gotestsum >/dev/null; then
     run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none

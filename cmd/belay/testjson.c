@@ -28,6 +28,12 @@ static size_t utf8_length(const char *s, size_t len)
     return n;
 }
 
+/* A ^V of a test's, as the runner has logged it. */
+static bool is_escaped(const char *s, size_t len)
+{
+    return len >= 2 && memcmp(s, "\x16\x1b", 2) == 0;
+}
+
 static void string_put(const char *s, size_t len)
 {
     putchar('"');
@@ -40,6 +46,8 @@ static void string_put(const char *s, size_t len)
             fputs("\\n", stdout);
         else if (c == '\t')
             fputs("\\t", stdout);
+        else if (is_escaped(s + i, len - i))
+            n = 2, fputs("\\u0016", stdout);
         else if (c < ' ' || c == 127)
             printf("\\u%04x", c);
         else if ((n = utf8_length(s + i, len - i)) > 0)
@@ -82,6 +90,7 @@ static void line_put(const char *line, size_t len)
         n = MOST;
         while (n > MOST - 3 && ((unsigned char)line[n] & 0xc0) == 0x80)
             n--;
+        n -= is_escaped(line + n - 1, 2);
         event_put("output", line, n, -1);
     }
     event_put("output", line, len, -1);

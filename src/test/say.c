@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * say.c: what the worker prints, and tells the supervisor. The layout is that of go test; with
- * -v=test2json each line that is no output of a test begins with a ^V, as test2json wants it.
+ * -v=test2json each line that is no output of a test begins with a ^V, as test2json wants it. One
+ * that a test logs has an ESC behind it, so that it does not begin such a line; the command takes
+ * that away.
  */
 #include <errno.h>
 #include <limits.h>
@@ -110,6 +112,8 @@ void bl__test_log_text(bl_test *t, const char *file, int line, const char *text,
         bl__text_printf(&b, "%s:%d: ", base_name(file), line);
     for (size_t i = 0; i < len; i++) {
         bl__text_put(&b, text + i, 1);
+        if (text[i] == '\x16' && bl__tests.json)
+            bl__text_put(&b, "\x1b", 1);
         if (text[i] == '\n' && i + 1 < len && text[i + 1] != '\n')
             bl__text_put(&b, "        ", 8);
     }
