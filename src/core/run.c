@@ -521,6 +521,7 @@ static void run_over(void)
 
 static void run_end(bool clean)
 {
+    bl__quit_wait();    /* only then one that is printed is taken for printed */
     bl__quit_deliver(); /* of SIGQUIT that came when sysmon was about to end */
     bl__quit_wait();
     bl__fatal_await(); /* of a plain thread, whose report looks at what is freed here */
