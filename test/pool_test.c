@@ -171,14 +171,22 @@ static call submit_call(bl_pool *p, gate *g)
     return (call){.fn = submit_gate, .obj = p, .m = (bl_mutex *)(void *)g, .result = CALL_PENDING};
 }
 
+/* One that has no room: its worker waits at the gate, and so will the job behind. */
+static bl_pool *full_pool(bl_scope *s, gate *g)
+{
+    *g = (gate){.open = bl_scope_chan(s, 0, 0)};
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, g), 0);
+    BL_CHECK(t, gate_await(g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, g), 0);
+    return p;
+}
+
 BL_TEST(submit_waits_for_room)
 {
     BL_SCOPE(s);
-    gate g = {.open = bl_scope_chan(s, 0, 0)};
-    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
-    BL_CHECK(t, gate_await(&g, 1));
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    gate g;
+    bl_pool *p = full_pool(s, &g);
     call c = submit_call(p, &g);
     bl_go(s, call_run, &c);
     BL_CHECK(t, call_parked(&c));
@@ -194,11 +202,8 @@ BL_TEST(submit_waits_for_room)
 BL_TEST(a_waiting_submit_is_a_stop_path)
 {
     BL_SCOPE(s);
-    gate g = {.open = bl_scope_chan(s, 0, 0)};
-    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
-    BL_CHECK(t, gate_await(&g, 1));
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    gate g;
+    bl_pool *p = full_pool(s, &g);
     {
         BL_SCOPE(inner);
         call c = submit_call(p, &g);
@@ -224,11 +229,8 @@ static int stopped_while_it_ends(void *arg)
     (void)arg;
     BL_SCOPE(submitters);
     BL_SCOPE(s, .ctx = bl_ctx_background());
-    gate g = {.open = bl_scope_chan(s, 0, 0)};
-    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
-    BL_CHECK(t, gate_await(&g, 1));
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    gate g;
+    bl_pool *p = full_pool(s, &g);
     call c = submit_call(p, &g);
     bl_go(submitters, call_run, &c);
     BL_CHECK(t, call_parked(&c));
@@ -250,11 +252,8 @@ BL_TEST_PLAIN(the_end_waits_for_a_submit_that_was_stopped)
 BL_TEST(close_refuses_who_waits)
 {
     BL_SCOPE(s);
-    gate g = {.open = bl_scope_chan(s, 0, 0)};
-    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
-    BL_CHECK(t, gate_await(&g, 1));
-    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    gate g;
+    bl_pool *p = full_pool(s, &g);
     call c = submit_call(p, &g);
     bl_go(s, call_run, &c);
     BL_CHECK(t, call_parked(&c));

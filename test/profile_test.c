@@ -183,48 +183,43 @@ static int crowd_root(void *arg)
 
 BL_TEST_PLAIN(a_crowd_is_one_stack) { BL_CHECK_EQ(t, bl_run(crowd_root, NULL, NULL), 0); }
 
-/* The sums of a text's stacks: "NANOSECONDS COUNT @ …". */
-static void sums_of(const char *name, int64_t sums[2])
+/* A text's stacks, "NANOSECONDS COUNT @ …", sum up to these, within a tenth. */
+static void sums_are_near(const char *name, int64_t nanoseconds, int64_t count)
 {
     size_t bytes;
     char *text = written(name, 1, &bytes);
-    sums[0] = sums[1] = 0;
+    int64_t sums[2] = {0, 0};
     for (const char *p = text; p != NULL; p = strchr(p, '\n')) {
         char *end;
         p += *p == '\n';
-        long long waited = strtoll(p, &end, 10), count = strtoll(end, &end, 10);
+        long long waited = strtoll(p, &end, 10), times = strtoll(end, &end, 10);
         if (strncmp(end, " @ 0x", 5) == 0) {
             sums[0] += waited;
-            sums[1] += count;
+            sums[1] += times;
         }
     }
     free(text);
+    BL_CHECK_GE(t, sums[0], nanoseconds / 10 * 9);
+    BL_CHECK_LE(t, sums[0], nanoseconds / 10 * 11);
+    BL_CHECK_GE(t, sums[1], count / 10 * 9);
+    BL_CHECK_LE(t, sums[1], count / 10 * 11);
 }
 
 /* What is in the sample stands for all. */
 static int samples_root(void *arg)
 {
     enum { WAITS = 20000, MICROSECONDS = 700 };
-    int64_t sums[2];
     (void)arg;
     bl_profile_block(BL_MS);
     for (int i = 0; i < WAITS; i++)
         bl__contended_block(BL__WAIT_CHAN_RECV, MICROSECONDS * BL_US);
     bl_profile_block(0);
-    sums_of("block", sums);
-    BL_CHECK_GE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 9);
-    BL_CHECK_LE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 11);
-    BL_CHECK_GE(t, sums[1], WAITS / 10 * 9);
-    BL_CHECK_LE(t, sums[1], WAITS / 10 * 11);
+    sums_are_near("block", (int64_t)WAITS * MICROSECONDS * BL_US, WAITS);
     bl_profile_mutex(10);
     for (int i = 0; i < WAITS; i++)
         bl__contended_unlock(MICROSECONDS * BL_US);
     bl_profile_mutex(0);
-    sums_of("mutex", sums);
-    BL_CHECK_GE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 9);
-    BL_CHECK_LE(t, sums[0], (int64_t)WAITS * MICROSECONDS * BL_US / 10 * 11);
-    BL_CHECK_GE(t, sums[1], WAITS / 10 * 9);
-    BL_CHECK_LE(t, sums[1], WAITS / 10 * 11);
+    sums_are_near("mutex", (int64_t)WAITS * MICROSECONDS * BL_US, WAITS);
     return 0;
 }
 
