@@ -80,6 +80,7 @@
 #include "debug/crash.c"
 #include "debug/cxxname.c"
 #include "debug/describe.c"
+#include "debug/descriptor.c"
 #include "debug/ended.c"
 #include "debug/fatal.c"
 #include "debug/finder.c"

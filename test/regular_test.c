@@ -339,7 +339,7 @@ static int wait_for_a_turn(void *arg)
     {
         BL_SCOPE(inner);
         call_parks(inner, &cancelled);
-        snprintf(says, sizeof says, "waits on descriptor %d\n", fd);
+        snprintf(says, sizeof says, "waits on descriptor %d (\"", fd);
         BL_CHECK(t, dump_says("[IO wait"));
         BL_CHECK(t, dump_says(says));
         BL_CHECK_GT(t, load_relaxed(&bl__rt.file_waiters), 0); /* so it is no deadlock */

@@ -15,6 +15,7 @@
 
 #include "core/proc.h"
 #include "debug/describe.h"
+#include "debug/descriptor.h"
 #include "debug/peek.h"
 #include "debug/report.h"
 #include "debug/traceback.h"
@@ -192,13 +193,12 @@ static const char *call_name(long nr)
 static void blocked_print(bl__out *o, const bl__thread_call *call)
 {
     const char *name = call_name(call->number);
-    if (name != NULL)
-        bl__out_printf(
-            o,
-            "cause: its thread is in %s(2) on descriptor %ld, without a deadline, where no "
-            "cancellation stops it: bl_read and its kin are stopped\n",
-            name, call->args[0]);
-    else if (call->number == SYS_nanosleep || call->number == SYS_clock_nanosleep)
+    if (name != NULL) {
+        bl__out_printf(o, "cause: its thread is in %s(2) on ", name);
+        bl__descriptor_print(o, (int)call->args[0]);
+        bl__out_printf(o, ", without a deadline, where no cancellation stops it: bl_read and its "
+                          "kin are stopped\n");
+    } else if (call->number == SYS_nanosleep || call->number == SYS_clock_nanosleep)
         bl__out_printf(o, "cause: its thread is in a sleep of the C library, in which no "
                           "cancellation wakes it: bl_sleep says when to stop\n");
     else if (bl__report_awaited(call))

@@ -11,6 +11,7 @@
 
 #include "core/label.h"
 #include "core/proc.h"
+#include "debug/descriptor.h"
 #include "debug/lockorder.h"
 #include "debug/peek.h"
 #include "debug/symbol.h"
@@ -330,8 +331,11 @@ static void pool_print(bl__out *o, const bl_pool *at)
 static void fd_print(bl__out *o, const bl__fd *at)
 {
     bl__fd f;
-    if (bl__peek(&f, at, sizeof f))
-        bl__out_printf(o, "waits on descriptor %u\n", f.number);
+    if (!bl__peek(&f, at, sizeof f))
+        return;
+    bl__out_printf(o, "waits on ");
+    bl__descriptor_print(o, (int)f.number);
+    bl__out_printf(o, "\n");
 }
 
 /* An after_func, whose function somebody waits for. */

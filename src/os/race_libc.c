@@ -14,6 +14,7 @@
 
 #if BL__RACE
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -281,6 +282,8 @@ int bl__raw_stat(const char *path, struct stat *st);
 int bl__raw_lstat(const char *path, struct stat *st);
 ssize_t bl__raw_readlink(const char *path, char *to, size_t n);
 int bl__raw_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int bl__raw_getsockname(int fd, struct sockaddr *addr, socklen_t *len);
+int bl__raw_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
 int bl__raw_sched_getaffinity(pid_t pid, size_t n, cpu_set_t *set);
 int bl__raw_sigemptyset(sigset_t *set);
 int bl__raw_sigfillset(sigset_t *set);
@@ -311,6 +314,14 @@ ssize_t bl__raw_readlink(const char *path, char *to, size_t n)
 int bl__raw_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
     return (int)syscall(SYS_getsockopt, fd, level, name, value, len);
+}
+int bl__raw_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return (int)syscall(SYS_getsockname, fd, addr, len);
+}
+int bl__raw_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+    return (int)syscall(SYS_getpeername, fd, addr, len);
 }
 int bl__raw_sched_getaffinity(pid_t pid, size_t n, cpu_set_t *set)
 {
@@ -362,6 +373,7 @@ int bl__raw_vsnprintf(char *to, size_t n, const char *format, va_list args)
     __attribute__((format(printf, 3, 0)));
 int bl__raw_sscanf(const char *text, const char *format, ...) __attribute__((format(scanf, 2, 3)));
 int bl__raw_raise(int sig);
+const char *bl__raw_inet_ntop(int family, const void *addr, char *to, socklen_t size);
 
 int bl__raw_dl_iterate_phdr(int (*fn)(struct dl_phdr_info *, size_t, void *), void *arg)
 {
@@ -390,6 +402,14 @@ int bl__raw_sscanf(const char *text, const char *format, ...)
     int r = vsscanf(text, format, args);
     look_again();
     va_end(args);
+    return r;
+}
+
+const char *bl__raw_inet_ntop(int family, const void *addr, char *to, socklen_t size)
+{
+    look_away();
+    const char *r = inet_ntop(family, addr, to, size);
+    look_again();
     return r;
 }
 

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* descriptor.c: see descriptor.h. */
+#include "debug/descriptor.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "os/os.h"
+
+typedef union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un local;
+} address;
+
+enum { ADDRESS_TEXT = 160 };
+
+static int option(int fd, int name)
+{
+    int value = 0;
+    socklen_t size = sizeof value;
+    return getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+}
+
+/* A path, or "@name" of those that are in no file system. Empty: it has none. */
+static void path_text(char to[ADDRESS_TEXT], const struct sockaddr_un *a, socklen_t size)
+{
+    size_t n = size - offsetof(struct sockaddr_un, sun_path);
+    if (size <= offsetof(struct sockaddr_un, sun_path) || n > sizeof a->sun_path)
+        return;
+    if (a->sun_path[0] != '\0')
+        n = strnlen(a->sun_path, n);
+    memcpy(to, a->sun_path, n);
+    to[n] = '\0';
+    if (to[0] == '\0')
+        to[0] = '@';
+}
+
+/* Empty: it has none, or none that is in use. */
+static void address_text(char to[ADDRESS_TEXT], const address *a, socklen_t size)
+{
+    char host[INET6_ADDRSTRLEN] = "";
+    to[0] = '\0';
+    if (a->any.sa_family == AF_UNIX)
+        path_text(to, &a->local, size);
+    else if (a->any.sa_family == AF_INET && a->v4.sin_port != 0 &&
+             inet_ntop(AF_INET, &a->v4.sin_addr, host, sizeof host) != NULL)
+        (void)snprintf(to, ADDRESS_TEXT, "%s:%d", host, ntohs(a->v4.sin_port));
+    else if (a->any.sa_family == AF_INET6 && a->v6.sin6_port != 0 &&
+             inet_ntop(AF_INET6, &a->v6.sin6_addr, host, sizeof host) != NULL)
+        (void)snprintf(to, ADDRESS_TEXT, "[%s]:%d", host, ntohs(a->v6.sin6_port));
+}
+
+static const char *socket_kind(int family, int type)
+{
+    if (family == AF_UNIX)
+        return "unix socket";
+    if (family == AF_INET || family == AF_INET6)
+        return type == SOCK_STREAM ? "TCP" : type == SOCK_DGRAM ? "UDP" : "socket";
+    return "socket";
+}
+
+/* A path may have anything in it. */
+static void address_print(bl__out *o, int family, const char *before, const char *text)
+{
+    bl__out_printf(o, "%s", before);
+    if (family == AF_UNIX)
+        bl__out_quoted(o, text);
+    else
+        bl__out_printf(o, "%s", text);
+}
+
+static void socket_print(bl__out *o, int fd)
+{
+    address a = {0}, b = {0};
+    char mine[ADDRESS_TEXT] = "", peer[ADDRESS_TEXT] = "";
+    socklen_t size = sizeof a;
+    if (getsockname(fd, &a.any, &size) == 0)
+        address_text(mine, &a, size);
+    size = sizeof b;
+    if (getpeername(fd, &b.any, &size) == 0)
+        address_text(peer, &b, size);
+    int family = a.any.sa_family;
+    bl__out_printf(o, " (%s", socket_kind(family, option(fd, SO_TYPE)));
+    if (mine[0] != '\0')
+        address_print(o, family, option(fd, SO_ACCEPTCONN) == 1 ? ", listening on " : ", ", mine);
+    if (peer[0] != '\0')
+        address_print(o, family, mine[0] != '\0' ? " with " : ", with ", peer);
+    bl__out_printf(o, ")");
+}
+
+static void file_print(bl__out *o, int fd)
+{
+    static const char anonymous[] = "anon_inode:[";
+    char path[32], to[512];
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, to, sizeof to - 1);
+    if (n <= 0)
+        return;
+    to[n] = '\0';
+    bl__out_printf(o, " (");
+    if (to[0] == '/')
+        bl__out_quoted(o, to);
+    else if (strncmp(to, anonymous, sizeof anonymous - 1) == 0)
+        bl__out_printf(o, "%.*s", (int)(n - (ssize_t)sizeof anonymous), to + sizeof anonymous - 1);
+    else
+        bl__out_printf(o, "%s", to);
+    bl__out_printf(o, ")");
+}
+
+void bl__descriptor_print(bl__out *o, int fd)
+{
+    struct stat st;
+    bl__out_printf(o, "descriptor %d", fd);
+    if (bl__thread_is_filtered(bl__thread_id()) || bl__fd_stat(fd, &st) != 0)
+        return; /* a filter of system calls may kill */
+    if (S_ISSOCK(st.st_mode))
+        socket_print(o, fd);
+    else
+        file_print(o, fd);
+}
