@@ -5,6 +5,7 @@
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/test.h>
 
+#include <pthread.h>
 #include <unistd.h>
 
 #include "parked.h"
@@ -501,4 +502,58 @@ BL_TEST_PLAIN(plain_thread_has_the_background)
     bl_ctx_cancel(c, BL_EIO);
     BL_CHECK(t, state_is(c, BL_ECANCELED, BL_EIO));
     bl_ctx_release(c);
+}
+
+/* ---- From outside of a bubble ---- */
+
+enum { OUTSIDE_ROUNDS = 30 };
+
+typedef struct outsider {
+    bl_ctx *given; /* atomic: to be cancelled; NULL: it was */
+    bool over;     /* atomic */
+} outsider;
+
+static void *cancels_outside(void *arg)
+{
+    outsider *o = arg;
+    while (!__atomic_load_n(&o->over, __ATOMIC_ACQUIRE)) {
+        bl_ctx *c = __atomic_load_n(&o->given, __ATOMIC_ACQUIRE);
+        if (c != NULL) {
+            bl_ctx_cancel(c, 0);
+            usleep(
+                200); /* in which the clock of the bubble jumps, after nothing that this has done */
+            __atomic_store_n(&o->given, NULL, __ATOMIC_RELEASE);
+        }
+        usleep(100);
+    }
+    return NULL;
+}
+
+static int has_deadlines(void *arg)
+{
+    outsider *o = arg;
+    for (int i = 0; i < OUTSIDE_ROUNDS; i++) {
+        bl_ctx *c = bl_ctx_with_cancel(bl_ctx_background());
+        bl_ctx *timed = bl_ctx_with_timeout(c, BL_HOUR);
+        BL_REQUIRE(t, c && timed);
+        __atomic_store_n(&o->given, c, __ATOMIC_RELEASE);
+        while (__atomic_load_n(&o->given, __ATOMIC_ACQUIRE) != NULL)
+            BL_CHECK_EQ(t, bl_sleep(BL_US), 0);
+        BL_CHECK(t, state_is(timed, BL_ECANCELED, BL_ECANCELED));
+        bl_ctx_release(timed);
+        bl_ctx_release(c);
+    }
+    return 0;
+}
+
+/* The clock of a bubble is about to jump, by its timers, while a plain thread takes one of them
+ * away: ThreadSanitizer tells if these do not know of each other. */
+BL_TEST(a_deadline_in_a_bubble_is_cancelled_from_outside)
+{
+    pthread_t thread;
+    outsider o = {.given = NULL};
+    BL_REQUIRE(t, pthread_create(&thread, NULL, cancels_outside, &o) == 0);
+    bl_bubble(t, has_deadlines, &o);
+    __atomic_store_n(&o.over, true, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
 }

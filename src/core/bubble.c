@@ -328,7 +328,8 @@ static void wakes_note(bl_timer *t, void *arg)
     *wakes = *wakes || !bl__timer_unheard(t);
 }
 
-/* The first is nearly always one that does. No lock: whose timers these are all wait. */
+/* The first is nearly always one that does. Not under the timers' lock: whose they are all wait, and
+ * who takes one away from outside has sched's, too (timer.c). */
 static bool timers_wake(bl__bubble *b)
 {
     bool wakes = b->timers.count > 0 && !bl__timer_unheard(b->timers.entries[0].timer);

@@ -177,6 +177,18 @@ bool bl__timer_firing(const bl_timer *t)
     return is_firing(&bl__rt.outside, t);
 }
 
+/* Who looks whether a bubble may move reads its timers with sched's lock alone, while nothing runs
+ * (bubble.c). A thread without a processor may cancel a context with a deadline meanwhile. */
+static void timer_take(bl__timers *ts, bl_timer *t)
+{
+    bool seen = load_relaxed(&bl__rt.bubbles) != NULL && load_relaxed(&bl__this_m()->p) == NULL;
+    if (BL__UNLIKELY(seen))
+        bl__lock(&bl__rt.lock, BL__RANK_SCHED);
+    bl__timers_remove(ts, t);
+    if (BL__UNLIKELY(seen))
+        bl__unlock(&bl__rt.lock);
+}
+
 bool bl__timer_disarm(bl_timer *t)
 {
     for (;;) {
@@ -186,7 +198,7 @@ bool bl__timer_disarm(bl_timer *t)
         bl__lock(&ts->lock, BL__RANK_HEAP);
         bool there = t->bl__heap == ts;
         if (there)
-            bl__timers_remove(ts, t);
+            timer_take(ts, t);
         bl__unlock(&ts->lock);
         if (there)
             return true;
