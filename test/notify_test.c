@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,6 +69,24 @@ BL_TEST(several_channels)
     raise_and_receive(a, SIGUSR1);
     BL_CHECK_EQ(t, bl_chan_len(b), 0);
     bl_notify_stop(b); /* nothing to stop is no mistake */
+}
+
+/* What a scope has asked for ends with it, whatever others have asked for on the same channel. */
+BL_TEST(one_channel_of_two_scopes)
+{
+    BL_SCOPE(s);
+    bl_chan *c = bl_chan_new(sizeof(int), 4);
+    {
+        BL_SCOPE(inner);
+        BL_CHECK_EQ(t, bl_notify(inner, c, SIGUSR1), 0);
+        BL_CHECK_EQ(t, bl_notify(s, c, SIGUSR2), 0);
+        raise_and_receive(c, SIGUSR1);
+        raise_and_receive(c, SIGUSR2);
+    }
+    raise_and_receive(c, SIGUSR2);
+    BL_CHECK(t, signal(SIGUSR1, SIG_IGN) == SIG_IGN);
+    bl_notify_stop(c);
+    bl_chan_release(c);
 }
 
 BL_TEST(before_is_restored)
@@ -143,7 +162,9 @@ BL_TEST(mistakes)
     bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
     BL_CHECK_ERR(t, bl_notify(s, c, SIGKILL), BL_EINVAL);
     BL_CHECK_ERR(t, bl_notify(s, c, SIGUSR1, SIGSTOP), BL_EINVAL);
-    BL_CHECK_ERR(t, bl_notify(s, c, SIGSEGV), BL_EINVAL);
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        BL_CHECK_ERR(t, bl__notify(s, c, faults[i], 0), BL_EINVAL);
     BL_CHECK_ERR(t, bl_notify(s, c, 65), BL_EINVAL);
     BL_CHECK_ERR(t, bl_notify(s, c, -1), BL_EINVAL);
     BL_CHECK_ERR(t, bl__notify(s, c, 0), BL_EINVAL);
@@ -364,6 +385,14 @@ static int all_blocked(void *arg)
             bl_chan_recv_until(c, &got, bl_in(10 * BL_SEC)) != 0 || got != SIGUSR2)
             return 1;
     }
+    /* Once it is wanted no more it is blocked by all again, and has its old action. */
+    struct sigaction sa = {.sa_handler = catch_it};
+    for (bl_time end = bl_in(10 * BL_SEC); sa.sa_handler != SIG_DFL && bl_now() < end;)
+        if (bl_sleep(BL_MS) != 0 || sigaction(SIGUSR2, NULL, &sa) != 0)
+            return 3;
+    kill(getpid(), SIGUSR2);
+    if (bl_sleep(20 * BL_MS) != 0 || sa.sa_handler != SIG_DFL)
+        return 4;
     kill(getpid(), SIGTERM);
     (void)arg;
     return bl_chan_recv(NULL, NULL) == BL_ECANCELED ? 0 : 2;
@@ -376,6 +405,7 @@ BL_TEST_PLAIN(signals_that_all_threads_block)
         sigset_t all, now;
         struct sigaction sa;
         signal(SIGUSR2, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         sigfillset(&all);
         sigdelset(&all, SIGALRM);
         pthread_sigmask(SIG_SETMASK, &all, NULL);
@@ -385,7 +415,10 @@ BL_TEST_PLAIN(signals_that_all_threads_block)
         kill(getpid(), SIGUSR2); /* stays pending */
         sigpending(&now);
         sigaction(SIGUSR2, NULL, &sa);
-        _exit(sigismember(&now, SIGUSR2) == 1 && sa.sa_handler == SIG_DFL ? 0 : 2);
+        if (sigismember(&now, SIGUSR2) != 1 || sa.sa_handler != SIG_DFL)
+            _exit(2);
+        sigaction(SIGTERM, NULL, &sa);
+        _exit(sa.sa_handler == SIG_DFL ? 0 : 3);
     }
     int status = 0;
     BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
@@ -421,6 +454,66 @@ BL_TEST_PLAIN(a_handler_that_came_later_stays)
     int status = 0;
     BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
     BL_CHECK_EQ(t, status, 0);
+}
+
+static int stays_with_a_channel(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .shield = true);
+    bl_chan *c = bl_scope_chan(s, sizeof(int), 1);
+    return bl_notify(s, c, SIGUSR1) == 0 ? bl_chan_recv(NULL, NULL) : 1;
+}
+
+static int leaves_it(void *arg)
+{
+    struct sigaction sa = {.sa_handler = SIG_IGN};
+    (void)arg;
+    bl_go(bl_root(), stays_with_a_channel, NULL);
+    while (sa.sa_handler == SIG_IGN)
+        if (bl_sleep(BL_MS) != 0 || sigaction(SIGUSR1, NULL, &sa) != 0)
+            return 1;
+    return 0;
+}
+
+/* With a goroutine that is left behind its registration ends: the run has nobody who delivers. */
+BL_TEST_PLAIN(of_a_leaked_goroutine_nothing_stays)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(30);
+        setenv("BELAY_GRACE", "10ms", 1);
+        signal(SIGUSR1, SIG_IGN);
+        if (bl_run(leaves_it, NULL, &(bl_options){.on_leak = BL_LEAK_IGNORE}) != 0)
+            _exit(1);
+        _exit(signal(SIGUSR1, SIG_DFL) == SIG_IGN ? 0 : 2);
+    }
+    int status = 0;
+    BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
+    BL_CHECK_EQ(t, status, 0);
+}
+
+static int waits_after_the_stop(void *arg)
+{
+    (void)arg;
+    kill(getpid(), SIGTERM);
+    if (bl_chan_recv(NULL, NULL) != BL_ECANCELED)
+        return 1;
+    BL_SCOPE(s, .shield = true);
+    return bl_chan_recv(NULL, NULL);
+}
+
+/* The signal that ends a run is the last that can do something: then it may be a deadlock again. */
+BL_TEST_PLAIN(after_the_one_that_ends_the_run_it_is_one)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(30);
+        close(2); /* what it says */
+        _exit(bl_run(waits_after_the_stop, NULL, &(bl_options){.signals = 1}) == 0 ? 0 : 1);
+    }
+    int status = 0;
+    BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
+    BL_CHECK(t, WIFEXITED(status) && WEXITSTATUS(status) == 2);
 }
 
 /* A signal when the end of a run has looked for it. */

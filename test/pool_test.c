@@ -249,6 +249,36 @@ BL_TEST_PLAIN(the_end_waits_for_a_submit_that_was_stopped)
     BL_CHECK_EQ(t, bl_run(stopped_while_it_ends, NULL, &(bl_options){.procs = 1}), 0);
 }
 
+static int stopped_beside_another(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(submitters);
+    BL_SCOPE(s, .ctx = bl_ctx_background());
+    gate g = {.open = bl_scope_chan(s, 0, 0)};
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK(t, gate_await(&g, 1));
+    BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+    call stopped = submit_call(p, &g), other = submit_call(p, &g);
+    bl_go(submitters, call_run, &stopped);
+    BL_CHECK(t, call_parked(&stopped));
+    bl_go(s, call_run, &other);
+    BL_CHECK(t, call_parked(&other));
+    bl_scope_cancel(submitters, 0); /* it is to run, and does not yet */
+    bl_chan_close(g.open);
+    BL_CHECK(t, call_returns(&other));
+    BL_CHECK_EQ(t, call_result(&other), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    BL_CHECK_EQ(t, stats(p).done, 3);
+    return 0;
+}
+
+/* The room that a worker makes goes to who waits still. */
+BL_TEST_PLAIN(a_submit_that_was_stopped_takes_no_room)
+{
+    BL_CHECK_EQ(t, bl_run(stopped_beside_another, NULL, &(bl_options){.procs = 1}), 0);
+}
+
 BL_TEST(close_refuses_who_waits)
 {
     BL_SCOPE(s);
@@ -342,6 +372,62 @@ BL_TEST(jobs_use_scopes_labels_and_submit)
     BL_CHECK_EQ(t, stats(p).failed, 0);
 }
 
+typedef struct seen {
+    bl_mutex m;
+    int held, told;  /* how often a job has ended with m, and by the next job */
+    uint64_t parent; /* of the worker */
+    bool labels;     /* a job after one that has set some has others than its pool */
+    const bl__labels *own;
+} seen;
+static seen saw;
+
+static bool saw_held(const bl__g *g, const char *kind, const void *lock)
+{
+    (void)g, (void)kind;
+    saw.held += lock == &saw.m;
+    return false;
+}
+
+static int leaves_things(void *arg)
+{
+    bl_mutex_lock(&((seen *)arg)->m);
+    return bl_label("job", "the one before");
+}
+
+static int sees_things(void *arg)
+{
+    seen *s = arg;
+    s->parent = bl__self()->parent;
+    s->told = s->held;
+    s->labels = bl__self()->labels != s->own;
+    return 0;
+}
+
+static int submits_things(void *arg)
+{
+    int r = bl_pool_submit(arg, leaves_things, &saw);
+    return r != 0 ? r : bl_pool_submit(arg, sees_things, &saw);
+}
+
+/* A job's locks are told of, and its labels are its own; nor has it to do with who submitted the job
+ * that its worker was started for. */
+BL_TEST(what_a_job_leaves_behind)
+{
+    bool (*hook)(const bl__g *g, const char *kind, const void *lock) = bl__held_hook;
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 4});
+    saw = (seen){.labels = true, .own = bl__self()->labels};
+    bl__held_hook = saw_held;
+    BL_CHECK_EQ(t, bl_go(s, submits_things, p), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+    bl__held_hook = hook;
+    BL_CHECK_EQ(t, saw.told, 1);
+    BL_CHECK_EQ(t, saw.held, 1);
+    BL_CHECK(t, !saw.labels);
+    BL_CHECK_EQ(t, saw.parent, bl_id());
+}
+
 typedef struct tree {
     bl_pool *p;
     int ran; /* atomic */
@@ -421,6 +507,44 @@ BL_TEST(stop_during_a_drain)
     BL_CHECK_EQ(t, discards, 5);
     BL_CHECK_EQ(t, g.left, 1);
 }
+
+/* Who has waited for the end of a drain is told of that, and not of the cancellation that came then. */
+BL_TEST(a_drain_that_is_cancelled)
+{
+    BL_SCOPE(outer);
+    {
+        BL_SCOPE(s);
+        gate g = {.open = bl_scope_chan(s, 0, 0)};
+        bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = 1});
+        BL_CHECK_EQ(t, bl_pool_submit(p, gate_job, &g), 0);
+        BL_CHECK(t, gate_await(&g, 1));
+        call c = {.fn = drain_call, .obj = p};
+        call_parks(outer, &c);
+        bl_scope_cancel(s, 0);
+        BL_CHECK(t, call_returns(&c));
+        BL_CHECK_ERR(t, bl_pool_submit(p, gate_job, &g), BL_ECLOSED);
+    }
+    BL_CHECK_EQ(t, bl_scope_wait(outer), 0);
+}
+
+/* A job that says that its scope's time was over has not failed. In virtual time it has begun by
+ * then. */
+static void time_over_fn(bl_test *bubble, void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s, .timeout = 5 * BL_MS, .keep_going = true);
+    gate g = {.open = bl_scope_chan(s, 0, 0)};
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1});
+    BL_CHECK_EQ(bubble, bl_pool_submit(p, gate_job, &g), 0);
+    BL_CHECK_ERR(bubble, bl_sleep(BL_SEC), BL_ETIMEDOUT);
+    BL_CHECK_EQ(bubble, bl_pool_drain(p), 0);
+    bl_pool_stat st = stats(p);
+    BL_CHECK_ERR(bubble, g.result, BL_ETIMEDOUT);
+    BL_CHECK_EQ(bubble, st.done, 1);
+    BL_CHECK_EQ(bubble, st.failed, 0);
+}
+
+BL_TEST(jobs_of_a_scope_whose_time_is_over) { bl_bubble(NULL, time_over_fn, NULL); }
 
 BL_TEST(stop_leaves_the_grace)
 {
