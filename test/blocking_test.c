@@ -400,6 +400,21 @@ BL_TEST(calls_in_the_function_are_stop_paths)
                 1); /* by a helper that knows nothing of it any more */
 }
 
+static int wait_after_a_scope(void *arg)
+{
+    {
+        BL_SCOPE(s);
+        BL_SCOPE(inner, .shield = true);
+    }
+    return wait_until_stopped(arg);
+}
+
+BL_TEST(a_scope_in_the_function_leaves_it_its_callers_context)
+{
+    BL_SCOPE(s, .timeout = BL_MS);
+    BL_CHECK_ERR(t, bl_blocking(wait_after_a_scope, bl_scope_ctx(s)), BL_ETIMEDOUT);
+}
+
 /* ---- With the others ------------------------------------------------------------------------- */
 
 static int square_all(void *arg)

@@ -58,6 +58,7 @@ typedef struct bl__helper {
     uint32_t state;              /* atomic: HELPER_…; RUN and FREE by itself */
     bl_fn fn;                    /* its own: the function */
     uint32_t bubble;             /* its own: that goroutine's, or 0 */
+    bl_ctx *ctx;                 /* its own: that goroutine's, while the function runs, or NULL */
     const void *frame;           /* lock: while it rests, what is in use of its stack begins here */
 #if BL__RACE
     char *stack; /* immutable: lowest address of its stack */
@@ -209,7 +210,7 @@ static bool helper_run(bl__helper *h, bl__call *c)
     h->fn = c->fn;
     const bl__bubble *b = load_relaxed(&bl__rt.bubbles) != NULL ? bl__bubble_of(c->g) : NULL;
     h->bubble = b != NULL ? b->id : 0;
-    self->ctx = c->ctx;
+    self->ctx = h->ctx = c->ctx;
 #if BL__RACE /* it is the caller who runs, on another stack */
     void *own = bl__race_as(c->g->fiber);
     int result = c->fn(c->arg);
@@ -221,6 +222,7 @@ static bool helper_run(bl__helper *h, bl__call *c)
     helper_clean(self);
     h->m.caller = NULL;
     h->bubble = 0;
+    h->ctx = NULL;
     if (!cas_acq_rel(&h->state, &was, (uint32_t)HELPER_READY)) /* ORD(helper): with helpers_end */
         return false;
     c->result = result;
@@ -325,6 +327,13 @@ uint32_t bl__helper_bubble(void)
 {
     bl__m *m = bl__this_m_known();
     return m == NULL || m->helper == NULL ? 0 : m->helper->bubble;
+}
+
+bl_ctx *bl__helper_ctx(void)
+{
+    bl__m *m = bl__this_m_known();
+    return m == NULL || m->helper == NULL || m->helper->ctx == NULL ? bl_ctx_background()
+                                                                    : m->helper->ctx;
 }
 
 /* ---- Starting them ---- */

@@ -37,6 +37,8 @@ int bl__blocking(bl_fn fn, void *arg, const void *fd, bl_time deadline);
 /* The goroutine for which the calling thread runs a function, and the bubble that it is in; 0: none. */
 uint64_t bl__helper_caller(void);
 uint32_t bl__helper_bubble(void);
+/* That goroutine's context, which is the thread's in the function as well; else the background. */
+bl_ctx *bl__helper_ctx(void);
 
 struct bl__g;
 /* The function that a thread runs for that goroutine, and a copy of the thread's record; NULL: none

@@ -331,7 +331,7 @@ static bool scope_finish(bl_scope *s, bl__g *g)
 static void scope_pop(bl_scope *s, bl__g *g)
 {
     g->inner = s->bl__parent;
-    g->ctx = g->inner != NULL ? g->inner->bl__ctx : &bl__ctx_background;
+    g->ctx = g->inner != NULL ? g->inner->bl__ctx : bl__helper_ctx();
     if (load_relaxed(&g->registered) == s->bl__ctx)
         bl__ctx_unregister(g);
     if (bl__traced())
