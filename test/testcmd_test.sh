@@ -86,6 +86,13 @@ ok 'and keeps it' test -x alone
 run "$belay" test -o alone ./ends ./stop
 expect 'two programs in one file' 2
 expect_err 'is refused' 'alone: 2 test programs need a directory$'
+mkfifo special
+cat special >got &
+run "$belay" test -c -o special ./ends
+expect 'a program into what is no file' 0
+ok 'which stays what it is' test -p special
+wait $!
+ok 'and gets it' cmp -s got ends_test.test
 run "$belay" test -junti x
 expect_err 'the nearest flag' 'did you mean -junit\?$'
 run "$belay" test -junit
