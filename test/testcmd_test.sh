@@ -567,6 +567,34 @@ said = "".join(e["Output"] for e in events if e.get("Test") == "logs" and "Outpu
 for text in "\x16=== RUN   invented\n", "\x16--- FAIL: logs (0.00s)\n", "\x16\x1b[1m \x16\x16PASS\n":
     assert text in said, said' "$work/out"
 
+# ---- A program whose language has a comma in its numbers
+
+mkdir comma
+echo '#include <belay/test.h>
+#include <locale.h>
+BL_TEST(half)
+{
+    BL_REQUIRE(t, setlocale(LC_ALL, "") != NULL);
+    BL_CHECK_EQ(t, bl_sleep(60 * BL_MS), 0);
+    bl_log(t, "%.1f", 1.5);
+    BL_CHECK_EQ(t, 0.5, 0.25);
+}' >comma/comma_test.c
+echo '#include <belay.h>
+#include <locale.h>
+static int nothing(void *arg) { return arg != NULL; }
+int main(void) { return setlocale(LC_ALL, "") == NULL || bl_run(nothing, NULL, NULL) < 0; }' >comma/comma.c
+if localedef -i de_DE -f UTF-8 "$work/de_DE.UTF-8" 2>/dev/null; then
+    run env LOCPATH="$work" LC_ALL=de_DE.UTF-8 "$belay" test -v ./comma
+    expect_out 'results are as everywhere' '^--- FAIL: half \(0\.[0-9][0-9]s\)$'
+    expect_out 'values too' 'left:  0\.5$'
+    expect_out "and what the program says is its own" ': 1,5$'
+    run env LOCPATH="$work" LC_ALL=de_DE.UTF-8 BELAY_GRACE=0.5s BELAY_SUMMARY=0 "$belay" run comma/comma.c
+    expect 'a time in the environment' 0
+    ok 'is known' test ! -s "$work/err"
+else
+    echo 'skip numbers with a comma: there are no locales to be had (Debian: locales)'
+fi
+
 if command -v gotestsum >/dev/null; then
     run gotestsum -f testname --junitfile sum.xml --raw-command -- "$belay" test -json ./ends ./bad ./none
     expect 'gotestsum' 1

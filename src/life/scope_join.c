@@ -16,6 +16,7 @@
  * parked: that is what makes a scope in a frame safe. A lock in the scope would not: its last
  * holder would give it back after the opener may have seen a count of zero.
  */
+#include <locale.h>
 #include <stdlib.h>
 
 #include "core/bubble.h"
@@ -127,7 +128,8 @@ bool bl__scope_cancelled(bl_scope *s)
 
 /* ---- The report ---- */
 
-/* A duration as BELAY_GRACE gives it: "1s", "250ms", "0.5" (seconds); fallback if it is not one. */
+/* A duration as BELAY_GRACE gives it: "1s", "250ms", "0.5" (seconds), in whatever locale the program
+ * is; fallback if it is not one. */
 static bl_dur dur_parse(const char *text, bl_dur fallback)
 {
     static const struct {
@@ -136,7 +138,7 @@ static bl_dur dur_parse(const char *text, bl_dur fallback)
     } units[] = {{"", BL_SEC},  {"s", BL_SEC}, {"ms", BL_MS}, {"us", BL_US},
                  {"ns", BL_NS}, {"m", BL_MIN}, {"h", BL_HOUR}};
     char *end;
-    double n = strtod(text, &end);
+    double n = strtod_l(text, &end, newlocale(LC_ALL_MASK, "C", (locale_t)0));
     if (end == text || !(n >= 0))
         return fallback;
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {

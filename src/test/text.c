@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* text.c: text that grows, in memory of its own. */
+#include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -43,9 +44,12 @@ void bl__text_vprintf(bl__text *b, const char *format, va_list args)
 void bl__text_printf(bl__text *b, const char *format, ...)
 {
     va_list args;
+    /* The program's own is for what the program says: who reads results knows (0.50s). */
+    locale_t before = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
     va_start(args, format);
     bl__text_vprintf(b, format, args);
     va_end(args);
+    uselocale(before);
 }
 
 void bl__text_indent(bl__text *b, const char *s, size_t n, int blanks)
