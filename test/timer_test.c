@@ -568,7 +568,8 @@ BL_TEST(a_tick_that_finds_it_locked_is_not_the_last)
     bl_time v;
     pthread_t thread;
     bl_ticker *ticker = bl_ticker_new(s, BL_MS);
-    BL_REQUIRE(t, ticker && pthread_create(&thread, NULL, holds_ticker, ticker) == 0);
+    BL_REQUIRE(t, ticker);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, holds_ticker, ticker) == 0);
     pthread_join(thread, NULL);
     for (int i = 0; i < 3; i++)
         BL_CHECK_ERR(t, bl_chan_recv_until(bl_ticker_chan(ticker), &v, bl_in(10 * BL_SEC)), 0);

@@ -14,12 +14,12 @@
 
 #include "os/os.h"
 
-typedef union address {
+typedef union socket_name {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
     struct sockaddr_un local;
-} address;
+} socket_name;
 
 enum { ADDRESS_TEXT = 160 };
 
@@ -45,7 +45,7 @@ static void path_text(char to[ADDRESS_TEXT], const struct sockaddr_un *a, sockle
 }
 
 /* Empty: it has none, or none that is in use. */
-static void address_text(char to[ADDRESS_TEXT], const address *a, socklen_t size)
+static void address_text(char to[ADDRESS_TEXT], const socket_name *a, socklen_t size)
 {
     char host[INET6_ADDRSTRLEN] = "";
     to[0] = '\0';
@@ -80,7 +80,7 @@ static void address_print(bl__out *o, int family, const char *before, const char
 
 static void socket_print(bl__out *o, int fd)
 {
-    address a = {0}, b = {0};
+    socket_name a = {0}, b = {0};
     char mine[ADDRESS_TEXT] = "", peer[ADDRESS_TEXT] = "";
     socklen_t size = sizeof a;
     if (getsockname(fd, &a.any, &size) == 0)
