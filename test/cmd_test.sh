@@ -311,6 +311,7 @@ expect_err 'open quote in a directive' '^belay: asks_wrong\.c:1: a quote is not 
 CFLAGS="-D'open" run "$belay" build ends.c; expect 'open quote' 2; expect_err 'open quote' 'CFLAGS'
 CC=no-such-compiler run "$belay" build ends.c; expect 'no compiler' 1
 expect_err 'no compiler' '^belay: no-such-compiler: not found; .*CC'
+run env CC=' ' "$belay" run ends.c; expect 'a blank CC is none' 0
 CC='env FROM=env cc -DX=1' run "$belay" build -x ends.c; expect 'CC of several words' 0
 expect_err 'CC of several words' '^env FROM=env cc -DX=1 '
 cp ends.c -- -dash.c

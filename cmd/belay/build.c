@@ -79,8 +79,8 @@ static int check_files(const flags *f, const char *out)
 
 static int add_environment(words *command, const char *name, const char *otherwise)
 {
-    const char *text = getenv(name);
-    if (words_add_split(command, text && *text ? text : otherwise))
+    const char *text = environment_or(name, otherwise);
+    if (words_add_split(command, text))
         return 0;
     complain("a quote is not closed in %s: %s", name, text);
     return EXIT_USAGE;
@@ -168,9 +168,9 @@ static const char *race_compiler(void)
 
 static const char *default_compiler(const flags *f, mode m)
 {
-    const char *set = getenv("CC");
+    const char *set = environment_or("CC", NULL);
     const char *found;
-    if (set && *set)
+    if (set)
         return set;
     if (f->fuzz) {
         const char *clang = clang_find("fuzzer_no_main", &found);

@@ -154,9 +154,9 @@ int test_cover_find(const test_flags *f)
 {
     static char line[256];
     words compiler = {0}, ask = {0};
-    const char *set = getenv("CC");
-    words_add_split(&compiler, set && *set ? set : "cc");
-    words_add_split(&ask, set && *set ? set : "cc");
+    const char *cc = environment_or("CC", "cc");
+    words_add_split(&compiler, cc);
+    words_add_split(&ask, cc);
     words_add(&compiler, "--version");
     words_add(&ask, "-dumpversion");
     if (!process_line(&compiler, line, sizeof line) || strstr(line, "clang") ||

@@ -159,6 +159,12 @@ bool text_ends_with(const char *text, const char *end)
     return len >= end_len && strcmp(text + len - end_len, end) == 0;
 }
 
+const char *environment_or(const char *name, const char *otherwise)
+{
+    const char *text = getenv(name);
+    return text && text[strspn(text, " \t\n")] ? text : otherwise;
+}
+
 const char *text_shown(const char *word) { return *word ? word : "''"; }
 
 bool path_same(const char *a, const char *b)

@@ -35,6 +35,9 @@ void temporary_complain(void);
 
 bool text_ends_with(const char *text, const char *end);
 
+/* What the environment says; otherwise, if that is nothing, or blanks. */
+const char *environment_or(const char *name, const char *otherwise);
+
 /* A word as a message shows it: one that is empty would not be seen. */
 const char *text_shown(const char *word);
 
