@@ -4,6 +4,7 @@
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 #include <belay/test.h>
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,6 +67,51 @@ BL_TEST_PLAIN(work_is_taken_by_who_sees_it)
 {
     bl_options opts = {.procs = 2};
     BL_CHECK_EQ(t, bl_run(work_is_seen, NULL, &opts), 0);
+}
+
+typedef struct sleepers {
+    int fd[2];
+    atomic_int got;
+    bool seen; /* writer: each time one slept in the poller */
+} sleepers;
+
+static void *writes_to_sleepers(void *arg)
+{
+    sleepers *s = arg;
+    int sent = 0;
+    s->seen = true;
+    for (; sent < 3 && s->seen; sent++) {
+        while (atomic_load(&s->got) < sent)
+            usleep(100);
+        for (int i = 0; i < 100000 && load_relaxed(&bl__rt.poll.sleeper) == NULL; i++)
+            usleep(100);
+        s->seen = load_relaxed(&bl__rt.poll.sleeper) != NULL && write(s->fd[1], "x", 1) == 1;
+    }
+    close(s->fd[1]);
+    return NULL;
+}
+
+static int reads_asleep(void *arg)
+{
+    sleepers *s = arg;
+    char byte;
+    while (bl_read(s->fd[0], &byte, 1) == 1)
+        atomic_fetch_add(&s->got, 1);
+    return 0;
+}
+
+/* While all rest one thread is in the poller, whatever it has found before. */
+BL_TEST_PLAIN(one_sleeps_in_the_poller_again)
+{
+    sleepers s = {.got = 0};
+    pthread_t thread;
+    BL_REQUIRE(t, pipe(s.fd) == 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, writes_to_sleepers, &s) == 0);
+    BL_CHECK_EQ(t, bl_run(reads_asleep, &s, NULL), 0);
+    pthread_join(thread, NULL);
+    BL_CHECK(t, s.seen);
+    BL_CHECK_EQ(t, atomic_load(&s.got), 3);
+    close(s.fd[0]);
 }
 
 static int nothing(void *arg)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -559,18 +560,25 @@ BL_TEST_PLAIN(sigquit_too_late_for_a_run_is_not_the_next_ones)
 static int fork_and_kill(void *arg)
 {
     int *status = arg;
+    const struct rlimit none = {0, 0};
     pid_t pid = fork();
-    if (pid == 0)
+    if (pid == 0) {
+        setrlimit(RLIMIT_CORE, &none);
+        alarm(30);
         for (;;)
             pause();
-    kill(pid, SIGTERM);
+    }
+    kill(pid, *status);
     return waitpid(pid, status, 0) == pid ? 0 : BL_EIO;
 }
 
 BL_TEST_PLAIN(the_child_of_a_fork_dies_of_it)
 {
-    int status = 0;
+    int status = SIGTERM;
     BL_CHECK_EQ(t, bl_run(fork_and_kill, &status, &(bl_options){.signals = 1}), 0);
     BL_CHECK(t, WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    status = SIGQUIT;
+    BL_CHECK_EQ(t, bl_run(fork_and_kill, &status, &(bl_options){.on_quit = BL_QUIT_EXIT}), 0);
+    BL_CHECK(t, WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT);
 }
 #endif

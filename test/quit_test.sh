@@ -77,6 +77,11 @@ for setting in BELAY_SIGQUIT=dump option=1; do
         await "$work/err" '^SIGQUIT: quit$' $n || fail "dump $n" 'no dump'
         await "$work/err" '^goroutine [0-9]+ \[chan receive' $n || fail "dump $n" 'no waiter'
     done
+    if [ $setting = option=1 ]; then # longer than a SIGQUIT waits for its dump before the next one kills
+        sleep 2.1
+        kill -QUIT "$pid"
+        await "$work/err" '^SIGQUIT: quit$' 3 || fail 'dump 3' 'no dump'
+    fi
     go_on
     expect "goes on ($setting)" 7
 done
@@ -94,8 +99,10 @@ expect "the program's own handler" 7
 
 start default ignores
 kill -QUIT "$pid"
+sleep 0.3
 go_on
 expect "the program's own SIG_IGN" 7
+ok 'of which nothing is said' test ! -s "$work/err"
 
 start default notify
 kill -QUIT "$pid"

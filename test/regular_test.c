@@ -17,6 +17,7 @@
 
 #include "core/proc.h"
 #include "io/fd.h"
+#include "io/regular.h"
 #include "sync/object.h"
 
 #include "calls.h"
@@ -200,6 +201,41 @@ static int read_by_many(void *arg)
 }
 
 BL_TEST_PLAIN(many_at_once) { each_mode(read_by_many, 0); }
+
+enum { LONG = BL__FETCH_MOST + 8192, LONGS = 4, LONG_READERS = 3 };
+
+/* Of more than is brought in at once. */
+static int read_long(void *arg)
+{
+    char *buf = malloc(LONG);
+    BL_REQUIRE(t, buf != NULL);
+    (void)arg;
+    while (__atomic_load_n(&recorded, __ATOMIC_ACQUIRE) < (uint32_t)LONG * LONGS) {
+        uint32_t first;
+        ssize_t r = bl_read(shared, buf, LONG);
+        memcpy(&first, buf, sizeof first);
+        BL_CHECK_EQ(t, r, r == 0 ? 0 : LONG);
+        BL_CHECK(t, r == 0 || is_numbered(buf, (size_t)first * 4, LONG));
+        __atomic_fetch_add(&recorded, r > 0 ? (uint32_t)r : (uint32_t)LONG * LONGS,
+                           __ATOMIC_RELEASE);
+    }
+    free(buf);
+    return 0;
+}
+
+static int read_long_by_several(void *arg)
+{
+    (void)arg;
+    shared = numbered((size_t)LONG * LONGS);
+    recorded = 0;
+    BL_SCOPE(s);
+    for (int i = 0; i < LONG_READERS; i++)
+        BL_CHECK_EQ(t, bl_go(s, read_long, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    return bl_close(shared);
+}
+
+BL_TEST_PLAIN(long_reads_are_whole) { each_mode(read_long_by_several, 0); }
 
 enum { WRITERS = 10, LINES = 20, LINE = 40 };
 
