@@ -325,6 +325,12 @@ static int read_stopped(void *arg)
     int fd = numbered(1000);
     BL_CHECK_EQ(t, bl_read_until(fd, buf, sizeof buf, bl_now()), waits ? BL_ETIMEDOUT : 100);
     BL_CHECK_EQ(t, lseek(fd, 0, SEEK_CUR), waits ? 0 : 100);
+    {
+        BL_SCOPE(s); /* of the two reasons it is the cancellation */
+        bl_scope_cancel(s, 0);
+        BL_CHECK_EQ(t, lseek(fd, 0, SEEK_SET), 0);
+        BL_CHECK_EQ(t, bl_read_until(fd, buf, sizeof buf, bl_now()), waits ? BL_ECANCELED : 100);
+    }
     return bl_close(fd);
 }
 

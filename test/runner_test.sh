@@ -290,6 +290,7 @@ ok 'in one process' test "$(grep -c '^=== RUN   seventh' "$work/out") $(grep -c 
 for name in one two; do
     run timeout 60 "$belay" test -until-fail -cpu 1 -run "order_$name" "$work/until"
     expect "an order of each round's own ($name)" 1
+    expect_out "its seed is told ($name)" 'the order of what was due at one instant: -seed [0-9]+$'
 done
 run timeout 60 "$belay" test -until-fail -run nothing_like_it "$work/until"
 expect 'until one fails, of none' 0
