@@ -14,7 +14,6 @@
 #include <belay/debug.h>
 
 #include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,20 +44,19 @@ static int napper(void *arg)
     return bl_sleep(2 * BL_MS);
 }
 
-static int going_on(void *arg)
-{
-    atomic_store((atomic_bool *)arg, true);
-    return 0;
-}
+static int going_on(void *arg) { return write(*(int *)arg, "x", 1) == 1 ? 0 : BL_EIO; }
 
 static int blocker(void *arg) /* holds up its thread until another has its processor */
 {
-    atomic_bool gone_on = false;
-    if (bl_go(arg, going_on, &gone_on) != 0)
-        return BL_ENOMEM;
-    while (!atomic_load(&gone_on))
-        usleep(1000);
-    return 0;
+    int ends[2], r = BL_EIO;
+    char byte;
+    if (pipe(ends) != 0)
+        return BL_EIO;
+    if (bl_go(arg, going_on, &ends[1]) == 0 && read(ends[0], &byte, 1) == 1)
+        r = 0;
+    close(ends[0]);
+    close(ends[1]);
+    return r;
 }
 
 static int locker(void *arg)
