@@ -258,18 +258,20 @@ static void takes_turns(bl_test *t, void *arg)
     BL_CHECK_GE(t, atomic_load(&turns[!i]), TURNS);
 }
 
-static void one_of_two(bl_test *t, void *arg)
+static int one_of_two(void *arg)
 {
-    bl_parallel(t);
-    bl_bubble(t, takes_turns, arg);
+    bl_bubble(NULL, takes_turns, arg);
+    return 0;
 }
 
 /* One that always has something to do does not keep the other from moving. */
 BL_TEST(each_has_its_turn)
 {
     static int one = 0, two = 1;
+    BL_SCOPE(s);
     atomic_store(&turns[0], 0);
     atomic_store(&turns[1], 0);
-    bl_subtest(t, "one", one_of_two, &one);
-    bl_subtest(t, "two", one_of_two, &two);
+    bl_go(s, one_of_two, &one);
+    bl_go(s, one_of_two, &two);
+    BL_CHECK_ERR(t, bl_scope_wait(s), 0);
 }
