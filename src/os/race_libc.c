@@ -14,7 +14,6 @@
 
 #if BL__RACE
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -366,6 +365,8 @@ extern int real_iterate(int (*fn)(struct dl_phdr_info *, size_t, void *),
                         void *arg) __asm__("bl__real_dl_iterate_phdr");
 extern int real_vsnprintf(char *to, size_t n, const char *format,
                           va_list args) __asm__("bl__real_vsnprintf");
+extern const char *real_inet_ntop(int family, const void *addr, char *to,
+                                  socklen_t size) __asm__("bl__real_inet_ntop");
 int bl__raw_dl_iterate_phdr(int (*fn)(struct dl_phdr_info *, size_t, void *), void *arg);
 int bl__raw_snprintf(char *to, size_t n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -407,10 +408,7 @@ int bl__raw_sscanf(const char *text, const char *format, ...)
 
 const char *bl__raw_inet_ntop(int family, const void *addr, char *to, socklen_t size)
 {
-    look_away();
-    const char *r = inet_ntop(family, addr, to, size);
-    look_again();
-    return r;
+    AWAY(const char *, real_inet_ntop(family, addr, to, size));
 }
 
 int bl__raw_raise(int sig)
