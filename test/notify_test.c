@@ -2,6 +2,7 @@
 /* notify_test.c: signals sent to channels, and those that end a run. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
 //belay:libs -Wl,--wrap=bl__fatal_await
+#include <belay/debug.h>
 #include <belay/test.h>
 
 #include <pthread.h>
@@ -491,6 +492,36 @@ BL_TEST_PLAIN(of_a_leaked_goroutine_nothing_stays)
     int status = 0;
     BL_CHECK_EQ(t, waitpid(pid, &status, 0), pid);
     BL_CHECK_EQ(t, status, 0);
+}
+
+static void *looks_and_stops(void *arg)
+{
+    bl_stat st;
+    do
+        usleep(1000);
+    while (bl_stats(&st), st.waiting < 1);
+    *(size_t *)arg = bl_leaks(NULL, 0);
+    kill(getpid(), SIGTERM);
+    return NULL;
+}
+
+static int waits_for_the_stop(void *arg)
+{
+    pthread_t thread;
+    bl_sem sem;
+    bl_sem_init(&sem, 0);
+    BL_REQUIRE(t, pthread_create(&thread, NULL, looks_and_stops, arg) == 0);
+    BL_CHECK_ERR(t, bl_sem_acquire(&sem, 1), BL_ECANCELED);
+    pthread_join(thread, NULL);
+    return 0;
+}
+
+/* Whoever can be stopped by the signal that ends the run is not stuck, whatever it waits for. */
+BL_TEST_PLAIN(who_waits_for_the_end_is_not_stuck)
+{
+    size_t stuck = 1;
+    BL_CHECK_EQ(t, bl_run(waits_for_the_stop, &stuck, &(bl_options){.signals = 1}), 0);
+    BL_CHECK_EQ(t, stuck, 0u);
 }
 
 static int waits_after_the_stop(void *arg)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* rwmutex_test.c: the reader/writer lock. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/debug.h>
 #include <belay/test.h>
 
 #include <pthread.h>
@@ -9,6 +10,7 @@
 #include "sync/object.h"
 
 #include "calls.h"
+#include "run.h"
 
 static bl_test *const t; /* the test that the caller is of */
 
@@ -366,6 +368,32 @@ BL_TEST(rwmutex_reader_gives_up)
     BL_CHECK(t, call_returns(&stays));
     BL_CHECK_EQ(t, call_result(&stays), 0);
     BL_CHECK_EQ(t, m.bl__word, 0);
+}
+
+static int reads_and_hangs(call *c)
+{
+    bl_sem never;
+    bl_sem_init(&never, 0);
+    bl_rwmutex_rlock(c->obj);
+    int r = bl_sem_acquire(&never, 1);
+    bl_rwmutex_runlock(c->obj);
+    return r;
+}
+
+/* Behind a reader that is stuck a writer waits that will give up, and lets in who waits behind it. */
+RUN_TEST(rwmutex_reader_behind_a_deadline_is_not_stuck)
+{
+    bl_rwmutex m = {0};
+    bl_leak found[4];
+    BL_SCOPE(s);
+    call hangs = {.fn = reads_and_hangs, .obj = &m}, reader = {.fn = call_rlock, .obj = &m};
+    call writer = {.fn = call_wlock, .obj = &m, .deadline = bl_in(BL_MIN)};
+    call_parks(s, &hangs);
+    call_parks(s, &writer);
+    call_parks(s, &reader);
+    BL_CHECK_LE(t, bl_leaks(found, 4), 1u); /* a sanitizer leaves too little to know of the first */
+    bl_scope_cancel(s, 0);
+    BL_CHECK(t, call_returns(&hangs) && call_returns(&writer) && call_returns(&reader));
 }
 
 /* Holds m nearly all the time, without switching while it does, until everybody had a turn. */
