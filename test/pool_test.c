@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "core/sched.h"
 #include "parked.h"
 
 static bl_test *const t; /* the test that the caller is of */
@@ -745,4 +746,32 @@ BL_TEST_PLAIN(the_root_scope_frees_what_was_not_drained)
 {
     for (int i = 0; i < 20; i++)
         BL_CHECK_EQ(t, bl_run(defaults_main, NULL, NULL), 0);
+}
+
+/* ---- Jobs that end their goroutine, as a failed BL_REQUIRE does -------------------------------- */
+
+static int end_in_a_scope(void *arg)
+{
+    BL_SCOPE(s, .shield = true);
+    bl_go(s, count_up, arg);
+    bl__goroutine_exit();
+}
+
+BL_TEST(a_job_that_ends_its_goroutine_has_ended)
+{
+    enum { JOBS = 50 };
+    for (int workers = 1; workers <= 3; workers++) {
+        int begun = 0, ran = 0;
+        BL_SCOPE(s);
+        bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = workers, .queue = 4});
+        for (int i = 0; i < JOBS; i++) {
+            BL_CHECK_EQ(t, bl_pool_submit(p, end_in_a_scope, &begun), 0);
+            BL_CHECK_EQ(t, bl_pool_submit(p, count_up, &ran), 0);
+        }
+        BL_CHECK_EQ(t, bl_pool_drain(p), 0);
+        BL_CHECK_EQ(t, begun, JOBS);
+        BL_CHECK_EQ(t, ran, JOBS);
+        BL_CHECK_EQ(t, stats(p).done, 2 * JOBS);
+        BL_CHECK_EQ(t, stats(p).running, 0);
+    }
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "arch/sanitize.h"
+#include "core/sched.h"
 #include "debug/stuck.h"
 
 #include "calls.h"
@@ -520,4 +521,21 @@ BL_TEST(locks_are_left_alone_after_the_last_unlock)
         for (size_t i = 0; i < sizeof objects; i++)
             BL_CHECK_EQ(t, ((unsigned char *)objects)[i], 0xa5);
     }
+}
+
+static int end_in_a_scope(void *arg)
+{
+    BL_SCOPE(s);
+    ++*(int *)arg;
+    bl__goroutine_exit();
+}
+
+BL_TEST(a_goroutine_of_a_wait_group_is_done_when_it_ends_early)
+{
+    int ran = 0;
+    bl_waitgroup wg = {0};
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_waitgroup_go(&wg, s, end_in_a_scope, &ran), 0);
+    BL_CHECK_EQ(t, bl_waitgroup_wait(&wg), 0);
+    BL_CHECK_EQ(t, ran, 1);
 }

@@ -848,6 +848,28 @@ static void fires_in_a_child(void)
     bl_timer_stop(&before);
 }
 
+static int end_in_a_scope(void *arg)
+{
+    BL_SCOPE(s);
+    add(arg, 1);
+    bl__goroutine_exit();
+}
+
+BL_TEST(a_function_that_ends_its_goroutine_has_ended)
+{
+    int ran = 0;
+    bl_timer timer = {0};
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_after_func(&timer, s, 0, end_in_a_scope, &ran), 0);
+    for (int i = 1; i <= 3; i++) {
+        while (get(&ran) < i)
+            bl_yield();
+        BL_CHECK(t, !bl_timer_stop_wait(&timer));
+        BL_CHECK(t, !bl_timer_reset(&timer, 0));
+    }
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
 /* What plain threads wait for comes without a run, too: before one, after one, and when one ends
  * meanwhile. */
 BL_TEST_PLAIN(outside_of_a_run)

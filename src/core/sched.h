@@ -299,7 +299,18 @@ int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_si
  * that what was declared with __attribute__((cleanup)) is run where the program is compiled with
  * -fexceptions. */
 BL__NORETURN void bl__goroutine_end(void);
+void bl__scopes_leave(const bl_scope *outer); /* closes those in outer; NULL: its own scope */
 BL__NORETURN void bl__goroutine_exit(void);
+
+/* Functions of the library in which goroutines run one of the program's, and what else they do at
+ * the end, which is done for one that is ended from within as well; with the goroutine's arg. Each
+ * is the first on its stack. */
+int bl__waitgroup_run(void *arg); /* sync/waitgroup.c */
+void bl__waitgroup_exit(void *arg);
+int bl__after_run(void *arg); /* life/after_func.c */
+void bl__after_exit(void *arg);
+int bl__pool_worker(void *arg); /* life/pool.c */
+void bl__pool_exit(void *arg);
 
 /* Where g's innermost scope was opened, which its frame may have left. scope.c */
 const bl__site *bl__scope_opened(const bl__g *g);

@@ -85,8 +85,23 @@ static void after_unlink(bl__after *a)
     bl__unlock(&s->bl__lock);
 }
 
+/* By its goroutine. */
+static void after_end(bl__after *a)
+{
+    bl__race_release(&a->runner);
+    bl__lock(&a->lock, BL__RANK_AFTER);
+    a->runner = NULL;
+    for (bl__waiter *w; (w = bl__waitq_pop_front(&a->waiters)) != NULL;) {
+        bl__g *g = w->g;
+        if (bl__claim(g))
+            bl__ready(g, 0);
+    }
+    after_free(a);
+    bl__unlock(&a->lock);
+}
+
 /* The goroutine that an after_func starts. */
-static int after_run(void *arg)
+int bl__after_run(void *arg)
 {
     bl__after *a = arg;
     bl__lock(&a->lock, BL__RANK_AFTER);
@@ -99,17 +114,14 @@ static int after_run(void *arg)
 
     int r = fn(fn_arg);
 
-    bl__race_release(&a->runner);
-    bl__lock(&a->lock, BL__RANK_AFTER);
-    a->runner = NULL;
-    for (bl__waiter *w; (w = bl__waitq_pop_front(&a->waiters)) != NULL;) {
-        bl__g *g = w->g;
-        if (bl__claim(g))
-            bl__ready(g, 0);
-    }
-    after_free(a);
-    bl__unlock(&a->lock);
+    after_end(a);
     return r;
+}
+
+void bl__after_exit(void *arg)
+{
+    bl__scopes_leave(NULL);
+    after_end(arg);
 }
 
 /* The goroutine comes after the start of the timer, and not after whom it interrupts (race.h). */
@@ -117,11 +129,11 @@ static int after_start_run(bl_scope *s, bl__after *a)
 {
 #if BL__RACE
     BL__RACE_NOBODY_BEGIN(&a->race);
-    int r = bl__scope_start_pinned(s, after_run, a, a->site);
+    int r = bl__scope_start_pinned(s, bl__after_run, a, a->site);
     BL__RACE_NOBODY_END();
     return r;
 #else
-    return bl__scope_start_pinned(s, after_run, a, a->site);
+    return bl__scope_start_pinned(s, bl__after_run, a, a->site);
 #endif
 }
 

@@ -153,6 +153,7 @@ static inline void job_in(bl_pool *p, bl__job job, const bl__g *by)
 enum { FIBERS = 16 };
 struct bl__job_fibers {
     uint32_t next;
+    void *own; /* the worker's, while a job has its own */
     struct {
         void *fiber; /* NULL: none yet */
         const void *made;
@@ -199,19 +200,29 @@ static inline bl__job job_out(bl_pool *p, bool run)
     return job;
 }
 
+#if BL__RACE
+static __attribute__((noinline)) void job_fiber_leave(const bl_pool *p, bl__g *g)
+{
+    void *own = g->job_fibers->own;
+    bl__race_release(p);
+    bl__race_release(p->scope);
+    if (own == NULL)
+        return;
+    g->job_fibers->own = NULL;
+    bl__race_back(g->fiber = own);
+    bl__race_stack_forget(g->stack_lo, __builtin_frame_address(0));
+}
+#endif
+
 static __attribute__((noinline)) int job_run_apart(const bl_pool *p, bl__g *g, bl__job job)
 {
 #if BL__RACE
-    void *own = g->fiber;
-    if (job.fiber != NULL)
-        (void)bl__race_as(g->fiber = job.fiber);
-    int result = job.fn(job.arg);
-    bl__race_release(p);
-    bl__race_release(p->scope);
     if (job.fiber != NULL) {
-        bl__race_back(g->fiber = own);
-        bl__race_stack_forget(g->stack_lo, __builtin_frame_address(0));
+        g->job_fibers->own = g->fiber;
+        (void)bl__race_as(g->fiber = job.fiber);
     }
+    int result = job.fn(job.arg);
+    job_fiber_leave(p, g);
     return result;
 #else
     (void)p, (void)g;
@@ -357,13 +368,11 @@ static int pool_join(bl_pool *p, bl_time deadline)
 
 /* ---- Workers ---- */
 
-static int pool_worker(void *arg);
-
 /* Under both locks. False: no memory. */
 static __attribute__((noinline)) bool worker_start(bl_pool *p)
 {
     bl__scope_pin(p->scope);
-    if (bl__scope_start_pinned(p->scope, pool_worker, p, p->inner.bl__made) < 0) {
+    if (bl__scope_start_pinned(p->scope, bl__pool_worker, p, p->inner.bl__made) < 0) {
         bl__scope_unpin(p->scope);
         return false;
     }
@@ -520,7 +529,25 @@ static void worker_run(bl_pool *p, bl__g *g)
     }
 }
 
-static int pool_worker(void *arg)
+/* Under both locks, which it gives back: g is no worker any more. */
+static void worker_end(bl_pool *p, bl__g *g)
+{
+    if (pool_state(p) != 0) {
+        pool_close(p, CLOSED_CANCELLED);
+        (void)pool_drop(p);
+        pool_lock(p);
+    }
+    g->inner = g->scope;
+    g->ctx = g->scope->bl__ctx;
+    p->workers--;
+    pool_leave(p, true);
+#if BL__RACE
+    for (uint32_t i = 0; i < FIBERS; i++)
+        bl__race_fiber_free(g->job_fibers->turns[i].fiber);
+#endif
+}
+
+int bl__pool_worker(void *arg)
 {
     bl_pool *p = arg;
     bl__g *g = bl__self();
@@ -535,20 +562,30 @@ static int pool_worker(void *arg)
     pool_lock(p);
     p->looking--;
     worker_run(p, g);
-    if (pool_state(p) != 0) {
-        pool_close(p, CLOSED_CANCELLED);
-        (void)pool_drop(p);
-        pool_lock(p);
-    }
-    g->inner = g->scope;
-    g->ctx = g->scope->bl__ctx;
-    p->workers--;
-    pool_leave(p, true);
-#if BL__RACE
-    for (uint32_t i = 0; i < FIBERS; i++)
-        bl__race_fiber_free(fibers.turns[i].fiber);
-#endif
+    worker_end(p, g);
     return 0;
+}
+
+/* Its job has ended the goroutine: another goes on with the others. */
+void bl__pool_exit(void *arg)
+{
+    bl_pool *p = arg;
+    bl__g *g = bl__self();
+    bl__scopes_leave(&p->inner);
+#if BL__RACE
+    job_fiber_leave(p, g);
+#endif
+    job_clean(p, g);
+    pool_lock(p);
+    p->running--;
+    p->done++;
+    p->workers--;
+    bool alone = queued(p) > 0 && pool_state(p) == 0 && !(worker_wanted(p) && worker_start(p)) &&
+                 p->workers == 0;
+    p->workers++;
+    if (alone) /* there was no memory for it */
+        worker_run(p, g);
+    worker_end(p, g);
 }
 
 /* ---- Submitting ---- */
@@ -665,7 +702,7 @@ int bl_pool_submit_until(bl_pool *p, bl_fn fn, void *arg, bl_time deadline)
 
 static bool is_worker(const bl__g *g, void *pool)
 {
-    return g->task.kind == BL__TASK_G && g->fn == pool_worker && g->arg == pool;
+    return g->task.kind == BL__TASK_G && g->fn == bl__pool_worker && g->arg == pool;
 }
 
 static bool is_dropper(bl_pool *p, const bl__g *g)

@@ -110,7 +110,7 @@ typedef struct waitgroup_call {
     void *arg;
 } waitgroup_call;
 
-static int waitgroup_run(void *arg)
+int bl__waitgroup_run(void *arg)
 {
     waitgroup_call call = *(waitgroup_call *)arg;
     store_relaxed(&bl__self()->fn, call.fn); /* for reports */
@@ -119,13 +119,20 @@ static int waitgroup_run(void *arg)
     return r;
 }
 
+void bl__waitgroup_exit(void *arg)
+{
+    const waitgroup_call *call = arg;
+    bl__scopes_leave(NULL);
+    bl_waitgroup_done(call->wg);
+}
+
 int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
 {
     waitgroup_call call = {wg, fn, arg};
     BL__RACE_FRAME();
     bl__fn_check(fn);
     bl_waitgroup_add(wg, 1);
-    int r = bl__go_own(s, waitgroup_run, &call, sizeof call, site);
+    int r = bl__go_own(s, bl__waitgroup_run, &call, sizeof call, site);
     if (r < 0)
         bl_waitgroup_add(wg, -1);
     return r;
