@@ -111,7 +111,7 @@ lines "a bubble's after-func elsewhere" '^stops channel 0x[0-9a-f]+ of a timer t
 lines 'a deadlock beside a ticker' '^--- FAIL: ticking' '^ +ticking_fn$'
 ok 'is found before the next tick' test "$(grep -c 'failed: bl_now.. == BEGIN + BL_SEC' "$work/out")" -eq 0
 ok 'a failed BL_REQUIRE ends the test too' test "$(grep -c 'not reached' "$work/out")" -eq 0
-whole=(clock kinds mutex pipe real signals noisy hour crowd spread apart watched mixture parallel order cleanup escaped_freed done last)
+whole=(clock kinds mutex pipe real signals noisy alone spinning hour crowd spread apart watched mixture parallel order cleanup escaped_freed done last)
 pattern=$(IFS='|' && echo "${whole[*]}")
 BELAY_GRACE=1m run "$belay" test -cpu 1,2,8 -v -run "^($pattern)\$" "$work/bubble"
 expect 'bubbles in which all is right' 0

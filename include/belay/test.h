@@ -241,8 +241,9 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
  * (ticks that nobody waits for are nothing), nor signals for a channel of bl_notify, that is a
  * deadlock: the test fails with their stacks, and the bubble is cancelled. What is due at one
  * instant goes on in an order that is drawn from -seed, another in each round of -count, and so is
- * which of several ready cases a select takes. (On one processor this decides all; on several,
- * goroutines that go on at one instant run at the same time.)
+ * which of several ready cases a select takes. (On one processor this decides all, but for who
+ * computes for longer than 100 ms: then others go on. On several, goroutines that go on at one
+ * instant run at the same time.)
  *
  * A channel that is made in a bubble, and that of a timer or ticker that is started in one, is for
  * its goroutines and what they run by bl_blocking. Elsewhere sending on it, receiving, selecting and

@@ -44,6 +44,7 @@
 
 enum {
     HOG_NS = 10000000,
+    HOG_IN_BUBBLE_NS = 100000000,
     SLEPT_NS = 2000,
     DOZED_NS = 200000,
     BLOCKS_AGAIN = 8, /* g->blocks of one that was found asleep */
@@ -620,6 +621,20 @@ static bool sleeps_outside(const bl__p *p, const bl__m *m)
     return bl__thread_state_sleeps(state_at(p)) == 1;
 }
 
+/* Has m, which holds p, computed for too long? A bubble's order is to be the same each time, however
+ * long others have the CPU meanwhile: beside one it is the thread's own time that counts. */
+static bool is_hog(bl__p *p, const bl__m *m, bl_time now)
+{
+    if (now - load_relaxed(&p->seen_since) < HOG_NS)
+        return false;
+    if (load_relaxed(&bl__rt.bubbles) == NULL)
+        return true;
+    int64_t cpu = bl__thread_cpu(load_relaxed(&m->tid));
+    if (p->hog_cpu < 0)
+        p->hog_cpu = cpu;
+    return cpu < 0 || cpu - p->hog_cpu >= HOG_IN_BUBBLE_NS;
+}
+
 /* BL__LOOK_TAKEN only from a thread that sleeps: who blocks once blocks again, a loop seldom
  * does. */
 static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool eager)
@@ -630,7 +645,7 @@ static bl__look take_stuck(bl__p *p, bl__m *m, uint32_t tick, bl_time now, bool 
         return BL__LOOK_TAKEN;
     if (sleeps_outside(p, m))
         return take(p, tick, BL__AWAY_BLOCKED, false) ? BL__LOOK_TAKEN : BL__LOOK_NOTHING;
-    if (now - load_relaxed(&p->seen_since) < HOG_NS)
+    if (!is_hog(p, m, now))
         return BL__LOOK_NOTHING;
     if (!asked) { /* it may come by, which disturbs less than two that run at once */
         p->asked = true;
@@ -754,6 +769,7 @@ bl__look bl__handoff_look(bool eager)
         bool stuck = tick == load_relaxed(&p->seen_tick) && m == p->seen_m && m != NULL;
         if (!stuck) {
             p->asked = false;
+            p->hog_cpu = -1;
             if (m != p->seen_m)
                 p->seen_cpu = -1;
             bool asks = eager || p->seen_cpu < 0 || (waits && !picks_on(p, tick));

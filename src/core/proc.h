@@ -127,6 +127,7 @@ struct bl__p {
     bl_time seen_since;  /* atomic: when it was first seen at seen_tick; coarse clock */
     bl_time seen_at;     /* when sysmon last asked for the CPU time of its thread, */
     int64_t seen_cpu;    /* and what that was */
+    int64_t hog_cpu;     /* of its thread, at seen_tick; -1: not asked yet */
     int64_t held_up_cpu; /* of its thread, when nobody had come by for long */
     bool asked;          /* at the look before, who runs was asked to yield */
     bl_time fed;         /* atomic: when it was last known to go on; owner; core/watch.c */

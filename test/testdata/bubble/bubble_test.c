@@ -316,6 +316,69 @@ BL_TEST(noisy)
     pthread_join(thread, NULL);
 }
 
+/* ---- Order ---- */
+
+/* Whoever computes does so alone, also for longer than others have to wait for elsewhere; with one
+ * processor. */
+static atomic_int computing;
+
+static int computes_alone(void *arg)
+{
+    int *alone = arg;
+    struct timespec at = {0};
+    atomic_store(&computing, 1);
+    int64_t over = -1, now;
+    do {
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &at);
+        now = at.tv_sec * BL_SEC + at.tv_nsec;
+        over = over < 0 ? now + 40 * BL_MS : over;
+    } while (now < over);
+    *alone = atomic_exchange(&computing, 0);
+    return 0;
+}
+
+static int interrupts(void *arg)
+{
+    (void)arg;
+    atomic_store(&computing, 0);
+    return 0;
+}
+
+static void compute_fn(bl_test *t, void *arg)
+{
+    int alone = 0;
+    BL_SCOPE(s);
+    (void)arg;
+    BL_CHECK_EQ(t, bl_go(s, computes_alone, &alone), 0);
+    for (int i = 0; i < 4; i++)
+        BL_CHECK_EQ(t, bl_go(s, interrupts, NULL), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK(t, alone == 1 || bl_procs() > 1);
+}
+
+BL_TEST(alone) { bl_bubble(t, compute_fn, NULL); }
+
+/* But one that computes until another has done something keeps nobody waiting for ever. */
+static int spins(void *arg)
+{
+    while (!atomic_load((atomic_bool *)arg))
+        continue;
+    return 0;
+}
+
+static void spin_fn(bl_test *t, void *arg)
+{
+    atomic_bool told = false;
+    BL_SCOPE(s);
+    (void)arg;
+    BL_CHECK_EQ(t, bl_go(s, spins, &told), 0);
+    bl_yield();
+    atomic_store(&told, true);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
+BL_TEST(spinning) { bl_bubble(t, spin_fn, NULL); }
+
 /* ---- Many ---- */
 
 typedef struct hour {
