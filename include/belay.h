@@ -718,8 +718,8 @@ typedef struct bl_timer {
     uint64_t bl__chan[BL__TIMER_CHAN_WORDS];
 } bl_timer;
 
-/* Starts t to send the time on its channel once, d from now. 0. On a pending timer: as reset.
- * (Go: time.NewTimer.) Does not wait. */
+/* Starts t to send the time on its channel once, d from now (d <= 0: now). 0. On a pending timer: as
+ * reset. (Go: time.NewTimer.) Does not wait. */
 int bl__timer_start(bl_timer *t, bl_dur d, const bl__site *site);
 #define bl_timer_start(t, d) bl__timer_start((t), (d), BL__HERE("timer"))
 /* The channel, of bl_time, which is part of t and to receive from: to close, retain or release it,

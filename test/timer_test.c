@@ -63,6 +63,22 @@ BL_TEST(fires_with_the_time_it_was_due)
     BL_CHECK_LE(t, v, after + BL_MS);
 }
 
+BL_TEST(what_is_due_already_is_due_now)
+{
+    static const bl_dur passed[] = {0, -1, -BL_HOUR, INT64_MIN};
+    for (size_t i = 0; i < sizeof passed / sizeof *passed; i++) {
+        bl_timer timer = {0};
+        bl_time v = 0, before = bl_now();
+        BL_CHECK_EQ(t, bl_timer_start(&timer, passed[i]), 0);
+        BL_CHECK_EQ(t, bl_chan_try_recv(bl_timer_chan(&timer), &v), 0);
+        BL_CHECK_GE(t, v, before);
+        BL_CHECK_LE(t, v, bl_now());
+        BL_CHECK(t, !bl_timer_reset(&timer, passed[i]));
+        BL_CHECK_EQ(t, bl_chan_try_recv(bl_timer_chan(&timer), &v), 0);
+        BL_CHECK_GE(t, v, before);
+    }
+}
+
 BL_TEST(len_and_cap_are_zero)
 {
     bl_timer timer = {0};

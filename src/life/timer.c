@@ -65,7 +65,7 @@ static void chan_start(bl_timer *t, bl_dur d)
         bl__timer_arm(t, bl__in(d), chan_fire);
         return;
     }
-    t->bl__when = bl__in(d);
+    t->bl__when = bl__in(0); /* no time that has passed (Go: when) */
     (void)bl__chan_timer_put(bl__timer_channel(t), t->bl__when);
 }
 
