@@ -787,7 +787,7 @@ typedef struct bl_pool_opts {
     const char *name BL__OR_ZERO; /* for reports; not copied */
     /* Called once for each job that was accepted and will not run, with no lock held: by the
      * goroutine (or thread) that calls bl_pool_stop, and after a cancellation by one of the
-     * scope's, or its closer. To drain or stop the pool in it is fatal. */
+     * scope's, or its closer. To drain or stop the pool in it, or end the goroutine, is fatal. */
     void (*on_discard)(bl_fn fn, void *arg) BL__OR_ZERO;
 } bl_pool_opts;
 

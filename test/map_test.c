@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "arch/sanitize.h"
+#include "core/sched.h"
 #include "os/os.h"
 #include "sync/map.h"
 
@@ -410,6 +411,34 @@ BL_TEST(range_and_change)
         BL_CHECK(t, r.map->table.cursors == NULL);
         bl_map_free(r.map);
     }
+}
+
+static bool range_no_further(const void *key, void *value, void *arg)
+{
+    (void)key;
+    (void)value;
+    (void)arg;
+    bl__goroutine_exit();
+}
+
+static int range_and_end(void *map)
+{
+    bl_map_range(map, range_no_further, NULL);
+    return 0;
+}
+
+/* As a failed BL_REQUIRE does. */
+BL_TEST(who_ranges_ends)
+{
+    bl_map *m = bl_map_new(sizeof(int), sizeof(int));
+    fill(m, 0, 100);
+    BL_SCOPE(s);
+    bl_go(s, range_and_end, m);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK(t, m->table.cursors == NULL);
+    fill(m, 100, 2000); /* the table is built anew */
+    BL_CHECK_EQ(t, bl_map_len(m), 2000);
+    bl_map_free(m);
 }
 
 /* Ranges in ranges, while the innermost has the table built anew again and again. */

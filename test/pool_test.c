@@ -12,6 +12,7 @@
 
 #include "calls.h"
 #include "core/sched.h"
+#include "fatal.h"
 #include "parked.h"
 
 static bl_test *const t; /* the test that the caller is of */
@@ -774,4 +775,32 @@ BL_TEST(a_job_that_ends_its_goroutine_has_ended)
         BL_CHECK_EQ(t, stats(p).done, 2 * JOBS);
         BL_CHECK_EQ(t, stats(p).running, 0);
     }
+}
+
+static void end_at_discard(bl_fn fn, void *arg)
+{
+    (void)fn, (void)arg;
+    bl__goroutine_exit();
+}
+
+static int sleep_long(void *arg)
+{
+    (void)arg;
+    return bl_sleep(BL_MIN);
+}
+
+static int discard_main(void *arg)
+{
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(
+        s, &(bl_pool_opts){.workers = 1, .queue = 4, .name = "jobs", .on_discard = end_at_discard});
+    for (int i = 0; i < 4; i++)
+        BL_REQUIRE_EQ(t, bl_pool_submit(p, sleep_long, arg), 0);
+    bl_scope_cancel(s, BL_ECANCELED);
+    return 0;
+}
+
+BL_TEST_PLAIN(on_discard_returns)
+{
+    CHECK_FATAL(t, discard_main, "on_discard of pool \"jobs\" (made at ");
 }

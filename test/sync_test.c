@@ -530,6 +530,48 @@ static int end_in_a_scope(void *arg)
     bl__goroutine_exit();
 }
 
+static int end_in_once(void *arg)
+{
+    BL_SCOPE(s);
+    *(int *)arg += 1;
+    for (int i = 0; i < 100; i++) /* the others come */
+        bl_yield();
+    bl__goroutine_exit();
+}
+
+typedef struct ends_early {
+    bl_once once, outer;
+    int ran, done;
+} ends_early;
+
+static int once_in_once(void *arg)
+{
+    ends_early *e = arg;
+    bl_once_do(&e->once, end_in_once, &e->ran);
+    return 0;
+}
+
+static int call_both(void *arg)
+{
+    ends_early *e = arg;
+    bl_once_do(&e->outer, once_in_once, e);
+    __atomic_add_fetch(&e->done, 1, __ATOMIC_RELAXED);
+    return 0;
+}
+
+BL_TEST(a_function_that_ends_its_goroutine_was_run_once)
+{
+    enum { CALLERS = 5 };
+    ends_early e = {.done = 0};
+    BL_SCOPE(s);
+    for (int i = 0; i < CALLERS; i++)
+        BL_CHECK_EQ(t, bl_go(s, call_both, &e), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK_EQ(t, e.ran, 1);
+    BL_CHECK_EQ(t, e.done, CALLERS - 1);
+    once_in_once(&e);
+}
+
 BL_TEST(a_goroutine_of_a_wait_group_is_done_when_it_ends_early)
 {
     int ran = 0;

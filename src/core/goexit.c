@@ -37,6 +37,19 @@ static const struct {
     {bl__pool_worker, bl__pool_exit},
 };
 
+/* What the library's functions have to do in frames that have been left, or are given up: those
+ * below at. One that a C++ exception has left is still noted, and may have been overwritten since;
+ * what was noted before it is lost with it. */
+static void within_leave(const char *at)
+{
+    bl__g *g = bl__self();
+    const bl__within *w;
+    while ((w = g->within) != NULL && w->id == g->id && w->frame < at) {
+        g->within = w->outer;
+        w->exit(w->arg);
+    }
+}
+
 /* Asked before each frame is left: nothing more once the goroutine's own functions are. A pool's
  * worker may go on with other jobs in its exit, and what is below that has been left before. */
 static _Unwind_Reason_Code exit_step(int version, _Unwind_Action actions,
@@ -46,6 +59,7 @@ static _Unwind_Reason_Code exit_step(int version, _Unwind_Action actions,
     (void)version;
     (void)class;
     exit_object *o = arg;
+    within_leave((const char *)_Unwind_GetCFA(context)); /* where this frame begins */
     uintptr_t start = _Unwind_GetRegionStart(context);
     bool base = start == (uintptr_t)bl__goroutine_main;
     for (size_t i = 0; i < sizeof runners / sizeof *runners; i++) {
@@ -75,5 +89,6 @@ void bl__goroutine_exit(void)
         (void)_Unwind_ForcedUnwind(&o->e, exit_step, o);
         bl__free(o); /* a frame without unwinding information stood in the way */
     }
+    within_leave((const char *)UINTPTR_MAX);
     bl__goroutine_end();
 }

@@ -152,9 +152,10 @@ struct bl__g {
     uint64_t race_owner; /* g: what bl__race_owner says */
     struct bl__job_fibers *job_fibers; /* g: a pool's worker's (life/pool.c) */
 #endif
-    void *copy_heap;    /* g: bl_go_copy's value where it is large */
-    bl_time blocked_at; /* atomic: when it parked, while that is recorded */
-    bl_time ready_at;   /* since when it could run, likewise; 0 once that is recorded */
+    struct bl__within *within; /* g: core/goexit.c */
+    void *copy_heap;           /* g: bl_go_copy's value where it is large */
+    bl_time blocked_at;        /* atomic: when it parked, while that is recorded */
+    bl_time ready_at;          /* since when it could run, likewise; 0 once that is recorded */
     bl_time away_since; /* atomic: since when it has not let go, if it runs without a processor */
     uint32_t thread_futex; /* a plain thread's: 1 when woken */
     uint32_t lock;         /* for waits that have no object */
@@ -311,6 +312,26 @@ int bl__after_run(void *arg); /* life/after_func.c */
 void bl__after_exit(void *arg);
 int bl__pool_worker(void *arg); /* life/pool.c */
 void bl__pool_exit(void *arg);
+
+/* The same in the midst of a stack: in the frame of a function of the library that runs one of the
+ * program's there, and has something to do after it. */
+typedef struct bl__within {
+    struct bl__within *outer;
+    void (*exit)(void *arg); /* instead of what the function does after it */
+    void *arg;
+    const char *frame;
+    uint64_t id; /* the goroutine's */
+} bl__within;
+
+static inline __attribute__((always_inline)) void bl__within_begin(bl__within *w, bl__g *g,
+                                                                   void (*exit)(void *arg),
+                                                                   void *arg)
+{
+    *w = (bl__within){g->within, exit, arg, __builtin_frame_address(0), g->id};
+    g->within = w;
+}
+
+static inline void bl__within_end(const bl__within *w, bl__g *g) { g->within = w->outer; }
 
 /* Where g's innermost scope was opened, which its frame may have left. scope.c */
 const bl__site *bl__scope_opened(const bl__g *g);

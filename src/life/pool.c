@@ -302,12 +302,25 @@ static void dropper_remove(bl_pool *p, const bl__dropper *d)
     *at = d->next;
 }
 
+/* What else it was to hand over nobody would. */
+static BL__NORETURN void discard_exit(void *pool)
+{
+    const bl_pool *p = pool;
+    const bl__site *made = p->inner.bl__made;
+    bl__fatal("belay: on_discard of pool \"%s\" (made at %s:%d) has ended its goroutine, as a "
+              "failed BL_REQUIRE does; it is to return",
+              p->inner.bl__name, made->file, made->line);
+}
+
 /* Hands what is queued to on_discard; how many. */
 static uint64_t pool_drop(bl_pool *p)
 {
-    bl__dropper self = {NULL, bl__self()};
+    bl__g *g = bl__self();
+    bl__dropper self = {NULL, g};
     uint64_t dropped = 0;
     bl__job jobs[DROP_AT_ONCE];
+    bl__within within;
+    bl__within_begin(&within, g, discard_exit, p);
     for (;;) {
         uint32_t n = 0;
         pool_lock(p);
@@ -316,6 +329,7 @@ static uint64_t pool_drop(bl_pool *p)
         for (; n < DROP_AT_ONCE && queued(p) > 0; p->head++)
             jobs[n++] = job_out(p, false);
         if (n == 0) {
+            bl__within_end(&within, g);
             pool_leave(p, true);
             return dropped;
         }

@@ -224,6 +224,19 @@ void bl_map_clear(bl_map *m)
     map_write_end(m);
 }
 
+typedef struct map_walk {
+    bl_map *m;
+    bl__cursor c;
+} map_walk;
+
+static void walk_end(void *walk)
+{
+    map_walk *w = walk;
+    bl__lock(&w->m->lock, BL__RANK_MAP);
+    bl__table_drop(&w->m->table, &w->c);
+    bl__unlock(&w->m->lock);
+}
+
 void bl_map_range(bl_map *m, bl_map_fn fn, void *arg)
 {
     BL__RACE_FRAME();
@@ -231,12 +244,15 @@ void bl_map_range(bl_map *m, bl_map_fn fn, void *arg)
         return;
     map_race_read(m);
     map_check_iteration(m);
-    bl__cursor c = {.owner = bl__self()};
+    bl__g *g = bl__self();
+    map_walk w = {.m = m, .c = {.owner = g}};
+    bl__within within;
+    bl__within_begin(&within, g, walk_end, &w);
     bl__lock(&m->lock, BL__RANK_MAP);
-    bl__table_follow(&m->table, &c);
+    bl__table_follow(&m->table, &w.c);
     bl__unlock(&m->lock);
     char *entry;
-    while ((entry = bl__table_next(&m->table, &m->shape, &c)) != NULL) {
+    while ((entry = bl__table_next(&m->table, &m->shape, &w.c)) != NULL) {
         const void *key = m->shape.boxed ? bl__entry_box(entry)->bytes : entry;
         bool on = fn(key, entry + m->shape.value_at, arg);
         map_race_read(m);
@@ -244,7 +260,6 @@ void bl_map_range(bl_map *m, bl_map_fn fn, void *arg)
         if (!on)
             break;
     }
-    bl__lock(&m->lock, BL__RANK_MAP);
-    bl__table_drop(&m->table, &c);
-    bl__unlock(&m->lock);
+    bl__within_end(&within, g);
+    walk_end(&w);
 }

@@ -13,10 +13,11 @@
 
 static inline bl__waitq *once_queue(bl_once *o) { return BL__WAITQ(&o->bl__head); }
 
-static void once_run(bl_once *o, bl_fn fn, void *arg)
+/* The function has returned, or has ended the goroutine, which is as good (Go: Goexit). */
+static void once_end(void *once)
 {
+    bl_once *o = once;
     bl__woken woken = {NULL, NULL};
-    (void)fn(arg);
     bl__race_release(o);
     BL__CHECK_COPY(o, "sync.Once");
     bl__lock(&o->bl__lock, BL__RANK_WAITERS);
@@ -28,6 +29,15 @@ static void once_run(bl_once *o, bl_fn fn, void *arg)
         bl__woken_add(&woken, w);
     bl__unlock(&o->bl__lock);
     bl__woken_ready(&woken);
+}
+
+static void once_run(bl_once *o, bl__g *g, bl_fn fn, void *arg)
+{
+    bl__within within;
+    bl__within_begin(&within, g, once_end, o);
+    (void)fn(arg);
+    bl__within_end(&within, g);
+    once_end(o);
 }
 
 static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *arg)
@@ -42,7 +52,7 @@ static __attribute__((noinline)) void once_do_slow(bl_once *o, bl_fn fn, void *a
     } else if (!o->bl__runner) {
         o->bl__runner = g;
         bl__unlock(&o->bl__lock);
-        once_run(o, fn, arg);
+        once_run(o, g, fn, arg);
     } else if (o->bl__runner == g) {
         bl__fatal_of("calls", BL__WAIT_ONCE, o,
                      "sync: Once.Do called by the function that it runs - deadlock!");

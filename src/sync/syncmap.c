@@ -298,25 +298,46 @@ static bool step_next(syncmap_step *step, const bl_syncmap *m, syncmap_part *par
     return true;
 }
 
+typedef struct part_walk {
+    syncmap_part *part;
+    bl__cursor c;
+    syncmap_step step;
+} part_walk;
+
+static void walk_exit(void *walk)
+{
+    part_walk *w = walk;
+    bl__box_release(w->step.box);
+    bl__lock(&w->part->lock, BL__RANK_MAP);
+    bl__table_drop(&w->part->table, &w->c);
+    bl__unlock(&w->part->lock);
+}
+
 static bool part_range(bl_syncmap *m, syncmap_part *part, bl_map_fn fn, void *arg)
 {
     bool on = true;
-    syncmap_step step;
-    bl__cursor c = {.at = 0};
+    part_walk w = {.part = part};
+    syncmap_step *step = &w.step;
+    bl__g *g = bl__self();
+    bl__within within;
+    bl__within_begin(&within, g, walk_exit, &w);
     bl__lock(&part->lock, BL__RANK_MAP);
-    bl__table_follow(&part->table, &c);
-    while (on && step_next(&step, m, part, &c)) {
+    bl__table_follow(&part->table, &w.c);
+    while (on && step_next(step, m, part, &w.c)) {
         bl__unlock(&part->lock);
         if (BL__RACE) {
-            bl__key k = bl__key_of(&m->shape, step.box ? (const void *)step.box->bytes : step.key);
+            bl__key k =
+                bl__key_of(&m->shape, step->box ? (const void *)step->box->bytes : step->key);
             bl__race_acquire(key_race(m, &k));
         }
-        on = fn(step.box ? step.box->bytes : step.key, step.value, arg);
-        bl__box_release(step.box);
+        on = fn(step->box ? step->box->bytes : step->key, step->value, arg);
+        bl__box_release(step->box);
+        step->box = NULL;
         bl__lock(&part->lock, BL__RANK_MAP);
     }
-    bl__table_drop(&part->table, &c);
+    bl__table_drop(&part->table, &w.c);
     bl__unlock(&part->lock);
+    bl__within_end(&within, g);
     return on;
 }
 
