@@ -28,6 +28,7 @@
 enum { CLIENTS = 1000, OUTBOX = 256, TEXT = 254 };
 #define SILENCE (10 * BL_MIN)
 #define PATIENCE (5 * BL_SEC)
+#define GOODBYE BL_SEC
 
 typedef struct line {
     uint16_t size;
@@ -82,9 +83,11 @@ static int writer(void *arg)
     client *c = arg;
     line l;
     int r;
-    while ((r = bl_chan_recv(c->outbox, &l)) == 0)
-        if (bl_write_until(c->fd, l.text, l.size, bl_in(PATIENCE)) < l.size)
-            return BL_EPIPE; /* which cancels the client's scope */
+    while ((r = bl_chan_recv(c->outbox, &l)) == 0) {
+        ssize_t n = bl_write_until(c->fd, l.text, l.size, bl_in(PATIENCE));
+        if (n < l.size)
+            return n < 0 ? (int)n : BL_ETIMEDOUT; /* which cancels the client's scope */
+    }
     return r;
 }
 
@@ -111,7 +114,7 @@ static int read_lines(client *c)
 static void say_goodbye(int fd)
 {
     static const char words[] = "the server stops\n";
-    BL_SCOPE(s, .name = "goodbye", .shield = true, .timeout = BL_SEC);
+    BL_SCOPE(s, .name = "goodbye", .shield = true, .timeout = GOODBYE);
     if (bl_write(fd, words, sizeof words - 1) < 0)
         return; /* it has gone first */
 }
@@ -167,6 +170,8 @@ static int listen_to(int *port)
         bind(fd, (struct sockaddr *)&at, size) != 0 || listen(fd, SOMAXCONN) != 0 ||
         getsockname(fd, (struct sockaddr *)&at, &size) != 0) {
         perror("chat");
+        if (fd >= 0)
+            close(fd);
         return -1;
     }
     *port = ntohs(at.sin_port);
@@ -181,7 +186,7 @@ static int serve(void *arg)
         return BL_EIO;
     printf("listening on 127.0.0.1:%d\n", port);
     BL_SCOPE(background, .name = "background");
-    BL_SCOPE(clients, .name = "clients", .limit = CLIENTS);
+    BL_SCOPE(clients, .name = "clients", .limit = CLIENTS, .grace = 2 * GOODBYE);
     r = bl_go(background, reporter, NULL);
     while (r == 0) {
         int conn = bl_accept(fd, NULL, NULL);

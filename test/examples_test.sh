@@ -130,6 +130,34 @@ expect_out 'who does not keep up is dropped' '^a client is gone: no buffer space
 chat_end 'and all ends as well' 2
 hears 6 'the server stops'
 exec 5>&- 6>&-
+
+queued() { # sets sent and got: bytes that wait in the kernel, of connections of the server's side
+    read -r sent got < <(awk -v at="$(printf ':%04X' "$port")" 'index($2, at) { print $5 }' /proc/net/tcp | {
+        s=0 g=0
+        while IFS=: read -r tx rx; do s=$((s + 16#$tx)) g=$((g + 16#$rx)); done
+        echo "$s $g"
+    })
+}
+
+# One that does not read, and whose writer is in the middle of a line when all is to end. It has a second for the
+# goodbye, and is not late before two. (On a busy machine it may have been dropped; then there is nothing to see.)
+export BELAY_GRACE=100ms
+chat_begin
+exec 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port"
+text=$(for ((i = 0; i < 100; i++)); do printf '%0250d\n' $i; done)
+sent=0
+for ((i = 0; i < 3000; i++)); do
+    before=$sent
+    [ "${got:-0}" != 0 ] || echo "$text" >&6
+    sleep 0.01
+    queued
+    [ "$sent" = 0 ] || [ "$sent" != "$before" ] || [ "$got" != 0 ] || break
+    ! grep -q gone "$work/out" || break
+done
+ok 'the kernel has no room for what one does not read' test $i -lt 3000
+chat_end 'chat says goodbye to one that does not read' 2
+exec 5>&- 6>&-
+unset BELAY_GRACE
 run "$bin/chat" 65536
 expect 'chat with a port that is none' 2
 run "$bin/chat" 7x
