@@ -98,7 +98,8 @@ compare() { # EXPECTED, STDERR
                     if (taken[b] || (frame[b] != where && index(frame[b], where) != 1) || index(head[b], reason) == 0) continue
                     ok = 1
                     for (k = 1; k <= n; k++)
-                        if (index(body[b], parts[k]) == 0) { ok = 0; why = "not said: " parts[k] }
+                        if (sub(/^not: /, "", parts[k]) ? index(body[b], parts[k]) : index(body[b], parts[k]) == 0) {
+                            ok = 0; why = "not as wanted: " parts[k] }
                     if (ok) { taken[b] = 1; found = 1 } }
                 if (!found) { print where ": " why; bad = 1 } }
             for (b = 1; b <= blocks; b++) if (!taken[b] && !bad) { print "one too many: " head[b]; bad = 1 }

@@ -401,7 +401,8 @@ static void cut_off_print(bl__out *o, const bl__g *g)
     bl_ctx c, above;
     char name[BL__SCOPE_NAME];
     bl__site_text at;
-    const char *more = g->reason == BL__WAIT_IO && g->park_timer == NULL
+    bool ends = g->park_timer != NULL || (bl__peek(&c, g->ctx, sizeof c) && c.deadline != BL_NEVER);
+    const char *more = g->reason == BL__WAIT_IO && !ends
                            ? "; and its wait for the descriptor has no deadline"
                            : "";
     if (cut_off_by(&by, g) && bl__scope_name(name, &by) && bl__site_read(&at, by.bl__made)) {

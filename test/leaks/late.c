@@ -198,6 +198,23 @@ static int shielded_read(void *arg)
     return pipe(ends) != 0 ? 1 : cancel_soon(read_shielded, &ends[0]);
 }
 
+static int read_shielded_for_a_time(void *arg)
+{
+    char c;
+    BL_SCOPE(s, .name = "goodbye", .shield = true, .timeout = BL_MIN);
+    return bl_read(*(int *)arg, &c, 1) < 0; /* @timed_read */
+}
+
+/*? shielded_read_for_a_time late
+ * read_shielded_for_a_time@timed_read [IO wait] waits on descriptor; cause: the cancellation does not reach it; in scope "goodbye"; not: deadline
+ */
+static int shielded_read_for_a_time(void *arg)
+{
+    int ends[2];
+    (void)arg;
+    return pipe(ends) != 0 ? 1 : cancel_soon(read_shielded_for_a_time, &ends[0]);
+}
+
 /* ---- Locks and joins ---- */
 
 typedef struct held {
@@ -272,5 +289,6 @@ PROGRAMS({"ticker_loop", ticker_loop}, {"ticker_in_a_select", ticker_in_a_select
          {"timer_loop", timer_loop}, {"try_loop", try_loop}, {"sleep_loop", sleep_loop},
          {"cpu_loop", cpu_loop}, {"cpu_loop_sampled", cpu_loop_sampled},
          {"libc_sleep_loop", libc_sleep_loop}, {"plain_read", plain_read},
-         {"shielded_read", shielded_read}, {"lock_of_a_sleeper", lock_of_a_sleeper},
-         {"join_in_a_shield", join_in_a_shield}, {"left_at_exit", left_at_exit})
+         {"shielded_read", shielded_read}, {"shielded_read_for_a_time", shielded_read_for_a_time},
+         {"lock_of_a_sleeper", lock_of_a_sleeper}, {"join_in_a_shield", join_in_a_shield},
+         {"left_at_exit", left_at_exit})

@@ -7,7 +7,7 @@
  * ../leaks_test.sh:
  *
  *     NAME KIND, a line for each goroutine that is reported:
- *     FUNCTION@PLACE [WAIT REASON] text that is said of it; more text
+ *     FUNCTION@PLACE [WAIT REASON] text that is said of it; more text; not: one that is not
  *
  * where @PLACE is the line with that mark in a comment. KIND is the headline: global, fatal, deadlock, leak, late
  * (its scope was cancelled), left (at the program's end), said (just these texts) or right: nothing at all.
