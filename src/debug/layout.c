@@ -37,8 +37,9 @@
 #define SITE(field) AT("site", bl__site, field)
 #define PUBLIC(type, field) NAMED(#type "." #field, bl_##type, bl__##field)
 
+/* Used by the note below, which -flto does not see. */
 /* clang-format off */
-const bl__layout_table bl__layout __attribute__((visibility("hidden"))) = {
+const bl__layout_table bl__layout __attribute__((visibility("hidden"), used)) = {
     .magic = {'b', 'l', 'l', 'a', 'y', 'o', 'u', 't'},
     .version = BL__LAYOUT_VERSION,
     .rt = &bl__rt,
