@@ -141,7 +141,7 @@ queued() { # sets sent and got: bytes that wait in the kernel, of connections of
 
 # One that does not read, and whose writer is in the middle of a line when all is to end. It has a second for the
 # goodbye, and is not late before two. (On a busy machine it may have been dropped; then there is nothing to see.)
-export BELAY_GRACE=100ms
+export BELAY_GRACE=800ms # less than the goodbye takes; for the others it is to be enough on any machine
 chat_begin
 exec 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port"
 text=$(for ((i = 0; i < 100; i++)); do printf '%0250d\n' $i; done)
