@@ -88,13 +88,18 @@ chat_begin() { # sets chat, and port
     done
 }
 
-chat_end() { # NAME, CLIENTS
+# Who takes longer than a grace on a busy machine is late, and told of: 1 s, of the clients' scope 2.
+chat_end() { # NAME, CLIENTS[, SCOPE]: or nothing is said of that scope
+    local grace=$((1 + ($# > 2)))
+    SECONDS=0
     kill -TERM "$chat"
     wait "$chat"
     status=$?
     expect "$1" 0
     expect_out "$1: counts them" "^served $2 clients, then: context canceled\$"
-    ok "$1: no complaint" test ! -s "$work/err"
+    if [ "$SECONDS" -lt "$grace" ]; then
+        ok "$1: no complaint" bash -c "! grep -q '${3:+scope \"$3\"}' '$work/err'"
+    fi
 }
 
 chat_begin
@@ -141,7 +146,7 @@ queued() { # sets sent and got: bytes that wait in the kernel, of connections of
 
 # One that does not read, and whose writer is in the middle of a line when all is to end. It has a second for the
 # goodbye, and is not late before two. (On a busy machine it may have been dropped; then there is nothing to see.)
-export BELAY_GRACE=800ms # less than the goodbye takes; for the others it is to be enough on any machine
+export BELAY_GRACE=800ms # less than the goodbye takes
 chat_begin
 exec 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port"
 text=$(for ((i = 0; i < 100; i++)); do printf '%0250d\n' $i; done)
@@ -155,7 +160,7 @@ for ((i = 0; i < 3000; i++)); do
     ! grep -q gone "$work/out" || break
 done
 ok 'the kernel has no room for what one does not read' test $i -lt 3000
-chat_end 'chat says goodbye to one that does not read' 2
+chat_end 'chat says goodbye to one that does not read' 2 clients
 exec 5>&- 6>&-
 unset BELAY_GRACE
 run "$bin/chat" 65536
