@@ -4,6 +4,7 @@
 #include <belay/test.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <stddef.h>
@@ -17,13 +18,17 @@
 
 #include "debug/descriptor.h"
 
+static int errno_after;
+
 static const char *text_of(int fd)
 {
     static char text[1024];
     bl__out o;
     int to = memfd_create("text", MFD_CLOEXEC);
     bl__out_init(&o, to);
+    errno = 0;
     bl__descriptor_print(&o, fd);
+    errno_after = errno;
     bl__out_flush(&o);
     ssize_t n = pread(to, text, sizeof text - 1, 0);
     text[n > 0 ? n : 0] = '\0';
@@ -37,6 +42,7 @@ static const char *text_of(int fd)
         char wanted[512];                                                                          \
         snprintf(wanted, sizeof wanted, "descriptor %d" format, fd, ##__VA_ARGS__);                \
         BL_CHECK_STR(t, text_of(fd), wanted);                                                      \
+        BL_CHECK_EQ(t, errno_after, 0);                                                            \
     } while (0)
 
 static int port_of(int fd)

@@ -3,12 +3,13 @@
 #include "debug/descriptor.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -97,33 +98,36 @@ static void socket_print(bl__out *o, int fd)
     bl__out_printf(o, ")");
 }
 
-static void file_print(bl__out *o, int fd)
+static bool link_begins(const char *link, const char *with)
+{
+    return strncmp(link, with, strlen(with)) == 0;
+}
+
+static void link_print(bl__out *o, const char *link)
 {
     static const char anonymous[] = "anon_inode:[";
-    char path[32], to[512];
-    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(path, to, sizeof to - 1);
-    if (n <= 0)
-        return;
-    to[n] = '\0';
     bl__out_printf(o, " (");
-    if (to[0] == '/')
-        bl__out_quoted(o, to);
-    else if (strncmp(to, anonymous, sizeof anonymous - 1) == 0)
-        bl__out_printf(o, "%.*s", (int)(n - (ssize_t)sizeof anonymous), to + sizeof anonymous - 1);
+    if (link_begins(link, anonymous))
+        bl__out_printf(o, "%.*s", (int)(strlen(link) - sizeof anonymous),
+                       link + sizeof anonymous - 1);
+    else if (link_begins(link, "pipe:["))
+        bl__out_printf(o, "%s", link);
     else
-        bl__out_printf(o, "%s", to);
+        bl__out_quoted(o, link); /* a path, which may have anything in it */
     bl__out_printf(o, ")");
 }
 
 void bl__descriptor_print(bl__out *o, int fd)
 {
-    struct stat st;
+    char path[32], link[512] = "";
+    int saved = errno;
     bl__out_printf(o, "descriptor %d", fd);
-    if (bl__thread_is_filtered(bl__thread_id()) || bl__fd_stat(fd, &st) != 0)
-        return; /* a filter of system calls may kill */
-    if (S_ISSOCK(st.st_mode))
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    bool known = !bl__thread_is_filtered(bl__thread_id()) && /* a filter of system calls may kill */
+                 readlink(path, link, sizeof link - 1) > 0;  /* no file system hangs in that */
+    if (known && link_begins(link, "socket:["))
         socket_print(o, fd);
-    else
-        file_print(o, fd);
+    else if (known)
+        link_print(o, link);
+    errno = saved;
 }
