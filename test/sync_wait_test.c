@@ -76,7 +76,7 @@ static int lock_in_the_past(void *arg)
     return 0;
 }
 
-BL_TEST(deadlines_that_have_passed)
+static void *wait_in_the_past(void *arg)
 {
     const bl_time at[] = {0, -1, INT64_MIN, bl_now()};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) {
@@ -97,6 +97,15 @@ BL_TEST(deadlines_that_have_passed)
         bl_rwmutex_unlock(&p.rw);
         bl_mutex_unlock(&p.m);
     }
+    return arg;
+}
+
+BL_TEST(deadlines_that_have_passed)
+{
+    pthread_t thread;
+    wait_in_the_past(NULL);
+    BL_REQUIRE_EQ(t, pthread_create(&thread, NULL, wait_in_the_past, NULL), 0);
+    BL_CHECK_EQ(t, pthread_join(thread, NULL), 0);
 }
 
 static int add_one(void *arg)

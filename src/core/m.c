@@ -400,7 +400,8 @@ int bl__park_thread(bl__g *g, const bl__wait *w)
         bl__unlock(w->lock);
     while (load_acquire(&g->thread_futex) == 0) { /* ORD(thread): with bl__ready_thread */
         bool endless = claimed || w->deadline == BL_NEVER;
-        int64_t left = endless ? INT64_MAX : w->deadline - bl__clock();
+        int64_t now = endless ? 0 : bl__clock(); /* a deadline may be further off than fits */
+        int64_t left = endless ? INT64_MAX : w->deadline > now ? w->deadline - now : 0;
         if (left > 0 && (sole || claimed)) {
             bl__futex_wait(&g->thread_futex, 0, left);
             continue;
