@@ -449,6 +449,28 @@ SCENARIO(blocking_calls)
     return r < 0 ? r : joined;
 }
 
+/* ---- Jobs that end their goroutine, as a failed BL_REQUIRE does: another goes on ----------------- */
+
+static int count_and_end(void *arg)
+{
+    atomic_fetch_add((atomic_int *)arg, 1);
+    bl__goroutine_exit();
+}
+
+SCENARIO(jobs_that_end)
+{
+    (void)arg;
+    atomic_int counted = 0;
+    int accepted = 0, r = BL_ENOMEM;
+    BL_SCOPE(s);
+    bl_pool *p = bl_pool_new(s, &(bl_pool_opts){.workers = 1, .queue = MANY});
+    for (; p && accepted < MANY && (r = bl_pool_submit(p, count_and_end, &counted)) == 0;)
+        accepted++;
+    RIGHT(!p || bl_pool_drain(p) == 0);
+    RIGHT(counted == accepted);
+    return r == BL_ECANCELED ? bl_ctx_cause(bl_ctx_current()) : r; /* of the scope: no memory */
+}
+
 /* ---- Maps ------------------------------------------------------------------------------------- */
 
 enum { KEYS = 12 };

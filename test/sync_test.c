@@ -572,6 +572,45 @@ BL_TEST(a_function_that_ends_its_goroutine_was_run_once)
     once_in_once(&e);
 }
 
+static int set_late(void *flag)
+{
+    for (int i = 0; i < 100; i++)
+        bl_yield();
+    *(bool *)flag = true;
+    return 0;
+}
+
+static int leave_a_scope_open(void *flag)
+{
+    static bl_scope s; /* what no cleanup of a frame closes */
+    (void)bl_scope_open(&s, &(bl_scope_opts){.shield = true});
+    bl_go(&s, set_late, flag);
+    bl__goroutine_exit();
+}
+
+typedef struct scope_once {
+    bl_once once;
+    bool late;
+} scope_once;
+
+static int call_once(void *arg)
+{
+    scope_once *o = arg;
+    bl_once_do(&o->once, leave_a_scope_open, &o->late);
+    BL_CHECK(t, o->late);
+    return 0;
+}
+
+BL_TEST(a_once_is_done_when_the_scopes_of_its_function_are_joined)
+{
+    scope_once o = {.late = false};
+    BL_SCOPE(s);
+    for (int i = 0; i < 2; i++)
+        BL_CHECK_EQ(t, bl_go(s, call_once, &o), 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+    BL_CHECK(t, o.late);
+}
+
 BL_TEST(a_goroutine_of_a_wait_group_is_done_when_it_ends_early)
 {
     int ran = 0;

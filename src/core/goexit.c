@@ -14,28 +14,17 @@
 #include "arch/sanitize.h"
 #include "core/proc.h"
 
-/* Not on the stack, which the cleanups run on; nor is anything else there whose address is taken,
- * or AddressSanitizer would find what it keeps beside that in their way. */
-typedef struct exit_object {
-    struct _Unwind_Exception e;
-    void (*exit)(void *arg); /* of the runner that was seen, or NULL */
-} exit_object;
-
 static void exit_object_free(_Unwind_Reason_Code code, struct _Unwind_Exception *e)
 {
     (void)code;
     bl__free(e);
 }
 
-/* In these the goroutine's own functions may be run. */
-static const struct {
-    bl_fn run;
-    void (*exit)(void *arg);
-} runners[] = {
-    {bl__waitgroup_run, bl__waitgroup_exit},
-    {bl__after_run, bl__after_exit},
-    {bl__pool_worker, bl__pool_exit},
-};
+static void scopes_leave(const bl__g *g, const bl_scope *outer)
+{
+    while (g->inner != outer && g->inner != g->scope)
+        (void)bl_scope_close(g->inner);
+}
 
 /* What the library's functions have to do in frames that have been left, or are given up: those
  * below at. One that a C++ exception has left is still noted, and may have been overwritten since;
@@ -46,33 +35,24 @@ static void within_leave(const char *at)
     const bl__within *w;
     while ((w = g->within) != NULL && w->id == g->id && w->frame < at) {
         g->within = w->outer;
+        scopes_leave(g, w->inner);
         w->exit(w->arg);
     }
 }
 
-/* Asked before each frame is left: nothing more once the goroutine's own functions are. A pool's
- * worker may go on with other jobs in its exit, and what is below that has been left before. */
+/* Asked before each frame is left: nothing more once the goroutine's own functions are. */
 static _Unwind_Reason_Code exit_step(int version, _Unwind_Action actions,
                                      _Unwind_Exception_Class class, struct _Unwind_Exception *e,
                                      struct _Unwind_Context *context, void *arg)
 {
     (void)version;
     (void)class;
-    exit_object *o = arg;
+    (void)arg;
     within_leave((const char *)_Unwind_GetCFA(context)); /* where this frame begins */
-    uintptr_t start = _Unwind_GetRegionStart(context);
-    bool base = start == (uintptr_t)bl__goroutine_main;
-    for (size_t i = 0; i < sizeof runners / sizeof *runners; i++) {
-        if (start == (uintptr_t)runners[i].run || start == (uintptr_t)runners[i].exit)
-            o->exit = runners[i].exit;
-        base |= start == (uintptr_t)runners[i].exit;
-    }
+    bool base = _Unwind_GetRegionStart(context) == (uintptr_t)bl__goroutine_main;
     if (!base && (actions & _UA_END_OF_STACK) == 0)
         return _URC_NO_REASON;
-    void (*exit)(void *) = o->exit;
     bl__free(e);
-    if (exit != NULL)
-        exit(bl__self()->arg);
     bl__goroutine_end();
 }
 
@@ -83,11 +63,14 @@ void bl__goroutine_exit(void)
         bl__fatal(
             "belay: %s cannot be ended from within: only a goroutine that bl_go has started can",
             g->id == 1 ? "the main goroutine" : "a plain thread");
-    exit_object *o = bl__zalloc(sizeof *o); /* without memory the cleanups are left out */
-    if (o != NULL) {
-        o->e.exception_cleanup = exit_object_free;
-        (void)_Unwind_ForcedUnwind(&o->e, exit_step, o);
-        bl__free(o); /* a frame without unwinding information stood in the way */
+    /* Not on the stack, which the cleanups run on; nor is anything else there whose address is
+     * taken, or AddressSanitizer would find what it keeps beside that in their way. Without memory
+     * the cleanups are left out. */
+    struct _Unwind_Exception *e = bl__zalloc(sizeof *e);
+    if (e != NULL) {
+        e->exception_cleanup = exit_object_free;
+        (void)_Unwind_ForcedUnwind(e, exit_step, NULL);
+        bl__free(e); /* a frame without unwinding information stood in the way */
     }
     within_leave((const char *)UINTPTR_MAX);
     bl__goroutine_end();

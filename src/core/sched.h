@@ -300,25 +300,15 @@ int bl__spawn(bl_scope *s, bl_fn fn, void *arg, const void *copy, size_t copy_si
  * that what was declared with __attribute__((cleanup)) is run where the program is compiled with
  * -fexceptions. */
 BL__NORETURN void bl__goroutine_end(void);
-void bl__scopes_leave(const bl_scope *outer); /* closes those in outer; NULL: its own scope */
 BL__NORETURN void bl__goroutine_exit(void);
 
-/* Functions of the library in which goroutines run one of the program's, and what else they do at
- * the end, which is done for one that is ended from within as well; with the goroutine's arg. Each
- * is the first on its stack. */
-int bl__waitgroup_run(void *arg); /* sync/waitgroup.c */
-void bl__waitgroup_exit(void *arg);
-int bl__after_run(void *arg); /* life/after_func.c */
-void bl__after_exit(void *arg);
-int bl__pool_worker(void *arg); /* life/pool.c */
-void bl__pool_exit(void *arg);
-
-/* The same in the midst of a stack: in the frame of a function of the library that runs one of the
- * program's there, and has something to do after it. */
+/* In the frame of a function of the library that runs one of the program's, and has something to do
+ * after it, which is done for a goroutine that is ended from within as well. */
 typedef struct bl__within {
     struct bl__within *outer;
     void (*exit)(void *arg); /* instead of what the function does after it */
     void *arg;
+    const bl_scope *inner; /* those within are closed before */
     const char *frame;
     uint64_t id; /* the goroutine's */
 } bl__within;
@@ -327,7 +317,7 @@ static inline __attribute__((always_inline)) void bl__within_begin(bl__within *w
                                                                    void (*exit)(void *arg),
                                                                    void *arg)
 {
-    *w = (bl__within){g->within, exit, arg, __builtin_frame_address(0), g->id};
+    *w = (bl__within){g->within, exit, arg, g->inner, __builtin_frame_address(0), g->id};
     g->within = w;
 }
 

@@ -449,17 +449,11 @@ void bl__goroutine_main(void)
     }
 }
 
-void bl__scopes_leave(const bl_scope *outer)
-{
-    const bl__g *g = bl__self();
-    while (g->inner != (outer != NULL ? outer : g->scope))
-        (void)bl_scope_close(g->inner);
-}
-
 void bl__goroutine_end(void)
 {
     bl__g *g = bl__self();
-    bl__scopes_leave(NULL);
+    while (g->inner != g->scope)
+        (void)bl_scope_close(g->inner);
     bl__san_stack_reuse(g->stack_lo, __builtin_frame_address(0)); /* frames nobody has left */
     bl__m *m = enter_to_end(g);
     bl_scope *scope = g->scope;

@@ -86,8 +86,9 @@ static void after_unlink(bl__after *a)
 }
 
 /* By its goroutine. */
-static void after_end(bl__after *a)
+static void after_end(void *after)
 {
+    bl__after *a = after;
     bl__race_release(&a->runner);
     bl__lock(&a->lock, BL__RANK_AFTER);
     a->runner = NULL;
@@ -101,27 +102,25 @@ static void after_end(bl__after *a)
 }
 
 /* The goroutine that an after_func starts. */
-int bl__after_run(void *arg)
+static int after_run(void *arg)
 {
     bl__after *a = arg;
+    bl__g *g = bl__self();
+    bl__within within;
     bl__lock(&a->lock, BL__RANK_AFTER);
-    a->runner = bl__self();
-    a->runner->parent = a->starter; /* and not whom the timer has interrupted */
+    a->runner = g;
+    g->parent = a->starter; /* and not whom the timer has interrupted */
     bl_fn fn = a->fn;
     void *fn_arg = a->arg;
-    store_relaxed(&a->runner->fn, fn); /* for reports */
+    store_relaxed(&g->fn, fn); /* for reports */
     bl__unlock(&a->lock);
 
+    bl__within_begin(&within, g, after_end, a);
     int r = fn(fn_arg);
+    bl__within_end(&within, g);
 
     after_end(a);
     return r;
-}
-
-void bl__after_exit(void *arg)
-{
-    bl__scopes_leave(NULL);
-    after_end(arg);
 }
 
 /* The goroutine comes after the start of the timer, and not after whom it interrupts (race.h). */
@@ -129,11 +128,11 @@ static int after_start_run(bl_scope *s, bl__after *a)
 {
 #if BL__RACE
     BL__RACE_NOBODY_BEGIN(&a->race);
-    int r = bl__scope_start_pinned(s, bl__after_run, a, a->site);
+    int r = bl__scope_start_pinned(s, after_run, a, a->site);
     BL__RACE_NOBODY_END();
     return r;
 #else
-    return bl__scope_start_pinned(s, bl__after_run, a, a->site);
+    return bl__scope_start_pinned(s, after_run, a, a->site);
 #endif
 }
 

@@ -382,11 +382,13 @@ static int pool_join(bl_pool *p, bl_time deadline)
 
 /* ---- Workers ---- */
 
+static int pool_worker(void *arg);
+
 /* Under both locks. False: no memory. */
 static __attribute__((noinline)) bool worker_start(bl_pool *p)
 {
     bl__scope_pin(p->scope);
-    if (bl__scope_start_pinned(p->scope, bl__pool_worker, p, p->inner.bl__made) < 0) {
+    if (bl__scope_start_pinned(p->scope, pool_worker, p, p->inner.bl__made) < 0) {
         bl__scope_unpin(p->scope);
         return false;
     }
@@ -561,31 +563,11 @@ static void worker_end(bl_pool *p, bl__g *g)
 #endif
 }
 
-int bl__pool_worker(void *arg)
-{
-    bl_pool *p = arg;
-    bl__g *g = bl__self();
-    g->parent = p->maker; /* and not who has submitted its first job */
-    g->inner = &p->inner;
-    g->ctx = p->inner.bl__ctx;
-    job_clean(p, g);
-#if BL__RACE
-    struct bl__job_fibers fibers = {.next = 0};
-    g->job_fibers = &fibers;
-#endif
-    pool_lock(p);
-    p->looking--;
-    worker_run(p, g);
-    worker_end(p, g);
-    return 0;
-}
-
 /* Its job has ended the goroutine: another goes on with the others. */
-void bl__pool_exit(void *arg)
+static void worker_exit(void *pool)
 {
-    bl_pool *p = arg;
+    bl_pool *p = pool;
     bl__g *g = bl__self();
-    bl__scopes_leave(&p->inner);
 #if BL__RACE
     job_fiber_leave(p, g);
 #endif
@@ -594,12 +576,34 @@ void bl__pool_exit(void *arg)
     p->running--;
     p->done++;
     p->workers--;
-    bool alone = queued(p) > 0 && pool_state(p) == 0 && !(worker_wanted(p) && worker_start(p)) &&
-                 p->workers == 0;
+    if (queued(p) > 0 && pool_state(p) == 0 && !(worker_wanted(p) && worker_start(p)) &&
+        p->workers == 0)
+        bl__fatal("belay: out of memory to go on with the jobs of pool \"%s\" (made at %s:%d)",
+                  p->inner.bl__name, p->inner.bl__made->file, p->inner.bl__made->line);
     p->workers++;
-    if (alone) /* there was no memory for it */
-        worker_run(p, g);
     worker_end(p, g);
+}
+
+static int pool_worker(void *arg)
+{
+    bl_pool *p = arg;
+    bl__g *g = bl__self();
+    g->parent = p->maker; /* and not who has submitted its first job */
+    g->inner = &p->inner;
+    g->ctx = p->inner.bl__ctx;
+    bl__within within;
+    bl__within_begin(&within, g, worker_exit, p);
+    job_clean(p, g);
+#if BL__RACE
+    struct bl__job_fibers fibers = {.next = 0};
+    g->job_fibers = &fibers;
+#endif
+    pool_lock(p);
+    p->looking--;
+    worker_run(p, g);
+    bl__within_end(&within, g);
+    worker_end(p, g);
+    return 0;
 }
 
 /* ---- Submitting ---- */
@@ -716,7 +720,7 @@ int bl_pool_submit_until(bl_pool *p, bl_fn fn, void *arg, bl_time deadline)
 
 static bool is_worker(const bl__g *g, void *pool)
 {
-    return g->task.kind == BL__TASK_G && g->fn == bl__pool_worker && g->arg == pool;
+    return g->task.kind == BL__TASK_G && g->fn == pool_worker && g->arg == pool;
 }
 
 static bool is_dropper(bl_pool *p, const bl__g *g)

@@ -110,20 +110,20 @@ typedef struct waitgroup_call {
     void *arg;
 } waitgroup_call;
 
-int bl__waitgroup_run(void *arg)
-{
-    waitgroup_call call = *(waitgroup_call *)arg;
-    store_relaxed(&bl__self()->fn, call.fn); /* for reports */
-    int r = call.fn(call.arg);
-    bl_waitgroup_done(call.wg);
-    return r;
-}
+static void waitgroup_exit(void *wg) { bl_waitgroup_done(wg); }
 
-void bl__waitgroup_exit(void *arg)
+static int waitgroup_run(void *arg)
 {
     const waitgroup_call *call = arg;
-    bl__scopes_leave(NULL);
-    bl_waitgroup_done(call->wg);
+    bl__g *g = bl__self();
+    bl_waitgroup *wg = call->wg;
+    bl__within within;
+    store_relaxed(&g->fn, call->fn); /* for reports */
+    bl__within_begin(&within, g, waitgroup_exit, wg);
+    int r = call->fn(call->arg);
+    bl__within_end(&within, g);
+    bl_waitgroup_done(wg);
+    return r;
 }
 
 int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const bl__site *site)
@@ -132,7 +132,7 @@ int bl__waitgroup_go(bl_waitgroup *wg, bl_scope *s, bl_fn fn, void *arg, const b
     BL__RACE_FRAME();
     bl__fn_check(fn);
     bl_waitgroup_add(wg, 1);
-    int r = bl__go_own(s, bl__waitgroup_run, &call, sizeof call, site);
+    int r = bl__go_own(s, waitgroup_run, &call, sizeof call, site);
     if (r < 0)
         bl_waitgroup_add(wg, -1);
     return r;
