@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     if (!slots_make(&list))
         return 0;
     atomic_store(&all.made, 0);
-    madvise(all.slots, BATCH * SLOT, MADV_DONTNEED);
+    madvise(all.slots, (size_t)BATCH * SLOT, MADV_DONTNEED);
 
     int64_t cpu = -bench_cpu_ns();
     int64_t start = bench_wall_ns();
