@@ -18,6 +18,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,6 +150,29 @@ BL_TEST_PLAIN(formats)
                  (intmax_t)-9);
     CHECK_FORMAT("%x|%X|%lx|%08x|%p|%*d", 255U, 255U, 0xdeadbeefUL, 0x12U, (void *)&x, 6, 3);
     CHECK_FORMAT("%s%s", large, ":end"); /* more than the buffer */
+}
+
+/* Another thread's report may come between two writes, and is to find no line begun. */
+BL_TEST_PLAIN(whole_lines_are_written)
+{
+    enum { LINES = 300 };
+    int ends[2], lines = 0;
+    char got[BL__OUT_SIZE];
+    ssize_t n;
+    BL_REQUIRE(t, socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) == 0);
+    bl__out o;
+    bl__out_init(&o, ends[1]);
+    for (int i = 0; i < LINES; i++)
+        bl__out_printf(&o, "%*d\n", 1 + i % 97, i);
+    bl__out_flush(&o);
+    close(ends[1]);
+    while ((n = read(ends[0], got, sizeof got)) > 0) {
+        BL_CHECK_EQ(t, got[n - 1], '\n');
+        for (ssize_t i = 0; i < n; i++)
+            lines += got[i] == '\n';
+    }
+    BL_CHECK_EQ(t, lines, LINES);
+    close(ends[0]);
 }
 
 BL_TEST_PLAIN(sizes)

@@ -17,33 +17,45 @@ void bl__out_init(bl__out *o, int fd)
     o->len = 0;
 }
 
-void bl__out_flush(bl__out *o)
+static void out_write(bl__out *o, size_t n)
 {
     int saved = errno;
     const char *p = o->buf;
-    size_t left = o->len;
+    size_t left = n;
     while (left > 0) {
-        ssize_t n = write(o->fd, p, left);
-        if (n > 0) {
-            p += n;
-            left -= (size_t)n;
-        } else if (n < 0 && errno == EAGAIN) {
+        ssize_t out = write(o->fd, p, left);
+        if (out > 0) {
+            p += out;
+            left -= (size_t)out;
+        } else if (out < 0 && errno == EAGAIN) {
             struct pollfd room = {.fd = o->fd, .events = POLLOUT};
             if (poll(&room, 1, OUT_PATIENCE_MS) == 0)
                 break;
-        } else if (n == 0 || errno != EINTR) {
+        } else if (out == 0 || errno != EINTR) {
             break;
         }
     }
-    o->len = 0;
+    o->len -= (uint32_t)n;
+    memmove(o->buf, o->buf + n, o->len);
     errno = saved;
+}
+
+void bl__out_flush(bl__out *o) { out_write(o, o->len); }
+
+/* There is no more room. Whole lines, so that what another thread prints is not within one. */
+static void out_make_room(bl__out *o)
+{
+    size_t n = o->len;
+    while (n > 0 && o->buf[n - 1] != '\n')
+        n--;
+    out_write(o, n > 0 ? n : o->len);
 }
 
 void bl__out_bytes(bl__out *o, const char *s, size_t n)
 {
     while (n > 0) {
         if (o->len == sizeof o->buf)
-            bl__out_flush(o);
+            out_make_room(o);
         size_t part = sizeof o->buf - o->len;
         if (part > n)
             part = n;
