@@ -19,6 +19,10 @@ ok 'work.c compiles' "$compiler" "${flags[@]}" -I"$root/include" "$root/test/tra
 [ -x "$work/work" ] && [ -x "$belay" ] || finish
 cd "$work" || exit 2
 
+mkfifo fifo
+run timeout -k 2 20 env BELAY_TRACE=fifo ./work all; expect 'a FIFO, and nobody who reads it' 0
+expect_err 'is refused' '^belay: BELAY_TRACE=fifo: the file cannot be written: it is a pipe; there is no trace$'
+
 check() { # NAME FILE [whole]: converts it, and leaves what the decoder says in out
     run "$belay" trace -o "$work/converted" "$2"; expect "$1: it is converted" 0
     run python3 "$root/test/trace/walk.py" "$work/converted" ${3:-}; expect "$1: it can be true" 0

@@ -114,7 +114,8 @@ void bl_profile_schedlatency(bl_dur rate);
  * second for long is not recorded all the time, so that this costs less than a twentieth: the trace
  * shows the pauses, with the number of switches. BELAY_DEBUG=traceall=1 records all.
  * 0; BL_EBUSY: it is on already; BL_EINVAL: no such size, or the name is too long; or why the file
- * could not be made. Any thread, with or without a run. (Go: trace.Start, trace.FlightRecorder.)
+ * could not be made; a pipe is none. Any thread, with or without a run. (Go: trace.Start,
+ * trace.FlightRecorder.)
  */
 int bl_trace_start(const char *where);
 /* Ends it: the file is complete. What a flight recorder kept is forgotten. Nothing, if it is not

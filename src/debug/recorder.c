@@ -213,9 +213,10 @@ static int trace_open(const char *where)
     if (!path_make(where))
         return BL_EINVAL;
     int fd =
-        bl__fd_own(open(recorder.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666));
+        bl__fd_own(open(recorder.path, /* a FIFO's reader is not waited for */
+                        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666));
     if (fd < 0)
-        return -errno;
+        return errno == ENXIO ? -ESPIPE : -errno;
     if (lseek(fd, 0, SEEK_CUR) < 0 || !header_write(fd)) {
         int err = errno;
         close(fd);
@@ -398,7 +399,7 @@ void bl__trace_run_begin(void)
             where);
     else if (r < 0 && r != BL_EBUSY)
         bl__warn("BELAY_TRACE=%s: the file cannot be written: %s; there is no trace", where,
-                 bl_strerror(r));
+                 r == -ESPIPE ? "it is a pipe" : bl_strerror(r));
 }
 
 void bl__trace_run_end(void)
