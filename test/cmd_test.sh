@@ -156,6 +156,9 @@ for what in "run $work/pipe.c" "build $work/pipe.c" "test $work/pipe_test.c"; do
 done
 run timeout -k 5 1 "$belay" trace "$work/pipe.c"; expect 'trace waits for a pipe, until a signal' 124
 rm "$work/pipe.c" "$work/pipe_test.c"
+printf '#include <belay/test.h>\nBL_TEST(a) { BL_CHECK(t, true); }\n' >a_test.c
+run "$belay" run a_test.c; expect 'a file of tests' 1
+expect_err 'a file of tests' "^belay: the tests of a_test\.c are run by 'belay test a_test\.c'\$"
 run "$belay" run .; expect 'directory' 2; expect_err 'directory' '^belay: \.: is a directory'
 run "$belay" run ends.c notes.txt; expect 'no C file' 2; expect_err 'no C file' 'notes\.txt: not a C file.* behind --'
 run "$belay" build -o ends.c ends.c; expect 'overwrite' 2; expect_err 'overwrite' 'would overwrite'
@@ -279,6 +282,10 @@ END
         wait $!
         status=$?
         expect 'and gets on' 0
+        touch "$build/libbelay.a" # newer, with nothing to be done for the other
+        "$belay" build -asan ends.c >"$work/out" 2>"$work/err"
+        run "$belay" build -asan ends.c
+        ok 'what is built is not built again' test ! -s "$work/err"
     fi
 fi
 CFLAGS="-DVALUE=4.0 '-DTEXT=\"a b\"'" LDLIBS=-lm run "$belay" run -x two.c two_more.c

@@ -398,6 +398,9 @@ int build_run(const words *command, const flags *f)
     }
     if (end.signal)
         complain("%s: killed by %s", command->at[0], strsignal(end.signal));
+    for (size_t i = 0; end.status && !f->test && i < f->files.len; i++)
+        if (text_ends_with(f->files.at[i], "_test.c")) /* the linker misses a main in it */
+            complain("the tests of %s are run by 'belay test %s'", f->files.at[i], f->files.at[i]);
     return end.status || end.signal ? EXIT_FAILED : 0;
 }
 
