@@ -103,8 +103,11 @@ static int find_in_tree(library *lib, mode m, const char *tree)
     int lock = tree_lock(tree), err = 0;
     if (process_interrupted())
         err = EXIT_FAILED;
-    else if (!exists(lib->archive) || older(lib->archive, plain))
+    else if (!exists(lib->archive) || older(lib->archive, plain)) {
         err = make_archive(tree, name);
+        if (!err && older(lib->archive, plain)) /* nothing was to be done, nor is the next time */
+            (void)utimensat(AT_FDCWD, lib->archive, NULL, 0);
+    }
     if (lock >= 0)
         close(lock);
     return err;
