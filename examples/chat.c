@@ -106,6 +106,10 @@ static int read_lines(client *c)
             }
         }
     }
+    if (n == 0 && l.size > 0) { /* the last one, which nothing ends */
+        l.text[l.size++] = '\n';
+        say(c, &l);
+    }
     return (int)n;
 }
 
@@ -196,7 +200,8 @@ static int serve(void *arg)
             r = conn;
         } else if ((r = bl_go(clients, client_run, (void *)(intptr_t)conn)) == 0) {
             served++;
-        } else {
+        } else { /* it waited for room */
+            say_goodbye(conn);
             bl_close(conn);
         }
     }

@@ -75,12 +75,12 @@ hears() { # FD TEXT: the next line there is that
     ok "a client hears '$2'" test "$line" = "$2"
 }
 
-chat_begin() { # sets chat, and port
-    local i
+chat_begin() { # [PROGRAM]: sets chat, and port
+    local i program=$bin/${1:-chat}
     : >"$work/out" # no port of another before
-    "$bin/chat" >>"$work/out" 2>"$work/err" &
+    "$program" >>"$work/out" 2>"$work/err" &
     chat=$!
-    last_run="$bin/chat"
+    last_run=$program
     for ((i = 0; i < 100; i++)); do
         port=$(sed -n 's/^listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$work/out")
         [ -z "$port" ] || break
@@ -163,6 +163,51 @@ ok 'the kernel has no room for what one does not read' test $i -lt 3000
 chat_end 'chat says goodbye to one that does not read' 2 clients
 exec 5>&- 6>&-
 unset BELAY_GRACE
+chat_with() { # NAME SED: builds it with other limits
+    sed "$2" "$root/examples/chat.c" >"$work/$1.c"
+    ok "$1 differs" bash -c "! cmp -s '$root/examples/chat.c' '$work/$1.c'"
+    ok "build $1" "$build/belay" build -o "$bin/$1" "$work/$1.c"
+}
+
+# Room for two. A third is served when one has left, whose last line nothing ends; one that waits at the end is told.
+chat_with chat_of_two 's/CLIENTS = 1000/CLIENTS = 2/'
+chat_begin chat_of_two
+exec 5<>"/dev/tcp/127.0.0.1/$port" 6<>"/dev/tcp/127.0.0.1/$port"
+line=
+for ((i = 0; i < 100; i++)); do
+    echo first >&6
+    IFS= read -r -t 0.1 -u 5 line && break
+done
+ok 'one of two hears the other' test "$line" = first
+exec 7<>"/dev/tcp/127.0.0.1/$port"
+echo third >&7
+printf unended >&6
+exec 6>&-
+while [ "$line" = first ] && IFS= read -r -t 10 -u 5 line; do :; done
+ok 'and its last line, which nothing ends' test "$line" = unended
+hears 5 third
+exec 8<>"/dev/tcp/127.0.0.1/$port"
+for ((i = 0; i < 100; i++)); do # until it is accepted
+    ! awk -v at="$(printf ':%04X' "$port")" 'index($2, at) && $4 == "0A" && $5 !~ /:0+$/ { found = 1 }
+        END { exit !found }' /proc/net/tcp || sleep 0.1
+done
+chat_end 'chat ends while one waits for room' 3
+for fd in 5 7 8; do
+    hears $fd 'the server stops'
+done
+exec 5>&- 7>&- 8>&-
+
+chat_with impatient 's/^#define SILENCE .*/#define SILENCE (BL_SEC \/ 4)/'
+chat_begin impatient
+exec 5<>"/dev/tcp/127.0.0.1/$port"
+for ((i = 0; i < 100; i++)); do
+    ! grep -q gone "$work/out" || break
+    sleep 0.1
+done
+expect_out 'who is silent is dropped' '^a client is gone: '
+exec 5>&-
+chat_end 'and the others are served' 1
+
 run "$bin/chat" 65536
 expect 'chat with a port that is none' 2
 run "$bin/chat" 7x
