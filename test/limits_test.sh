@@ -132,6 +132,10 @@ for name in $("$build/belay" help environment | grep -oE '^  BELAY_[A-Z_]{5,}' |
 done
 run env BELAY_TRACEBAKC=all BELAY_MAXTHREAD=9 BELAY_SIG_QUIT=off "$program" crowd 20
 ok 'misspelt variables: a line each' test "$(wc -l <"$work/err")" -eq 3
+run env BELAY_RACE='halt_on_eror=1,verbosity log_path=x exitcode=1 suppressions=y' "$program" crowd 20
+expect_err 'an option of races that is misspelt' '^belay: BELAY_RACE: halt_on_eror is unknown, so it is ignored; did you mean halt_on_error\?$'
+expect_err 'one without a value' '^belay: BELAY_RACE: verbosity is ignored; an option is NAME=VALUE, '
+ok 'and none of the others' test "$(wc -l <"$work/err")" -eq 2
 run env BELAY_URL=x BELAY_RATE=9 BELAY_ID=7 BELAY_PREFIX=/usr BELAY_SHARED=ON BELAY_BACKTRACE=1 BELAY_LEAKS_ALL=1 \
     BELAY_TEST_LIMIT=9 BELAY_EMULATOR=x BELAY_PROC= BELAY= BELAY_=1 "$program" crowd 20
 ok "a program's own variables: no complaint" test ! -s "$work/err"

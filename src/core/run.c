@@ -85,8 +85,7 @@ static int env_word(const char *name, const char *const *words, int fallback)
     return fallback;
 }
 
-/* What BELAY_PROCS says, else the CPUs there are; what is wrong with it is said once a run. */
-static int procs_default(bool say)
+int bl__procs_default(bool say)
 {
     long long n = env_number("BELAY_PROCS", INT_MAX, 0);
     if (n > BL__MAX_PROCS && say)
@@ -158,7 +157,7 @@ static int options_take(const bl_options *given)
     if (o.procs == 0)
         o.procs = (int)load_relaxed(&bl__rt.procs_wanted);
     if (o.procs == 0)
-        o.procs = procs_default(true);
+        o.procs = bl__procs_default(true);
     if (o.procs > BL__MAX_PROCS)
         o.procs = BL__MAX_PROCS;
     if (o.stack_size == 0)
@@ -236,7 +235,7 @@ static void ps_forget(void)
 int bl_procs(void)
 {
     uint32_t n = load_relaxed(load_relaxed(&bl__rt.running) ? &bl__rt.procs : &bl__rt.procs_wanted);
-    return n != 0 ? (int)n : procs_default(false);
+    return n != 0 ? (int)n : bl__procs_default(false);
 }
 
 int bl_set_procs(int n)

@@ -288,6 +288,8 @@ void bl__trace_scope(const bl__site *opened);
 /* N of "name=N" in BELAY_DEBUG, a list with commas; 0: it is not there. core/handoff.c */
 int64_t bl__debug_setting(const char *name);
 int64_t bl__debug_setting_or(const char *name, int64_t otherwise);
+/* What BELAY_PROCS says, else the CPUs there are; what is wrong with it is said if asked. run.c */
+int bl__procs_default(bool say);
 
 /* Starts fn(arg): the scheduler's part of bl_go, with the scope's bookkeeping done by the caller
  * (who has counted it; the end of the goroutine calls bl__scope_ended). 0; 1: also started, and so

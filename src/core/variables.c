@@ -10,12 +10,17 @@
 #include "core/variables.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const char *const variables[] = {
     "CACHE", "DEBUG",   "GRACE", "IO",      "MAX_THREADS", "ON_DEADLOCK", "ON_LEAK", "PROCS",
     "RACE",  "SIGQUIT", "STACK", "SUMMARY", "TRACE",       "TRACEBACK",   NULL};
+
+/* Of BELAY_RACE; the others are ThreadSanitizer's, which has a hundred. */
+static const char *const race_options[] = {"exitcode", "halt_on_error", "history_size", "log_path",
+                                           NULL};
 
 size_t bl__edits(const char *a, const char *b)
 {
@@ -45,13 +50,13 @@ size_t bl__edits(const char *a, const char *b)
     return d[m][n];
 }
 
-/* The variable that was meant by a name; NULL: it is one itself, or like none. One edit for five
+/* The one of the names that was meant; NULL: it is one itself, or like none. One edit for five
  * letters: with more, or in a shorter name, it is as likely another word. */
-static const char *variable_meant(const char *name)
+static const char *name_meant(const char *const *names, const char *name)
 {
     const char *nearest = NULL;
     size_t least = strlen(name);
-    for (const char *const *at = variables; *at != NULL; at++) {
+    for (const char *const *at = names; *at != NULL; at++) {
         size_t edits = bl__edits(name, *at);
         if (edits == 0)
             return NULL;
@@ -61,6 +66,25 @@ static const char *variable_meant(const char *name)
         }
     }
     return nearest;
+}
+
+static void race_options_check(void (*say)(const char *format, ...))
+{
+    const char *at = getenv("BELAY_RACE");
+    for (size_t n; at != NULL && *at != '\0'; at += n + (at[n] != '\0')) {
+        char name[32];
+        size_t len = strcspn(at, "= :,");
+        n = strcspn(at, " :,");
+        if (n == 0 || len >= sizeof name)
+            continue;
+        memcpy(name, at, len);
+        name[len] = '\0';
+        const char *meant = name_meant(race_options, name);
+        if (meant != NULL)
+            say("BELAY_RACE: %s is unknown, so it is ignored; did you mean %s?", name, meant);
+        else if (len == n)
+            say("BELAY_RACE: %s is ignored; an option is NAME=VALUE, as halt_on_error=1", name);
+    }
 }
 
 void bl__variables_check(void (*say)(const char *format, ...))
@@ -78,9 +102,11 @@ void bl__variables_check(void (*say)(const char *format, ...))
             continue;
         memcpy(name, set, n);
         name[n] = '\0';
-        const char *meant = variable_meant(name);
+        const char *meant = name_meant(variables, name);
         if (meant != NULL)
             say("%s%s is unknown, so it is ignored; did you mean %s%s?", prefix, name, prefix,
                 meant);
     }
+    if (say != NULL)
+        race_options_check(say);
 }

@@ -116,8 +116,10 @@ int bl_test_main(int argc, char **argv)
     if (err != 0)
         return err;
     bl__variables_check(bl__tests.alone ? bl__warn : NULL); /* the command has said it */
-    if (bl__tests.ncpus == 0)
+    if (bl__tests.ncpus == 0) {
+        (void)bl__procs_default(true);
         bl__tests.cpus[bl__tests.ncpus++] = bl_procs();
+    }
     if (bl__tests.parallel == 0)
         bl__tests.parallel = bl_procs();
     const bl__test_entry **list;
