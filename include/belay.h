@@ -445,8 +445,8 @@ enum { BL__CTX_CANCEL, BL__CTX_DETACHED, BL__CTX_DEADLINE, BL__CTX_VALUE };
 #define bl_ctx_with_value(p, key, ... /* value */)                                                 \
     BL__CTX_NEW(p, BL__CTX_VALUE, BL_NEVER, key, __VA_ARGS__)
 
-/* Cancels c and all below it with cause (0: BL_ECANCELED). Idempotent. Does not wait. Nothing for a
- * context that can never be cancelled: the background, one without_cancel, values on such a one. */
+/* Cancels c and all below it with cause (0: BL_ECANCELED), but what cannot be: the background, one
+ * without_cancel, values on it. Idempotent. Does not wait, nor for another that is at it. */
 void bl_ctx_cancel(bl_ctx *c, int cause);
 /* 0, BL_ECANCELED, or BL_ETIMEDOUT if a deadline passed. (Go: Context.Err.) */
 int bl_ctx_err(bl_ctx *c);

@@ -31,8 +31,9 @@
  * Everything here is for goroutines of the test t: the test's own and those it has started, at any
  * time before it has ended; checks and logs also for plain threads. What ends "the goroutine"
  * (BL_REQUIRE, bl_fatal, bl_skip) ends the one that calls, after closing the scopes it has open; it
- * does not return. A check that fails in a process that the test has forked fails the test, and
- * ends that process if it is to end "the goroutine".
+ * does not return. In a function of bl_blocking it is fatal: that has no goroutine to end. A check
+ * that fails in a process that the test has forked fails the test, and ends that process if it is
+ * to end "the goroutine".
  *
  * For t there may be NULL: the test that the calling goroutine is of, or on a plain thread the one
  * that began last. So functions that are not handed their test can check, too, with one line at the
@@ -248,7 +249,8 @@ void bl__test_say(bl_test *t, int what, const char *file, int line, const char *
  * A channel that is made in a bubble, and that of a timer or ticker that is started in one, is for
  * its goroutines and what they run by bl_blocking. Elsewhere sending on it, receiving, selecting and
  * closing is fatal, and so is stopping and resetting that timer, or one of bl_after_func. (As in
- * Go.)
+ * Go.) But the clock of what they run by bl_blocking is the real one, also for bl_now, bl_in and
+ * bl_sleep: it is given times of the bubble as durations.
  *
  * fn is `void fn(bl_test *t, void *arg)`, `int fn(void *arg)`, of which a negative result fails t,
  * or `void fn(void *arg)`. In a bubble, bl_cleanup is for the bubble's end; bl_subtest, bl_parallel

@@ -88,7 +88,8 @@ static BL__NORETURN void thread_lost(const bl__m *m)
     if (m->helper != NULL)
         bl__fatal(
             "belay: a function of bl_blocking, called by goroutine %llu, has ended its thread "
-            "(pthread_exit, or pthread_cancel by another); it ends by returning",
+            "(a failed BL_REQUIRE, pthread_exit, or pthread_cancel by another); it ends by "
+            "returning",
             (unsigned long long)bl__helper_caller());
     bl__fatal("belay: goroutine %llu (%s) has ended its thread, which is the runtime's "
               "(pthread_exit, or pthread_cancel by another); a goroutine ends by returning",

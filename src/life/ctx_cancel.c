@@ -11,6 +11,10 @@
  *
  * The descendants are cancelled from a worklist, not by recursion, since a chain of contexts may be
  * as long as the program likes and goroutines' stacks are small.
+ *
+ * Who comes second returns at once, maybe before the first has come to all of them (in Go it waits
+ * for the first one's lock): it may be a deadline that a processor fires, which cannot wait for a
+ * thread that has lost its CPU.
  */
 #include "life/ctx.h"
 
