@@ -328,6 +328,15 @@ for flags in '-leak off' '-leak warn' '-run may_leave|later'; do
     run env BELAY_GRACE=1s "$belay" test $flags "$work/stuck"
     expect "stuck goroutines may be left ($flags)" 0
 done
+mkdir "$work/cases"
+cat >"$work/cases/cases_test.c" <<'END'
+#include <belay/test.h>
+#define CASES(a, b, c) BL_TEST(a) {} BL_TEST(b) {} BL_TEST(c) {}
+CASES(one, two, three)
+BL_TEST(four) {}
+END
+run "$belay" test -list . "$work/cases"
+lines 'tests that a macro makes are in its order' '^one$' '^two$' '^three$' '^four$'
 run env BELAY_GRACE=1s "$belay" test "$work/stuck"
 expect 'and may not' 1
 lines 'and may not' '^--- FAIL: leaves ' '^--- FAIL: leaves_in_root '

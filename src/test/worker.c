@@ -21,10 +21,8 @@ void bl__test_register(bl__test_entry *entry)
     registered_count++;
 }
 
-static int entry_order(const void *a, const void *b)
+static int entry_order(const bl__test_entry *x, const bl__test_entry *y)
 {
-    const bl__test_entry *x = *(const bl__test_entry *const *)a;
-    const bl__test_entry *y = *(const bl__test_entry *const *)b;
     int files = strcmp(x->file, y->file);
     return files != 0 ? files : (x->line > y->line) - (x->line < y->line);
 }
@@ -32,10 +30,17 @@ static int entry_order(const void *a, const void *b)
 size_t bl__test_entries(const bl__test_entry ***all)
 {
     const bl__test_entry **list = bl__test_alloc((registered_count + 1) * sizeof *list);
-    size_t n = 0;
+    size_t n = registered_count;
     for (const bl__test_entry *e = registered; e != NULL; e = e->next)
-        list[n++] = e;
-    qsort(list, n, sizeof *list, entry_order);
+        list[--n] = e;
+    /* Not by qsort: those of one line, as of a macro that defines several, stay in their order. */
+    for (; n < registered_count; n++) {
+        const bl__test_entry *e = list[n];
+        size_t at = n;
+        for (; at > 0 && entry_order(list[at - 1], e) > 0; at--)
+            list[at] = list[at - 1];
+        list[at] = e;
+    }
     *all = list;
     return n;
 }
