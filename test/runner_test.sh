@@ -327,7 +327,13 @@ END
 for flags in '-leak off' '-leak warn' '-run may_leave|later'; do
     run env BELAY_GRACE=1s "$belay" test $flags "$work/stuck"
     expect "stuck goroutines may be left ($flags)" 0
+    keep
 done
+run env BELAY_GRACE=100ms "$belay" test -leak warn -run 'leaves' "$work/stuck"
+expect 'with -leak warn they are told of' 0
+lines 'with -leak warn they are told of' '^--- PASS: leaves ' 'leak: 1 goroutine was left when' '^--- PASS: leaves_in_root ' \
+    'leak: 1 goroutine was left in the root scope' '^ok'
+ok 'and nobody is who may' bash -c "! grep -q leak: '$work/said'"
 mkdir "$work/cases"
 cat >"$work/cases/cases_test.c" <<'END'
 #include <belay/test.h>

@@ -101,7 +101,7 @@ static const char test_text[] =
     "  -seed N              what bubbles draw their order from (0); one that fails says it\n"
     "  -timeout D           of a test program (10m); 0: none\n"
     "  -test-timeout D      of each test (1m); 0: none\n"
-    "  -leak MODE           fail, warn or off: goroutines that a test leaves (fail)\n"
+    "  -leak MODE           goroutines and more that a test leaves: fail, warn or off (fail)\n"
     "  -failfast, -short, -list RE, -update (golden files)\n"
     "  -bench RE, -benchtime D|Nx\n"
     "                       run benchmarks, too, each for D (1s) or N times; -benchmem\n"

@@ -148,7 +148,7 @@ static bool output_late(const running *run, const char *path, outcome *o, double
 
 static void program_watch(const test_flags *f, const char *path, outcome *o, const running *run)
 {
-    bool stream = f->verbose || f->bench || f->list || f->build.fuzz;
+    bool stream = f->verbose || f->bench || f->list || f->warns || f->build.fuzz;
     bool told = false, none = false;
     int says = run->progress;
     double over = 0;

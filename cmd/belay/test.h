@@ -10,6 +10,7 @@ typedef struct test_flags {
     words pass; /* to the test programs */
     words args; /* -args: to the tests */
     bool verbose, json, bench, list, failfast;
+    bool warns;        /* -leak warn: tests that pass have something to say */
     bool compile;      /* -c */
     const char *junit; /* -junit; NULL: not given */
     const char *coverprofile;

@@ -96,6 +96,8 @@ static int flag_take(test_flags *f, char ***argv)
     }
     f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
     f->bench |= strcmp(name, "bench") == 0;
+    if (strcmp(name, "leak") == 0)
+        f->warns = strcmp(value, "warn") == 0;
     f->failfast |=
         strcmp(name, "failfast") == 0 && strcmp(value, "false") != 0 && strcmp(value, "0") != 0;
     f->list |= strcmp(name, "list") == 0;

@@ -96,7 +96,6 @@ void bl__test_opened_report(bl_test *t)
         bl__symbol_each(o.pc - 1, place_find, &at);
         bl__test_log(t, at.file, at.line,
                      "leak: descriptor %d, which was opened here, was not closed", fd);
-        if (bl__tests.leak == BL__LEAK_FAIL)
-            bl__test_fail(t);
+        bl__test_left_something(t);
     }
 }

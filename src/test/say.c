@@ -147,7 +147,8 @@ void bl__test_log_text(bl_test *t, const char *file, int line, const char *text,
 void bl__test_report(bl_test *t)
 {
     bool failed = load_relaxed(&t->failed) != 0;
-    if ((!failed && !bl__tests.verbose) || bl__test_stopped())
+    bool silent = !failed && load_relaxed(&t->warned) == 0 && !bl__tests.verbose;
+    if (silent || bl__test_stopped())
         return;
     const char *result = failed ? "FAIL" : load_relaxed(&t->skipped) ? "SKIP" : "PASS";
     bl__text b = {0};

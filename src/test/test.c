@@ -269,8 +269,7 @@ static void leak_say(bl_test *t, size_t count, const char *when,
     (void)snprintf(text, sizeof text, "leak: %zu goroutine%s left %s:\n", count,
                    count == 1 ? " was" : "s were", when);
     bl__test_log_report(t, NULL, 0, text, print, arg);
-    if (bl__tests.leak == BL__LEAK_FAIL)
-        bl__test_fail(t);
+    bl__test_left_something(t);
 }
 
 bool bl__test_work_close(bl_test *t, bl_scope *s)
@@ -399,8 +398,7 @@ bool bl__test_held(const bl__g *g, const char *kind, const void *lock)
         return false;
     if (t == NULL)
         return true;
-    if (bl__tests.leak == BL__LEAK_FAIL)
-        bl__test_fail(t);
+    bl__test_left_something(t);
     if (bl__order_place(g, lock, &at))
         bl__test_log(t, g->site->file, g->site->line,
                      "leak: the goroutine that was started here ended holding a %s, locked at "
@@ -437,8 +435,7 @@ void bl__test_order_say(void (*print)(bl__out *o, void *arg), void *arg)
     bl_test *t = bl__test_of(bl__self());
     if (t == NULL || (t->allow & BL_ALLOW_LOCK_ORDER) != 0)
         return;
-    if (bl__tests.leak == BL__LEAK_FAIL)
-        bl__test_fail(t);
+    bl__test_left_something(t);
     bl__test_log_report(t, NULL, 0, "", print, arg);
 }
 
@@ -578,6 +575,14 @@ void bl__test_fail(bl_test *t)
         bl__test_forked_fail(t);
     for (; t != NULL; t = t->parent)
         store_relaxed(&t->failed, 1u);
+}
+
+void bl__test_left_something(bl_test *t)
+{
+    if (bl__tests.leak == BL__LEAK_FAIL)
+        bl__test_fail(t);
+    for (t = bl__test_given(t); t != NULL && bl__tests.leak == BL__LEAK_WARN; t = t->parent)
+        store_relaxed(&t->warned, 1u);
 }
 
 /* With -failfast, after a failure. */

@@ -155,6 +155,7 @@ struct bl_test {
     bl__text names;     /* of its subtests, each with a 0 behind it */
     uint32_t failed;    /* atomic */
     uint32_t skipped;   /* atomic */
+    uint32_t warned;    /* atomic: its log is printed though it passes: -leak warn */
     bool is_parallel, has_slot, kept;
     bool left;     /* a bubble of it has left goroutines */
     bool has_subs; /* wanted or not */
@@ -180,6 +181,8 @@ void bl__test_kids(bl_test *t);
 /* The same of the root, which others follow. */
 void bl__test_round_end(bl_test *root);
 void bl__test_fail(bl_test *t);
+/* It has logged a leak: what follows from that, by -leak. */
+void bl__test_left_something(bl_test *t);
 /* Fails t: the golden file at path has want, and not data. */
 void bl__test_golden_differs(bl_test *t, const char *path, const char *data, size_t size,
                              const bl__text *want);
