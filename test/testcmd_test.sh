@@ -277,6 +277,12 @@ picks '(names|fails)/^(b|second)$' 'names/b fails/second'
 picks 'names/#\d\d$' 'names/#00 names/#01 names/x#01 names/x#01#01'
 picks 'fails/nobody' ''
 expect_out 'subtests that there are none of' 'no tests to run.$'
+run "$belay" test -v -run joins_bubble -skip '' -bench= -fuzz= -list= ./odd
+expect 'patterns that are empty' 0
+expect_out 'are as none: nothing is left out' '^--- PASS: joins_bubble '
+ok 'and nothing else is done' bash -c "! grep -q 'fuzz' '$work/out' '$work/err'"
+run "$belay" test -v -run joins_bubble -v=0 ./odd
+ok 'the last of two switches counts' test "$(wc -l <"$work/out")" -eq 1
 run "$belay" test -v -failfast -run fails ./odd
 ok '-failfast keeps subtests from beginning' bash -c "! grep -q second '$work/out'"
 run "$belay" test -v -run joins ./odd

@@ -55,6 +55,25 @@ static int own_flag(test_flags *f, const char *name, bool on)
     return 0;
 }
 
+/* Of those that go to the programs, what matters here as well: the last of each counts, and an empty
+ * pattern is as none. */
+static void flag_note(test_flags *f, const char *name, const char *value)
+{
+    bool on = strcmp(value, "false") != 0 && strcmp(value, "0") != 0;
+    if (strcmp(name, "v") == 0)
+        f->verbose = on;
+    else if (strcmp(name, "failfast") == 0)
+        f->failfast = on;
+    else if (strcmp(name, "bench") == 0)
+        f->bench = *value != '\0';
+    else if (strcmp(name, "list") == 0)
+        f->list = *value != '\0';
+    else if (strcmp(name, "fuzz") == 0)
+        f->build.fuzz = *value != '\0';
+    else if (strcmp(name, "leak") == 0)
+        f->warns = strcmp(value, "warn") == 0;
+}
+
 /* One flag or place, at **argv; moves on to its value. */
 static int flag_take(test_flags *f, char ***argv)
 {
@@ -94,14 +113,7 @@ static int flag_take(test_flags *f, char ***argv)
         complain("-%s=%s is not %s", name, value, wants);
         return EXIT_USAGE;
     }
-    f->verbose |= strcmp(name, "v") == 0 && strcmp(value, "false") != 0;
-    f->bench |= strcmp(name, "bench") == 0;
-    if (strcmp(name, "leak") == 0)
-        f->warns = strcmp(value, "warn") == 0;
-    f->failfast |=
-        strcmp(name, "failfast") == 0 && strcmp(value, "false") != 0 && strcmp(value, "0") != 0;
-    f->list |= strcmp(name, "list") == 0;
-    f->build.fuzz |= strcmp(name, "fuzz") == 0;
+    flag_note(f, name, value);
     words_add(&f->pass, text_format("-%s=%s", name, value));
     return 0;
 }

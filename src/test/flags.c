@@ -35,13 +35,16 @@ static bool read_verbose(const char *value, void *to)
     return bl__tests.json ? (*(bool *)to = true) : read_bool(value, to);
 }
 
+/* An empty one, as of a variable that is not set, is as none: as -skip it would match all. */
 static bool read_pattern(const char *value, void *to)
 {
     regex_t re;
-    if (*value != '\0' && regcomp(&re, value, REG_EXTENDED | REG_NOSUB) != 0)
+    *(const char **)to = NULL;
+    if (*value == '\0')
+        return true;
+    if (regcomp(&re, value, REG_EXTENDED | REG_NOSUB) != 0)
         return false;
-    if (*value != '\0')
-        regfree(&re);
+    regfree(&re);
     *(const char **)to = value;
     return true;
 }
