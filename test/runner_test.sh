@@ -269,6 +269,7 @@ cat >"$work/until/until_test.c" <<'END'
 #include <belay/test.h>
 BL_TEST(seventh) { static int n; BL_CHECK_NE(t, ++n, 7); }
 BL_TEST(passes) {}
+BL_TEST(sleeps) { static int n; BL_CHECK_EQ(t, bl_sleep(350 * BL_MS), 0); BL_CHECK_NE(t, ++n, 10); }
 static int order;
 static int first(void *arg) { BL_CHECK_EQ(NULL, bl_sleep(BL_SEC), 0); order = order == 0 ? *(int *)arg : order; return 0; }
 static void both(bl_test *t, void *arg)
@@ -287,6 +288,11 @@ END
 run timeout 60 "$belay" test -until-fail -v -run 'seventh|passes' "$work/until"
 expect 'until one fails' 1
 ok 'in one process' test "$(grep -c '^=== RUN   seventh' "$work/out") $(grep -c '^--- PASS: passes' "$work/out")" = '7 7'
+run "$belay" test -c -o "$work/until.test" "$work/until"
+run timeout 60 "$work/until.test" -until-fail -v -timeout 3s -run sleeps -progress 9 9>"$work/told"
+expect 'for longer than one round may take' 1
+ok 'each has the whole -timeout' test "$(grep -c '^--- PASS: sleeps' "$work/out")" -eq 9
+ok 'and what is done is counted anew' awk '/^[0-9]+ of 1 done/ && $1 <= 1 { n++; next } { bad = 1 } END { exit bad || n < 3 }' "$work/told"
 for name in one two; do
     run timeout 60 "$belay" test -until-fail -cpu 1 -run "order_$name" "$work/until"
     expect "an order of each round's own ($name)" 1

@@ -237,7 +237,10 @@ static void running_tell(bl_time now)
     if (now - sup.said < PROGRESS_MS * BL_MS)
         return;
     sup.said = now;
-    bl__text_printf(&b, "%zu of %zu done", sup.passed + sup.failed + sup.skipped, sup.items->len);
+    size_t done = 0; /* in this round */
+    for (size_t i = 0; i < sup.items->len; i++)
+        done += sup.items->at[i].state > BL__ITEM_ALONE;
+    bl__text_printf(&b, "%zu of %zu done", done, sup.items->len);
     for (const bl__watched *w = bl__watched_first; w != NULL && b.len < PROGRESS_MOST;
          w = w->next) {
         if (!bl__watched_leaf(w))
