@@ -86,6 +86,33 @@ for setting in BELAY_SIGQUIT=dump option=1; do
     expect "goes on ($setting)" 7
 done
 
+# Its standard error is a pipe that is full, and that nobody reads: the dump does not get on.
+mkfifo "$work/full"
+exec 4<>"$work/full"
+dd if=/dev/zero of="$work/full" oflag=nonblock bs=4096 count=4096 2>/dev/null
+last_run='quit stuck 2>full'
+: >"$work/out" >"$work/err"
+env --default-signal=QUIT BELAY_PROCS=2 "$work/quit" stuck <"$work/in" >"$work/out" 2>"$work/full" 4>&- &
+pid=$!
+exec 3>"$work/in"
+await "$work/out" '^ready$' 1 || fail full 'it did not get ready'
+before=${EPOCHREALTIME/[.,]/}
+kill -QUIT "$pid"
+sleep 0.3
+kill -QUIT "$pid"
+sleep 0.3
+kill -0 "$pid" 2>/dev/null && alive=1 || alive=0
+took=$((${EPOCHREALTIME/[.,]/} - before))
+ok 'a second one at once kills nobody' test "$alive" = 1 -o "$took" -gt 2000000
+{ for ((i = 0; i < 120; i++)); do
+    kill -QUIT "$pid" || break
+    sleep 0.5
+done; } 2>/dev/null
+kill -KILL "$pid" 2>/dev/null
+end
+exec 4>&-
+expect 'one after two seconds does' 131
+
 start default stuck BELAY_SIGQUIT=off
 kill -QUIT "$pid"
 end
