@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* bubble_test.c: when a bubble may move, and which. What tests see of it: testdata/bubble. */
 //belay:cflags -D_GNU_SOURCE -I../src -fno-strict-aliasing
+#include <belay/debug.h>
 #include <belay/test.h>
 
 #include <pthread.h>
@@ -221,6 +222,26 @@ static void stopped_fn(bl_test *t, void *arg)
 }
 
 BL_TEST(a_wait_that_is_stopped) { bl_bubble(t, stopped_fn, NULL); }
+
+static int looks_for_leaks(void *arg)
+{
+    bl__g *g = arg; /* who waits */
+    while (load_acquire(&g->task.status) != BL__G_PARKED)
+        bl_yield();
+    BL_CHECK_EQ(NULL, bl_leaks(NULL, 0), 0);
+    return 0;
+}
+
+static void looked_at_fn(bl_test *t, void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, looks_for_leaks, bl__self()), 0);
+    BL_CHECK_EQ(t, bl_bubble_wait(), 0);
+}
+
+/* However long the others take, they end by themselves. */
+BL_TEST(who_waits_for_others_is_not_stuck) { bl_bubble(t, looked_at_fn, NULL); }
 
 static int runs(void *arg)
 {
