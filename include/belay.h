@@ -972,12 +972,10 @@ template <class T> constexpr size_t bl__size_of(const T *) { return sizeof(T); }
 constexpr size_t bl__size_of(const void *) { return BL__ANY_SIZE; }
 #define BL__SIZE(v) (bl__size_of(v))
 
-static inline bl_case bl__case(bl_chan *c, const void *v, size_t size, int op)
-{
-    return bl_case{c, const_cast<void *>(v), size, op, 0};
-}
+static inline bl_case bl__case(bl_chan *c, void *v, size_t n, int op) { return {c, v, n, op, 0}; }
+static inline void *bl__sent(const void *v) { return const_cast<void *>(v); }
 #define BL_RECV(c, v) (bl__case((c), (v), BL__SIZE(v), BL__OP_RECV))
-#define BL_SEND(c, v) (bl__case((c), (v), BL__SIZE(v), BL__OP_SEND))
+#define BL_SEND(c, v) (bl__case((c), bl__sent(v), BL__SIZE(v), BL__OP_SEND))
 
 template <size_t N> struct bl__cases { bl_case at[N]; };
 template <size_t N> inline bl__cases<N> bl__cases_of(const bl_case (&cs)[N])

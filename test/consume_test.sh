@@ -90,6 +90,9 @@ run env LD_LIBRARY_PATH="$library" "$work/clang"; expect_out 'clang-built progra
 # shellcheck disable=SC2086
 ok 'C++17' g++ -std=c++17 $flags -Wold-style-cast -x c++ "$consume/program.cc" -x none "${libs[@]}" -o "$work/cxx"
 run env LD_LIBRARY_PATH="$library" "$work/cxx"; expect 'C++17' 0; expect_out 'C++17' '^45$'
+# shellcheck disable=SC2086
+ok 'C++20, clang' clang++-14 -std=c++20 $flags -x c++ "$consume/program.cc" -x none "${libs[@]}" -o "$work/cxx20"
+run env LD_LIBRARY_PATH="$library" "$work/cxx20"; expect 'C++20, clang' 0; expect_out 'C++20, clang' '^45$'
 
 # ---- CMake package
 ok 'find_package' cmake -S "$consume" -B "$work/cmake" -DCMAKE_PREFIX_PATH="$prefix" \

@@ -68,7 +68,7 @@ static int root(void *arg)
     w->quit = bl_scope_chan(s, 0, 0);
     bl_go(s, send, w);
     for (;;) {
-        int n = 0;
+        int n; /* a receive gives it a value: compilers warn of none */
         int which = BL_TRY_SELECT(BL_RECV(w->numbers, &n), BL_RECV(w->quit, nullptr));
         if (which == BL_EAGAIN)
             which = BL_SELECT(BL_RECV(w->numbers, &n), BL_RECV(w->quit, nullptr));
