@@ -34,7 +34,7 @@ static int profile_labelled(void *arg)
 }
 
 /* What it writes, as a string (of a binary profile, its first bytes). */
-static char *written(const char *name, int debug, size_t *bytes)
+__attribute__((noinline)) static char *written(const char *name, int debug, size_t *bytes)
 {
     int fd = memfd_create("profile", MFD_CLOEXEC);
     BL_CHECK(t, fd >= 0);
@@ -85,7 +85,9 @@ static int counts_root(void *arg)
     char *text = written("goroutine", 1, &bytes);
     BL_CHECK(t, has_line(text, "goroutine profile: total 43", ""));
 #ifdef BL__HAVE_LIBBACKTRACE /* else the library's own functions are not known */
-    BL_CHECK(t, has_line(text, "40 @ 0x", ""));
+    const char *most = strstr(text, "\n40 @ 0x"), *one = strstr(text, "\n1 @ 0x");
+    BL_CHECK(t, most != NULL && one != NULL && most < one);
+    BL_CHECK(t, has_line(text, "#\t0x", "\twritten\t")); /* the caller has its stack, too */
 #endif
     BL_CHECK(t, has_line(text, "# labels: ", "{\"job\":\"sum\"}"));
     BL_CHECK(t, has_line(text, "# labels: ",
@@ -139,6 +141,24 @@ static int says_why_root(void *arg)
 }
 
 BL_TEST_PLAIN(says_why) { BL_CHECK_EQ(t, bl_run(says_why_root, NULL, NULL), 0); }
+
+/* More than it first has room for. */
+static int leaks_root(void *arg)
+{
+    enum { LEAKS = 100 };
+    size_t bytes;
+    BL_SCOPE(s);
+    (void)arg;
+    for (int i = 0; i < LEAKS; i++)
+        bl_go(s, from_nil, NULL);
+    until_waiting(LEAKS);
+    char *text = written("goroutineleak", 1, &bytes);
+    BL_CHECK(t, has_line(text, "goroutineleak profile: total 100", ""));
+    free(text);
+    return 0;
+}
+
+BL_TEST_PLAIN(all_leaks_are_counted) { BL_CHECK_EQ(t, bl_run(leaks_root, NULL, NULL), 0); }
 
 #ifdef BL__HAVE_LIBBACKTRACE
 /* How many stacks the text has, and of how many goroutines. */
@@ -204,6 +224,37 @@ static void sums_are_near(const char *name, int64_t nanoseconds, int64_t count)
     BL_CHECK_GE(t, sums[1], count / 10 * 9);
     BL_CHECK_LE(t, sums[1], count / 10 * 11);
 }
+
+__attribute__((noinline)) static int waits_once(void)
+{
+    bl__contended_block(BL__WAIT_CHAN_RECV, BL_MIN);
+    return 0;
+}
+
+__attribute__((noinline)) static int waits_often(void)
+{
+    for (volatile int i = 0; i < 3; i = i + 1) /* all from one place */
+        bl__contended_block(BL__WAIT_CHAN_RECV, BL_SEC);
+    return 0;
+}
+
+/* And not the most frequent one. */
+static int longest_root(void *arg)
+{
+    size_t bytes;
+    (void)arg;
+    bl_profile_block(1);
+    BL_CHECK_EQ(t, waits_often() + waits_once(), 0);
+    bl_profile_block(0);
+    char *text = written("block", 1, &bytes);
+    const char *once = strstr(text, "\n60000000000 1 @ 0x");
+    const char *often = strstr(text, "\n3000000000 3 @ 0x");
+    BL_CHECK(t, once != NULL && often != NULL && once < often);
+    free(text);
+    return 0;
+}
+
+BL_TEST_PLAIN(the_longest_wait_comes_first) { BL_CHECK_EQ(t, bl_run(longest_root, NULL, NULL), 0); }
 
 /* What is in the sample stands for all. */
 static int samples_root(void *arg)
