@@ -146,6 +146,9 @@ run env --default-signal=QUIT "$work/quit" last
 expect 'the last that a run does' 2
 expect_err 'is said, too' '^SIGQUIT: quit$'
 
+run env --default-signal=QUIT "$work/quit" child
+expect_out 'a child of the process is killed by it' '^child killed$'
+
 run env BELAY_SIGQUIT=never "$work/quit" after
 expect_err 'a setting that there is not' '^belay: BELAY_SIGQUIT=never is not one of exit, dump, off, so exit is used$'
 finish

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *which;
@@ -88,6 +89,24 @@ static int quits(void *arg)
     return raise(SIGQUIT);
 }
 
+/* A child has no part in the run, so the signal does there what it does by default. */
+static int forks(void *arg)
+{
+    int status = 0;
+    (void)arg;
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(10);
+        for (;;)
+            pause();
+    }
+    kill(child, SIGQUIT);
+    bool killed =
+        waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGQUIT;
+    say(killed ? "child killed\n" : "child not killed\n");
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     which = argc > 1 ? argv[1] : "";
@@ -101,6 +120,8 @@ int main(int argc, char **argv)
     }
     if (is("last"))
         return bl_run(quits, NULL, NULL);
+    if (is("child"))
+        return bl_run(forks, NULL, NULL);
     bl_options o = {.on_quit = is("option") ? BL_QUIT_DUMP : 0};
     return bl_run(main_goroutine, NULL, &o);
 }
