@@ -445,6 +445,10 @@ elif [ -e "$fuzzer" ]; then
     run env -u CC "$belay" test -run none -fuzz hangs -fuzztime 55s ./fuzz
     expect 'goroutines that are stuck' 1
     expect_out 'are shown' '^fatal error: all goroutines are asleep - deadlock!$'
+    run env -u CC "$belay" test -run none -fuzz late -fuzztime 55s -test-timeout 300ms ./fuzz
+    expect 'an input that takes too long' 1
+    expect_out 'is found' '^panic: test timed out after 0.3s: late'
+    expect_out 'and kept' '^    Failing input written to testdata/fuzz/late/[0-9a-f]{16}$'
     run env -u CC "$belay" test -fuzz crashes -fuzztime 1s ./fuzz
     expect 'what is known to fail comes first' 1
     ok 'and nothing is looked for' bash -c "! grep -q '^fuzz: elapsed' '$work/out'"
@@ -470,9 +474,17 @@ for case in doc.getElementsByTagName("testcase"):
 want = {"passes": "passed", "fails": "failure", "skips": "skipped", "crashes": "failure", "crashes/well": "passed",
         "crashes/not_well": "failure", "last": "passed", "[the program]": "error"}
 assert got == want, got
-suites = [(s.getAttribute("name"), s.getAttribute("tests"), s.getAttribute("failures"), s.getAttribute("errors"))
+suites = [tuple(map(s.getAttribute, ("name", "tests", "failures", "errors", "skipped")))
           for s in doc.getElementsByTagName("testsuite")]
-assert suites == [("./ends/ends_test.c", "7", "3", "0"), ("./bad/bad_test.c", "1", "0", "1")], suites'
+assert suites == [("./ends/ends_test.c", "7", "3", "0", "1"), ("./bad/bad_test.c", "1", "0", "1", "0")], suites
+ends = doc.getElementsByTagName("testsuite")[0]
+for case in ends.getElementsByTagName("testcase"):
+    said = "".join(n.data for c in case.childNodes for n in [c] + list(c.childNodes) if n.nodeType == n.TEXT_NODE)
+    name = case.getAttribute("name")
+    assert got[name] != "passed" or said.strip() == "", case.toxml()
+    assert name not in ("fails", "skips", "crashes/not_well") or "ends_test.c:" in said, case.toxml()
+    assert case.getAttribute("classname") == ends.getAttribute("name"), case.toxml()
+    assert 0 <= float(case.getAttribute("time")) <= float(ends.getAttribute("time")), case.toxml()'
 odd=$'odd <&"\303\244\377\355\240\200'
 mkdir "$odd" && cp bad/bad_test.c "$odd"
 run "$belay" test -junit odd.xml "./$odd"

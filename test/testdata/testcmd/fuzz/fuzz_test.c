@@ -51,3 +51,9 @@ BL_FUZZ(hangs)
 }
 
 BL_FUZZ(passes) { BL_CHECK(t, data != NULL || size == 0); }
+
+BL_FUZZ(late)
+{
+    while (data != NULL || size == 0)
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+}
