@@ -14,6 +14,7 @@
 #include "os/cpu.c"
 #include "os/futex.c"
 #include "os/os.c"
+#include "os/race_calls.c"
 #include "os/race_libc.c"
 #include "os/race_map.c"
 #include "os/race_string.c"

@@ -337,7 +337,7 @@ for flags in '' -v; do
     expect_err "misspelt variables $flags" '^belay: BELAY_CACH is unknown, so it is ignored; did you mean BELAY_CACHE\?$'
 done
 run env BELAY_PROCS=many "$belay" test -v homeless
-expect_err 'processors that are no number' '^belay: BELAY_PROCS=many is not a number from 1 to '
+expect_out 'processors that are no number' '^belay: BELAY_PROCS=many is not a number from 1 to '
 run "$belay" test -c -o homeless.test homeless
 run env BELAY_ON_LEAKS=fail ./homeless.test
 ok 'a test program alone says it itself' test "$(grep -c '^belay: BELAY_ON_LEAKS is unknown' "$work/err")" -eq 1

@@ -230,7 +230,7 @@ static bool is_blind(const words *clang)
  * for whose they are at once, and so tells of all of them, which takes twice the time. Exported is what
  * ThreadSanitizer asks of the program (src/debug). gcc's ThreadSanitizer is linked statically, as
  * clang's is: so the library gets at what it has inside (src/arch/race.h), and at what it maps
- * (src/os/race_map.c). strdup and its like: src/os/race_string.c.
+ * (src/os/race_map.c). strdup and its like: src/os/race_string.c; and race_calls.c.
  */
 static void add_race(words *command, const words *compiler)
 {
@@ -256,7 +256,13 @@ static void add_race(words *command, const words *compiler)
                                  "-Wl,--wrap=_ZN11__sanitizer21MmapOrDieOnFatalErrorEmPKc "
                                  "-Wl,--wrap=_ZN11__sanitizer15internal_memsetEPvim "
                                  "-Wl,--wrap=strdup -Wl,--wrap=gettimeofday -Wl,--wrap=strftime "
-                                 "-Wl,--wrap=__isoc99_sscanf");
+                                 "-Wl,--wrap=__isoc99_sscanf "
+                                 "-Wl,--wrap=strcoll -Wl,--wrap=swab -Wl,--wrap=explicit_bzero "
+                                 "-Wl,--wrap=dprintf -Wl,--wrap=inet_pton -Wl,--wrap=getaddrinfo "
+                                 "-Wl,--wrap=bind -Wl,--wrap=connect -Wl,--wrap=setsockopt "
+                                 "-Wl,--wrap=socketpair -Wl,--wrap=pipe2 -Wl,--wrap=epoll_ctl "
+                                 "-Wl,--wrap=epoll_wait -Wl,--wrap=select "
+                                 "-Wl,--wrap=gethostname -Wl,--wrap=getentropy");
     if (blind)
         words_add_split(command, "-mllvm -capture-tracking-max-uses-to-explore=0");
     if (clang_runtime(compiler))

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* memory.h: more programs of cases.c: whose memory is accessed by whom, and what is nobody's. */
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
 #include <strings.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/time.h>
 #include <time.h>
 
@@ -32,6 +37,14 @@ static int first_place(void *arg)
 {
     (void)arg;
     place[0]++;
+    said();
+    return 0;
+}
+
+static int second_word(void *arg)
+{
+    (void)arg;
+    place[2]++;
     said();
     return 0;
 }
@@ -181,6 +194,45 @@ SEEN(gettimeofday_is_seen, first_place, gettimeofday((struct timeval *)(void *)p
 SEEN(strftime_is_seen, first_words,
      (void)!strftime(words, sizeof words, "%Y", &(struct tm){.tm_year = 99}))
 SEEN(strftime_beside, first_words, (void)!strftime(words + 1, 4, "%d", &(struct tm){.tm_mday = 9}))
+SEEN(strcoll_is_seen, first_words, number = strcoll(words, "b"))
+void swab(const void *from, void *to, ssize_t n);
+SEEN(swab_reads, first_words, swab(words, copied, 4))
+SEEN(swab_writes, first_words, swab("abcd", words, 4))
+SEEN(swab_beside, first_words, swab("abcd", words + 1, 3))
+void explicit_bzero(void *p, size_t n);
+SEEN(explicit_bzero_is_seen, first_words, explicit_bzero(words, 4))
+static void print_nowhere(const char *text)
+{
+    int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    MUST(dprintf(fd, "%.9s", text));
+    close(fd);
+}
+SEEN(dprintf_is_seen, first_words, print_nowhere(words))
+SEEN(dprintf_beside, first_words, print_nowhere(words + 1))
+SEEN(inet_pton_is_seen, first_words, (void)!inet_pton(AF_INET, words, copied))
+SEEN(getaddrinfo_is_seen, first_words,
+     (void)!getaddrinfo(words, NULL, &(struct addrinfo){.ai_flags = AI_NUMERICHOST},
+                        (struct addrinfo **)(void *)copied))
+SEEN(setsockopt_is_seen, first_place, (void)!setsockopt(-1, SOL_SOCKET, SO_RCVBUF, place, 4))
+SEEN(connect_is_seen, first_place, (void)!connect(-1, (struct sockaddr *)(void *)place, 16))
+SEEN(connect_beside, first_place, (void)!connect(-1, (struct sockaddr *)(void *)(place + 1), 16))
+SEEN(socketpair_is_seen, first_place,
+     MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, (int *)(void *)place)))
+static void look_at_a_pipe(struct epoll_event *to)
+{
+    int ends[2], ep = epoll_create1(EPOLL_CLOEXEC);
+    MUST(pipe(ends));
+    MUST(epoll_ctl(ep, EPOLL_CTL_ADD, ends[1], &(struct epoll_event){.events = EPOLLOUT}));
+    MUST(epoll_wait(ep, to, 2, 0));
+    close(ends[0]), close(ends[1]), close(ep);
+}
+SEEN(epoll_wait_is_seen, first_place, look_at_a_pipe((struct epoll_event *)(void *)place))
+SEEN(epoll_wait_of_fewer, second_word, look_at_a_pipe((struct epoll_event *)(void *)place))
+SEEN(select_is_seen, first_place,
+     (void)!select(1, (fd_set *)(void *)place, NULL, NULL, &(struct timeval){0}))
+SEEN(select_of_fewer, first_place,
+     (void)!select(1, (fd_set *)(void *)(place + 1), NULL, NULL, &(struct timeval){0}))
+SEEN(gethostname_is_seen, first_words, (void)!gethostname(words, sizeof words))
 CASE(copies_of_libc)
 {
     static const char from[] = "abcdef";
