@@ -18,6 +18,9 @@
 #include "parked.h"
 #include "run.h"
 
+/* Else memory cannot be looked at, so nobody is stuck by what it says. */
+#define SEES (!BL__ASAN && !BL__TSAN && getenv("BELAY_EMULATOR") == NULL)
+
 static uintptr_t hidden; /* atomic: ~ of the channel */
 
 static bl_chan *shown(void)
@@ -110,8 +113,113 @@ RUN_TEST(a_context_that_the_end_of_its_scope_ends)
     BL_CHECK(t, parked_wait(2));
     int n = bl_leaks(leaks, 4);
     BL_CHECK_LE(t, n, 2);
-    if (!BL__ASAN && !BL__TSAN && getenv("BELAY_EMULATOR") == NULL)
+    if (SEES)
         BL_CHECK_EQ(t, n, 2);
     for (int i = 0; i < n; i++)
         BL_CHECK(t, !leaks[i].proven);
+}
+
+enum { DEEP = 10 }; /* more than are looked at on the way up */
+
+static bl_ctx *top; /* a global, which everybody gets at */
+
+static int deep_recv(void *arg)
+{
+    bl_ctx **all = arg;
+    int r = ended_recv(all[DEEP - 1]);
+    for (int i = 0; i < DEEP; i++)
+        bl_ctx_release(all[i]);
+    free(all);
+    return r;
+}
+
+static int start_deep(void *arg)
+{
+    bl_ctx **all = calloc(DEEP, sizeof(bl_ctx *));
+    for (int i = 0; i < DEEP; i++)
+        all[i] = bl_ctx_with_cancel(i > 0 ? all[i - 1] : bl_ctx_background());
+    top = all[0];
+    return bl_go((bl_scope *)arg, deep_recv, all);
+}
+
+RUN_TEST(a_context_far_above_can_be_cancelled)
+{
+    BL_SCOPE(s);
+    bl_scope first;
+    BL_CHECK_EQ(t, bl_scope_open(&first, NULL), 0);
+    BL_CHECK_EQ(t, bl_go(&first, start_deep, s), 0);
+    BL_CHECK_EQ(t, bl_scope_close(&first), 0);
+    BL_CHECK(t, parked_wait(1));
+    BL_CHECK_EQ(t, bl_leaks(NULL, 0), 0);
+    bl_ctx_cancel(top, 0);
+    BL_CHECK_EQ(t, bl_scope_wait(s), 0);
+}
+
+/* ---- A function of bl_blocking ---- */
+
+static int recv_aside(void *arg)
+{
+    (void)arg;
+    bl_chan *c = bl_chan_new(sizeof(int), 0);
+    BL_SCOPE(s); /* its end could stop the wait, but it comes only after that */
+    return bl_blocking(recv_of, c);
+}
+
+RUN_TEST(a_scope_of_who_calls_it_ends_no_function)
+{
+    bl_leak leaks[2];
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, recv_aside, NULL), 0);
+    while (load_relaxed(&bl__rt.plain_blocked) == 0)
+        BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
+    int n = bl_leaks(leaks, 2);
+    BL_CHECK_LE(t, n, 1);
+    if (SEES)
+        BL_CHECK(t, n == 1 && leaks[0].proven);
+}
+
+/* ---- A read lock that another has given back ---- */
+
+static bl_rwmutex shared;
+
+static int rlock_and_recv_nil(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&shared);
+    return bl_chan_recv(NULL, NULL) == BL_ECANCELED ? 0 : BL_EIO;
+}
+
+static int rlock_and_sleep(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_rlock(&shared);
+    int r = bl_sleep(BL_HOUR);
+    bl_rwmutex_runlock(&shared);
+    return r == BL_ECANCELED ? 0 : BL_EIO;
+}
+
+static int lock_and_unlock(void *arg)
+{
+    (void)arg;
+    bl_rwmutex_lock(&shared);
+    bl_rwmutex_unlock(&shared);
+    return 0;
+}
+
+/* The first, which is stuck, does not have it any more; and the other one wakes up. */
+RUN_TEST(a_read_lock_that_was_handed_on_keeps_no_writer)
+{
+    bl_leak leaks[2];
+    BL_SCOPE(s);
+    BL_CHECK_EQ(t, bl_go(s, rlock_and_recv_nil, NULL), 0);
+    BL_CHECK(t, parked_wait(1));
+    BL_CHECK_EQ(t, bl_go(s, rlock_and_sleep, NULL), 0);
+    BL_CHECK(t, parked_wait(2));
+    bl_rwmutex_runlock(&shared);
+    BL_CHECK_EQ(t, bl_go(s, lock_and_unlock, NULL), 0);
+    BL_CHECK(t, parked_wait(3));
+    BL_CHECK_EQ(t, bl_leaks(leaks, 2), 1);
+    BL_CHECK_STR(t, leaks[0].reason, "chan receive (nil chan)");
+    bl_scope_cancel(s, 0);
+    BL_CHECK_ERR(t, bl_scope_wait(s), BL_ECANCELED);
 }

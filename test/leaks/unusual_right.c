@@ -611,6 +611,21 @@ static int closed_after_a_deadline(void *arg)
     return closed_after(s, late, bl_ctx_retain(late));
 }
 
+/*? closed_after_a_deadline_beside_others right
+ */
+static int closed_after_a_deadline_beside_others(void *arg)
+{
+    (void)arg;
+    BL_SCOPE(s);
+    bl_ctx *late = bl_ctx_with_timeout(bl_ctx_background(), LONG);
+    bl_ctx *c = bl_ctx_with_cancel(late), *beside = bl_ctx_with_cancel(late);
+    bl_ctx *below = bl_ctx_with_cancel(beside);
+    int r = closed_after(s, late, c);
+    bl_ctx_release(below);
+    bl_ctx_release(beside);
+    return r;
+}
+
 /*? closed_after_a_deadline_above right
  */
 static int closed_after_a_deadline_above(void *arg)
@@ -833,6 +848,7 @@ PROGRAMS({"used_above_two_helpers", used_above_two_helpers},
          {"mail_now_and_then", mail_now_and_then}, {"one_wakes_the_next", one_wakes_the_next},
          {"closed_after_a_context", closed_after_a_context},
          {"closed_after_a_deadline", closed_after_a_deadline},
+         {"closed_after_a_deadline_beside_others", closed_after_a_deadline_beside_others},
          {"closed_after_a_deadline_above", closed_after_a_deadline_above},
          {"pipe_in_memory", pipe_in_memory}, {"once_waits_for_a_message", once_waits_for_a_message},
          {"readers_and_writers", readers_and_writers},
