@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "debug/contention.h"
+#include "debug/pprof.h"
 
 static bl_test *const t; /* the test that the caller is of */
 
@@ -281,6 +282,7 @@ BL_TEST_PLAIN(what_cannot_be_is_refused)
     BL_CHECK_ERR(t, bl_profile(1, "heap", 0), BL_EINVAL);
     BL_CHECK_ERR(t, bl_profile(1, NULL, 0), BL_EINVAL);
     BL_CHECK_ERR(t, bl_profile(1, "goroutine", -1), BL_EINVAL);
+    BL_CHECK_ERR(t, bl__profile_for(1, "goroutine", 2, BL_MS), BL_EINVAL);
     BL_CHECK_EQ(t, bl_profile(-1, "goroutine", 0), -EBADF);
     BL_CHECK_EQ(t, bl_metrics(-1), -EBADF);
 }

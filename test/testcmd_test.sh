@@ -77,6 +77,11 @@ expect 'compiled only' 0
 run ./ends_test.test -test.run 'passes|skips' -test.v
 expect 'the program runs by itself' 0
 expect_out 'with flags as Go has them' '^--- SKIP: skips'
+if [ -w /dev/full ]; then
+    run ./ends_test.test -run passes -junit /dev/full
+    expect 'results that cannot be written' 1
+    expect_err 'are told of' '^belay: /dev/full cannot be written: No space left on device$'
+fi
 run "$belay" test -c -o kept/ ./ends ./stop
 expect 'compiled into a directory' 0
 ok 'both are there' test -x kept/ends_test.test -a -x kept/stop_test.test
