@@ -24,7 +24,12 @@ extern const own_entry bl__own_first[] __asm__("__start_bl__own")
     __attribute__((weak, visibility("hidden")));
 extern const own_entry bl__own_end[] __asm__("__stop_bl__own")
     __attribute__((weak, visibility("hidden")));
-extern int bl__program(int argc, char **argv) __asm__("main") __attribute__((weak));
+/* The program's main, with arguments or without: of either prototype gcc's -flto says that it is not
+ * the program's. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wstrict-prototypes"
+extern int bl__program() __asm__("main") __attribute__((weak));
+#pragma GCC diagnostic pop
 
 enum { OWN_NEW, OWN_KNOWN, OWN_UNKNOWN };
 
