@@ -33,12 +33,13 @@ lines 'values' '^--- FAIL: values ' 'all_test.c:[0-9]+: failed: 1 . 1 == 3$' '^ 
     'right: "b.n.t"$' 'got:    BL_ECANCELED .-125.$' 'wanted: BL_ETIMEDOUT' '1u < -1$' 'byte 2 of 3 differs' 'failed: BL_US == BL_MS$' '^ +left:  1000$'
 lines 'require' '^--- FAIL: require' 'failed: one == 2$'
 lines 'require aside' '^--- FAIL: aside' 'failed: arg == NULL$' 'goes on$'
-lines 'leaks' '^--- FAIL: leaks' 'leak: 1 goroutine was left' 'goroutine [0-9]+ .sync.Mutex.Lock .leaked' \
+lines 'leaks' '^--- FAIL: leaks' 'leak: 1 goroutine was left' 'goroutine [0-9]+ .chan receive .leaked' \
     '^ +forever$' 'created by Test_leaks in goroutine'
 lines 'in the root scope' '^--- FAIL: root_left ' 'leak: 2 goroutines were left in the root scope when the test had ended:$' \
     '^ +created by start_in_root in goroutine' '^ +created by Test_root_left in goroutine'
 lines 'in the root scope, beside others' '^--- FAIL: root_left_among ' 'leak: 1 goroutine was left in the root scope'
-lines 'holds' '^--- FAIL: holds' 'all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex, locked at .*/all_test.c:150$'
+at=$(grep -n '^static int hold(' "$work/all/all_test.c" | cut -d: -f1)
+lines 'holds' '^--- FAIL: holds' "all_test.c:[0-9]+: leak: the goroutine .* holding a sync.Mutex, locked at .*/all_test.c:$((at + 2))\$"
 [ -n "$sanitize" ] || lines 'the crash' '^fatal error: ' '^Test_crashes$' # sanitizers say it themselves
 lines 'crashes' '^--- FAIL: crashes' 'about to$' 'killed by SIGABRT$'
 lines 'NULL for a function' '^fatal error: bl_subtest of nil func value$' '^no_subtest$' '^fatal error: bl_cleanup of nil func value$' '^no_cleanup$' \
