@@ -517,13 +517,16 @@ void __wrap_bl__stuck_search(bl__search *s)
 }
 
 static bool profiler_refused;
+static uint32_t samples[2]; /* atomic: that were not to be had, and that were */
 
 ssize_t __real_bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid);
 ssize_t __wrap_bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid);
 
 ssize_t __wrap_bl__sample_take(bl__regs *regs, char *stack, size_t room, int tid)
 {
-    return profiler_refused ? -1 : __real_bl__sample_take(regs, stack, room, tid);
+    ssize_t n = profiler_refused ? -1 : __real_bl__sample_take(regs, stack, room, tid);
+    add_relaxed(&samples[n >= 0], 1u);
+    return n;
 }
 
 static bool tracer_late; /* they sleep elsewhere when it comes to them */
@@ -721,9 +724,11 @@ static void beside_one_that_computes(bl_test *t, bl_fn fn, bool more)
         leak_start_as(s, box_recv, NULL, 2); /* and recv_one */
     while (load_acquire(&b.tid) == 0 || b.to != NULL)
         BL_CHECK_EQ(t, bl_sleep(BL_MS), 0);
-    bl__regs regs;
-    bool told = fn == compute_and_send && bl__sample_take(&regs, NULL, 0, b.tid) == 0;
-    BL_CHECK_EQ(t, bl_leaks(NULL, 0), more && told && SEES ? 1 : 0);
+    samples[0] = samples[1] = 0;
+    int left = more && fn == compute_and_send && SEES ? 1 : 0, found = bl_leaks(NULL, 0);
+    BL_CHECK_LE(t, found, samples[1] != 0 ? left : 0);
+    if (samples[1] != 0 && samples[0] == 0) /* on a busy machine it may not compute for long */
+        BL_CHECK_EQ(t, found, left);
     store_release(&b.over, 1u);
     if (!more)
         BL_CHECK_EQ(t, bl_scope_wait(s), 0);
