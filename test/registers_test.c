@@ -277,14 +277,17 @@ static void word_compare(uint64_t value, void *arg)
     w->found = w->found || value == w->wanted;
 }
 
-/* Where the stack of that thread ends, which is about to sleep in a call; a busy machine may let it wait for long until it does. */
-static uintptr_t sleeper_sp(int tid)
+/* Where that thread is, which is about to sleep in a call, or to go on with it; a busy machine may let
+ * it wait for long until it does. */
+static bl__thread_call sleeper_call(int tid)
 {
     bl__thread_call at;
     while (!bl__thread_in_call(tid, &at))
         usleep(100);
-    return at.sp;
+    return at;
 }
+
+static uintptr_t sleeper_sp(int tid) { return sleeper_call(tid).sp; }
 
 /* True: all registers are known, and its among them. Whom the look before has let go may run for a
  * moment once more after it was seen in its call; then nothing is known, and there is another. */
@@ -349,18 +352,15 @@ RUN_TEST(calls_go_on)
 RUN_TEST(a_sleep_that_went_on_is_still_one)
 {
     sleeper s;
-    bl__thread_call at = {0};
     if (!TRACES)
         bl_skip(t, NO_TRACES);
     sleeper_start(&s, call_nanosleep);
     BL_CHECK(t, sleeper_seen(&s));
-    BL_CHECK(t, bl__thread_in_call(s.tid, &at));
-    BL_CHECK_EQ(t, at.number, SYS_clock_nanosleep);
+    BL_CHECK_EQ(t, sleeper_call(s.tid).number, SYS_clock_nanosleep);
     sleeper_end(&s);
     sleeper_start(&s, call_poll_of_nothing);
     BL_CHECK(t, sleeper_seen(&s));
-    BL_CHECK(t, bl__thread_in_call(s.tid, &at));
-    BL_CHECK(t, at.number != SYS_clock_nanosleep);
+    BL_CHECK_NE(t, sleeper_call(s.tid).number, SYS_clock_nanosleep);
     sleeper_end(&s);
 }
 
