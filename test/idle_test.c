@@ -83,9 +83,12 @@ static void *writes_to_sleepers(void *arg)
     for (; sent < 3 && s->seen; sent++) {
         while (atomic_load(&s->got) < sent)
             usleep(100);
-        for (int i = 0; i < 100000 && load_relaxed(&bl__rt.poll.sleeper) == NULL; i++)
+        s->seen = false; /* at one look: by the next it may be on its way out, and back */
+        for (int i = 0; i < 100000 && !s->seen; i++) {
             usleep(100);
-        s->seen = load_relaxed(&bl__rt.poll.sleeper) != NULL && write(s->fd[1], "x", 1) == 1;
+            s->seen = load_relaxed(&bl__rt.poll.sleeper) != NULL;
+        }
+        s->seen = s->seen && write(s->fd[1], "x", 1) == 1;
     }
     close(s->fd[1]);
     return NULL;

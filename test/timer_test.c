@@ -364,7 +364,9 @@ BL_TEST(after_func_and_its_scope)
     BL_CHECK_ERR(t, bl_after_func(&u, s, BL_MS, count_up, &ran), BL_ECANCELED);
     bool late = bl_now() >= due;
     BL_SCOPE(shield, .shield = true);
-    BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    do /* on a busy machine it may be later than who has slept for longer */
+        BL_CHECK_EQ(t, bl_sleep(5 * BL_MS), 0);
+    while (load_acquire(&timer.bl__heap) != NULL);
     BL_CHECK(t, late || get(&ran) == early); /* due in a cancelled scope: it is not run */
     BL_CHECK(t, !bl_timer_stop(&timer));
 }
@@ -635,11 +637,11 @@ BL_TEST(ticks_are_dropped_for_slow_receivers)
     BL_REQUIRE(t, ticker);
     BL_CHECK_EQ(t, bl_sleep(20 * BL_MS), 0);
     bl_time v, begin = bl_now();
-    int got = 0;
+    int got = 1; /* on a busy machine the first may be later than who has slept for longer */
+    BL_CHECK_EQ(t, bl_chan_recv(bl_ticker_chan(ticker), &v), 0);
     while (bl_chan_try_recv(bl_ticker_chan(ticker), &v) == 0)
         got++;
     BL_CHECK_LE(t, got, 2 + (bl_now() - begin) / BL_MS);
-    BL_CHECK_GE(t, got, 1);
 }
 
 BL_TEST(ticker_stop_and_reset)
