@@ -162,7 +162,9 @@ static int recv_aside(void *arg)
     (void)arg;
     bl_chan *c = bl_chan_new(sizeof(int), 0);
     BL_SCOPE(s); /* its end could stop the wait, but it comes only after that */
-    return bl_blocking(recv_of, c);
+    int r = bl_blocking(recv_of, c);
+    bl_chan_release(c);
+    return r;
 }
 
 RUN_TEST(a_scope_of_who_calls_it_ends_no_function)
