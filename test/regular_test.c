@@ -65,7 +65,17 @@ static int numbered(size_t n)
 static bool is_numbered(const void *buf, size_t at, size_t n)
 {
     const unsigned char *p = buf;
-    for (size_t i = at; i < at + n; i++)
+    size_t i = at;
+    for (; i % 4 != 0 && i < at + n; i++)
+        if (*p++ != (unsigned char)(i / 4 >> 8 * (i % 4)))
+            return false;
+    for (; i + 4 <= at + n; i += 4, p += 4) { /* a word at a time: ThreadSanitizer sees each look */
+        uint32_t word;
+        memcpy(&word, p, sizeof word);
+        if (word != i / 4)
+            return false;
+    }
+    for (; i < at + n; i++)
         if (*p++ != (unsigned char)(i / 4 >> 8 * (i % 4)))
             return false;
     return true;
