@@ -22,6 +22,8 @@
  *   Sleep100k        100,000                 all of it: each sleeps 0 to 100 ms  wall from the first
  *                                            at random                           start to the last end
  *   Tick5ms          1                       wakes from a sleep of 5 ms          CPU time / n, of 100
+ *   Naps1000         1000                    a sleep of 0 to 100 ms at random    CPU time / n, in half
+ *                                                                                a second
  *   Million          1,000,000               start one, until it is blocked in   wall / n
  *                                            a receive from one channel
  *   Sieve            501                     the first 500 primes, a goroutine   wall / n
@@ -44,9 +46,9 @@
  *
  * Further units: cpus (CPU time of the process, of Echo the server's / wall); Echo: req/s, p50-us,
  * p99-us, cpu-ns (the server's CPU time a request); Stall: worst-us; Sleep100k: cpu-ms,
- * late-median-us and earliest-us (of now - start - wanted; below 0 would be early); Million: B/each
- * (growth of resident memory and page tables) and release-ns (close the channel to all joined, per
- * goroutine). "goroutines" is how many there were where that can be set (BENCH_QUICK).
+ * late-median-us and earliest-us (of now - start - wanted; below 0 would be early); Naps1000:
+ * late-us, the mean; Million: B/each (growth of resident memory and page tables) and release-ns (close
+ * the channel to all joined, per goroutine). "goroutines" is how many there were where that can be set (BENCH_QUICK).
  *
  * Every program checks its result and ends with status 1 when it is wrong.
  */

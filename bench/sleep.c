@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* sleep.c: a hundred thousand goroutines that sleep 0 to 100 ms each, and one that wakes every
- * 5 ms. */
+/* sleep.c: a hundred thousand goroutines that sleep 0 to 100 ms each, a thousand that do so again and
+ * again, and one that wakes every 5 ms. */
 #include <belay.h>
 
 #include <stdio.h>
@@ -31,6 +31,44 @@ static void ticks(void)
         bench_check(bl_sleep(5 * BL_MS) == 0, "a sleep is not cut short");
     cpu += bench_cpu_ns();
     bench_report("Tick5ms", bl_procs(), n, (double)cpu / (double)n, NULL);
+}
+
+/* A program of many that have little to do: there is a wake each 50 us. */
+static struct {
+    int64_t until;
+    uint64_t seeds[1000];
+    uint64_t wakes; /* atomic */
+    int64_t late;   /* atomic: of all of them together */
+} naps;
+
+static int napper(void *arg)
+{
+    uint64_t *seed = arg;
+    while (bench_wall_ns() < naps.until) {
+        bl_dur wanted = (bl_dur)(bench_random(seed) % (uint64_t)(100 * BL_MS));
+        int64_t start = bench_wall_ns();
+        bench_check(bl_sleep(wanted) == 0, "a sleep is not cut short");
+        __atomic_fetch_add(&naps.late, bench_wall_ns() - start - wanted, __ATOMIC_RELAXED);
+        __atomic_fetch_add(&naps.wakes, 1, __ATOMIC_RELAXED);
+    }
+    return 0;
+}
+
+static void nap(void)
+{
+    const size_t n = sizeof naps.seeds / sizeof *naps.seeds;
+    naps.until = bench_wall_ns() + 500 * BL_MS;
+    int64_t cpu = -bench_cpu_ns();
+    BL_SCOPE(s, .name = "nappers");
+    for (size_t i = 0; i < n; i++) {
+        naps.seeds[i] = i;
+        bench_check(bl_go(s, napper, &naps.seeds[i]) == 0, "a goroutine starts");
+    }
+    bench_check(bl_scope_wait(s) == 0, "all end well");
+    cpu += bench_cpu_ns();
+    char extra[100];
+    snprintf(extra, sizeof extra, "%8.1f late-us", (double)naps.late / 1e3 / (double)naps.wakes);
+    bench_report("Naps1000", bl_procs(), naps.wakes, (double)cpu / (double)naps.wakes, extra);
 }
 
 static void sleepers(void)
@@ -70,6 +108,7 @@ static int run(void *arg)
 {
     (void)arg;
     ticks();
+    nap();
     sleepers();
     return 0;
 }

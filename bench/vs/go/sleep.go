@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,8 +22,33 @@ func ticks() {
 	report("Tick5ms", n, float64(cpu)/float64(n), "")
 }
 
+func naps() {
+	var wg sync.WaitGroup
+	var wakes, late int64
+	until := time.Now().Add(500 * time.Millisecond)
+	cpu := cpuTime()
+	for i := 0; i < 1000; i++ {
+		wg.Add(1)
+		go func(seed uint64) {
+			for time.Now().Before(until) {
+				wanted := time.Duration(random(&seed) % uint64(100*time.Millisecond))
+				start := time.Now()
+				time.Sleep(wanted)
+				atomic.AddInt64(&late, int64(time.Since(start)-wanted))
+				atomic.AddInt64(&wakes, 1)
+			}
+			wg.Done()
+		}(uint64(i))
+	}
+	wg.Wait()
+	cpu = cpuTime() - cpu
+	report("Naps1000", int(wakes), float64(cpu)/float64(wakes),
+		fmt.Sprintf("%8.1f late-us", float64(late)/1e3/float64(wakes)))
+}
+
 func main() {
 	ticks()
+	naps()
 	n := scale(100000)
 	wants := make([]time.Duration, n)
 	late := make([]time.Duration, n)
