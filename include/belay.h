@@ -313,7 +313,7 @@ int bl__go_copy(bl_scope *s, bl_fn fn, const void *value, size_t size, const bl_
 /* Lets the other goroutines run (Go: runtime.Gosched). On a plain thread: sched_yield. */
 void bl_yield(void);
 
-/* Waits for d; 0, BL_ECANCELED or BL_ETIMEDOUT. d <= 0 only yields. */
+/* Waits for d (up to d/32, 0.5 ms, longer); 0, BL_ECANCELED, BL_ETIMEDOUT. d <= 0 only yields. */
 BL__NODISCARD int bl_sleep(bl_dur d);
 
 /* The goroutine's number, from 1 (the main one), used once in a run; 0 on a plain thread. */

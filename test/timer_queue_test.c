@@ -56,6 +56,13 @@ typedef struct model {
     bool armed[TIMERS];
 } model;
 
+/* A queue in which all are due at their time, as in a bubble. */
+static void exact_begin(bl__timers *ts, bl_time now, uint32_t heap_most)
+{
+    bl__timers_begin(ts, now, heap_most);
+    ts->exact = true;
+}
+
 static uint64_t draw(model *m)
 {
     m->random ^= m->random << 13;
@@ -134,7 +141,7 @@ static void steps(bl_test *t, size_t in_use, bool refused)
     bl_log(t, "seed %llu", (unsigned long long)seed);
     m->random = seed;
     m->now = bl_now();
-    bl__timers_begin(&m->queue, 0, BL__HEAP_MOST);
+    exact_begin(&m->queue, 0, BL__HEAP_MOST);
     bool set __attribute__((cleanup(refuse_no_more), unused)) = refused;
     store_relaxed(&refusing, refused);
     for (int step = 0; step < STEPS; step++) {
@@ -183,7 +190,7 @@ BL_TEST(the_first_is_no_time_of_one_that_was_stopped)
         bl__timers queue = {0};
         bl_time now = ((bl_now() >> 44) + 1) << 44; /* so that the wheel has all within hours */
         bl_timer timers[4] = {0};
-        bl__timers_begin(&queue, now, heap_most);
+        exact_begin(&queue, now, heap_most);
         BL_CHECK_EQ(t, queue.first, BL_NEVER);
         for (int i = 0; i < 4; i++) { /* two of them at one instant */
             timers[i].bl__when = now + (i < 2 ? 1 : i) * BL_HOUR;
@@ -207,7 +214,7 @@ BL_TEST(memory_of_others_is_not_written_to)
     for (uint32_t heap_most = 0; heap_most <= 4; heap_most += 4) {
         bl__timers queue = {0};
         bl_timer timers[2] = {0}, same;
-        bl__timers_begin(&queue, bl_now(), heap_most);
+        exact_begin(&queue, bl_now(), heap_most);
         for (int i = 0; i < 2; i++) {
             timers[i].bl__when = bl_in(BL_MIN);
             bl__timers_insert(&queue, &timers[i]);
@@ -228,7 +235,7 @@ BL_TEST(a_crowd_hides_no_timer)
     BL_REQUIRE(t, queue != NULL && timers != NULL);
     const bl_time tick = 1 << 20, slot = 64 * tick;
     bl_time now = (bl_now() / (64 * slot) + 2) * 64 * slot;
-    bl__timers_begin(queue, now, 0);
+    exact_begin(queue, now, 0);
     for (int i = 0; i < TIMERS; i++) {
         timers[i].bl__when = now + slot + (i > 0 ? 40 * tick + i : 1);
         bl__timers_insert(queue, &timers[i]);
@@ -251,7 +258,7 @@ static void instants(bl_test *t, bool refused)
     bl_log(t, "seed %llu", (unsigned long long)seed);
     m->random = seed;
     m->now = 1000000 * BL_HOUR;
-    bl__timers_begin(&m->queue, m->now, 16);
+    exact_begin(&m->queue, m->now, 16);
     bool set __attribute__((cleanup(refuse_no_more), unused)) = refused;
     store_relaxed(&refusing, refused);
     for (size_t i = 0; i < TIMERS; i++)
@@ -291,7 +298,7 @@ BL_TEST(the_next_instant_is_known_of_a_crowd)
     model *m = calloc(1, sizeof *m);
     BL_REQUIRE(t, m != NULL);
     m->now = (bl_time)BL__BUBBLE_BEGIN / SLOT * SLOT; /* the clock is not to be there yet */
-    bl__timers_begin(&m->queue, m->now, 16);
+    exact_begin(&m->queue, m->now, 16);
     for (size_t i = 0; i < TIMERS; i++) {
         m->timers[i].bl__when =
             m->now + SLOT + (i < 32 ? 5 * TICK : (bl_time)(i % 2 == 0 ? 9 : 6) * TICK);
@@ -313,7 +320,7 @@ BL_TEST(a_crowd_fires_at_one_instant)
     model *m = calloc(1, sizeof *m);
     BL_REQUIRE(t, m != NULL);
     m->now = bl_now();
-    bl__timers_begin(&m->queue, 0, BL__HEAP_MOST);
+    exact_begin(&m->queue, 0, BL__HEAP_MOST);
     for (size_t i = 0; i < TIMERS; i++) {
         m->timers[i].bl__when = m->now + 30 * BL_SEC;
         bl__timers_insert(&m->queue, &m->timers[i]);
@@ -327,6 +334,48 @@ BL_TEST(a_crowd_fires_at_one_instant)
     fire(t, m);
     BL_CHECK(t, m->fired == TIMERS);
     BL_CHECK(t, m->queue.first == BL_NEVER);
+    bl__timers_forget(&m->queue);
+    free(m);
+}
+
+/* Timers of d and more, up to twice that, are late by 1/32 of it at most, and by 0.5 ms at most, if
+ * they are looked at when the queue says so. How often it has said so. */
+static unsigned fire_in_grains(bl_test *t, model *m, bl_dur d)
+{
+    enum { MOST_LATE = 1 << 19, ORDER = MOST_LATE / 16 };
+    const bl_time begin = load_relaxed(&bl__rt.coarse) + BL_MS; /* it may have moved on meanwhile */
+    bl_time last = 0;
+    unsigned looks = 0;
+    for (size_t i = 0; i < TIMERS; i++) {
+        m->timers[i].bl__when = begin + d + (bl_time)(draw(m) % (uint64_t)d);
+        bl__timers_insert(&m->queue, &m->timers[i]);
+    }
+    for (size_t fired = 0; fired < TIMERS; looks++) {
+        bl_timer *timer;
+        BL_REQUIRE(t, looks <= 4 * TIMERS && m->queue.first < BL_NEVER);
+        bl_time now = m->queue.first + ORDER;
+        while ((timer = bl__timers_due(&m->queue, now)) != NULL) {
+            bl_time when = timer->bl__when, late = now - ORDER - when;
+            BL_REQUIRE(t, when <= now); /* never early */
+            BL_REQUIRE(t, late <= MOST_LATE && late <= (when - begin + BL_MS) / 32);
+            BL_REQUIRE(t, when >= last - ORDER); /* in their order, nearly */
+            last = when > last ? when : last;
+            bl__timers_remove(&m->queue, timer);
+            fired++;
+        }
+    }
+    return looks;
+}
+
+BL_TEST(what_takes_long_is_due_in_grains)
+{
+    model *m = calloc(1, sizeof *m);
+    BL_REQUIRE(t, m != NULL);
+    m->random = 1;
+    bl__timers_begin(&m->queue, 0, BL__HEAP_MOST);
+    BL_CHECK(t, fire_in_grains(t, m, 50 * BL_MS) <= 2 * 50 * BL_MS >> 19);
+    BL_CHECK(t, fire_in_grains(t, m, BL_SEC) <= 2 * BL_SEC >> 19);
+    BL_CHECK(t, fire_in_grains(t, m, BL_MS) >= BL_MS >> 17);
     bl__timers_forget(&m->queue);
     free(m);
 }

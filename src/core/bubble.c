@@ -117,6 +117,7 @@ bl__bubble *bl__bubble_new(uint64_t seed, void *owner)
         }
     }
     bl__timers_begin(&b->timers, BL__BUBBLE_BEGIN, HEAP_MOST);
+    b->timers.exact = true;
     b->now = BL__BUBBLE_BEGIN;
     b->rng = seed;
     b->id = id;

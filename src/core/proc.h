@@ -76,6 +76,7 @@ enum { BL__HEAP_MOST = 256 }; /* a few pages */
 typedef struct bl__timers {
     uint32_t lock;
     uint32_t heap_most;        /* immutable: with so many in the heap, others go into the wheel */
+    bool exact;                /* immutable: due at their time, and not at the end of a grain */
     bl_time first;             /* lock to write, atomic: nothing is due before; BL_NEVER: none */
     bl__timer_entry *entries;  /* lock: the heap */
     size_t count;              /* lock: of entries */

@@ -227,10 +227,14 @@ bl_time bl__now(void)
     return b != NULL ? load_relaxed(&b->now) : bl__clock();
 }
 
+/* What is set to it is given a grain by how far that is from the coarse time. */
 bl_time bl__in(bl_dur d)
 {
-    bl_time t;
-    if (__builtin_add_overflow(bl__now(), d, &t))
+    enum { STALE_NS = 8192 };
+    bl_time t, now = bl__now();
+    if (now - load_relaxed(&bl__rt.coarse) > STALE_NS && load_relaxed(&bl__rt.bubbles) == NULL)
+        store_relaxed(&bl__rt.coarse, now);
+    if (__builtin_add_overflow(now, d, &t))
         return d < 0 ? INT64_MIN : BL_NEVER;
     return t;
 }

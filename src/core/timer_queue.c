@@ -23,6 +23,12 @@
  * than all of the levels below, and the first slot of the lowest level that has any is the next
  * (tokio's wheel counts so). What is too far for the highest level goes into the heap.
  *
+ * Grains. To wake a thread takes some 20 us of CPU, so a thousand goroutines that sleep for 50 ms
+ * each, and wake one 50 us after the other, kept a quarter of a processor busy. What takes longer may
+ * be later: all that is due within a grain becomes due at its end, in its order, and wakes a thread
+ * once. (Linux's timer slack is such a thing, of 50 us whatever is waited for; Go's poller waits for
+ * milliseconds.) Nothing is early, and what a timer says of its time is as it was asked for.
+ *
  * A slot is taken apart WHEEL_BATCH at a time, between which the lock is free and goroutines run: a
  * million may have one deadline.
  */
@@ -44,6 +50,9 @@ enum {
 };
 
 #define WHEEL_TICK 20 /* a tick is 2^20 ns, about a millisecond */
+
+/* A timer is due at multiples of a grain: 1/64 to 1/32 of how long it takes, 0.5 ms at most. */
+enum { GRAIN_PART = 32, GRAIN_MOST = 1 << 19, GRAIN_ORDER = 16 };
 
 /* bl__index: the place in the heap, or the address of the entry with this bit, which is in no
  * address of a program, or HEAP_SPILLED. */
@@ -271,9 +280,22 @@ void bl__timers_begin(bl__timers *ts, bl_time now, uint32_t heap_most)
     ts->horizon = tick_of(now);
 }
 
+/* The end of the grain that it is in, but for some microseconds, in which those of one grain keep
+ * their order. */
+static bl_time grain_end(bl_time when, bl_time now)
+{
+    if (when <= now || when > BL_NEVER - GRAIN_MOST)
+        return when;
+    uint64_t part = (uint64_t)(when - now) / GRAIN_PART | 1;
+    bl_time grain = part < GRAIN_MOST ? (bl_time)1 << (63 - __builtin_clzll(part)) : GRAIN_MOST;
+    bl_time end = (when + grain - 1) & -grain;
+    return end - (end - when) / GRAIN_ORDER;
+}
+
 void bl__timers_insert(bl__timers *ts, bl_timer *t)
 {
-    bl__timer_entry e = {t->bl__when, t};
+    bl_time when = t->bl__when;
+    bl__timer_entry e = {ts->exact ? when : grain_end(when, load_relaxed(&bl__rt.coarse)), t};
     uint64_t tick = tick_of(e.when);
     store_release(&t->bl__heap, (void *)ts); /* ORD(heap): with the loads in disarm */
     if (ts->count >= ts->heap_most && tick >= ts->horizon) {
