@@ -40,7 +40,9 @@
  *   StallRead        times, 1 that yields    (block.h; in Go by cgo)              between two runs of
  *   StallLookup      all the time                                                 who yields, median
  *   StallMutex                                                                    of the 100
- *   StallNone        the same                a sleep of the language's own        the same
+ *   StallNone        the same                a sleep of the language's own        the same; of pthreads
+ *                                            (400 of 5 ms, of one beside a busy   how late one ends
+ *                                            one on another CPU)
  *   StallSpin        1 that spins a second,  a sleep of 1 ms                      how late it ends,
  *                    1 that sleeps                                                median
  *
