@@ -36,7 +36,7 @@ static int recv_of(void *arg)
 
 typedef struct elsewhere {
     bl_test *t;
-    char *stack; /* above those of goroutines */
+    char *stack; /* above those of goroutines, but where the kernel maps from below */
     bl_chan *c;
     int result;
 } elsewhere;
@@ -51,7 +51,6 @@ static int calls_elsewhere(void *arg)
 {
     elsewhere *e = arg;
     BL_SCOPE(s);
-    BL_CHECK(e->t, (char *)s < e->stack);
     bl__stack_call(e->stack + STACK, waits_elsewhere, e);
     return e->result == BL_ECLOSED ? 0 : BL_EIO;
 }

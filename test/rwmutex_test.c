@@ -292,6 +292,7 @@ BL_TEST(rwmutex_is_handed_over_by_who_has_switched)
     bl_rwmutex_lock(&m);
     call writer = {.fn = call_wlock_keeps, .obj = &m};
     call_parks(s, &writer);
+    BL_CHECK_EQ(t, bl_sleep(1), 0); /* the writer may have run elsewhere, beside this one */
     bl_rwmutex_unlock(&m);
     BL_CHECK_ERR(t, bl_rwmutex_lock_until(&m, 1), BL_ETIMEDOUT);
     __atomic_store_n(&writer.k, 1, __ATOMIC_RELEASE);
