@@ -294,7 +294,8 @@ int bl_run(bl_fn fn, void *arg, const bl_options *opts);
  * returning: pthread_exit would take a thread of the runtime's away, and is fatal.
  * Does not wait, unless s has a limit: then it waits for room. Who starts very many at once yields
  * now and then.
- * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, and nothing was started; BL_ENOMEM.
+ * 0; BL_ECANCELED or BL_ETIMEDOUT: s is cancelled, or its caller while that waits for room, and
+ * nothing was started; BL_ENOMEM.
  * Fatal on a closed scope, if fn is NULL, and while no run is under way.
  *
  * A goroutine begins with the default floating-point environment, and what it sets with <fenv.h>
