@@ -72,6 +72,16 @@ run env BELAY_RACE='halt_on_error=1 exitcode=9' "$cases" siblings; expect 'halt_
 run env BELAY_RACE=log_path="$work/log" "$cases" siblings
 ok 'log_path' grep -q 'WARNING: DATA RACE' "$work"/log.*
 ok 'log_path: not stderr' test ! -s "$work/err"
+run env BELAY_RACE=log_path="$work/none/log" "$cases" siblings; expect 'log_path that cannot be' 66
+expect_err 'log_path that cannot be: said' "^belay: BELAY_RACE=log_path=$work/none/log: the file cannot be written: no such file or directory; "
+expect_err 'log_path that cannot be: the report' 'WARNING: DATA RACE'
+ok 'log_path that cannot be: said once' test "$(grep -c log_path= "$work/err")" -eq 1
+run env BELAY_RACE='exitcode=x history_size=x garbage exitcode=256' "$cases" siblings
+expect 'options that are none: it runs, and the race counts' 66
+expect_err 'options that are none: the report' 'WARNING: DATA RACE'
+expect_err 'options that are none: said' '^belay: BELAY_RACE: exitcode=x is not a number from 0 to 255, so it is ignored$'
+expect_err 'too great an exitcode: said' '^belay: BELAY_RACE: exitcode=256 is not a number from 0 to 255, so it is ignored$'
+expect_err 'a history that is none: said' '^belay: BELAY_RACE: history_size=x is not a number, so it is ignored$'
 
 # What the kernel says of the parent's stacks says nothing of a child's.
 cat >"$work/forks.c" <<'END'

@@ -68,6 +68,17 @@ static const char *name_meant(const char *const *names, const char *name)
     return nearest;
 }
 
+/* What the n bytes of value would have to be for this option; NULL: they are. */
+static const char *race_value_wanted(const char *name, const char *value, size_t n)
+{
+    bool number = n > 0 && n < 10 && strspn(value, "0123456789") == n;
+    if (strcmp(name, "exitcode") == 0)
+        return number && atoi(value) <= 255 ? NULL : "a number from 0 to 255";
+    if (strcmp(name, "history_size") == 0)
+        return number ? NULL : "a number";
+    return NULL;
+}
+
 static void race_options_check(void (*say)(const char *format, ...))
 {
     const char *at = getenv("BELAY_RACE");
@@ -84,6 +95,10 @@ static void race_options_check(void (*say)(const char *format, ...))
             say("BELAY_RACE: %s is unknown, so it is ignored; did you mean %s?", name, meant);
         else if (len == n)
             say("BELAY_RACE: %s is ignored; an option is NAME=VALUE, as halt_on_error=1", name);
+        const char *wanted = len < n ? race_value_wanted(name, at + len + 1, n - len - 1) : NULL;
+        if (wanted != NULL)
+            say("BELAY_RACE: %s=%.*s is not %s, so it is ignored", name, (int)(n - len - 1),
+                at + len + 1, wanted);
     }
 }
 

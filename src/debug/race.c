@@ -56,8 +56,9 @@ const char *__tsan_default_options(void) __attribute__((visibility("default")));
 static struct {
     uint64_t reports; /* atomic */
     bool halt;
-    int exitcode;  /* 0: 66, as ThreadSanitizer's */
-    char log[256]; /* log_path; empty: stderr */
+    int exitcode;    /* 0: 66, as ThreadSanitizer's */
+    char log[256];   /* log_path; empty: stderr */
+    bool log_failed; /* it could not be opened, and that was said */
     char options[RACE_OPTIONS + 256];
 } said;
 
@@ -205,6 +206,25 @@ static size_t option_keep(size_t at, const char *word, size_t n)
     return at + n;
 }
 
+/* The number that ends at end; -1: it is none, or of more than nine digits. */
+static int option_number(const char *value, const char *end)
+{
+    int number = value < end && end - value < 10 ? 0 : -1;
+    for (; number >= 0 && value < end; value++)
+        number = *value >= '0' && *value <= '9' ? number * 10 + (*value - '0') : -1;
+    return number;
+}
+
+static bool option_has_value(const char *word, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (word[i] == '=')
+            return true;
+    return false;
+}
+
+/* A word that ThreadSanitizer could not read would end the program before it has begun, with what
+ * was read of exitcode, 0, as its status. So it is left out, and core/variables.c says so. */
 static void race_options_take(const char *text)
 {
     size_t at = strlen(said.options), n;
@@ -214,16 +234,20 @@ static void race_options_take(const char *text)
         if (option_is(text, "halt_on_error=", &value)) {
             said.halt = *value == '1' || *value == 't' || *value == 'y';
         } else if (option_is(text, "exitcode=", &value)) {
-            said.exitcode = 0;
-            for (; *value >= '0' && *value <= '9'; value++)
-                said.exitcode = said.exitcode * 10 + (*value - '0');
+            int code = option_number(value, text + n);
+            if (code < 0 || code > 255)
+                continue;
+            said.exitcode = code;
             at = option_keep(at, text, n);
+        } else if (option_is(text, "history_size=", &value)) {
+            if (option_number(value, text + n) >= 0)
+                at = option_keep(at, text, n);
         } else if (option_is(text, "log_path=", &value)) {
             size_t len = (size_t)(text + n - value);
             len = len < sizeof said.log - 24 ? len : sizeof said.log - 24;
             memcpy(said.log, value, len);
             said.log[len] = '\0';
-        } else {
+        } else if (option_has_value(text, n)) {
             at = option_keep(at, text, n);
         }
     }
@@ -270,7 +294,19 @@ static int log_open(void)
     name.buf[name.len] = '\0';
     int fd = (int)syscall(SYS_openat, AT_FDCWD, name.buf, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
                           0666);
-    return fd < 0 ? 2 : fd;
+    if (fd >= 0)
+        return fd;
+    if (!said.log_failed) {
+        int err = -errno;
+        said.log_failed = true;
+        bl__out_init(&name, 2);
+        bl__out_printf(&name,
+                       "belay: BELAY_RACE=log_path=%s: the file cannot be written: %s; the report "
+                       "is here\n",
+                       said.log, bl_strerror(err));
+        bl__out_flush(&name);
+    }
+    return 2;
 }
 
 static void log_close(int fd)
