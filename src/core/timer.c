@@ -221,20 +221,24 @@ void bl__timer_wait_fired(bl_timer *t)
         bl__timer_wait_fired_in(head->bl__fired_in, t);
 }
 
+/* What is set to a time after it has its grain by how far that is from the coarse time, which is
+ * therefore not to be much older. */
 bl_time bl__now(void)
 {
+    enum { STALE_NS = 8192 };
     const bl__bubble *b = bl__bubble_here();
-    return b != NULL ? load_relaxed(&b->now) : bl__clock();
+    if (b != NULL)
+        return load_relaxed(&b->now);
+    bl_time now = bl__clock();
+    if (now - load_relaxed(&bl__rt.coarse) > STALE_NS)
+        store_relaxed(&bl__rt.coarse, now);
+    return now;
 }
 
-/* What is set to it is given a grain by how far that is from the coarse time. */
 bl_time bl__in(bl_dur d)
 {
-    enum { STALE_NS = 8192 };
-    bl_time t, now = bl__now();
-    if (now - load_relaxed(&bl__rt.coarse) > STALE_NS && load_relaxed(&bl__rt.bubbles) == NULL)
-        store_relaxed(&bl__rt.coarse, now);
-    if (__builtin_add_overflow(now, d, &t))
+    bl_time t;
+    if (__builtin_add_overflow(bl__now(), d, &t))
         return d < 0 ? INT64_MIN : BL_NEVER;
     return t;
 }

@@ -158,7 +158,9 @@ WRAPPED(int, select, int n, fd_set *in, fd_set *out, fd_set *except, struct time
 {
     BL__RACE_FRAME();
     fd_set *const sets[] = {in, out, except};
-    size_t size = n <= 0 ? 0 : ((size_t)n + NFDBITS - 1) / NFDBITS * sizeof(fd_mask);
+    /* Of an n above what is in a set the kernel reads what the process may have open. */
+    size_t most = n <= 0 ? 0 : n < FD_SETSIZE ? (size_t)n : FD_SETSIZE;
+    size_t size = (most + NFDBITS - 1) / NFDBITS * sizeof(fd_mask);
     for (int i = 0; i < 3; i++)
         call_reads(sets[i], size);
     int r = bl__real_select(n, in, out, except, timeout);

@@ -232,6 +232,19 @@ SEEN(select_is_seen, first_place,
      (void)!select(1, (fd_set *)(void *)place, NULL, NULL, &(struct timeval){0}))
 SEEN(select_of_fewer, first_place,
      (void)!select(1, (fd_set *)(void *)(place + 1), NULL, NULL, &(struct timeval){0}))
+static struct {
+    fd_set set;
+    uint64_t beside[2];
+} watched;
+static int first_beside_a_set(void *arg)
+{
+    (void)arg;
+    watched.beside[1] = 1;
+    said();
+    return 0;
+}
+SEEN(select_of_too_many, first_beside_a_set,
+     (void)!select(1 << 16, &watched.set, NULL, NULL, &(struct timeval){0}))
 SEEN(gethostname_is_seen, first_words, (void)!gethostname(words, sizeof words))
 CASE(copies_of_libc)
 {

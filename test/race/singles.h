@@ -896,6 +896,7 @@ static const single singles[] = {
     CLEAN(connect_beside),
     CLEAN(epoll_wait_of_fewer),
     CLEAN(select_of_fewer),
+    CLEAN(select_of_too_many),
     CLEAN(strncat_beside),
     CLEAN(atoi_beside),
     CLEAN(sscanf_beside),
